@@ -1,0 +1,193 @@
+"""Write labels, hierarchy and provenance into a .tflite as TFLite Metadata.
+
+The metadata is a FlatBuffer of its own, held in a model buffer named TFLITE_METADATA; the files it
+names are appended to the model as a stored zip archive. Field numbers follow metadata_schema.fbs
+of TFLite Support (ModelMetadata, file identifier M001). The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from lmedge.errors import ModelFileError
+from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
+from lmedge.model_file import HEADS, IDENTIFIER, INFO_FILE, INFO_SCHEMA, LABEL_FILES
+from lmedge.taxonomy import Taxonomy
+
+METADATA_NAME = b"TFLITE_METADATA"
+METADATA_IDENTIFIER = b"M001"
+MIN_PARSER_VERSION = "1.3.0"
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold: the bytes must not tell the time
+
+# Enumerations of metadata_schema.fbs.
+_IMAGE_PROPERTIES, _FEATURE_PROPERTIES = 2, 1
+_RGB = 1
+_TENSOR_AXIS_LABELS, _DESCRIPTIONS = 2, 1
+_NORMALIZATION_OPTIONS = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """What goes into the file beside the graph; `info` is the free part of lmedge.json."""
+
+    name: str
+    description: str
+    version: str
+    taxonomy: Taxonomy
+    size: int
+    info: Mapping[str, Any]
+
+
+def pack(model: bytes, card: Card) -> bytes:
+    """Return `model` (a converted .tflite) with its metadata and associated files.
+
+    Raises ModelFileError when the graph's outputs do not match the taxonomy: a wrong label count
+    fails in clients only at the first picture, and equal heads swapped would never fail.
+    """
+    graph = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+    order = _heads_in_subgraph_order(graph, card.taxonomy)
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(_model_metadata(card, order), np.uint8)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = METADATA_NAME, len(graph.buffers)
+    graph.buffers.append(buffer)
+    graph.metadata = [*(graph.metadata or []), entry]
+    builder = flatbuffers.Builder(len(model) + 65536)
+    builder.Finish(graph.Pack(builder), IDENTIFIER)
+    body = bytes(builder.Output())
+    return body + _archive(body, card)
+
+
+def _heads_in_subgraph_order(graph: Any, taxonomy: Taxonomy) -> list[str]:
+    (signature,) = graph.signatureDefs
+    heads = {int(entry.tensorIndex): _text(entry.name) for entry in signature.outputs}
+    counts = {"landmark": len(taxonomy.landmarks), "category": len(taxonomy.categories)}
+    subgraph = graph.subgraphs[0]
+    order = [heads[int(index)] for index in subgraph.outputs]
+    if sorted(order) != sorted(HEADS):
+        raise ModelFileError(f"the graph's outputs are {order}, not {sorted(HEADS)}")
+    for head, index in zip(order, subgraph.outputs, strict=True):
+        shape = tuple(int(side) for side in subgraph.tensors[index].shape)
+        if shape != (1, counts[head]):
+            raise ModelFileError(f"the {head} output is {shape} for {counts[head]} labels")
+    return order
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _archive(body: bytes, card: Card) -> bytes:
+    info = {
+        "schema": INFO_SCHEMA,
+        "lmedge": card.version,
+        "model_bytes": len(body),
+        "model_sha256": hashlib.sha256(body).hexdigest(),
+        "hierarchy": card.taxonomy.hierarchy(),
+        **card.info,
+    }
+    files = {
+        LABEL_FILES["landmark"]: "\n".join(card.taxonomy.landmarks),
+        LABEL_FILES["category"]: "\n".join(card.taxonomy.categories),
+        INFO_FILE: json.dumps(info, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False),
+    }
+    stream = io.BytesIO(body)
+    stream.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
+        for name, text in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), text + "\n")
+    return stream.getvalue()[len(body) :]
+
+
+def _model_metadata(card: Card, order: list[str]) -> bytes:
+    writer = _Writer()
+    image = writer.image_tensor(card.size)
+    heads = [writer.head_tensor(head) for head in order]
+    subgraph = writer.table(
+        {2: writer.offsets([image]), 3: writer.offsets(heads)}, strings={0: "main"}
+    )
+    info = writer.associated(INFO_FILE, "hierarchy, preprocessing, provenance, metrics", _DESCRIPTIONS)
+    root = writer.table(
+        {3: writer.offsets([subgraph]), 6: writer.offsets([info])},
+        strings={0: card.name, 1: card.description, 2: card.version, 7: MIN_PARSER_VERSION},
+    )
+    writer.builder.Finish(root, METADATA_IDENTIFIER)
+    return bytes(writer.builder.Output())
+
+
+class _Writer:
+    """Tables by field number on top of a flatbuffers Builder."""
+
+    def __init__(self) -> None:
+        self.builder = flatbuffers.Builder(4096)
+
+    def table(
+        self,
+        offsets: Mapping[int, int] | None = None,
+        *,
+        strings: Mapping[int, str] | None = None,
+        scalars: Mapping[int, int] | None = None,
+    ) -> int:
+        """Write a table: offsets to other objects, strings, and byte or uint32 scalars."""
+        builder = self.builder
+        places = dict(offsets or {})
+        places.update({field: builder.CreateString(text) for field, text in (strings or {}).items()})
+        fields = [*places, *(scalars or {})]
+        builder.StartObject(max(fields, default=-1) + 1)
+        for field, offset in places.items():
+            builder.PrependUOffsetTRelativeSlot(field, offset, 0)
+        for field, value in (scalars or {}).items():
+            builder.PrependInt8Slot(field, value, 0)
+        return int(builder.EndObject())
+
+    def offsets(self, items: list[int]) -> int:
+        """Write a vector of tables."""
+        self.builder.StartVector(4, len(items), 4)
+        for item in reversed(items):
+            self.builder.PrependUOffsetTRelative(item)
+        return int(self.builder.EndVector())
+
+    def floats(self, values: list[float]) -> int:
+        """Write a vector of float32."""
+        return int(self.builder.CreateNumpyVector(np.asarray(values, np.float32)))
+
+    def associated(self, name: str, description: str, kind: int) -> int:
+        """Write an AssociatedFile."""
+        return self.table(strings={0: name, 1: description}, scalars={2: kind})
+
+    def image_tensor(self, size: int) -> int:
+        """Write the TensorMetadata of the input: RGB, its normalisation, its range."""
+        self.builder.StartObject(2)  # ImageSize
+        self.builder.PrependUint32Slot(0, size, 0)
+        self.builder.PrependUint32Slot(1, size, 0)
+        image_size = int(self.builder.EndObject())
+        properties = self.table({1: image_size}, scalars={0: _RGB})
+        content = self.table({1: properties}, scalars={0: _IMAGE_PROPERTIES})
+        options = self.table({0: self.floats([PIXEL_MEAN]), 1: self.floats([PIXEL_SCALE])})
+        unit = self.table({1: options}, scalars={0: _NORMALIZATION_OPTIONS})
+        stats = self.table({0: self.floats([255.0] * 3), 1: self.floats([0.0] * 3)})
+        return self.table(
+            {3: content, 4: self.offsets([unit]), 5: stats},
+            strings={0: "image", 1: "the picture: raw RGB bytes"},
+        )
+
+    def head_tensor(self, head: str) -> int:
+        """Write the TensorMetadata of one head, with its own label file."""
+        properties = self.table()
+        content = self.table({1: properties}, scalars={0: _FEATURE_PROPERTIES})
+        stats = self.table({0: self.floats([1.0]), 1: self.floats([0.0])})
+        labels = self.associated(LABEL_FILES[head], f"{head} labels", _TENSOR_AXIS_LABELS)
+        return self.table(
+            {3: content, 5: stats, 6: self.offsets([labels])},
+            strings={0: head, 1: f"probability of each {head}"},
+        )

@@ -1,0 +1,115 @@
+"""Photographs in, predictions out: the two heads decoded together."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from .decoding import category_of_joint, joint_probabilities
+from .image import Color, check_frame, prepare
+from .interpreter import Interpreter
+from .model_file import ModelFile, read_model
+from .taxonomy import Taxonomy
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One landmark that a picture may show, with its joint probability in 0..1."""
+
+    landmark: str
+    category: str
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What the file says about one picture.
+
+    The labels and `joint` come from both heads decoded together; `landmark_marginal` (L,) and
+    `category_marginal` (C,) are what each head says alone, float32 in the order of the taxonomy.
+    `milliseconds` is the time from the decoded frame to this object.
+    """
+
+    landmark: str
+    landmark_probability: float
+    category: str
+    category_probability: float
+    top: tuple[Candidate, ...]
+    joint: npt.NDArray[np.float32] = dataclasses.field(repr=False)
+    landmark_marginal: npt.NDArray[np.float32] = dataclasses.field(repr=False)
+    category_marginal: npt.NDArray[np.float32] = dataclasses.field(repr=False)
+    milliseconds: float
+
+
+class Classifier:
+    """Classify pictures with one exported file.
+
+    >>> Classifier("landmarks.tflite").classify(frame).landmark  # doctest: +SKIP
+
+    Not safe for use from several threads at once: give each thread its own.
+    """
+
+    def __init__(
+        self, model: str | os.PathLike[str] | ModelFile, *, threads: int = 1, top: int = 3
+    ) -> None:
+        """Load and check `model`; `top` is how many candidates a Prediction lists.
+
+        Raises ModelFileError when the file cannot be used.
+        """
+        self.model = model if isinstance(model, ModelFile) else read_model(model)
+        self.top = top
+        self.interpreter = Interpreter(self.model, threads)
+        self._parents = self.taxonomy.parent_index
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The labels the file knows."""
+        return self.model.taxonomy
+
+    def classify(self, frame: npt.NDArray[np.uint8], *, color: Color = "rgb") -> Prediction:
+        """Classify one frame, (H, W, 3) uint8 of any size; color="bgr" for OpenCV's own order."""
+        start = time.perf_counter()
+        check_frame(frame)
+        picture = prepare(frame, self.model.size, self.model.resize, color=color)
+        landmark, category = self.interpreter.run(picture)
+        return self.decode(landmark, category, start)
+
+    def classify_many(
+        self, frames: Iterable[npt.NDArray[np.uint8]], *, color: Color = "rgb"
+    ) -> list[Prediction]:
+        """Classify each frame in turn."""
+        return [self.classify(frame, color=color) for frame in frames]
+
+    def decode(
+        self,
+        landmark: npt.NDArray[np.float32],
+        category: npt.NDArray[np.float32],
+        start: float | None = None,
+    ) -> Prediction:
+        """Decode the probabilities of the two heads, (L,) and (C,); `start` by perf_counter."""
+        joint = joint_probabilities(landmark, category, self._parents)
+        categories = category_of_joint(joint, self._parents, len(self.taxonomy.categories))
+        order = np.argsort(-joint, kind="stable")[: self.top]
+        best = int(order[0])
+        best_category = int(self._parents[best])  # one answer: never a landmark of another category
+        names, kinds = self.taxonomy.landmarks, self.taxonomy.categories
+        top = tuple(
+            Candidate(names[i], kinds[self._parents[i]], float(joint[i])) for i in order.tolist()
+        )
+        elapsed = 0.0 if start is None else 1000.0 * (time.perf_counter() - start)
+        return Prediction(
+            landmark=names[best],
+            landmark_probability=float(joint[best]),
+            category=kinds[best_category],
+            category_probability=float(categories[best_category]),
+            top=top,
+            joint=joint,
+            landmark_marginal=landmark,
+            category_marginal=category,
+            milliseconds=elapsed,
+        )

@@ -1,0 +1,110 @@
+"""The front door: one group whose commands are imported only when they are asked for."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from . import __version__
+from .errors import LmedgeError, MissingDependencyError
+
+# verb -> (module, its click command, the line shown by `lmedge --help`)
+COMMANDS = {
+    "train": ("lmedge.train.command", "train", "Train on a folder of photographs."),
+    "export": ("lmedge.export.command", "export", "Make one int8 .tflite of a training run."),
+    "predict": ("lmedge.predict", "predict", "Classify pictures with an exported file."),
+    "camera": ("lmedge.camera.command", "camera", "Classify a live camera, a video or a folder."),
+    "benchmark": ("lmedge.benchmarks.command", "benchmark", "Measure how good and fast a file is."),
+    "demo": ("lmedge.train.demo", "demo", "Draw, train, export and classify: no photographs needed."),
+    "doctor": ("lmedge.doctor", "doctor", "Say what is installed, what is missing, what to do."),
+}
+# Top-level modules of the optional extra, for a clear line when they are absent.
+TRAIN_EXTRA = {"tensorflow", "tf_keras", "tensorflow_model_optimization", "sklearn", "matplotlib",
+               "safetensors"}  # fmt: skip
+
+
+class LazyGroup(click.Group):
+    """A group that lists its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of one verb."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        try:
+            command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").split(".")[0]
+            if missing not in TRAIN_EXTRA:
+                raise
+            raise MissingDependencyError(
+                f"`lmedge {cmd_name}` needs {missing}: run `pip install 'lmedge[train]'` on the "
+                "computer that trains; the device does not need it"
+            ) from error
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of verbs."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, line) for verb, (_, _, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lmedge")
+@click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")
+@click.option("-v", "--verbose", count=True, help="Print more; twice for everything.")
+def cli(quiet: bool, verbose: int) -> None:
+    """Recognise landmarks and their categories from photographs, on the device, offline.
+
+    \b
+    lmedge train PHOTOGRAPHS          learn from <category>/<landmark>/*.jpg
+    lmedge export runs/PHOTOGRAPHS --int8
+    lmedge predict FILE.tflite PICTURE...
+    lmedge camera FILE.tflite
+    lmedge benchmark FILE.tflite --data PHOTOGRAPHS
+    """
+    level = logging.ERROR if quiet else (logging.INFO, logging.DEBUG)[min(verbose, 1)]
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("lmedge").setLevel(level)
+    if verbose < 2:  # TensorFlow and OpenCV talk to the terminal unless told not to
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line; every error on purpose is one line on standard error."""
+    try:
+        result: Any = cli.main(args=arguments, prog_name="lmedge", standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        code = 130
+    except LmedgeError as error:
+        _say(error)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # the reader of a pipe, `head` say, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _say(error: LmedgeError) -> None:
+    click.echo(f"lmedge: {' '.join(str(error).split())}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Every error lmedge raises on purpose: one tree, each with the exit code of its kind.
+
+A message says what happened, to which file, and what to do about it, in one line.
+"""
+
+from __future__ import annotations
+
+
+class LmedgeError(Exception):
+    """The root of the tree: something failed that the user can act on."""
+
+    exit_code = 1
+
+
+class DataError(LmedgeError):
+    """Photographs or their folders cannot be used as they are."""
+
+    exit_code = 3
+
+
+class ModelFileError(LmedgeError):
+    """A .tflite file is damaged, not one of ours, or does not fit this runtime."""
+
+    exit_code = 4
+
+
+class RunError(LmedgeError):
+    """A run folder is incomplete, damaged, or from a newer version."""
+
+    exit_code = 5
+
+
+class GateError(LmedgeError):
+    """The exported file is worse than the float model by more than the tolerance."""
+
+    exit_code = 6
+
+
+class SourceError(LmedgeError):
+    """A camera, video or picture source does not open or ended in an error."""
+
+    exit_code = 7
+
+
+class MissingDependencyError(LmedgeError):
+    """A package of an optional extra is not installed."""
+
+    exit_code = 8
+
+
+class WeightsError(LmedgeError):
+    """Pretrained weights cannot be reached or do not fit the network."""
+
+    exit_code = 9
+
+
+class RecipeError(LmedgeError):
+    """A recipe names an unknown key or an impossible value."""
+
+    exit_code = 10

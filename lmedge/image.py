@@ -1,0 +1,138 @@
+"""The one preprocessing: what training reads, what calibration reads, what the device runs.
+
+Pictures are uint8 RGB, upright, (H, W, 3). Resizing uses `cv2.INTER_LINEAR_EXACT`, which gives
+the same bytes on every processor; a large picture is first halved (a 2 x 2 mean, exact as well)
+until it is less than twice the target, so that no pixel is skipped between samples.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .errors import DataError
+from .picture_header import read_size
+
+Picture = npt.NDArray[np.uint8]
+Color = Literal["rgb", "bgr"]
+
+# The network's input is (pixel - PIXEL_MEAN) / PIXEL_SCALE, so that the int8 file's input has
+# scale 1/57 and zero point 114: the caller hands over raw bytes and nothing is lost.
+PIXEL_MEAN = 114.0
+PIXEL_SCALE = 57.0
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+MAX_PIXELS = 200_000_000
+MAX_FILE_BYTES = 512 * 1024 * 1024
+
+
+class Resize(enum.StrEnum):
+    """How a picture becomes a square: cut its longer side, pad its shorter one, or squash."""
+
+    CROP = "crop"
+    PAD = "pad"
+    SQUASH = "squash"
+
+
+def read_picture(path: str | os.PathLike[str]) -> Picture:
+    """Decode a picture file: upright by its EXIF orientation, (H, W, 3) uint8 RGB.
+
+    Raises DataError, naming the file, when it is missing, too large, or cannot be decoded.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise DataError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, not read")
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    return decode_picture(encoded, str(path))
+
+
+def decode_picture(encoded: bytes, name: str) -> Picture:
+    """Decode the bytes of a picture file as `read_picture` does; `name` is used in errors.
+
+    The header is checked before any decoder sees the bytes.
+    """
+    width, height = read_size(encoded, name)
+    if width * height > MAX_PIXELS:
+        raise DataError(
+            f"{name}: {width} x {height} pixels is over the limit of {MAX_PIXELS // 1_000_000} "
+            "megapixels; make it smaller"
+        )
+    try:
+        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise DataError(f"{name}: truncated or damaged; replace or remove it")
+    return np.asarray(picture, np.uint8)
+
+
+def check_frame(frame: npt.NDArray[np.uint8]) -> None:
+    """Raise DataError unless `frame` is a non-empty (H, W, 3) uint8 array."""
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.size == 0:
+        raise DataError(
+            f"a frame must be (height, width, 3) uint8, got {frame.shape} {frame.dtype}"
+        )
+
+
+def prepare(
+    frame: npt.NDArray[np.uint8],
+    size: int,
+    resize: Resize = Resize.CROP,
+    *,
+    color: Color = "rgb",
+) -> Picture:
+    """Make `frame` the network's input: (H, W, 3) uint8 -> (size, size, 3) uint8 RGB.
+
+    CROP keeps the central square, PAD adds bars of PIXEL_MEAN (a zero to the network), SQUASH
+    ignores the aspect ratio.
+    """
+    height, width = frame.shape[:2]
+    if resize is Resize.CROP and height != width:
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        frame = frame[top : top + side, left : left + side]
+        height = width = side
+    if resize is Resize.PAD and height != width:
+        scale = size / max(height, width)
+        inner = (max(1, round(height * scale)), max(1, round(width * scale)))
+        small = _shrink(frame, *inner)
+        picture = np.full((size, size, 3), round(PIXEL_MEAN), np.uint8)
+        top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
+        picture[top : top + inner[0], left : left + inner[1]] = small
+    else:
+        picture = _shrink(frame, size, size)
+    if color == "bgr":
+        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    return np.ascontiguousarray(picture)
+
+
+def shrink_short_side(picture: Picture, side: int, max_aspect: float = 2.0) -> Picture:
+    """Resize so that the shorter side is `side`; the longer one is cut at `max_aspect` times it."""
+    height, width = picture.shape[:2]
+    limit = int(min(height, width) * max_aspect)
+    top, left = max(0, height - limit) // 2, max(0, width - limit) // 2
+    picture = picture[top : top + min(height, limit), left : left + min(width, limit)]
+    height, width = picture.shape[:2]
+    scale = side / min(height, width)
+    return _shrink(picture, max(side, round(height * scale)), max(side, round(width * scale)))
+
+
+def _shrink(picture: npt.NDArray[np.uint8], height: int, width: int) -> Picture:
+    while picture.shape[0] >= 2 * height and picture.shape[1] >= 2 * width:
+        half = (picture.shape[1] // 2, picture.shape[0] // 2)
+        picture = cv2.resize(picture, half, interpolation=cv2.INTER_LINEAR_EXACT).astype(
+            np.uint8, copy=False
+        )
+    if picture.shape[:2] == (height, width):
+        return picture
+    resized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
+    return resized.astype(np.uint8, copy=False)

@@ -1,0 +1,103 @@
+"""The runtime behind one small class: LiteRT, or tflite-runtime where a device has only that."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import LmedgeError, MissingDependencyError, ModelFileError
+from .image import Picture
+from .model_file import ModelFile
+
+Output = npt.NDArray[np.float32]
+RUNTIMES = ("ai_edge_litert", "tflite_runtime")
+
+
+def load_runtime() -> tuple[str, Any]:
+    """Return the name and the `Interpreter` class of the first runtime installed.
+
+    Raises MissingDependencyError when there is none.
+    """
+    for name in RUNTIMES:
+        try:
+            module = __import__(f"{name}.interpreter", fromlist=["Interpreter"])
+        except ImportError:
+            continue
+        return name, module.Interpreter
+    raise MissingDependencyError(
+        "no TFLite runtime is installed; run `pip install ai-edge-litert` (or tflite-runtime)"
+    )
+
+
+class Interpreter:
+    """Run a checked model on one picture at a time; the heads are bound by name.
+
+    Not safe for use from several threads at once: give each thread its own.
+    """
+
+    def __init__(self, model: ModelFile, threads: int = 1) -> None:
+        if threads < 1:
+            raise LmedgeError(f"threads must be at least 1, not {threads}")
+        self.runtime, interpreter_class = load_runtime()
+        self.threads = threads
+        # The runtime reads the bytes in place: they must live as long as it does.
+        self._data = model.data
+        try:
+            with _quiet_stderr():
+                self._runner = interpreter_class(model_content=self._data, num_threads=threads)
+                self._runner.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelFileError(
+                f"{model.path}: this {self.runtime} cannot run it ({error}); update the runtime"
+            ) from error
+        self._image = model.image.index
+        self._landmark = model.heads["landmark"].index
+        self._category = model.heads["category"].index
+
+    def set_image(self, picture: Picture) -> None:
+        """Copy a picture, (S, S, 3) uint8 RGB, into the input."""
+        self._runner.set_tensor(self._image, picture[None])
+
+    def invoke(self) -> None:
+        """Run the graph on what `set_image` put in."""
+        self._runner.invoke()
+
+    def outputs(self) -> tuple[Output, Output]:
+        """Return the landmark (L,) and category (C,) probabilities, float32."""
+        return (
+            self._runner.get_tensor(self._landmark)[0],
+            self._runner.get_tensor(self._category)[0],
+        )
+
+    def run(self, picture: Picture) -> tuple[Output, Output]:
+        """Classify one picture, (S, S, 3) uint8 RGB: landmark (L,) and category (C,)."""
+        self.set_image(picture)
+        self.invoke()
+        return self.outputs()
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep the runtime's C++ start-up line off the terminal; Python errors still raise."""
+    if os.environ.get("LMEDGE_RUNTIME_LOG"):
+        yield
+        return
+    sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # no standard error at all
+        yield
+        return
+    with open(os.devnull, "wb") as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

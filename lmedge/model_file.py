@@ -1,0 +1,210 @@
+"""The .tflite as a file: what it must hold, checked before any runtime sees it."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import DataError, ModelFileError
+from .flatbuffer import DamagedError, Table
+from .image import Resize
+from .taxonomy import Taxonomy
+
+IDENTIFIER = b"TFL3"
+INFO_FILE = "lmedge.json"
+INFO_SCHEMA = 1
+HEADS = ("landmark", "category")
+LABEL_FILES = {head: f"{head}_labels.txt" for head in HEADS}
+MAX_BYTES = 256 * 1024 * 1024
+MAX_ASSOCIATED_BYTES = 16 * 1024 * 1024
+
+# TensorType and BuiltinOperator of tensorflow/lite/schema/schema.fbs; the operators are those
+# that image classifiers use, any other is shown by its number.
+DTYPES = {
+    0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16",
+    9: "int8",
+}  # fmt: skip
+OPERATORS = {
+    0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D",
+    6: "DEQUANTIZE", 9: "FULLY_CONNECTED", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL",
+    19: "RELU", 21: "RELU6", 22: "RESHAPE", 25: "SOFTMAX", 34: "PAD", 36: "GATHER", 40: "MEAN",
+    41: "SUB", 42: "DIV", 45: "STRIDED_SLICE", 53: "CAST", 60: "PADV2", 77: "SHAPE", 83: "PACK",
+    99: "SQUARED_DIFFERENCE", 100: "MIRROR_PAD", 114: "QUANTIZE", 117: "HARD_SWISH",
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of the graph; `index` is the runtime's tensor index."""
+
+    name: str
+    index: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFile:
+    """A checked file: its bytes, its tensors bound by head, and the metadata inside.
+
+    `operators` counts (operator, dtype of its first output). `info` is the content of lmedge.json,
+    documented in docs/formats.md.
+    """
+
+    path: Path
+    data: bytes = dataclasses.field(repr=False)
+    sha256: str
+    image: TensorSpec
+    heads: Mapping[str, TensorSpec]
+    operators: Mapping[tuple[str, str], int]
+    taxonomy: Taxonomy
+    resize: Resize
+    info: Mapping[str, Any] = dataclasses.field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Side of the square input, in pixels."""
+        return self.image.shape[1]
+
+
+def read_model(path: str | os.PathLike[str]) -> ModelFile:
+    """Read and check a .tflite made by `lmedge export`.
+
+    Raises ModelFileError, naming the file, when it is missing, damaged, or not one of ours.
+    """
+    path = Path(path)
+    data = _read_bytes(path)
+    try:
+        image, heads, operators = _read_graph(data)
+        files = _read_associated(data)
+        info = json.loads(files[INFO_FILE])
+        if info["schema"] > INFO_SCHEMA:
+            raise ModelFileError(
+                f"{path}: written by a newer lmedge ({info['lmedge']}); update lmedge to use it"
+            )
+        _check_body(data, info)
+        labels = {head: _lines(files[LABEL_FILES[head]]) for head in HEADS}
+        hierarchy = info["hierarchy"]
+        taxonomy = Taxonomy.from_pairs((hierarchy[name], name) for name in labels["landmark"])
+        _check_shapes(image, heads, labels, taxonomy)
+        resize = Resize(info["preprocessing"]["resize"])
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}" if str(path) not in str(error) else error) from None
+    except (DamagedError, zipfile.BadZipFile, KeyError, TypeError, ValueError, DataError) as error:
+        raise ModelFileError(
+            f"{path}: damaged or without lmedge's metadata ({_reason(error)}); "
+            "export it again with `lmedge export`"
+        ) from error
+    return ModelFile(
+        path, data, hashlib.sha256(data).hexdigest(), image, heads, operators, taxonomy, resize, info
+    )
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ModelFileError(f"{path}: larger than {MAX_BYTES >> 20} MiB, not read")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) < 16 or data[4:8] != IDENTIFIER:
+        raise ModelFileError(f"{path}: not a TFLite file; pass the .tflite that lmedge exported")
+    return data
+
+
+def _read_graph(
+    data: bytes,
+) -> tuple[TensorSpec, dict[str, TensorSpec], dict[tuple[str, str], int]]:
+    model = Table.root(data)
+    codes = [max(code.integer(0, 0, "b"), code.integer(3)) for code in model.tables(1)]
+    subgraphs = model.tables(2)
+    if len(subgraphs) != 1:
+        raise ModelFileError(f"has {len(subgraphs)} subgraphs, one is expected")
+    (graph,) = subgraphs
+    tensors = graph.tables(0)
+
+    def spec(index: int, name: str) -> TensorSpec:
+        tensor = tensors[_inside(index, tensors)]
+        dtype = DTYPES.get(tensor.integer(1, 0, "b"), "other")
+        return TensorSpec(name, index, tensor.integers(0), dtype)
+
+    signatures = model.tables(7)
+    if len(signatures) != 1:
+        raise ModelFileError("has no signature that names its heads; export it with `lmedge export`")
+    inputs = {entry.string(0): entry.integer(1, 0, "I") for entry in signatures[0].tables(0)}
+    outputs = {entry.string(0): entry.integer(1, 0, "I") for entry in signatures[0].tables(1)}
+    if set(outputs) != set(HEADS) or len(inputs) != 1:
+        raise ModelFileError(f"its outputs are {sorted(outputs)}, not {sorted(HEADS)}")
+    if sorted(outputs.values()) != sorted(graph.integers(2)):
+        raise ModelFileError("its signature names tensors that are not the graph's outputs")
+    (image,) = (spec(index, name) for name, index in inputs.items())
+
+    operators: collections.Counter[tuple[str, str]] = collections.Counter()
+    for operator in graph.tables(3):
+        code = codes[_inside(operator.integer(0, 0, "I"), codes)]
+        results = operator.integers(2)
+        dtype = spec(results[0], "").dtype if results else "none"
+        operators[OPERATORS.get(code, f"OPERATOR_{code}"), dtype] += 1
+    return image, {head: spec(outputs[head], head) for head in HEADS}, dict(operators)
+
+
+def _inside(index: int, items: list[Any]) -> int:
+    if not 0 <= index < len(items):
+        raise DamagedError("an index points outside its list")
+    return index
+
+
+def _read_associated(data: bytes) -> dict[str, bytes]:
+    wanted = {INFO_FILE, *LABEL_FILES.values()}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        missing = wanted - set(entries)
+        if missing:
+            raise ModelFileError(f"lacks {', '.join(sorted(missing))}; export it again")
+        if sum(entries[name].file_size for name in wanted) > MAX_ASSOCIATED_BYTES:
+            raise ModelFileError("its associated files are too large")
+        return {name: archive.read(entries[name]) for name in wanted}
+
+
+def _check_body(data: bytes, info: Mapping[str, Any]) -> None:
+    body = data[: info["model_bytes"]]
+    if hashlib.sha256(body).hexdigest() != info["model_sha256"]:
+        raise ModelFileError("its checksum does not match: the file is damaged; copy it again")
+
+
+def _lines(text: bytes) -> tuple[str, ...]:
+    return tuple(text.decode().removesuffix("\n").split("\n"))
+
+
+def _check_shapes(
+    image: TensorSpec,
+    heads: Mapping[str, TensorSpec],
+    labels: Mapping[str, tuple[str, ...]],
+    taxonomy: Taxonomy,
+) -> None:
+    if len(image.shape) != 4 or image.shape[0] != 1 or image.shape[3] != 3 or image.dtype != "uint8":
+        raise ModelFileError(f"its input is {image.shape} {image.dtype}, not (1, S, S, 3) uint8")
+    if image.shape[1] != image.shape[2] or not 16 <= image.shape[1] <= 4096:
+        raise ModelFileError(f"its input is {image.shape}, not a square of 16 to 4096 pixels")
+    if labels["landmark"] != taxonomy.landmarks or labels["category"] != taxonomy.categories:
+        raise ModelFileError("its label files do not match its hierarchy")
+    for head, spec in heads.items():
+        if spec.shape != (1, len(labels[head])) or spec.dtype != "float32":
+            raise ModelFileError(
+                f"its {head} output is {spec.shape} {spec.dtype}, "
+                f"not (1, {len(labels[head])}) float32"
+            )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"no {error.args[0]!r}"
+    return str(error).rstrip(".") or type(error).__name__

@@ -1,0 +1,69 @@
+"""Landmarks, categories, and which category each landmark belongs to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Taxonomy:
+    """Two levels of labels: `parents[i]` is the index of the category of landmark i.
+
+    A category and a landmark may share a name; two landmarks may not.
+    """
+
+    landmarks: tuple[str, ...]
+    categories: tuple[str, ...]
+    parents: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for kind, names in (("landmark", self.landmarks), ("category", self.categories)):
+            if len(set(names)) != len(names):
+                raise DataError(f"a {kind} is named twice; rename one of the two")
+            for name in names:
+                if not name.strip() or any(ord(character) < 32 for character in name):
+                    raise DataError(f"{name!r} cannot be the name of a {kind}; rename it")
+        if len(self.landmarks) < 2:
+            raise DataError("at least two landmarks are needed")
+        if len(self.parents) != len(self.landmarks):
+            raise DataError("every landmark needs exactly one category")
+        if set(self.parents) != set(range(len(self.categories))):
+            raise DataError("every category needs at least one landmark")
+
+    @classmethod
+    def from_pairs(cls, pairs: Iterable[tuple[str, str]]) -> Taxonomy:
+        """Build from (category, landmark) pairs, in any order; names are sorted.
+
+        Raises DataError when a landmark stands under two categories.
+        """
+        category_of: dict[str, str] = {}
+        for category, landmark in pairs:
+            known = category_of.setdefault(landmark, category)
+            if known != category:
+                raise DataError(
+                    f"landmark {landmark!r} stands under two categories, {known!r} and "
+                    f"{category!r}; keep one of them or rename it"
+                )
+        landmarks = tuple(sorted(category_of))
+        categories = tuple(sorted(set(category_of.values())))
+        parents = tuple(categories.index(category_of[name]) for name in landmarks)
+        return cls(landmarks, categories, parents)
+
+    @property
+    def parent_index(self) -> npt.NDArray[np.intp]:
+        """(L,) index of each landmark's category."""
+        return np.asarray(self.parents, np.intp)
+
+    def category_of(self, landmark: str) -> str:
+        """Return the name of the category of `landmark`."""
+        return self.categories[self.parents[self.landmarks.index(landmark)]]
+
+    def hierarchy(self) -> dict[str, str]:
+        """Return landmark -> category, in the order of the landmarks."""
+        return {name: self.category_of(name) for name in self.landmarks}

@@ -1,0 +1,60 @@
+"""A real two-head int8 file made in seconds: the device's tests need one, not a good one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from lmedge.taxonomy import Taxonomy
+
+TAXONOMY = Taxonomy.from_pairs(
+    [("towers", "red"), ("towers", "green"), ("domes", "blue"), ("domes", "grey stone")]
+)
+# The mean colour of a picture of each landmark, in the order blue, green, grey stone, red.
+COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "grey stone": (114, 114, 114), "red": (255, 0, 0)}
+
+
+def picture(landmark: str, height: int = 48, width: int = 64) -> np.ndarray:
+    """Return (H, W, 3) uint8 RGB that the tiny file takes for `landmark`."""
+    return np.full((height, width, 3), COLOURS[landmark], np.uint8)
+
+
+def convert(size: int = 32) -> bytes:
+    """Convert a graph that tells four colours apart: fake-quantized like the real ones."""
+    import tensorflow as tf
+
+    low, high = (0 - 114) / 57, (255 - 114) / 57
+    # One row a landmark: blue, green, grey stone, red. A landmark is told by its own channel.
+    weights = np.array([[-1, -1, 2], [-1, 2, -1], [0, 0, 0], [2, -1, -1]], np.float32).T
+    bias = np.array([0, 0, 2, 0], np.float32)
+    merge = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.float32) * 0.5
+
+    def quantized(x: tf.Tensor, low: float, high: float) -> tf.Tensor:
+        return tf.quantization.fake_quant_with_min_max_args(x, low, high)
+
+    @tf.function(input_signature=[tf.TensorSpec((1, size, size, 3), tf.float32, name="image")])
+    def graph(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        x = quantized(image, low, high)
+        x = quantized(tf.reduce_mean(x, (1, 2)), low, high)
+        logits = quantized(tf.matmul(x, weights) + bias, -16.0, 16.0)
+        merged = quantized(tf.matmul(logits, merge), -16.0, 16.0)
+        return {"landmark": tf.nn.softmax(logits), "category": tf.nn.softmax(merged)}
+
+    concrete = graph.get_concrete_function()
+    module = tf.Module()
+    module.graph = graph
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = tf.uint8
+    return bytes(converter.convert())
+
+
+def make(path: Path, size: int = 32) -> Path:
+    """Write the file with its metadata to `path`."""
+    from lmedge.export.metadata import Card, pack
+
+    info = {"preprocessing": {"size": size, "resize": "crop"}, "provenance": {}}
+    card = Card("tiny", "four colours", "0.1.0", TAXONOMY, size, info)
+    path.write_bytes(pack(convert(size), card))
+    return path

@@ -1,0 +1,1 @@
+"""Host work: a run folder in, one verified .tflite out."""

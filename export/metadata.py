@@ -116,7 +116,9 @@ def _model_metadata(card: Card, order: list[str]) -> bytes:
     subgraph = writer.table(
         {2: writer.offsets([image]), 3: writer.offsets(heads)}, strings={0: "main"}
     )
-    info = writer.associated(INFO_FILE, "hierarchy, preprocessing, provenance, metrics", _DESCRIPTIONS)
+    info = writer.associated(
+        INFO_FILE, "hierarchy, preprocessing, provenance, metrics", _DESCRIPTIONS
+    )
     root = writer.table(
         {3: writer.offsets([subgraph]), 6: writer.offsets([info])},
         strings={0: card.name, 1: card.description, 2: card.version, 7: MIN_PARSER_VERSION},
@@ -141,7 +143,9 @@ class _Writer:
         """Write a table: offsets to other objects, strings, and byte or uint32 scalars."""
         builder = self.builder
         places = dict(offsets or {})
-        places.update({field: builder.CreateString(text) for field, text in (strings or {}).items()})
+        places.update(
+            {field: builder.CreateString(text) for field, text in (strings or {}).items()}
+        )
         fields = [*places, *(scalars or {})]
         builder.StartObject(max(fields, default=-1) + 1)
         for field, offset in places.items():

@@ -93,6 +93,24 @@ class Classifier:
     ) -> Prediction:
         """Decode the probabilities of the two heads, (L,) and (C,); `start` by perf_counter."""
         joint = joint_probabilities(landmark, category, self._parents)
+        prediction = self._answer(joint, landmark, category)
+        elapsed = 0.0 if start is None else 1000.0 * (time.perf_counter() - start)
+        return dataclasses.replace(prediction, milliseconds=elapsed)
+
+    def with_joint(self, prediction: Prediction, joint: npt.NDArray[np.float32]) -> Prediction:
+        """Answer again from another joint probability (L,), a smoothed one for instance.
+
+        The marginals and the time stay those of `prediction`.
+        """
+        answer = self._answer(joint, prediction.landmark_marginal, prediction.category_marginal)
+        return dataclasses.replace(answer, milliseconds=prediction.milliseconds)
+
+    def _answer(
+        self,
+        joint: npt.NDArray[np.float32],
+        landmark: npt.NDArray[np.float32],
+        category: npt.NDArray[np.float32],
+    ) -> Prediction:
         categories = category_of_joint(joint, self._parents, len(self.taxonomy.categories))
         order = np.argsort(-joint, kind="stable")[: self.top]
         best = int(order[0])
@@ -101,7 +119,6 @@ class Classifier:
         top = tuple(
             Candidate(names[i], kinds[self._parents[i]], float(joint[i])) for i in order.tolist()
         )
-        elapsed = 0.0 if start is None else 1000.0 * (time.perf_counter() - start)
         return Prediction(
             landmark=names[best],
             landmark_probability=float(joint[best]),
@@ -111,5 +128,5 @@ class Classifier:
             joint=joint,
             landmark_marginal=landmark,
             category_marginal=category,
-            milliseconds=elapsed,
+            milliseconds=0.0,
         )

@@ -20,12 +20,22 @@ COMMANDS = {
     "predict": ("lmedge.predict", "predict", "Classify pictures with an exported file."),
     "camera": ("lmedge.camera.command", "camera", "Classify a live camera, a video or a folder."),
     "benchmark": ("lmedge.benchmarks.command", "benchmark", "Measure how good and fast a file is."),
-    "demo": ("lmedge.train.demo", "demo", "Draw, train, export and classify: no photographs needed."),
+    "demo": (
+        "lmedge.train.demo",
+        "demo",
+        "Draw, train, export and classify: no photographs needed.",
+    ),
     "doctor": ("lmedge.doctor", "doctor", "Say what is installed, what is missing, what to do."),
 }
 # Top-level modules of the optional extra, for a clear line when they are absent.
-TRAIN_EXTRA = {"tensorflow", "tf_keras", "tensorflow_model_optimization", "sklearn", "matplotlib",
-               "safetensors"}  # fmt: skip
+TRAIN_EXTRA = {
+    "tensorflow",
+    "tf_keras",
+    "tensorflow_model_optimization",
+    "sklearn",
+    "matplotlib",
+    "safetensors",
+}
 
 
 class LazyGroup(click.Group):
@@ -64,7 +74,7 @@ class LazyGroup(click.Group):
 @click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")
 @click.option("-v", "--verbose", count=True, help="Print more; twice for everything.")
 def cli(quiet: bool, verbose: int) -> None:
-    """Recognise landmarks and their categories from photographs, on the device, offline.
+    r"""Recognise landmarks and their categories from photographs, on the device, offline.
 
     \b
     lmedge train PHOTOGRAPHS          learn from <category>/<landmark>/*.jpg

@@ -25,14 +25,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix is kept: libraries choose a format by it.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+        )
         os.close(handle)
         temporary = Path(name)
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
     except OSError as error:
         raise LmedgeError(
             f"cannot write {path}: {error.strerror or error}; free space or choose another folder"
@@ -62,3 +64,13 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise LmedgeError before hours of work when `path` could not be written at their end."""
+    path = Path(path)
+    if path.is_dir():
+        raise LmedgeError(f"{path} is a folder; name a file in it")
+    probe = path.with_name(f".{path.name}-probe")
+    write_bytes(probe, b"")
+    probe.unlink()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +10,7 @@ import numpy.typing as npt
 from .errors import LmedgeError, MissingDependencyError, ModelFileError
 from .image import Picture
 from .model_file import ModelFile
+from .quiet import quiet_stderr
 
 Output = npt.NDArray[np.float32]
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
@@ -49,7 +46,7 @@ class Interpreter:
         # The runtime reads the bytes in place: they must live as long as it does.
         self._data = model.data
         try:
-            with _quiet_stderr():
+            with quiet_stderr():
                 self._runner = interpreter_class(model_content=self._data, num_threads=threads)
                 self._runner.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -80,24 +77,3 @@ class Interpreter:
         self.set_image(picture)
         self.invoke()
         return self.outputs()
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keep the runtime's C++ start-up line off the terminal; Python errors still raise."""
-    if os.environ.get("LMEDGE_RUNTIME_LOG"):
-        yield
-        return
-    sys.stderr.flush()
-    try:
-        saved = os.dup(2)
-    except OSError:  # no standard error at all
-        yield
-        return
-    with open(os.devnull, "wb") as sink:
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

@@ -81,7 +81,13 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
     Raises ModelFileError, naming the file, when it is missing, damaged, or not one of ours.
     """
     path = Path(path)
-    data = _read_bytes(path)
+    return parse_model(_read_bytes(path), path)
+
+
+def parse_model(data: bytes, path: Path) -> ModelFile:
+    """Check the bytes of a .tflite as `read_model` does; `path` is used in errors."""
+    if len(data) < 16 or data[4:8] != IDENTIFIER:
+        raise ModelFileError(f"{path}: not a TFLite file; pass the .tflite that lmedge exported")
     try:
         image, heads, operators = _read_graph(data)
         files = _read_associated(data)
@@ -104,7 +110,15 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
             "export it again with `lmedge export`"
         ) from error
     return ModelFile(
-        path, data, hashlib.sha256(data).hexdigest(), image, heads, operators, taxonomy, resize, info
+        path,
+        data,
+        hashlib.sha256(data).hexdigest(),
+        image,
+        heads,
+        operators,
+        taxonomy,
+        resize,
+        info,
     )
 
 
@@ -112,12 +126,9 @@ def _read_bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ModelFileError(f"{path}: larger than {MAX_BYTES >> 20} MiB, not read")
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
-    if len(data) < 16 or data[4:8] != IDENTIFIER:
-        raise ModelFileError(f"{path}: not a TFLite file; pass the .tflite that lmedge exported")
-    return data
 
 
 def _read_graph(
@@ -138,7 +149,9 @@ def _read_graph(
 
     signatures = model.tables(7)
     if len(signatures) != 1:
-        raise ModelFileError("has no signature that names its heads; export it with `lmedge export`")
+        raise ModelFileError(
+            "has no signature that names its heads; export it with `lmedge export`"
+        )
     inputs = {entry.string(0): entry.integer(1, 0, "I") for entry in signatures[0].tables(0)}
     outputs = {entry.string(0): entry.integer(1, 0, "I") for entry in signatures[0].tables(1)}
     if set(outputs) != set(HEADS) or len(inputs) != 1:
@@ -190,7 +203,12 @@ def _check_shapes(
     labels: Mapping[str, tuple[str, ...]],
     taxonomy: Taxonomy,
 ) -> None:
-    if len(image.shape) != 4 or image.shape[0] != 1 or image.shape[3] != 3 or image.dtype != "uint8":
+    if (
+        len(image.shape) != 4
+        or image.shape[0] != 1
+        or image.shape[3] != 3
+        or image.dtype != "uint8"
+    ):
         raise ModelFileError(f"its input is {image.shape} {image.dtype}, not (1, S, S, 3) uint8")
     if image.shape[1] != image.shape[2] or not 16 <= image.shape[1] <= 4096:
         raise ModelFileError(f"its input is {image.shape}, not a square of 16 to 4096 pixels")

@@ -12,7 +12,12 @@ TAXONOMY = Taxonomy.from_pairs(
     [("towers", "red"), ("towers", "green"), ("domes", "blue"), ("domes", "grey stone")]
 )
 # The mean colour of a picture of each landmark, in the order blue, green, grey stone, red.
-COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "grey stone": (114, 114, 114), "red": (255, 0, 0)}
+COLOURS = {
+    "blue": (0, 0, 255),
+    "green": (0, 255, 0),
+    "grey stone": (114, 114, 114),
+    "red": (255, 0, 0),
+}
 
 
 def picture(landmark: str, height: int = 48, width: int = 64) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Host work: photographs in, a run folder out."""

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
-import tf_keras as keras
 
 from lmedge.errors import WeightsError
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
+
+from .backend import keras, tf
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SQUEEZE_RATIO = 0.25
@@ -58,16 +58,21 @@ class BorderPad(keras.layers.Layer):  # type: ignore[misc]
     """
 
     def __init__(self, kernel_size: int, **kwargs: Any) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**kwargs)
         self.kernel_size = kernel_size
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the weight."""
-        self.border = self.add_weight("border", shape=(input_shape[-1],), initializer="zeros")
+        self.border = self.add_weight(
+            "border", shape=(input_shape[-1],), initializer="zeros", trainable=False
+        )
+        self._shape = (None, *input_shape[1:])
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Concatenate the border along height, then along width."""
+        if None in inputs.shape[1:]:  # batches of a Sequence come without a static shape
+            inputs = tf.ensure_shape(inputs, self._shape)
         for axis in (1, 2):
             before, after = _same_padding(inputs.shape[axis], self.kernel_size)
             parts = [self._strip(inputs, axis, before), inputs, self._strip(inputs, axis, after)]
@@ -136,9 +141,7 @@ def _squeeze_excite(x: keras.KerasTensor, reduced: int, prefix: str) -> keras.Ke
     return keras.layers.Multiply(name=f"{prefix}se_excite")([x, s])
 
 
-def _block(
-    x: keras.KerasTensor, stage: Stage, strides: int, prefix: str
-) -> keras.KerasTensor:
+def _block(x: keras.KerasTensor, stage: Stage, strides: int, prefix: str) -> keras.KerasTensor:
     """One mobile inverted bottleneck with squeeze-and-excite."""
     entry, channels = x, x.shape[-1]
     if stage.expand_ratio != 1:
@@ -237,7 +240,9 @@ def _stock_model(backbone: Backbone, weights: str) -> keras.Model:
         return backbone.stock(include_top=False, weights=weights, input_shape=(64, 64, 3))
     except (ValueError, OSError, KeyError) as error:
         if weights != "imagenet":
-            raise WeightsError(f"{weights} does not hold {backbone.name} weights: {error}") from error
+            raise WeightsError(
+                f"{weights} does not hold {backbone.name} weights: {error}"
+            ) from error
         raise WeightsError(
             "the ImageNet weights cannot be downloaded here; fetch the file elsewhere and pass its "
             "path with --weights PATH, or train from scratch with --weights none"

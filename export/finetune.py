@@ -1,0 +1,127 @@
+"""Quantization-aware fine-tuning: the int8 network learns to answer as the float one does."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.decoding import softmax
+from lmedge.model_file import HEADS
+from lmedge.progress import progress
+from lmedge.scoring import Scores, score_probabilities
+
+from ..train.backend import keras, tf
+from ..train.network import predict_logits
+from ..train.run import Run
+
+logger = logging.getLogger(__name__)
+Logits = Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """How close the quantized network is to float on the validation part."""
+
+    fall: float
+    agreement: float
+    divergence: float
+
+    def better_than(self, other: Fit) -> bool:
+        """Less F1 lost, then more agreement, then less divergence."""
+        return self._key() < other._key()
+
+    def _key(self) -> tuple[float, float, float]:
+        return (round(self.fall, 4), round(-self.agreement, 4), self.divergence)
+
+
+def fine_tune(run: Run, teacher: keras.Model, quantized: keras.Model) -> Fit:
+    """Distil `teacher` into `quantized` on augmented training pictures, in place.
+
+    Both give {"landmark": (N, L), "category": (N, C)} logits. The weights of the epoch that fits
+    the teacher best on the validation part are kept, those before the first epoch included.
+    """
+    settings = run.recipe.quantize
+    pictures = run.pictures("val")
+    wanted = predict_logits(teacher, pictures)
+    best = closeness(run, wanted, predict_logits(quantized, pictures))
+    _say(0, settings.epochs, best)
+    weights = quantized.get_weights()
+    steps = -(-len(run.entries("train")) // settings.batch)
+    step = _step(
+        teacher, quantized, settings.learning_rate, steps * settings.epochs, settings.temperature
+    )
+    with progress("Quantization-aware fine-tuning", steps * settings.epochs) as advance:
+        for epoch in range(settings.epochs):
+            for images in run.training_inputs(epoch, settings.batch):
+                step(tf.constant(images))
+                advance()
+            now = closeness(run, wanted, predict_logits(quantized, pictures))
+            _say(epoch + 1, settings.epochs, now)
+            if now.better_than(best):
+                best, weights = now, quantized.get_weights()
+    quantized.set_weights(weights)
+    return best
+
+
+def _say(epoch: int, epochs: int, fit: Fit) -> None:
+    logger.info(
+        "quantized, epoch %d/%d: agreement with float %.3f, divergence %.4f (validation part)",
+        epoch,
+        epochs,
+        fit.agreement,
+        fit.divergence,
+    )
+
+
+def _step(
+    teacher: keras.Model, student: keras.Model, learning_rate: float, steps: int, temperature: float
+) -> tf.types.experimental.PolymorphicFunction:
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, max(1, steps))
+    optimizer = keras.optimizers.Adam(schedule)
+    variables = student.trainable_variables
+
+    @tf.function(reduce_retracing=True)
+    def step(images: tf.Tensor) -> tf.Tensor:
+        wanted = teacher(images, training=False)
+        with tf.GradientTape() as tape:
+            given = student(images, training=True)
+            loss = tf.add_n([_divergence(wanted[h], given[h], temperature) for h in HEADS])
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
+
+    return step
+
+
+def _divergence(wanted: tf.Tensor, given: tf.Tensor, temperature: float) -> tf.Tensor:
+    """Kullback-Leibler divergence at a temperature, times its square (Hinton, arXiv:1503.02531)."""
+    target = tf.nn.softmax(wanted / temperature)
+    difference = tf.nn.log_softmax(wanted / temperature) - tf.nn.log_softmax(given / temperature)
+    return temperature**2 * tf.reduce_mean(tf.reduce_sum(target * difference, axis=-1))
+
+
+def closeness(run: Run, wanted: Logits, given: Logits) -> Fit:
+    """Compare the logits of the float and the quantized network on the validation part."""
+    if not run.entries("val"):
+        return Fit(0.0, 1.0, 0.0)
+    fall = max(
+        getattr(before, head).macro_f1 - getattr(after, head).macro_f1
+        for before, after in [(_scores(run, wanted), _scores(run, given))]
+        for head in HEADS
+    )
+    agreement = min(
+        float((wanted[head].argmax(axis=1) == given[head].argmax(axis=1)).mean()) for head in HEADS
+    )
+    divergence = sum(
+        float(_divergence(tf.constant(wanted[head]), tf.constant(given[head]), 1.0))
+        for head in HEADS
+    )
+    return Fit(max(0.0, fall), agreement, divergence)
+
+
+def _scores(run: Run, logits: Logits) -> Scores:
+    probabilities = {head: softmax(values) for head, values in logits.items()}
+    return score_probabilities(probabilities, run.labels("val"), run.taxonomy)

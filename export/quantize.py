@@ -1,0 +1,185 @@
+"""The quantization scheme, and fine-tuning under it.
+
+| tensor | quantized | range |
+|---|---|---|
+| input and its border | per tensor | fixed by the pixel convention: scale 1/57, zero point 114 |
+| kernels, depthwise ones too | per output channel, symmetric | the kernel's own largest value |
+| biases | int32 | by the scales of input and kernel |
+| sigmoid | per tensor | fixed: 0..255/256, the only one LOGISTIC has |
+| every other output | per tensor | from calibration, see ranges.py |
+| convolution in front of a ReLU | no | the two are one operation in the file |
+
+tensorflow-model-optimization wraps the layers and trains through the rounding. Its own scheme is
+not used: it quantizes depthwise kernels per tensor, leaves the sigmoid unquantized, and starts
+every range at -6..6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tensorflow_model_optimization.quantization import keras as tfmot
+
+from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
+
+from ..train.backbones import BorderPad
+from ..train.backend import keras, tf
+from .lower import INPUT, consumers
+from .ranges import Range
+
+INPUT_RANGE: Range = ((0 - PIXEL_MEAN) / PIXEL_SCALE, (255 - PIXEL_MEAN) / PIXEL_SCALE)
+SIGMOID_RANGE: Range = (0.0, 255 / 256)
+KERNEL_LEVELS = 127.0
+
+
+class KernelQuantizer(tfmot.quantizers.Quantizer):  # type: ignore[misc]
+    """Symmetric int8 along one axis; the range of a channel is its own largest value."""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        """Nothing to keep: the range follows the kernel."""
+        return {}
+
+    def __call__(self, inputs: tf.Tensor, training: bool, weights: Any, **_: Any) -> tf.Tensor:
+        """Round in the forward pass; the gradient passes straight through."""
+        axes = [axis for axis in range(len(inputs.shape)) if axis != self.axis]
+        limit = tf.reduce_max(tf.abs(inputs), axes, keepdims=True)
+        scale = tf.maximum(limit, 1e-8) / KERNEL_LEVELS
+        rounded = tf.round(inputs / scale) * scale
+        return inputs + tf.stop_gradient(rounded - inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"axis": self.axis}
+
+
+class RangeQuantizer(tfmot.quantizers.Quantizer):  # type: ignore[misc]
+    """Asymmetric int8 of a whole tensor over a range known beforehand."""
+
+    def __init__(self, low: float, high: float) -> None:
+        self.low, self.high = low, high
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        """Nothing to keep: the range is a constant."""
+        return {}
+
+    def __call__(self, inputs: tf.Tensor, training: bool, weights: Any, **_: Any) -> tf.Tensor:
+        """Quantize and back; the gradient is cut outside the range."""
+        return tf.quantization.fake_quant_with_min_max_args(inputs, self.low, self.high)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"low": self.low, "high": self.high}
+
+
+class LayerConfig(tfmot.QuantizeConfig):  # type: ignore[misc]
+    """What is quantized of one layer: its kernel by `axis`, its output over `output`."""
+
+    def __init__(self, kernel: str | None, axis: int, output: Range | None) -> None:
+        self.kernel, self.axis, self.output = kernel, axis, output
+
+    def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
+        """Return the kernel and its quantizer."""
+        if self.kernel is None:
+            return []
+        return [(getattr(layer, self.kernel), KernelQuantizer(self.axis))]
+
+    def get_activations_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
+        """Return nothing: activations are layers of their own."""
+        return []
+
+    def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
+        """Put the rounded kernel in the layer for this call."""
+        if self.kernel is not None:
+            setattr(layer, self.kernel, quantize_weights[0])
+
+    def set_quantize_activations(self, layer: Any, quantize_activations: list[Any]) -> None:
+        """Do nothing: activations are layers of their own."""
+
+    def get_output_quantizers(self, layer: Any) -> list[Any]:
+        """Return the quantizer of the output."""
+        return [] if self.output is None else [RangeQuantizer(*self.output)]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"kernel": self.kernel, "axis": self.axis, "output": self.output}
+
+
+class _NoTransform(tfmot.QuantizeLayoutTransform):  # type: ignore[misc]
+    """The network is lowered already: there is nothing to rewrite."""
+
+    def apply(self, model: Any, layer_quantize_map: Any) -> tuple[Any, Any]:
+        return model, layer_quantize_map
+
+
+class _NoRegistry(tfmot.QuantizeRegistry):  # type: ignore[misc]
+    """Every layer brings its own configuration."""
+
+    def supports(self, layer: Any) -> bool:
+        return False
+
+    def get_quantize_config(self, layer: Any) -> Any:
+        raise NotImplementedError
+
+
+class Scheme(tfmot.QuantizeScheme):  # type: ignore[misc]
+    """The table at the top of this module, as tfmot takes it."""
+
+    def get_layout_transformer(self) -> Any:
+        """Return the transformer that does nothing."""
+        return _NoTransform()
+
+    def get_quantize_registry(self) -> Any:
+        """Return the registry that knows nothing."""
+        return _NoRegistry()
+
+
+def quantize(lowered: keras.Model, ranges: Mapping[str, Range]) -> keras.Model:
+    """Return the lowered network computing as the int8 file will, ready for fine-tuning.
+
+    Outputs are named as the lowered network's; ranges are by layer name.
+    """
+
+    def annotate(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.layers.InputLayer):
+            return layer
+        twin = type(layer).from_config(layer.get_config())
+        config = layer_config(lowered.get_layer(layer.name), ranges)
+        return tfmot.quantize_annotate_layer(twin, config)
+
+    annotated = keras.models.clone_model(lowered, clone_function=annotate)
+    annotated.set_weights(lowered.get_weights())
+    with (
+        keras.utils.custom_object_scope({"BorderPad": BorderPad, "LayerConfig": LayerConfig}),
+        tfmot.quantize_scope(),
+    ):
+        quantized = tfmot.quantize_apply(annotated, Scheme(), quantized_layer_name_prefix="")
+    outputs = dict(zip(lowered.output_names, quantized.outputs, strict=True))
+    return keras.Model(quantized.input, outputs, name=lowered.name)
+
+
+def layer_config(layer: keras.layers.Layer, ranges: Mapping[str, Range]) -> LayerConfig:
+    """Return what the scheme says of one lowered layer."""
+    kernel, axis = None, -1
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        kernel, axis = "depthwise_kernel", 2
+    elif isinstance(layer, keras.layers.Conv2D):
+        kernel, axis = "kernel", 3
+    elif isinstance(layer, keras.layers.Dense):
+        kernel, axis = "kernel", 1
+    return LayerConfig(kernel, axis, _output_range(layer, ranges))
+
+
+def _output_range(layer: keras.layers.Layer, ranges: Mapping[str, Range]) -> Range | None:
+    if layer.name == INPUT or isinstance(layer, BorderPad):
+        return INPUT_RANGE
+    activation = layer.get_config().get("activation")
+    if isinstance(layer, keras.layers.Activation) and activation == "sigmoid":
+        return SIGMOID_RANGE
+    followers = consumers(layer)
+    if followers and all(isinstance(follower, keras.layers.ReLU) for follower in followers):
+        return None
+    return ranges[layer.name]

@@ -1,0 +1,78 @@
+"""What this machine is: the facts a report needs to be read by somebody else."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+# The import name of each runtime, in the order of preference, and the distribution behind it.
+RUNTIME_PACKAGES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
+OPENCV_PACKAGES = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+
+
+def package_version(*names: str) -> str | None:
+    """Return the version of the first distribution installed, without importing it."""
+    for name in names:
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def runtime_label(runtime: str) -> str:
+    """Return name and version of a runtime, given as `load_runtime` names it."""
+    package = RUNTIME_PACKAGES.get(runtime, runtime)
+    return f"{package} {package_version(package) or '(version unknown)'}"
+
+
+def installed_runtime() -> str:
+    """Return name and version of the runtime that will be used, without importing it."""
+    for runtime, package in RUNTIME_PACKAGES.items():
+        if package_version(package):
+            return runtime_label(runtime)
+    return "no runtime"
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor or board as the system calls it, its architecture where it does not.
+
+    x86 names the processor in `model name`; boards with ARM name themselves in `Model` or in the
+    device tree.
+    """
+    for key in ("model name", "Model", "Hardware"):
+        for line in _read(cpuinfo).splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == key and value.strip():
+                return " ".join(value.split())
+    board = _read(Path("/proc/device-tree/model")).strip("\0 \n")
+    return board or platform.processor() or platform.machine() or "unknown"
+
+
+def load_average() -> tuple[float, float, float] | None:
+    """Return the load over 1, 5 and 15 minutes, or None where the system does not tell."""
+    try:
+        return os.getloadavg()
+    except (OSError, AttributeError):
+        return None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,191 @@
+"""`lmedge predict`: pictures in, one line each out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+from rich.cells import cell_len, chop_cells
+
+from .classifier import Candidate, Classifier, Prediction
+from .dataset_folder import list_pictures
+from .errors import DataError
+from .image import read_picture
+
+_HEADINGS = ("picture", "landmark", "category")
+_PERCENT = 6  # cells of "100.0%"
+_GAP = "  "
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    help="Candidates listed for each picture  [default: 3 in JSON, the best one in the table]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+def predict(
+    file: Path, paths: tuple[Path, ...], top: int | None, as_json: bool, threads: int
+) -> None:
+    """Classify pictures, and all pictures in folders, with an exported file.
+
+    A picture that cannot be read is named on standard error and skipped; the exit code is then 3.
+    """
+    classifier = Classifier(file, threads=threads, top=top or (3 if as_json else 1))
+    pictures = find_pictures(paths)
+    unreadable = []
+    table = None if as_json else _Table.fit(pictures, classifier, _width())
+    if table is not None:
+        click.echo(click.style(table.heading(), dim=True))
+    for path in pictures:
+        try:
+            prediction = classifier.classify(read_picture(path))
+        except DataError as error:
+            if len(pictures) == 1:
+                raise
+            unreadable.append(path)
+            click.echo(f"skipped: {error}", err=True)
+            continue
+        for line in [to_json(path, prediction)] if table is None else table.lines(path, prediction):
+            click.echo(line)
+    if unreadable:
+        raise DataError(f"{len(unreadable)} of {len(pictures)} pictures could not be read")
+
+
+def find_pictures(paths: Sequence[Path]) -> list[Path]:
+    """Return files as given and the pictures under folders.
+
+    Raises DataError for a path that does not exist and when there is nothing to classify.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists() and not path.is_symlink():
+            raise DataError(f"{path}: no such file or folder; check the name")
+        inside = list_pictures(path) if path.is_dir() else [path]
+        if not inside:
+            raise DataError(f"{path}: holds no pictures (.jpg, .jpeg, .png, .webp, .bmp)")
+        found += inside
+    return found
+
+
+def to_json(path: Path, prediction: Prediction) -> str:
+    """Return the line of `--json`; docs/formats.md names its fields."""
+    return json.dumps(
+        {
+            "path": str(path),
+            "landmark": prediction.landmark,
+            "landmark_probability": round(prediction.landmark_probability, 6),
+            "category": prediction.category,
+            "category_probability": round(prediction.category_probability, 6),
+            "top": [
+                {**dataclasses.asdict(entry), "probability": round(entry.probability, 6)}
+                for entry in prediction.top
+            ],
+            "milliseconds": round(prediction.milliseconds, 3),
+        },
+        # A file name that is not UTF-8 can only be written escaped.
+        ensure_ascii=not _is_text(str(path)),
+    )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _width() -> int | None:
+    """Return the cells of a line on a terminal; None when the output goes elsewhere, uncut."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """Columns whose widths are known before the first picture is classified."""
+
+    picture: int
+    landmark: int
+    category: int
+
+    @classmethod
+    def fit(cls, pictures: Sequence[Path], classifier: Classifier, width: int | None) -> _Table:
+        """Choose column widths in cells; the path gives way first on a narrow terminal."""
+        longest = max(cell_len(click.format_filename(path)) for path in pictures)
+        taxonomy = classifier.taxonomy
+        wanted = [max(longest, len(_HEADINGS[0]))] + [
+            max(cell_len(name) for name in (heading, *names))
+            for heading, names in (
+                (_HEADINGS[1], taxonomy.landmarks),
+                (_HEADINGS[2], taxonomy.categories),
+            )
+        ]
+        if width is not None:
+            free = width - 4 * len(_GAP) - 2 * _PERCENT
+            for column, least in ((0, 20), (1, 12), (2, 8)):
+                excess = sum(wanted) - free
+                wanted[column] = max(min(least, wanted[column]), wanted[column] - max(0, excess))
+        return cls(*wanted)
+
+    def heading(self) -> str:
+        """Return the line above the pictures."""
+        gap = _GAP + " " * _PERCENT + _GAP
+        return (
+            _pad(_HEADINGS[0], self.picture)
+            + _GAP
+            + _pad(_HEADINGS[1], self.landmark)
+            + gap
+            + _HEADINGS[2]
+        )
+
+    def lines(self, path: Path, prediction: Prediction) -> Iterator[str]:
+        """Yield the line of a picture, then one for each other candidate."""
+        name = _pad(_cut_left(click.format_filename(path), self.picture), self.picture)
+        best = Candidate(prediction.landmark, prediction.category, prediction.landmark_probability)
+        yield (
+            name
+            + _GAP
+            + click.style(_pad(_cut_right(best.landmark, self.landmark), self.landmark), bold=True)
+            + _GAP
+            + f"{best.probability:{_PERCENT}.1%}"
+            + _GAP
+            + _pad(_cut_right(best.category, self.category), self.category)
+            + _GAP
+            + f"{prediction.category_probability:{_PERCENT}.1%}"
+        )
+        for other in prediction.top[1:]:
+            yield (
+                " " * self.picture
+                + _GAP
+                + _pad(_cut_right(other.landmark, self.landmark), self.landmark)
+                + _GAP
+                + f"{other.probability:{_PERCENT}.1%}"
+                + _GAP
+                + _cut_right(other.category, self.category)
+            )
+
+
+def _pad(text: str, cells: int) -> str:
+    return text + " " * (cells - cell_len(text))
+
+
+def _cut_right(text: str, cells: int) -> str:
+    return text if cell_len(text) <= cells else chop_cells(text, cells - 1)[0] + "…"
+
+
+def _cut_left(text: str, cells: int) -> str:
+    """Cut a path at its front: its end tells pictures apart."""
+    while cell_len(text) > cells:
+        text = "…" + text[2:]
+    return text

@@ -1,0 +1,111 @@
+"""`lmedge train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from pathlib import Path
+
+import click
+
+from lmedge.errors import RunError
+
+from .recipe import Recipe, load_recipe, recipe_from
+
+logger = logging.getLogger(__name__)
+
+
+@click.command(short_help="Train on a folder of photographs.")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/DATA]")
+@click.option("--recipe", default="default", show_default=True, help="Name or file of a recipe.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one value of the recipe, e.g. fine_tune.epochs=5. Repeatable.",
+)
+@click.option(
+    "--strategy", default="landmarks-first", show_default=True, help="Order of the two tasks."
+)
+@click.option("--backbone", help="Network body. [default: the recipe's, efficientnetb0]")
+@click.option(
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    metavar="imagenet|none|PATH",
+    help="Where the backbone starts: the Keras download, nothing, or a stock .h5 file.",
+)
+@click.option("--image-size", type=int, help="Side of the input. [default: the recipe's, 224]")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Fixes split, order, augmentation and initial weights.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out where it was stopped.")
+def train(
+    data: Path,
+    out: Path | None,
+    recipe: str,
+    settings: tuple[str, ...],
+    strategy: str,
+    backbone: str | None,
+    weights: str,
+    image_size: int | None,
+    seed: int,
+    resume: bool,
+) -> None:
+    r"""Train on photographs in DATA/<category>/<landmark>/*.jpg.
+
+    A taxonomy.csv (landmark,category) beside flat <landmark>/ folders works too. DATA/train,
+    DATA/val and DATA/test are used as they are; what is missing is cut from the training part.
+
+    \b
+    lmedge train photographs
+    lmedge train photographs --weights efficientnetb0_notop.h5 --set fine_tune.epochs=20
+    """
+    values = _with_options(load_recipe(recipe, settings), backbone, image_size)
+    # Imported here: a mistake in the arguments is said before TensorFlow's seconds.
+    from . import training
+    from .run import Run
+
+    began = time.monotonic()
+    folder = out or _default_folder(data, resume)
+    if resume:
+        run = Run.open(folder)
+        if (folder / "weights.safetensors").exists():
+            raise RunError(f"{folder} is finished; there is nothing to resume")
+        logger.info("going on with %s; its own recipe, seed and split are used", folder)
+    else:
+        run = training.start(training.Request(data, folder, values, strategy, weights, seed))
+    test = training.train(run)
+    minutes = (time.monotonic() - began) / 60
+    click.echo(f"trained in {minutes:.1f} min: {folder}")
+    if test is not None:
+        click.echo(
+            f"test part ({test.landmark.n} pictures, float): landmark macro F1 "
+            f"{test.landmark.macro_f1:.3f}, category macro F1 {test.category.macro_f1:.3f}"
+        )
+    click.echo(f"next: lmedge export {folder} --int8")
+
+
+def _with_options(recipe: Recipe, backbone: str | None, image_size: int | None) -> Recipe:
+    values = recipe.as_dict()
+    if backbone is not None:
+        values["network"]["backbone"] = backbone
+    if image_size is not None:
+        values["data"]["image_size"] = image_size
+    return recipe_from(values) if values != dataclasses.asdict(recipe) else recipe
+
+
+def _default_folder(data: Path, resume: bool) -> Path:
+    """Return runs/DATA, or runs/DATA-2, -3 ... where a run stands there already."""
+    name = data.resolve().name or "run"
+    folder, number = Path("runs") / name, 1
+    while (following := Path("runs") / (name if number == 1 else f"{name}-{number}")).exists():
+        folder, number = following, number + 1
+    return folder if resume else following

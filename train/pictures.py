@@ -1,0 +1,151 @@
+"""Decoded pictures on disk, so that later epochs and runs do not decode again.
+
+Each picture is kept twice, keyed by the SHA-256 of its file: prepared as the device prepares it
+(for features and scores), and at working size (for random views). The cache is bounded: the files
+used longest ago go first. It may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import logging
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.dataset_folder import LabelledPicture
+from lmedge.errors import DataError
+from lmedge.files import replacing
+from lmedge.image import Picture, Resize, decode_picture, prepare, shrink_short_side
+from lmedge.progress import progress
+
+WORK_SCALE = 8 / 7  # working size over input size: room for a random crop
+CACHE_BYTES = 4 * 1024**3
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A labelled picture whose file was read and decodes; `sha256` is of the file."""
+
+    picture: LabelledPicture
+    sha256: str
+
+
+def cache_folder() -> Path:
+    """Return where decoded pictures are kept: LMEDGE_CACHE or ~/.cache/lmedge."""
+    return Path(os.environ.get("LMEDGE_CACHE") or Path.home() / ".cache" / "lmedge") / "pictures"
+
+
+class PictureStore:
+    """Prepared and working pictures of one input size and resize policy."""
+
+    def __init__(
+        self, size: int, resize: Resize, folder: Path | None = None, limit: int = CACHE_BYTES
+    ) -> None:
+        self.size, self.resize, self.limit = size, resize, limit
+        self.work_size = math.ceil(size * WORK_SCALE)
+        self.folder = folder or cache_folder()
+
+    def admit(self, pictures: Sequence[LabelledPicture]) -> tuple[list[Entry], list[str]]:
+        """Read, decode and cache each picture; return those that decode, and what was skipped.
+
+        Every skipped picture is named in the log and in the second list, with the reason.
+        """
+        entries: list[Entry] = []
+        skipped: list[str] = []
+        with (
+            progress("Reading pictures", len(pictures)) as advance,
+            concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+        ):
+            for picture, result in zip(pictures, pool.map(self._admit, pictures), strict=True):
+                advance()
+                if isinstance(result, DataError):
+                    logger.warning("skipped %s", result)
+                    skipped.append(str(result))
+                else:
+                    entries.append(Entry(picture, result))
+        self._trim()
+        return entries, skipped
+
+    def prepared(self, entry: Entry) -> Picture:
+        """Return the picture as the device sees it: (S, S, 3) uint8 RGB."""
+        return self._load(entry, f"{self.resize.value}{self.size}")
+
+    def working(self, entry: Entry) -> Picture:
+        """Return the picture at working size: (H, W, 3) uint8 RGB, a little larger than S."""
+        return self._load(entry, f"{self.resize.value}{self.work_size}-work")
+
+    def prepared_many(self, entries: Sequence[Entry]) -> npt.NDArray[np.uint8]:
+        """Return (N, S, S, 3) uint8 RGB."""
+        if not entries:
+            return np.zeros((0, self.size, self.size, 3), np.uint8)
+        return np.stack([self.prepared(entry) for entry in entries])
+
+    def _admit(self, picture: LabelledPicture) -> str | DataError:
+        try:
+            encoded = _read(picture.path)
+            sha256 = hashlib.sha256(encoded).hexdigest()
+            entry = Entry(picture, sha256)
+            kinds = (f"{self.resize.value}{self.size}", f"{self.resize.value}{self.work_size}-work")
+            if not all(self._file(entry, kind).exists() for kind in kinds):
+                self._store(entry, decode_picture(encoded, str(picture.path)))
+        except DataError as error:
+            return error
+        return sha256
+
+    def _store(self, entry: Entry, picture: Picture) -> dict[str, Picture]:
+        if self.resize is Resize.CROP:
+            work = shrink_short_side(picture, self.work_size)
+        else:
+            work = prepare(picture, self.work_size, self.resize)
+        made = {
+            f"{self.resize.value}{self.size}": prepare(picture, self.size, self.resize),
+            f"{self.resize.value}{self.work_size}-work": work,
+        }
+        for kind, array in made.items():
+            with replacing(self._file(entry, kind)) as temporary, temporary.open("wb") as stream:
+                np.save(stream, array, allow_pickle=False)
+        return made
+
+    def _load(self, entry: Entry, kind: str) -> Picture:
+        path = self._file(entry, kind)
+        try:
+            array = np.load(path, allow_pickle=False)
+            os.utime(path)  # the cache drops what was used longest ago
+        except (OSError, ValueError, EOFError):
+            encoded = _read(entry.picture.path)
+            if hashlib.sha256(encoded).hexdigest() != entry.sha256:
+                raise DataError(
+                    f"{entry.picture.path}: changed since the run began; put it back or train anew"
+                ) from None
+            array = self._store(entry, decode_picture(encoded, str(entry.picture.path)))[kind]
+        return np.asarray(array, np.uint8)
+
+    def _file(self, entry: Entry, kind: str) -> Path:
+        return self.folder / entry.sha256[:2] / f"{entry.sha256}-{kind}.npy"
+
+    def _trim(self) -> None:
+        """Remove the files used longest ago until the cache is within nine tenths of its limit."""
+        files = [(file.stat(), file) for file in self.folder.glob("??/*.npy")]
+        total = sum(stat.st_size for stat, _ in files)
+        if total <= self.limit:
+            return
+        for stat, file in sorted(files, key=lambda item: item[0].st_mtime):
+            file.unlink(missing_ok=True)
+            total -= stat.st_size
+            if total <= 0.9 * self.limit:
+                break
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error

@@ -1,0 +1,148 @@
+"""A whole training: photographs in, a finished run folder out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lmedge.dataset_folder import parts, scan
+from lmedge.decoding import softmax
+from lmedge.errors import DataError, RunError
+from lmedge.files import write_json
+from lmedge.image import Resize
+from lmedge.scoring import Scores, score_probabilities
+
+from .backbones import BACKBONES, load_stock_weights
+from .backend import keras, tf
+from .fit import checkpoint_folder
+from .network import build_network, predict_logits
+from .pictures import Entry, PictureStore
+from .plots import plot_confusion, plot_curves
+from .recipe import Recipe
+from .run import Run, get_weights, write_arrays
+from .split import PARTS, make_split
+from .steps import Job
+from .strategies import STRATEGIES
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What `lmedge train` was asked for."""
+
+    data: Path
+    out: Path
+    recipe: Recipe
+    strategy: str
+    weights: str
+    seed: int
+
+
+def start(request: Request) -> Run:
+    """Read the photographs, split them and write the run's description."""
+    if request.strategy not in STRATEGIES:
+        raise RunError(f"unknown strategy {request.strategy!r}; known: {', '.join(STRATEGIES)}")
+    settings = request.recipe.data
+    store = PictureStore(settings.image_size, Resize(settings.resize))
+    found: dict[str, list[Entry]] = {}
+    skipped: list[str] = []
+    for part in parts(request.data) or (None,):
+        entries, bad = store.admit(scan(request.data, part))
+        found[part or "train"] = entries
+        skipped += bad
+        if not entries:
+            raise DataError(f"{request.data}: none of the {len(bad)} pictures could be read")
+    if skipped:
+        logger.warning("%d pictures were skipped because they cannot be read", len(skipped))
+    split = make_split(
+        found,
+        store,
+        seed=request.seed,
+        val_fraction=settings.val_fraction,
+        test_fraction=settings.test_fraction,
+    )
+    taxonomy = split.taxonomy()
+    logger.info(
+        "%d landmarks in %d categories; %s pictures to train on, %s to validate, %s to test",
+        len(taxonomy.landmarks),
+        len(taxonomy.categories),
+        *(len(split.parts[part]) for part in PARTS),
+    )
+    return Run.create(
+        request.out,
+        request.recipe,
+        split,
+        strategy=request.strategy,
+        weights=request.weights,
+        seed=request.seed,
+        data=str(request.data.resolve()),
+        skipped=tuple(skipped),
+    )
+
+
+def train(run: Run) -> Scores | None:
+    """Fit the network of an open run from where it stands and finish the run folder.
+
+    Returns the scores on the test part, or None where there is none.
+    """
+    with _log_file(run.folder / "train.log"):
+        keras.utils.set_random_seed(run.seed)
+        tf.config.experimental.enable_op_determinism()
+        network = build_network(run.spec)
+        pretrained = run.weights != "none"
+        if pretrained:
+            load_stock_weights(network, BACKBONES[run.recipe.network.backbone], run.weights)
+        else:
+            logger.info("no pretrained weights: every layer is trained, from random weights")
+        STRATEGIES[run.strategy](Job(run, network, pretrained))
+        return _finish(run, network)
+
+
+def _finish(run: Run, network: keras.Model) -> Scores | None:
+    report: dict[str, Any] = {}
+    scores: dict[str, Scores] = {}
+    for part in ("val", "test"):
+        if run.entries(part):
+            scores[part] = evaluate(run, network, part)
+            report[part] = scores[part].as_dict()
+    write_json(run.folder / "metrics.json", report)
+    plots = run.folder / "plots"
+    if run.history():
+        plot_curves(run.history(), plots / "curves.png")
+    shown = "test" if "test" in scores else "val"
+    if shown in scores:
+        for head in ("landmark", "category"):
+            title = f"{head}, {shown} part, float"
+            plot_confusion(getattr(scores[shown], head), title, plots / f"confusion_{head}.png")
+    write_arrays(run.folder / "weights.safetensors", get_weights(network))
+    shutil.rmtree(checkpoint_folder(run), ignore_errors=True)
+    return scores.get("test")
+
+
+def evaluate(run: Run, network: keras.Model, part: str) -> Scores:
+    """Score the float network on a part, its heads decoded together."""
+    logits = predict_logits(network, run.pictures(part))
+    probabilities = {head: softmax(values) for head, values in logits.items()}
+    return score_probabilities(probabilities, run.labels(part), run.taxonomy)
+
+
+@contextlib.contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Copy everything lmedge logs to `path`, behind what is there."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    root = logging.getLogger("lmedge")
+    root.addHandler(handler)
+    try:
+        logger.debug("process %d", os.getpid())
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

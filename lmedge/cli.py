@@ -63,6 +63,14 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader that leaves, `head` say, has what it wanted."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of verbs."""
         with formatter.section("Commands"):
@@ -74,7 +82,7 @@ class LazyGroup(click.Group):
 @click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")
 @click.option("-v", "--verbose", count=True, help="Print more; twice for everything.")
 def cli(quiet: bool, verbose: int) -> None:
-    r"""Recognise landmarks and their categories from photographs, on the device, offline.
+    """Recognise landmarks and their categories from photographs, on the device, offline.
 
     \b
     lmedge train PHOTOGRAPHS          learn from <category>/<landmark>/*.jpg
@@ -82,7 +90,7 @@ def cli(quiet: bool, verbose: int) -> None:
     lmedge predict FILE.tflite PICTURE...
     lmedge camera FILE.tflite
     lmedge benchmark FILE.tflite --data PHOTOGRAPHS
-    """
+    """  # noqa: D301  (click needs the control character)
     level = logging.ERROR if quiet else (logging.INFO, logging.DEBUG)[min(verbose, 1)]
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("lmedge").setLevel(level)
@@ -106,9 +114,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:  # the reader of a pipe, `head` say, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     sys.exit(code)
 
 

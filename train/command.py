@@ -59,7 +59,7 @@ def train(
     seed: int,
     resume: bool,
 ) -> None:
-    r"""Train on photographs in DATA/<category>/<landmark>/*.jpg.
+    """Train on photographs in DATA/<category>/<landmark>/*.jpg.
 
     A taxonomy.csv (landmark,category) beside flat <landmark>/ folders works too. DATA/train,
     DATA/val and DATA/test are used as they are; what is missing is cut from the training part.
@@ -67,7 +67,7 @@ def train(
     \b
     lmedge train photographs
     lmedge train photographs --weights efficientnetb0_notop.h5 --set fine_tune.epochs=20
-    """
+    """  # noqa: D301  (click needs the control character)
     values = _with_options(load_recipe(recipe, settings), backbone, image_size)
     # Imported here: a mistake in the arguments is said before TensorFlow's seconds.
     from . import training

@@ -1,0 +1,138 @@
+"""How often a file is right on labelled pictures, from the very bytes that are shipped."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from lmedge.classifier import Classifier, Prediction
+from lmedge.dataset_folder import LabelledPicture
+from lmedge.errors import DataError
+from lmedge.image import read_picture
+from lmedge.progress import progress
+from lmedge.scoring import Scores, score_probabilities
+from lmedge.taxonomy import Taxonomy
+
+
+@dataclasses.dataclass(frozen=True)
+class UnknownLandmark:
+    """A landmark of the data that the file was not trained on, and its number of pictures."""
+
+    landmark: str
+    pictures: int
+
+
+@dataclasses.dataclass(frozen=True)
+class UnreadablePicture:
+    """A picture that could not be decoded, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """The scores of both heads on the same pictures, and the pictures that were left out."""
+
+    scores: Scores
+    unknown: tuple[UnknownLandmark, ...]
+    unreadable: tuple[UnreadablePicture, ...]
+
+    @property
+    def skipped(self) -> int:
+        """How many pictures were left out, for either reason."""
+        return sum(entry.pictures for entry in self.unknown) + len(self.unreadable)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            **self.scores.as_dict(),
+            "skipped": {
+                "pictures": self.skipped,
+                "unknown_landmarks": [dataclasses.asdict(entry) for entry in self.unknown],
+                "unreadable": [
+                    {"path": click.format_filename(entry.path), "reason": entry.reason}
+                    for entry in self.unreadable
+                ],
+            },
+        }
+
+
+def score(classifier: Classifier, pictures: Iterable[LabelledPicture]) -> Accuracy:
+    """Classify labelled pictures, showing progress, and score the answers.
+
+    Pictures that cannot be read, or whose landmark the file does not know, are left out and listed.
+    Raises DataError when none is left, or when the file puts a landmark into another category.
+    """
+    known, unknown = _split_known(classifier.taxonomy, pictures)
+    read: list[LabelledPicture] = []
+    predictions: list[Prediction] = []
+    unreadable: list[UnreadablePicture] = []
+    with progress("classifying", len(known)) as advance:
+        for picture in known:
+            try:
+                predictions.append(classifier.classify(read_picture(picture.path)))
+                read.append(picture)
+            except DataError as error:
+                unreadable.append(UnreadablePicture(picture.path, _printable(error)))
+            advance()
+    if not read:
+        raise DataError(
+            f"none of the {len(unreadable)} pictures could be read; {unreadable[0].reason}"
+        )
+    return Accuracy(_score(classifier.taxonomy, read, predictions), unknown, tuple(unreadable))
+
+
+def _split_known(
+    taxonomy: Taxonomy, pictures: Iterable[LabelledPicture]
+) -> tuple[list[LabelledPicture], tuple[UnknownLandmark, ...]]:
+    known: list[LabelledPicture] = []
+    unknown: collections.Counter[str] = collections.Counter()
+    hierarchy = taxonomy.hierarchy()
+    for picture in pictures:
+        category = hierarchy.get(picture.landmark)
+        if category is None:
+            unknown[picture.landmark] += 1
+        elif category != picture.category:
+            raise DataError(
+                f"{picture.path}: {picture.landmark!r} is in category {picture.category!r} here "
+                f"and in {category!r} for the file; use the folders it was trained on"
+            )
+        else:
+            known.append(picture)
+    if not known:
+        raise DataError(
+            f"the file knows none of the {len(unknown)} landmarks here ({_few(sorted(unknown))}), "
+            f"only {_few(taxonomy.landmarks)}; use the folders it was trained on"
+        )
+    return known, tuple(UnknownLandmark(*item) for item in sorted(unknown.items()))
+
+
+def _score(
+    taxonomy: Taxonomy, pictures: Sequence[LabelledPicture], predictions: Sequence[Prediction]
+) -> Scores:
+    landmarks = {name: i for i, name in enumerate(taxonomy.landmarks)}
+    truth = np.array([landmarks[picture.landmark] for picture in pictures], np.int64)
+    return score_probabilities(
+        {
+            "landmark": np.stack([prediction.landmark_marginal for prediction in predictions]),
+            "category": np.stack([prediction.category_marginal for prediction in predictions]),
+        },
+        {"landmark": truth, "category": taxonomy.parent_index[truth].astype(np.int64)},
+        taxonomy,
+    )
+
+
+def _printable(error: DataError) -> str:
+    """Return the message even where a file name in it is not valid UTF-8."""
+    return str(error).encode(errors="replace").decode()
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -1,0 +1,127 @@
+"""The report of a benchmark: everything a reader needs to believe or repeat it, as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+
+from lmedge import __version__, files, machine
+from lmedge.interpreter import load_runtime
+from lmedge.model_file import ModelFile
+
+from .accuracy import Accuracy
+from .latency import Latency
+
+SCHEMA = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatorCount:
+    """How often the graph holds one operator; `dtype` is that of its result."""
+
+    operator: str
+    dtype: str
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
+class FileFacts:
+    """Which file was measured; `formats` is what its export wrote down, if anything."""
+
+    name: str
+    sha256: str
+    bytes: int
+    formats: tuple[str, ...]
+    operators: tuple[OperatorCount, ...]
+
+    @classmethod
+    def of(cls, model: ModelFile) -> FileFacts:
+        """Read the facts off a checked file."""
+        counts = sorted(model.operators.items(), key=lambda item: (-item[1], item[0]))
+        return cls(
+            name=click.format_filename(model.path.name),
+            sha256=model.sha256,
+            bytes=len(model.data),
+            formats=_formats(model.info),
+            operators=tuple(OperatorCount(*key, count) for key, count in counts),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """Where it was measured; `load_average` is over 1, 5 and 15 minutes, before the run."""
+
+    python: str
+    platform: str
+    processor: str
+    cores: int
+    runtime: str
+    lmedge: str
+    numpy: str
+    opencv: str
+    load_average: tuple[float, float, float] | None
+
+    @classmethod
+    def current(cls) -> Environment:
+        """Describe this process. Raises MissingDependencyError without a runtime."""
+        runtime, _ = load_runtime()
+        return cls(
+            python=platform.python_version(),
+            platform=platform.platform(),
+            processor=machine.processor_model(),
+            cores=machine.cores(),
+            runtime=machine.runtime_label(runtime),
+            lmedge=__version__,
+            numpy=np.__version__,
+            opencv=cv2.__version__,
+            load_average=machine.load_average(),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFacts:
+    """Which pictures the accuracy was measured on; `part` is None for all of them."""
+
+    path: Path
+    part: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """One file on one machine; `data` and `accuracy` are None when no pictures were given."""
+
+    file: FileFacts
+    environment: Environment
+    latency: Latency
+    data: DataFacts | None = None
+    accuracy: Accuracy | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the content of report.json; docs/formats.md names its fields."""
+        return {
+            "schema": SCHEMA,
+            "file": dataclasses.asdict(self.file),
+            "environment": dataclasses.asdict(self.environment),
+            "data": self.data
+            and {"path": click.format_filename(self.data.path), "part": self.data.part},
+            "accuracy": self.accuracy and self.accuracy.as_dict(),
+            "latency": {**dataclasses.asdict(self.latency), "overhead": self.latency.overhead},
+        }
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write report.json, whole or not at all. Raises LmedgeError when that fails."""
+        files.write_json(path, self.as_dict())
+
+
+def _formats(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return `formats` (a list) or `format` (a string) of lmedge.json."""
+    found = info.get("formats", info.get("format", ()))
+    return (found,) if isinstance(found, str) else tuple(map(str, found))

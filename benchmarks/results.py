@@ -1,0 +1,72 @@
+"""CSV files that say how they came about, and how the scripts that write them are run."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from lmedge import files, machine
+from lmedge.errors import LmedgeError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+FOLDER = Path("benchmarks/results")
+
+
+def write_csv(path: Path, rows: Sequence[DataclassInstance], *, data: str) -> None:
+    """Write rows of one dataclass under three comment lines: command, machine, `data`.
+
+    Columns are the fields; floats keep five significant digits, None is an empty cell. Raises
+    LmedgeError when the file cannot be written.
+    """
+    stream = io.StringIO()
+    stream.write(f"# command: {command_line(sys.argv)}\n")
+    stream.write(f"# machine: {machine_line()}\n")
+    stream.write(f"# data: {data}\n")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(field.name for field in dataclasses.fields(rows[0]))
+    for row in rows:
+        writer.writerow(_cell(value) for value in dataclasses.astuple(row))
+    files.write_text(path, stream.getvalue())
+
+
+def machine_line() -> str:
+    """Return processor, cores, Python and runtime; no name of a host or a person."""
+    return ", ".join(
+        (
+            machine.processor_model(),
+            f"{machine.cores()} cores",
+            f"Python {platform.python_version()}",
+            machine.installed_runtime(),
+        )
+    )
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """Return how to run a script again, wherever lmedge is installed."""
+    name = Path(arguments[0]).stem
+    return shlex.join(["python", "-m", f"lmedge.benchmarks.{name}", *arguments[1:]])
+
+
+def run(command: click.Command) -> NoReturn:
+    """Run a script; every error on purpose is one line on standard error."""
+    try:
+        command()
+    except LmedgeError as error:
+        click.echo(" ".join(str(error).split()), err=True)
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+def _cell(value: object) -> object:
+    return f"{value:.5g}" if isinstance(value, float) else value

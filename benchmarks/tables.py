@@ -1,0 +1,130 @@
+"""A report for people: tables that are read at a glance and fit 80 columns."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .accuracy import Accuracy
+from .latency import Latency, Spread
+from .report import FileFacts, Report
+
+_WEAKEST = 5
+_SHOWN_NAMES = 5
+
+
+def show(report: Report, console: Console) -> None:
+    """Print a report; names are never read as markup."""
+    file, environment = report.file, report.environment
+    title = Text(file.name, style="bold")
+    title.append(f"  {_size(file.bytes)}, sha256 {file.sha256[:12]}", style="dim")
+    console.print(title)
+    _say(console, _operators(file))
+    _say(console, f"{environment.processor}, {environment.cores} cores, {environment.runtime}")
+    console.print()
+    console.print(_latency_table(report.latency))
+    for line in _latency_notes(report.latency):
+        _say(console, line)
+    if report.accuracy is None:
+        return
+    part = report.data.part if report.data else None
+    console.print()
+    console.print(_accuracy_table(report.accuracy, part))
+    for line in _accuracy_notes(report.accuracy):
+        _say(console, line)
+
+
+def _operators(file: FileFacts) -> str:
+    counts: collections.Counter[str] = collections.Counter()
+    for entry in file.operators:
+        counts[entry.dtype] += entry.count
+    kinds = ", ".join(f"{count} {dtype}" for dtype, count in counts.most_common())
+    return f"{counts.total()} operators: {kinds}"
+
+
+def _say(console: Console, line: str) -> None:
+    # In a file or a pipe a line stays one line, whatever its length.
+    soft = not console.is_terminal
+    console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=soft)
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column(Text(title, style="bold not dim"), min_width=34)
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _latency_table(latency: Latency) -> Table:
+    threads = "1 thread" if latency.threads == 1 else f"{latency.threads} threads"
+    title = f"latency in ms, {threads}, {latency.runs} runs"
+    table = _table(title, "p50", "p90", "p99", "mean")
+
+    def row(name: str, spread: Spread) -> None:
+        times = (spread.p50, spread.p90, spread.p99, spread.mean)
+        table.add_row(name, *map(_milliseconds, times))
+
+    row("invoke", latency.invoke_ms)
+    row("640 x 480 frame to labels", latency.end_to_end_ms)
+    return table
+
+
+def _latency_notes(latency: Latency) -> Iterator[str]:
+    load, first = _milliseconds(latency.load_ms), _milliseconds(latency.first_ms)
+    yield f"load {load} ms, first invoke {first} ms"
+    per_second = 1000.0 / latency.end_to_end_ms.p50
+    yield f"frame to labels: {latency.overhead:.2f} x invoke, {per_second:.0f} a second"
+
+
+def _accuracy_table(accuracy: Accuracy, part: str | None) -> Table:
+    scores = accuracy.scores
+    where = f" of {part}/" if part else ""
+    title = f"accuracy on {_pictures(scores.landmark.n)}{where}"
+    table = _table(title, "macro F1", "accuracy", "head alone")
+    for name, score, alone in (
+        ("landmark", scores.landmark, scores.landmark_marginal),
+        ("category", scores.category, scores.category_marginal),
+    ):
+        table.add_row(name, *(f"{value:.3f}" for value in (
+            score.macro_f1, score.accuracy, alone.macro_f1)))  # fmt: skip
+    return table
+
+
+def _accuracy_notes(accuracy: Accuracy) -> Iterator[str]:
+    conflicts = accuracy.scores.conflict_rate
+    yield f"head alone: macro F1 without the other head; the two disagree on {conflicts:.1%}"
+    seen = [score for score in accuracy.scores.landmark.classes if score.support and score.f1 < 1]
+    if seen:
+        weakest = sorted(seen, key=lambda score: (score.f1, score.name))[:_WEAKEST]
+        yield "weakest: " + ", ".join(f"{score.name} {score.f1:.2f}" for score in weakest)
+    if accuracy.unknown:
+        pictures = sum(entry.pictures for entry in accuracy.unknown)
+        names = [entry.landmark for entry in accuracy.unknown]
+        yield f"skipped, not known to the file: {_pictures(pictures)} of {_few(names)}"
+    if accuracy.unreadable:
+        yield f"skipped, not readable: {_pictures(len(accuracy.unreadable))}"
+        for entry in accuracy.unreadable[:_SHOWN_NAMES]:
+            yield f"  {entry.reason}"
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
+
+
+def _few(names: list[str]) -> str:
+    rest = len(names) - _SHOWN_NAMES
+    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _milliseconds(value: float) -> str:
+    """Three significant digits, at most three decimals."""
+    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3}f}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

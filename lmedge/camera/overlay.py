@@ -1,0 +1,112 @@
+"""The panel drawn on a frame: both labels with probability bars, rate and time."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+
+from lmedge.classifier import Prediction
+
+from . import text
+from .frames import BgrPicture
+
+# BGR. The bars are sky blue and orange of Okabe and Ito's palette (Color Universal Design, 2008),
+# told apart by every kind of colour vision; the panel keeps its contrast on any photograph.
+WHITE: text.Color = (255, 255, 255)
+PALE: text.Color = (205, 205, 205)
+TRACK: text.Color = (95, 95, 95)
+LANDMARK: text.Color = (233, 180, 86)
+CATEGORY: text.Color = (0, 159, 230)
+SHADE = 0.32  # what is left of the photograph's brightness under the panel
+
+# Lengths in units of the height of a capital letter.
+_MARGIN = 0.8
+_PADDING = 0.8
+_BAR = 0.4
+_TO_BAR = 0.5
+_TO_ROW = 0.9
+_FOOT = 0.8
+_WIDTH = 25.0
+_ROW = 1.0 + _TO_BAR + _BAR + _TO_ROW
+_HEIGHT = 2 * _PADDING + 2 * _ROW + _FOOT
+_SMALLEST = 10.0  # pixels: a capital letter one can read
+_ILLEGIBLE = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """Where the panel stands on a frame, in pixels; `unit` is the height of a capital letter."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    unit: float
+
+
+def panel(frame_width: int, frame_height: int) -> Panel | None:
+    """Lay the panel out for a frame: a fixed share of its shorter side, always inside.
+
+    Capitals are at least 10 pixels high where the frame has room for that (from 200 x 100); None
+    where not even illegible ones fit.
+    """
+    unit = max(_SMALLEST, min(frame_width, frame_height) / 32)
+    unit = min(unit, frame_width / (18 + 2 * _MARGIN), frame_height / (_HEIGHT + 2 * _MARGIN))
+    if unit < _ILLEGIBLE:
+        return None
+    margin = int(_MARGIN * unit)
+    width = min(int(_WIDTH * unit), frame_width - 2 * margin)
+    return Panel(margin, margin, width, int(_HEIGHT * unit), unit)
+
+
+def annotate(
+    frame: BgrPicture, prediction: Prediction, *, frames_per_second: float | None = None
+) -> BgrPicture:
+    """Return a copy of `frame` with both labels drawn on it; (H, W, 3) uint8 BGR in and out.
+
+    The foot shows the classification's milliseconds, and the rate when it is given. A frame under
+    about 60 x 30 pixels has no room and is copied as it is.
+    """
+    picture = frame.copy()
+    box = panel(frame.shape[1], frame.shape[0])
+    if box is None:
+        return picture
+    region = picture[box.top : box.top + box.height, box.left : box.left + box.width]
+    region[:] = cv2.convertScaleAbs(region, alpha=SHADE)
+    unit, top = box.unit, box.top + _PADDING * box.unit
+    _row(picture, box, top, prediction.landmark, prediction.landmark_probability, LANDMARK)
+    top += _ROW * unit
+    _row(picture, box, top, prediction.category, prediction.category_probability, CATEGORY)
+    top += _ROW * unit
+    rate = "" if frames_per_second is None else f"{frames_per_second:.1f} fps   "
+    foot = text.shortened(
+        f"{rate}{prediction.milliseconds:.1f} ms", _FOOT * unit, box.width - 2 * _PADDING * unit
+    )
+    at = (int(box.left + _PADDING * unit), int(top + _FOOT * unit))
+    text.draw(picture, foot, at, _FOOT * unit, PALE)
+    return picture
+
+
+def _row(
+    picture: BgrPicture,
+    box: Panel,
+    top: float,
+    name: str,
+    probability: float,
+    color: text.Color,
+) -> None:
+    """Draw a name, its percentage at the right, and a bar under both."""
+    unit = box.unit
+    left, right = box.left + _PADDING * unit, box.left + box.width - _PADDING * unit
+    base = int(top + unit)
+    percentage = f"{100 * probability:.0f} %"
+    percentage_left = right - text.width(percentage, unit)
+    text.draw(picture, percentage, (int(percentage_left), base), unit, WHITE)
+    name = text.shortened(name, unit, percentage_left - unit - left)
+    text.draw(picture, name, (int(left), base), unit, WHITE)
+    first, last = int(base + _TO_BAR * unit), int(base + (_TO_BAR + _BAR) * unit)
+    end = left + probability * (right - left)
+    cv2.rectangle(picture, (int(left), first), (int(right), last), TRACK, cv2.FILLED)
+    if probability > 0:
+        cv2.rectangle(picture, (int(left), first), (int(end), last), color, cv2.FILLED)

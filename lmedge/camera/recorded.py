@@ -1,0 +1,130 @@
+"""Recorded sources: a video file, pictures; read in full, frame by frame."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lmedge.dataset_folder import list_pictures
+from lmedge.errors import DataError, SourceError
+from lmedge.image import SUFFIXES, read_picture
+
+from .capture import open_video
+from .frames import Frame, Source
+
+DEFAULT_RATE = 25.0  # of a video that does not say
+PICTURES_RATE = 1.0  # a folder of pictures, seen or recorded: one a second
+# Containers may declare a few frames more than they hold; fewer than this share means damage.
+WHOLE = 0.95
+
+_log = logging.getLogger(__name__)
+
+
+class VideoSource(Source):
+    """A video, each frame of it, in order and to its end."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], capture: cv2.VideoCapture | None = None
+    ) -> None:
+        """Open `path`, or take a `capture` already open; raises SourceError when it is no video."""
+        super().__init__(readable(path))
+        self._capture = capture if capture is not None else open_video(Path(path))
+        declared = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = declared if 0 < declared <= 1000 else DEFAULT_RATE
+        self._seconds = 0.0
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield every frame; raise SourceError when there is none."""
+        index = 0
+        while not self.stopped:
+            delivered, picture = self._capture.read()
+            if not delivered:
+                self._check_end(index)
+                return
+            yield Frame(np.asarray(picture, np.uint8), index, self._time(index))
+            index += 1
+
+    def close(self) -> None:
+        """Close the file."""
+        super().close()
+        self._capture.release()
+
+    def _time(self, index: int) -> float:
+        """Time of the frame just read; where the file's clock stands still, the frame rate's."""
+        seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+        if index and seconds <= self._seconds:
+            seconds = self._seconds + 1.0 / (self.rate or DEFAULT_RATE)
+        self._seconds = seconds
+        return seconds
+
+    def _check_end(self, frames: int) -> None:
+        if not frames:
+            raise SourceError(f"{self.name}: a video without frames, or damaged; record it again")
+        declared = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        if frames < WHOLE * declared:
+            _log.warning(
+                "%s: ended after %d of %d frames; cut short or damaged", self.name, frames, declared
+            )
+
+
+class PictureSource(Source):
+    """Pictures, in the given order; those that cannot be read are named, skipped and counted."""
+
+    sequence = False
+    rate = PICTURES_RATE
+
+    def __init__(self, name: str, paths: Sequence[Path], root: Path) -> None:
+        """Take `paths`, whose frames are named from `root` on."""
+        super().__init__(name)
+        self.paths = tuple(paths)
+        self._root = root
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield every picture that can be read; raise SourceError when there is none."""
+        index = 0
+        for path in self.paths:
+            if self.stopped:
+                return
+            try:
+                picture = read_picture(path)
+            except DataError as error:
+                if len(self.paths) == 1:
+                    raise SourceError(str(error)) from error
+                self.skipped += 1
+                _log.warning("skipped %s", error)
+                continue
+            bgr = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), np.uint8)
+            name = readable(path.relative_to(self._root))
+            yield Frame(bgr, index, index / PICTURES_RATE, name)
+            index += 1
+        if not index:
+            raise SourceError(f"{self.name}: none of its {self.skipped} pictures can be read")
+
+
+def open_pictures(path: Path) -> PictureSource:
+    """Open a picture, or a folder with all pictures in and below it, in a fixed order.
+
+    Hidden files are left out. Raises SourceError when the folder holds no picture.
+    """
+    if not path.is_dir():
+        return PictureSource(readable(path), [path], path.parent)
+    try:
+        paths = list_pictures(path)
+    except DataError as error:
+        raise SourceError(str(error)) from error
+    if not paths:
+        raise SourceError(
+            f"{path}: holds no pictures; it should have files ending in "
+            f"{', '.join(sorted(SUFFIXES))}"
+        )
+    return PictureSource(readable(path), paths, path)
+
+
+def readable(path: str | os.PathLike[str]) -> str:
+    """Return a path as text that can always be printed, whatever bytes the file system holds."""
+    return os.fsencode(path).decode("utf-8", "replace")

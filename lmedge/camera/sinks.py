@@ -1,0 +1,104 @@
+"""Where results go: JSON lines and plain lines here; the window and the recording next door."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from typing import Protocol, TextIO
+
+from lmedge.classifier import Prediction
+
+from .frames import BgrPicture, Frame
+from .overlay import annotate
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A frame and what is in it, smoothed if asked for; `frames_per_second` over the last second.
+
+    The rate is None for the first frame.
+    """
+
+    frame: Frame
+    prediction: Prediction
+    frames_per_second: float | None
+
+    @functools.cached_property
+    def annotated(self) -> BgrPicture:
+        """The frame with the overlay, (H, W, 3) uint8 BGR; drawn once, for all sinks."""
+        return annotate(
+            self.frame.picture, self.prediction, frames_per_second=self.frames_per_second
+        )
+
+
+class Sink(Protocol):
+    """Something that takes results: a window, a file, a terminal."""
+
+    def take(self, result: Result) -> bool:
+        """Take one result; False asks the loop to end."""
+
+    def close(self) -> None:
+        """Finish; called once, whatever ended the loop."""
+
+
+class JsonLines:
+    """One JSON object a line, flushed at once; `docs/formats.md` names its fields."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """`stream` is written to and left open."""
+        self._stream = stream
+
+    def take(self, result: Result) -> bool:
+        """Write one line."""
+        self._stream.write(to_json(result) + "\n")
+        self._stream.flush()
+        return True
+
+    def close(self) -> None:
+        """Do nothing: every line is out already."""
+
+
+class LabelLines:
+    """A plain line each time the landmark changes, and for every picture that has a name."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """`stream` is written to and left open."""
+        self._stream = stream
+        self._landmark: str | None = None
+
+    def take(self, result: Result) -> bool:
+        """Write a line if there is something new."""
+        frame, prediction = result.frame, result.prediction
+        if frame.name is None and prediction.landmark == self._landmark:
+            return True
+        self._landmark = prediction.landmark
+        place = f"{frame.seconds:9.2f} s" if frame.name is None else frame.name
+        self._stream.write(
+            f"{place}  {prediction.landmark} {prediction.landmark_probability:.1%}, "
+            f"{prediction.category} {prediction.category_probability:.1%}\n"
+        )
+        self._stream.flush()
+        return True
+
+    def close(self) -> None:
+        """Do nothing: every line is out already."""
+
+
+def to_json(result: Result) -> str:
+    """Return a result as one line of JSON: time in seconds, probabilities in 0..1."""
+    frame, prediction = result.frame, result.prediction
+    line = {"time": round(frame.seconds, 3), "frame": frame.index}
+    named = {} if frame.name is None else {"name": frame.name}
+    labels = {
+        "landmark": prediction.landmark,
+        "landmark_probability": round(prediction.landmark_probability, 6),
+        "category": prediction.category,
+        "category_probability": round(prediction.category_probability, 6),
+        "top": [
+            {**dataclasses.asdict(entry), "probability": round(entry.probability, 6)}
+            for entry in prediction.top
+        ],
+        "milliseconds": round(prediction.milliseconds, 3),
+    }
+    return json.dumps({**line, **named, **labels}, ensure_ascii=False)

@@ -1,0 +1,97 @@
+"""`lmedge doctor`: what is here, what is missing, what to do about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import textwrap
+from collections.abc import Sequence
+
+import click
+
+from . import checks
+from .checks import Finding
+
+_COLOURS = {"ok": "green", "missing": "yellow", "action": "red"}
+_STATUS = 9  # cells of the first column
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Findings that belong together."""
+
+    name: str
+    findings: tuple[Finding, ...]
+
+
+def diagnose() -> tuple[Group, ...]:
+    """Run every check. Takes up to a minute and a half where a GPU must be asked for."""
+    examine = checks.examine
+    device = (checks.python, checks.numpy, checks.opencv, checks.runtime, checks.camera,
+              checks.display)  # fmt: skip
+    host = (checks.tensorflow, checks.tools, checks.gpu, checks.weights)
+    return (
+        Group("device", tuple(examine(check) for check in device)),
+        Group("training", tuple(examine(check) for check in host)),
+    )
+
+
+def can_run(groups: Sequence[Group]) -> bool:
+    """Return whether nothing blocks the device part."""
+    return not any(finding.blocks for group in groups for finding in group.findings)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor(as_json: bool) -> int:
+    """Say what is installed, what is missing, and what to do about it.
+
+    The exit code is 0 when `lmedge predict` and `lmedge camera` can run here, otherwise 1.
+    """
+    groups = diagnose()
+    runs = can_run(groups)
+    if as_json:
+        content = {
+            "device_can_run": runs,
+            **{
+                group.name: [dataclasses.asdict(finding) for finding in group.findings]
+                for group in groups
+            },
+        }
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    else:
+        _print(groups, runs)
+    return 0 if runs else 1
+
+
+def _print(groups: Sequence[Group], runs: bool) -> None:
+    width = min(100, shutil.get_terminal_size().columns)
+    column = 2 + max(len(finding.name) for group in groups for finding in group.findings)
+    for group in groups:
+        click.echo(click.style(group.name, bold=True))
+        for finding in group.findings:
+            for line in _lines(finding, column, width):
+                click.echo(line)
+        click.echo()
+    if runs:
+        click.echo("lmedge predict and lmedge camera can run here.")
+    else:
+        click.echo("lmedge cannot run here until what is marked required is installed.")
+
+
+def _lines(finding: Finding, column: int, width: int) -> list[str]:
+    name = finding.name.ljust(column)
+    indent = " " * (2 + _STATUS + column)
+    status = click.style(finding.status.ljust(_STATUS), fg=_COLOURS[finding.status])
+    detail = finding.detail + (" (required)" if finding.blocks else "")
+    room = max(20, width - len(indent))
+    lines = textwrap.wrap(detail, room, break_on_hyphens=False) or [""]
+    lines += textwrap.wrap(
+        f"-> {finding.action}" if finding.action else "",
+        room,
+        subsequent_indent="   ",
+        break_long_words=False,  # a command or an address must be copied whole
+        break_on_hyphens=False,
+    )
+    return [f"  {status}{name}{lines[0]}", *(indent + line for line in lines[1:])]

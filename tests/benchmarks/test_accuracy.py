@@ -1,0 +1,97 @@
+"""Accuracy: the figures are those of the answers the Classifier gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+
+from lmedge.benchmarks.accuracy import UnknownLandmark, score
+from lmedge.classifier import Classifier
+from lmedge.dataset_folder import scan
+from lmedge.errors import DataError
+from lmedge.image import read_picture
+from tests import bad_pictures
+from tests import tiny_file as tiny
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_file: Path) -> Classifier:
+    return Classifier(tiny_file)
+
+
+def test_right_answers_score_one(classifier: Classifier, photographs: Path) -> None:
+    accuracy = score(classifier, scan(photographs))
+    assert accuracy.scores.landmark.macro_f1 == accuracy.scores.category.macro_f1 == 1.0
+    assert accuracy.scores.landmark.n == 8
+    assert accuracy.scores.conflict_rate == 0.0
+    assert accuracy.skipped == 0
+
+
+def test_a_wrong_label_costs_what_it_should(classifier: Classifier, photographs: Path) -> None:
+    red = photographs / "towers" / "red"
+    assert cv2.imwrite(str(red / "blue.jpg"), tiny.picture("blue")[..., ::-1])
+    accuracy = score(classifier, scan(photographs))
+    landmark = {entry.name: entry for entry in accuracy.scores.landmark.classes}
+    assert landmark["red"].recall == pytest.approx(2 / 3)
+    assert landmark["blue"].precision == pytest.approx(2 / 3)
+    assert landmark["red"].support == 3
+    assert accuracy.scores.landmark.accuracy == pytest.approx(8 / 9)
+    # F1 of red and blue is 0.8 each, of the other two 1.
+    assert accuracy.scores.landmark.macro_f1 == pytest.approx(0.9)
+
+
+def test_the_figures_are_those_of_the_predictions(
+    classifier: Classifier, photographs: Path
+) -> None:
+    bgr = cv2.addWeighted(tiny.picture("red"), 0.5, tiny.picture("green"), 0.5, 0.0)[..., ::-1]
+    assert cv2.imwrite(str(photographs / "towers" / "green" / "mixed.jpg"), bgr)
+    pictures = scan(photographs)
+    predictions = [classifier.classify(read_picture(picture.path)) for picture in pictures]
+    pairs = list(zip(pictures, predictions, strict=True))
+    scores = score(classifier, pictures).scores
+    right = sum(picture.landmark == prediction.landmark for picture, prediction in pairs)
+    assert scores.landmark.accuracy == pytest.approx(right / len(pairs))
+    right = sum(picture.category == prediction.category for picture, prediction in pairs)
+    assert scores.category.accuracy == pytest.approx(right / len(pairs))
+
+
+def test_unreadable_and_unknown_are_left_out_and_listed(
+    classifier: Classifier, photographs: Path
+) -> None:
+    red = photographs / "towers" / "red"
+    bad = [
+        bad_pictures.enormous_png(red / "enormous.png"),
+        bad_pictures.text(red / "text.jpg"),
+        bad_pictures.truncated_jpeg(red / "truncated.jpg"),
+    ]
+    red.rename(red.with_name("new")).with_name("red").mkdir()
+    (red / "0.jpg").write_bytes((red.with_name("new") / "0.jpg").read_bytes())
+    for path in bad:
+        (red.with_name("new") / path.name).rename(path)
+    accuracy = score(classifier, scan(photographs))
+    assert accuracy.unknown == (UnknownLandmark("new", 2),)
+    assert [entry.path for entry in accuracy.unreadable] == bad
+    assert accuracy.scores.landmark.n == 7
+    assert accuracy.skipped == 5
+    skipped = accuracy.as_dict()["skipped"]
+    assert skipped["pictures"] == 5
+    assert str(bad[0]) in skipped["unreadable"][0]["reason"]
+
+
+def test_nothing_to_score(classifier: Classifier, photographs: Path, tmp_path: Path) -> None:
+    strange = tmp_path / "strange" / "towers" / "new"
+    strange.mkdir(parents=True)
+    bad_pictures.text(strange / "1.jpg")
+    with pytest.raises(DataError, match="knows none of the 1 landmarks"):
+        score(classifier, scan(tmp_path / "strange"))
+    strange.rename(strange.with_name("red"))
+    with pytest.raises(DataError, match="none of the 1 pictures could be read"):
+        score(classifier, scan(tmp_path / "strange"))
+
+
+def test_another_hierarchy_is_refused(classifier: Classifier, photographs: Path) -> None:
+    (photographs / "towers" / "red").rename(photographs / "domes" / "red")
+    with pytest.raises(DataError, match="'red' is in category 'domes' here and in 'towers'"):
+        score(classifier, scan(photographs))

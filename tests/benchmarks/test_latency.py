@@ -1,0 +1,67 @@
+"""Latency: what is measured, on a clock that the test turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmedge.benchmarks.latency import MIN_RUNS, Spread, example_frame, measure
+from lmedge.errors import LmedgeError, ModelFileError
+
+
+class Clock:
+    """Nanoseconds that go on by `step` whenever they are read."""
+
+    def __init__(self, step: int) -> None:
+        self.now = 0
+        self.step = step
+
+    def __call__(self) -> int:
+        self.now += self.step
+        return self.now
+
+
+def test_spread_is_in_milliseconds() -> None:
+    spread = Spread.of(np.arange(1, 101) * 1_000_000)
+    assert spread.p50 == pytest.approx(50.5)
+    assert spread.p90 == pytest.approx(90.1)
+    assert spread.p99 == pytest.approx(99.01)
+    assert spread.mean == pytest.approx(50.5)
+
+
+def test_every_time_comes_from_the_clock(tiny_file: Path) -> None:
+    latency = measure(tiny_file, runs=25, clock=Clock(2_000_000))
+    assert (latency.threads, latency.runs) == (1, 25)
+    assert latency.warm_up >= 10
+    assert latency.load_ms == latency.first_ms == 2.0
+    assert latency.invoke_ms == latency.end_to_end_ms == Spread(2.0, 2.0, 2.0, 2.0)
+    assert latency.overhead == 1.0
+
+
+def test_at_least_so_many_runs_and_so_long(tiny_file: Path) -> None:
+    assert measure(tiny_file, clock=Clock(1_000_000_000)).runs == MIN_RUNS
+    # The clock is read 4 times a run, and once more from run 200 on: 0.8 s, then 2.2 s.
+    assert measure(tiny_file, clock=Clock(1_000_000)).runs == 200 + 440
+
+
+def test_a_real_file_on_a_real_clock(tiny_file: Path) -> None:
+    latency = measure(tiny_file, threads=2, runs=200)
+    assert latency.threads == 2
+    for spread in (latency.invoke_ms, latency.end_to_end_ms):
+        assert 0 < spread.p50 <= spread.p90 <= spread.p99
+    assert latency.overhead > 1
+    assert latency.load_ms > 0
+
+
+def test_what_cannot_be_measured(tmp_path: Path, tiny_file: Path) -> None:
+    with pytest.raises(ModelFileError):
+        measure(tmp_path / "absent.tflite")
+    with pytest.raises(LmedgeError, match="runs"):
+        measure(tiny_file, runs=0)
+
+
+def test_the_frame_is_a_webcam_frame_and_always_the_same() -> None:
+    assert example_frame().shape == (480, 640, 3)
+    assert np.array_equal(example_frame(), example_frame())

@@ -1,0 +1,98 @@
+"""The scripts: run by their path or as modules, they write CSV that says how it came about."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmedge.benchmarks import results
+from lmedge.benchmarks.latency_ratios import noise, ratio_interval
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    lines = path.read_text("utf-8").splitlines()
+    comments = [line for line in lines if line.startswith("#")]
+    return comments, list(csv.DictReader(lines[len(comments) :]))
+
+
+@pytest.mark.parametrize("name", ["cold_start", "latency_ratios"])
+def test_help_by_path_and_as_a_module(name: str) -> None:
+    for how in ([ROOT / "benchmarks" / f"{name}.py"], ["-m", f"lmedge.benchmarks.{name}"]):
+        process = run(*how, "--help")
+        assert process.returncode == 0, process.stderr
+        assert "--out" in process.stdout
+
+
+def test_cold_start(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
+    picture = photographs / "towers" / "red" / "0.jpg"
+    out = tmp_path / "new" / "cold.csv"
+    script = ROOT / "benchmarks" / "cold_start.py"
+    process = run(script, tiny_file, picture, "--processes", 2, "--out", out)
+    assert process.returncode == 0, process.stderr
+    comments, (help_row, predict_row) = read(out)
+    assert [line.split(":")[0] for line in comments] == ["# command", "# machine", "# data"]
+    assert "python -m lmedge.benchmarks.cold_start" in comments[0]
+    assert "cores, Python 3" in comments[1]
+    assert help_row["command"] == "lmedge --help"
+    assert 0 < float(predict_row["seconds_min"]) <= float(predict_row["seconds_max"])
+    assert 40 < float(predict_row["peak_mb_median"]) < 120
+
+
+def test_latency_ratios_of_any_file(tiny_file: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain.tflite"
+    data = tiny_file.read_bytes()
+    plain.write_bytes(data[: data.index(b"PK\x03\x04")])
+    out = tmp_path / "ratios.csv"
+    script = ROOT / "benchmarks" / "latency_ratios.py"
+    process = run(script, tiny_file, plain, "--rounds", 30, "--out", out)
+    assert process.returncode == 0, process.stderr
+    _, rows = read(out)
+    assert [row["name"] for row in rows] == [
+        "tiny.tflite",
+        "plain.tflite",
+        "tiny.tflite: classify 640 x 480",
+    ]
+    assert [int(row["bytes"]) for row in rows[:2]] == [len(data), plain.stat().st_size]
+    assert float(rows[0]["ratio"]) == 1.0
+    assert float(rows[2]["ratio"]) > 1.0
+    for row in rows:
+        assert float(row["ratio_low"]) <= float(row["ratio"]) <= float(row["ratio_high"])
+
+
+def test_a_file_that_is_none_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "text.tflite").write_text("this is not a model")
+    process = run("-m", "lmedge.benchmarks.latency_ratios", tmp_path / "text.tflite")
+    assert process.returncode == 4
+    assert len(process.stderr.splitlines()) == 1
+
+
+def test_the_interval_holds_the_ratio_and_ignores_what_hits_both() -> None:
+    random = np.random.default_rng(1)
+    noise = 1 + random.exponential(1.0, 400)  # a busy machine slows both of a round alike
+    low, high = ratio_interval(2.0 * noise * random.normal(1, 0.01, 400), noise)
+    assert 1.95 < low < 2.0 < high < 2.05
+
+
+def test_no_host_is_named() -> None:
+    import platform
+
+    assert platform.node() not in results.machine_line().split()
+
+
+def test_float_and_integer_inputs() -> None:
+    assert noise((1, 8), np.uint8).dtype == np.uint8
+    assert noise((1, 8), np.int8).min() < 0
+    assert noise((1, 8), np.float32).dtype == np.float32

@@ -1,0 +1,153 @@
+"""The command as a process of its own, as people run it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import cv2
+import pytest
+
+from lmedge.camera import open_source
+from lmedge.cli import main
+
+from .streams import bgr, count_frames, mjpeg_server, write_video
+
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if name not in {"DISPLAY", "WAYLAND_DISPLAY"}
+}
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "lmedge.cli", *map(str, arguments)]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=ENVIRONMENT,
+        check=False,
+    )
+
+
+def test_a_video_with_json_lines_and_a_recording(tiny_file: Path, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "in.mp4", [bgr("red")] * 15 + [bgr("blue")] * 15)
+    target, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    done = run("camera", tiny_file, "--source", video, "--headless", "--jsonl", lines,
+               "--record", target, "--smoothing", 0)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    objects = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [entry["landmark"] for entry in objects] == ["red"] * 15 + ["blue"] * 15
+    assert count_frames(target) == 30
+    assert "30 frames in" in done.stderr and "end of the source" in done.stderr
+    assert str(target) in done.stderr
+
+
+def test_a_folder_prints_a_line_a_picture_and_quiet_is_quiet(
+    tiny_file: Path, tmp_path: Path
+) -> None:
+    for name in ("red", "blue"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), bgr(name))
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 nothing more")
+    done = run("camera", tiny_file, "--source", tmp_path, "--headless")
+    assert done.returncode == 0
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [
+        ["blue.png", "blue"],
+        ["red.png", "red"],
+    ]
+    assert "broken.jpg" in done.stderr and "1 skipped" in done.stderr
+    quiet = run("-q", "camera", tiny_file, "--source", tmp_path, "--headless", "--frames", 1)
+    assert len(quiet.stdout.splitlines()) == 1 and quiet.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("63", "camera 63 does not open"),
+        ("{}/text.mp4", "not a video"),
+        ("{}/absent.mp4", "No such file"),
+        ("http://127.0.0.1:9/x", "no connection to 127.0.0.1:9"),
+    ],
+)
+def test_a_source_that_does_not_open_is_one_line_and_exit_code_7(
+    tiny_file: Path, tmp_path: Path, source: str, says: str
+) -> None:
+    (tmp_path / "text.mp4").write_text("words\n" * 100)
+    target = tmp_path / "out.mp4"
+    done = run("camera", tiny_file, "--source", source.format(tmp_path), "--headless",
+               "--record", target)  # fmt: skip
+    assert done.returncode == 7
+    assert says in done.stderr and len(done.stderr.splitlines()) == 1
+    assert done.stdout == "" and not target.exists()
+
+
+def test_other_mistakes(tiny_file: Path, tmp_path: Path) -> None:
+    window = run("camera", tiny_file)
+    assert window.returncode == 1 and "--headless" in window.stderr
+    assert len(window.stderr.splitlines()) == 1
+    assert run("camera", tiny_file, "--headless", "--record", "a.avi").returncode == 2
+    absent = run("camera", tmp_path / "absent.tflite", "--headless", "--source", tmp_path)
+    assert absent.returncode == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_cleanly_with_a_playable_recording(
+    tiny_file: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    target = tmp_path / "live.mp4"
+    with mjpeg_server() as (url, _):
+        process = subprocess.Popen(
+            command("camera", tiny_file, "--source", url, "--headless", "--jsonl", "-",
+                    "--record", target),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        )  # fmt: skip
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(12)]
+        process.send_signal(number)
+        rest, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    objects = [json.loads(line) for line in lines + rest.splitlines()]
+    assert {entry["landmark"] for entry in objects} == {"green"}
+    assert count_frames(target) == len(objects) >= 12
+    assert "stopped" in errors
+
+
+def test_a_stream_that_dies_is_exit_code_7_and_keeps_the_recording(
+    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = functools.partial(open_source, patience=0.5)
+    monkeypatch.setattr("lmedge.camera.command.open_source", impatient)
+    target = tmp_path / "kept.mp4"
+    lines = tmp_path / "kept.jsonl"
+    with mjpeg_server() as (url, end):
+        threading.Timer(1.5, end.set).start()
+        with pytest.raises(SystemExit) as caught:
+            main(["camera", str(tiny_file), "--source", url, "--headless", "--jsonl", str(lines),
+                  "--record", str(target)])  # fmt: skip
+    assert caught.value.code == 7
+    assert count_frames(target) == len(lines.read_text().splitlines()) > 0
+
+
+def test_a_reader_that_leaves_the_pipe_ends_the_command(tiny_file: Path, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "in.mp4", [bgr("red", 48, 64)] * 2000)
+    process = subprocess.Popen(
+        command("-q", "camera", tiny_file, "--source", video, "--headless", "--jsonl", "-"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read()
+    process.stderr.close()
+    process.wait(30)
+    assert errors == ""

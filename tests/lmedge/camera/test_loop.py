@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lmedge import Classifier, LmedgeError
+from lmedge.camera import (
+    End,
+    Frame,
+    JsonLines,
+    LabelLines,
+    LiveSource,
+    Recorder,
+    Result,
+    Source,
+    Window,
+    open_source,
+    run_camera,
+)
+from lmedge.camera import recorder as recorder_module
+from lmedge.errors import SourceError
+
+from .streams import Numbered, bgr, count_frames, write_video
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_file: Path) -> Classifier:
+    return Classifier(tiny_file)
+
+
+class Given(Source):
+    """Frames of the test's choice; with an error at their end, if given."""
+
+    def __init__(self, pictures: list[np.ndarray], error: Exception | None = None) -> None:
+        super().__init__("given")
+        self._pictures, self._error = pictures, error
+
+    def __iter__(self) -> Iterator[Frame]:
+        for i, picture in enumerate(self._pictures):
+            yield Frame(picture, i, i / 20)
+        if self._error:
+            raise self._error
+
+
+class Kept:
+    def __init__(self, leave_after: int | None = None) -> None:
+        self.results: list[Result] = []
+        self.closed = 0
+        self._leave_after = leave_after
+
+    def take(self, result: Result) -> bool:
+        self.results.append(result)
+        return len(self.results) != self._leave_after
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_a_video_is_classified_to_its_end(classifier: Classifier, tmp_path: Path) -> None:
+    frames = [bgr(name) for name in ("red", "green", "blue") for _ in range(10)]
+    video = write_video(tmp_path / "three.mp4", frames)
+    sink = Kept()
+    with open_source(video) as source:
+        summary = run_camera(classifier, source, [sink], smoothing=0)
+    assert [result.prediction.landmark for result in sink.results] == (
+        ["red"] * 10 + ["green"] * 10 + ["blue"] * 10
+    )
+    assert summary.frames == 30 and summary.end is End.SOURCE
+    assert summary.dropped == summary.skipped == 0
+    assert summary.rate == pytest.approx(30 / summary.seconds) and summary.median_ms > 0
+    assert sink.closed == 1
+    assert sink.results[0].frames_per_second is None
+    assert all((result.frames_per_second or 0) > 0 for result in sink.results[1:])
+
+
+def test_videos_are_smoothed_by_default_and_pictures_are_not(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    for i, name in enumerate(("red", "blue")):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), bgr(name))
+    video = write_video(tmp_path / "two.mp4", [bgr("red")] * 5 + [bgr("blue")])
+    labels = {}
+    for path in (tmp_path, video):
+        sink = Kept()
+        with open_source(path) as source:
+            run_camera(classifier, source, [sink])
+        labels[path] = sink.results[-1].prediction.landmark
+    assert labels == {tmp_path: "blue", video: "red"}
+
+
+def test_the_loop_ends_at_the_limit_on_quit_and_on_stop(classifier: Classifier) -> None:
+    source = Given([bgr("red")] * 9)
+    assert run_camera(classifier, source, frames=4).frames == 4
+    leaving, other = Kept(leave_after=3), Kept()
+    summary = run_camera(classifier, Given([bgr("red")] * 9), [leaving, other])
+    assert summary.end is End.QUIT and summary.frames == len(other.results) == 3
+    with LiveSource("fake", Numbered) as live:
+        live.stop()
+        assert run_camera(classifier, live).end is End.STOPPED
+    with pytest.raises(LmedgeError, match="frames"):
+        run_camera(classifier, source, frames=0)
+
+
+def test_live_drops_are_in_the_summary(classifier: Classifier) -> None:
+    class Slow(Kept):
+        def take(self, result: Result) -> bool:
+            time.sleep(0.02)
+            return super().take(result)
+
+    with LiveSource("fake", Numbered) as source:
+        summary = run_camera(classifier, source, [Slow()], frames=10)
+        assert summary.end is End.LIMIT and summary.frames == 10
+        assert summary.dropped > 10
+
+
+def test_sinks_are_closed_when_the_source_fails(classifier: Classifier, tmp_path: Path) -> None:
+    kept, recorder = Kept(), Recorder(tmp_path / "kept.mp4", 20.0)
+    with pytest.raises(SourceError, match="unplugged"):
+        run_camera(classifier, Given([bgr("red")] * 7, SourceError("unplugged")), [kept, recorder])
+    assert kept.closed == 1
+    assert count_frames(tmp_path / "kept.mp4") == 7  # what was recorded is not lost
+
+
+def test_json_and_label_lines(classifier: Classifier, tmp_path: Path) -> None:
+    lines, labels = io.StringIO(), io.StringIO()
+    source = Given([bgr("red")] * 3 + [bgr("grey stone")] * 3)
+    run_camera(classifier, source, [JsonLines(lines), LabelLines(labels)], smoothing=0)
+    objects = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert len(objects) == 6
+    assert list(objects[0]) == [
+        "time", "frame", "landmark", "landmark_probability", "category", "category_probability",
+        "top", "milliseconds",
+    ]  # fmt: skip
+    assert objects[4]["time"] == 0.2 and objects[4]["frame"] == 4
+    assert objects[4]["landmark"] == "grey stone" and objects[4]["category"] == "domes"
+    assert 0 < objects[4]["landmark_probability"] <= 1
+    assert set(objects[0]["top"][0]) == {"landmark", "category", "probability"}
+    assert len(labels.getvalue().splitlines()) == 2  # one for each change
+    cv2.imwrite(str(tmp_path / "ü.png"), bgr("blue"))
+    with open_source(tmp_path / "ü.png") as picture:
+        run_camera(classifier, picture, [JsonLines(lines), LabelLines(labels)])
+    assert json.loads(lines.getvalue().splitlines()[-1])["name"] == "ü.png"
+    assert labels.getvalue().splitlines()[-1].startswith("ü.png  blue ")
+
+
+def test_a_recording_has_the_frames_the_rate_and_the_drawing(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    video = write_video(tmp_path / "in.mp4", [bgr("green", 480, 640)] * 12, rate=12.0)
+    target = tmp_path / "out.mp4"
+    with open_source(video) as source:
+        run_camera(classifier, source, [Recorder(target, source.rate)])
+    assert count_frames(target) == 12
+    capture = cv2.VideoCapture(str(target))
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(12.0)
+    frame = capture.read()[1]
+    capture.release()
+    assert frame.shape == (480, 640, 3)
+    panel = np.median(frame[20:120, 20:300, 1])  # its text and bars are the smaller part
+    assert panel < 0.6 * np.median(frame[300:, :, 1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
+
+
+def test_frames_of_another_size_are_letterboxed(classifier: Classifier, tmp_path: Path) -> None:
+    target = tmp_path / "mixed.mp4"
+    shapes = [(241, 321), (600, 300), (100, 900), (241, 321)]
+    source = Given([bgr("green", *shape) for shape in shapes])
+    run_camera(classifier, source, [Recorder(target, 1.0)])
+    capture = cv2.VideoCapture(str(target))
+    frames = [capture.read()[1] for _ in shapes]
+    capture.release()
+    assert {frame.shape for frame in frames} == {(240, 320, 3)}
+    assert frames[1][120, 160, 1] > 200 and frames[1][120, 20, 1] < 40  # bars at the sides
+    assert frames[2][120, 250, 1] > 200 and frames[2][20, 160, 1] < 40  # above and below
+
+
+@pytest.mark.parametrize(
+    ("frames", "rate"), [(20, 20.0), (3, 20.0), (1, recorder_module.LIVE_RATE)]
+)
+def test_a_live_recording_measures_its_rate(
+    classifier: Classifier, tmp_path: Path, frames: int, rate: float
+) -> None:
+    target = tmp_path / "live.mp4"
+    run_camera(classifier, Given([bgr("red")] * frames), [Recorder(target, None)])
+    assert count_frames(target) == frames
+    capture = cv2.VideoCapture(str(target))
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(rate, rel=0.01)
+    capture.release()
+
+
+def test_no_frame_no_file_and_an_old_one_stays(classifier: Classifier, tmp_path: Path) -> None:
+    old = write_video(tmp_path / "old.mp4", [bgr("red")] * 2)
+    recorder = Recorder(old, 20.0)
+    run_camera(classifier, Given([]), [recorder])
+    assert recorder.frames == 0 and count_frames(old) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["old.mp4"]
+
+
+def test_a_recording_that_cannot_be_written(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    source = Given([bgr("red")] * 2)
+    with pytest.raises(LmedgeError, match="cannot write"):
+        run_camera(classifier, source, [Recorder(tmp_path / "file" / "a.mp4", 20.0)])
+    with pytest.raises(LmedgeError, match="cannot record"):
+        run_camera(classifier, source, [Recorder(tmp_path / "a.unknown", 20.0)])
+    # What a full disk leaves: an index that does not hold all frames.
+    monkeypatch.setattr(recorder_module.Recorder, "frames", property(lambda _: 99, lambda *_: None),
+                        raising=False)  # fmt: skip
+    with pytest.raises(LmedgeError, match="could not be finished"):
+        run_camera(classifier, source, [Recorder(tmp_path / "b.mp4", 20.0)])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_without_a_display_the_window_says_what_to_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(LmedgeError, match=r"no display.*--headless"):
+        Window(Given([]))
+    monkeypatch.setenv("DISPLAY", ":7654")
+    with pytest.raises(LmedgeError, match=r":7654.*--headless"):
+        Window(Given([]))
+
+
+def test_the_rate_is_that_of_the_last_second(classifier: Classifier) -> None:
+    # The loop looks at the clock on arrival of the first frame and after each classification.
+    ticks = itertools.chain(
+        [0.0], (i / 10 for i in range(1, 11)), (1 + i / 50 for i in itertools.count(1))
+    )
+    sink = Kept()
+    run_camera(classifier, Given([bgr("red")] * 80), [sink], clock=lambda: next(ticks))
+    assert sink.results[9].frames_per_second == pytest.approx(10)
+    assert sink.results[-1].frames_per_second == pytest.approx(50)
+
+
+@pytest.mark.parametrize(
+    ("key", "visible", "goes_on"), [(-1, 1.0, True), (ord("q"), 1.0, False), (-1, 0.0, False)]
+)
+def test_q_and_closing_the_window_quit(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, key: int, visible: float, goes_on: bool
+) -> None:
+    # No display here: the window is opened for real by hand, its decisions are tested.
+    shown: list[np.ndarray] = []
+    monkeypatch.setattr("lmedge.camera.window.check_display", lambda: None)
+    for name in ("namedWindow", "resizeWindow", "destroyAllWindows"):
+        monkeypatch.setattr(cv2, name, lambda *_: None)
+    monkeypatch.setattr(cv2, "imshow", lambda _, picture: shown.append(picture))
+    monkeypatch.setattr(cv2, "waitKey", lambda _: key)
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: visible)
+    source = Given([bgr("red")] * 3)
+    summary = run_camera(classifier, source, [Window(source)])
+    assert summary.end is (End.SOURCE if goes_on else End.QUIT)
+    assert len(shown) == (3 if goes_on else 1)

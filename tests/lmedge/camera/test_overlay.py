@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lmedge.camera import annotate, text
+from lmedge.camera.overlay import CATEGORY, LANDMARK, panel
+from lmedge.classifier import Prediction
+
+SIZES = [(320, 240), (240, 320), (640, 480), (1280, 720), (1080, 1920), (3840, 2160), (4000, 300)]
+
+
+def prediction(landmark: str = "Hagia Sophia", probability: float = 0.5) -> Prediction:
+    nothing = np.zeros(1, np.float32)
+    return Prediction(
+        landmark, probability, "domes", probability, (), nothing, nothing, nothing, 12.3
+    )
+
+
+def count(picture: np.ndarray, color: tuple[int, int, int]) -> int:
+    return int((picture == color).all(axis=-1).sum())
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_only_a_copy_changes_and_only_inside_the_panel(width: int, height: int) -> None:
+    frame = np.full((height, width, 3), 170, np.uint8)
+    before = frame.copy()
+    drawn = annotate(frame, prediction("x" * 200), frames_per_second=24.9)
+    assert np.array_equal(frame, before)
+    assert drawn.shape == frame.shape and drawn.dtype == np.uint8
+    box = panel(width, height)
+    assert box is not None
+    assert box.left >= 0 and box.top >= 0
+    assert box.left + box.width <= width and box.top + box.height <= height
+    changed = (drawn != frame).any(axis=-1)
+    rows, columns = np.nonzero(changed)
+    assert rows.min() >= box.top and rows.max() < box.top + box.height
+    assert columns.min() >= box.left and columns.max() < box.left + box.width
+    # A capital one can read: 10 pixels, and a thirty-second of the shorter side on large frames.
+    assert box.unit >= max(10, min(width, height) / 33)
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 240), (1920, 1080)])
+def test_bars_are_as_long_as_the_probability(width: int, height: int) -> None:
+    frame = np.zeros((height, width, 3), np.uint8)
+    for color in (LANDMARK, CATEGORY):
+        whole = count(annotate(frame, prediction(probability=1.0)), color)
+        quarter = count(annotate(frame, prediction(probability=0.25)), color)
+        assert quarter / whole == pytest.approx(0.25, abs=0.02)
+        assert count(annotate(frame, prediction(probability=0.0)), color) == 0
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (20, 500), (48, 48), (64, 48), (160, 120)])
+def test_small_frames_do_not_fail(width: int, height: int) -> None:
+    frame = np.full((height, width, 3), 90, np.uint8)
+    assert annotate(frame, prediction(), frames_per_second=1.0).shape == frame.shape
+
+
+def test_long_names_end_in_an_ellipsis_and_fit() -> None:
+    name = "Basilica of the National Shrine of the Immaculate Conception"
+    short = text.shortened(name, 20, 300)
+    assert short.endswith(text.ELLIPSIS) and name.startswith(short.removesuffix(text.ELLIPSIS))
+    assert text.width(short, 20) <= 300
+    assert text.shortened("Big Ben", 20, 300) == "Big Ben"
+    assert text.shortened(name, 20, 1) == ""
+
+
+def test_letters_that_cannot_be_drawn_are_replaced() -> None:
+    assert text.drawable("Straße, Łódź, café", unicode=False) == "Strasse, Lodz, cafe"
+    assert text.drawable("故宫 x", unicode=False) == "?? x"
+    assert text.drawable("Straße 故宫 Храм", unicode=True) == "Straße 故宫 Храм"
+    assert text.drawable("ताज", unicode=True) == "???"
+    assert text.drawable("a\tb", unicode=False) == "a?b"

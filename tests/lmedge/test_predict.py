@@ -1,0 +1,171 @@
+"""`lmedge predict`: what it prints, what it skips, and with which code it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import bad_pictures
+from tests.processes import assert_refused, lmedge
+
+FIELDS = [
+    "path",
+    "landmark",
+    "landmark_probability",
+    "category",
+    "category_probability",
+    "top",
+    "milliseconds",
+]
+
+
+def test_json_has_one_object_a_picture(tiny_file: Path, photographs: Path) -> None:
+    process = lmedge("predict", tiny_file, photographs, "--json")
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    rows = [json.loads(line) for line in process.stdout.splitlines()]
+    assert [row["path"] for row in rows] == sorted(map(str, photographs.rglob("*.jpg")))
+    for row in rows:
+        assert list(row) == FIELDS
+        category, landmark = Path(row["path"]).parts[-3:-1]
+        assert (row["category"], row["landmark"]) == (category, landmark)
+        assert len(row["top"]) == 3
+        assert row["top"][0] == {
+            "landmark": landmark,
+            "category": category,
+            "probability": row["landmark_probability"],
+        }
+        assert 0.5 < row["landmark_probability"] <= row["category_probability"] <= 1
+        assert 0 < row["milliseconds"] < 1000
+
+
+def test_table_has_aligned_lines(tiny_file: Path, photographs: Path) -> None:
+    process = lmedge("predict", tiny_file, photographs)
+    heading, *lines = process.stdout.splitlines()
+    assert len(lines) == 8
+    assert {line.rindex(line.split()[-2]) for line in lines} == {heading.index("category")}
+    grey = next(line for line in lines if "grey stone" in line.split("  ")[1])
+    assert grey.split()[-1].endswith("%")
+
+
+def test_top_lists_other_candidates(tiny_file: Path, photographs: Path) -> None:
+    picture = photographs / "towers" / "red" / "0.jpg"
+    table = lmedge("predict", tiny_file, picture, "--top", 3).stdout.splitlines()
+    assert len(table) == 1 + 3
+    (line,) = lmedge("predict", tiny_file, picture, "--top", 2, "--json").stdout.splitlines()
+    top = json.loads(line)["top"]
+    assert top[0]["landmark"] == "red"
+    assert len(top) == 2
+
+
+def test_unreadable_pictures_are_named_skipped_and_counted(
+    tiny_file: Path, photographs: Path
+) -> None:
+    bad = [
+        bad_pictures.truncated_jpeg(photographs / "truncated.jpg"),
+        bad_pictures.text(photographs / "text.jpg"),
+        bad_pictures.enormous_png(photographs / "enormous.png"),
+    ]
+    (photographs / "broken.jpg").symlink_to(photographs / "gone.jpg")
+    process = lmedge("predict", tiny_file, photographs, "--json")
+    assert process.returncode == 3
+    assert len(process.stdout.splitlines()) == 8
+    *named, counted = process.stderr.splitlines()
+    assert len(named) == 4
+    for path in [*bad, photographs / "broken.jpg"]:
+        assert any(str(path) in line for line in named)
+    assert "4 of 12 pictures" in counted
+
+
+@pytest.mark.parametrize("make", [bad_pictures.truncated_jpeg, bad_pictures.text])
+def test_one_unreadable_picture_is_one_line(tiny_file: Path, tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+    path = make(tmp_path / "one.jpg")
+    assert_refused(lmedge("predict", tiny_file, path), 3, str(path))
+
+
+def test_an_enormous_header_is_refused_before_decoding(tiny_file: Path, tmp_path: Path) -> None:
+    path = bad_pictures.enormous_png(tmp_path / "enormous.png")
+    assert_refused(lmedge("predict", tiny_file, path), 3, str(path), "60000 x 60000", "smaller")
+
+
+def test_names_with_spaces_other_alphabets_and_no_encoding(
+    tiny_file: Path, photographs: Path
+) -> None:
+    source = photographs / "towers" / "red" / "0.jpg"
+    folder = photographs.parent / "žluté město 清水寺"
+    folder.mkdir()
+    unnameable = Path(os.fsdecode(os.fsencode(folder) + b"/\xff 1.jpg"))
+    for path in (folder / "foto č. 1.jpg", unnameable):
+        path.write_bytes(source.read_bytes())
+    process = lmedge("predict", tiny_file, folder, "--json")
+    assert process.returncode == 0, process.stderr
+    assert [json.loads(line)["path"] for line in process.stdout.splitlines()] == [
+        str(folder / "foto č. 1.jpg"),
+        str(unnameable),
+    ]
+    assert "清水寺" in process.stdout.splitlines()[0]
+    assert lmedge("predict", tiny_file, folder).returncode == 0
+
+
+def test_nothing_to_classify(tiny_file: Path, tmp_path: Path) -> None:
+    assert_refused(lmedge("predict", tiny_file, tmp_path / "absent"), 3, "absent", "no such")
+    (tmp_path / "empty").mkdir()
+    assert_refused(lmedge("predict", tiny_file, tmp_path / "empty"), 3, "empty", "no pictures")
+
+
+def test_files_that_are_not_ours(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
+    data = tiny_file.read_bytes()
+    contents = {
+        "text.tflite": b"not a model at all, but long enough",
+        "truncated.tflite": data[: len(data) // 2],
+        "plain.tflite": data[: data.index(b"PK\x03\x04")],
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        assert_refused(lmedge("predict", tmp_path / name, photographs), 4, name)
+    assert_refused(lmedge("predict", tmp_path / "absent.tflite", photographs), 4, "absent.tflite")
+
+
+@pytest.mark.parametrize("options", [[], ["--top", "0"], ["--threads", "none"], ["--colour"]])
+def test_wrong_arguments(tiny_file: Path, options: list[str]) -> None:
+    paths = ["x.jpg"] if options else []
+    process = lmedge("predict", tiny_file, *paths, *options)
+    assert process.returncode == 2
+    assert "Traceback" not in process.stderr
+    assert process.stderr.splitlines()[-1].startswith("Error: ")
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(tiny_file: Path, photographs: Path) -> None:
+    command = f"'{sys.executable}' -m lmedge.cli predict '{tiny_file}' '{photographs}' | head -n 1"
+    process = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert len(process.stdout.splitlines()) == 1
+    assert process.stderr == ""
+
+
+def test_a_cold_process_is_fast_and_small(tiny_file: Path, photographs: Path) -> None:
+    picture = photographs / "towers" / "red" / "0.jpg"
+    # A small parent in between: on Linux a child starts with its parent's peak as its own.
+    code = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
+        "print(used.ru_maxrss, used.ru_utime + used.ru_stime, file=sys.stderr)"
+    )
+    command = [sys.executable, "-m", "lmedge.cli", "predict", tiny_file, picture]
+    seconds, megabytes = [], []
+    for _ in range(3):
+        process = subprocess.run(
+            [sys.executable, "-S", "-c", code, *map(str, command)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        peak, processor = process.stderr.split()
+        megabytes.append(int(peak) * 1024 / 1e6)
+        seconds.append(float(processor))
+    assert min(megabytes) < 120
+    assert min(seconds) < 0.7  # of the processor: the clock on the wall also counts other work

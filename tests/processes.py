@@ -1,0 +1,32 @@
+"""Real processes for tests of the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def lmedge(
+    *arguments: object, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `lmedge` in a process of its own and return what it printed."""
+    return subprocess.run(
+        [sys.executable, "-m", "lmedge.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        timeout=120,
+        check=False,
+    )
+
+
+def assert_refused(process: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    """Assert that a command failed with `code` and one line on standard error."""
+    assert process.returncode == code, process.stderr
+    assert "Traceback" not in process.stderr
+    assert len(process.stderr.splitlines()) == 1, process.stderr
+    for word in words:
+        assert word in process.stderr

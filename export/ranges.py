@@ -36,7 +36,7 @@ class Observed:
 def observe(
     network: keras.Model, images: npt.NDArray[np.float32], rng: np.random.Generator, batch: int = 8
 ) -> dict[str, Observed]:
-    """Run (N, S, S, 3) network inputs and sample the output of every layer of the lowered network."""
+    """Sample the output of every layer of the lowered network on (N, S, S, 3) network inputs."""
     layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
     probe = keras.Model(network.input, [layer.output for layer in layers])
     picks = [_pick(int(np.prod(layer.output.shape[1:])), rng) for layer in layers]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from .decoding import category_of_joint, joint_probabilities
+from .decoding import joint_probabilities
 from .image import Color, check_frame, prepare
 from .interpreter import Interpreter
 from .model_file import ModelFile, read_model
@@ -64,7 +64,13 @@ class Classifier:
         self.model = model if isinstance(model, ModelFile) else read_model(model)
         self.top = top
         self.interpreter = Interpreter(self.model, threads)
-        self._parents = self.taxonomy.parent_index
+        taxonomy = self.model.taxonomy
+        self._parents = taxonomy.parent_index
+        self._names = tuple(taxonomy.hierarchy().items())
+        self._members = {
+            name: np.flatnonzero(self._parents == index)
+            for index, name in enumerate(taxonomy.categories)
+        }
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -93,9 +99,7 @@ class Classifier:
     ) -> Prediction:
         """Decode the probabilities of the two heads, (L,) and (C,); `start` by perf_counter."""
         joint = joint_probabilities(landmark, category, self._parents)
-        prediction = self._answer(joint, landmark, category)
-        elapsed = 0.0 if start is None else 1000.0 * (time.perf_counter() - start)
-        return dataclasses.replace(prediction, milliseconds=elapsed)
+        return self._answer(joint, landmark, category, start=start)
 
     def with_joint(self, prediction: Prediction, joint: npt.NDArray[np.float32]) -> Prediction:
         """Answer again from another joint probability (L,), a smoothed one for instance.
@@ -110,23 +114,22 @@ class Classifier:
         joint: npt.NDArray[np.float32],
         landmark: npt.NDArray[np.float32],
         category: npt.NDArray[np.float32],
+        start: float | None = None,
     ) -> Prediction:
-        categories = category_of_joint(joint, self._parents, len(self.taxonomy.categories))
-        order = np.argsort(-joint, kind="stable")[: self.top]
-        best = int(order[0])
-        best_category = int(self._parents[best])  # one answer: never a landmark of another category
-        names, kinds = self.taxonomy.landmarks, self.taxonomy.categories
         top = tuple(
-            Candidate(names[i], kinds[self._parents[i]], float(joint[i])) for i in order.tolist()
+            Candidate(*self._names[index], probability=float(joint[index]))
+            for index in (-joint).argsort(kind="stable")[: self.top].tolist()
         )
+        best = top[0]  # one answer: never a landmark of another category
+        members = self._members[best.category]
         return Prediction(
-            landmark=names[best],
-            landmark_probability=float(joint[best]),
-            category=kinds[best_category],
-            category_probability=float(categories[best_category]),
+            landmark=best.landmark,
+            landmark_probability=best.probability,
+            category=best.category,
+            category_probability=min(1.0, float(joint[members].sum())),
             top=top,
             joint=joint,
             landmark_marginal=landmark,
             category_marginal=category,
-            milliseconds=0.0,
+            milliseconds=0.0 if start is None else 1000.0 * (time.perf_counter() - start),
         )

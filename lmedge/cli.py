@@ -54,11 +54,20 @@ class LazyGroup(click.Group):
             command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
             missing = (error.name or "").split(".")[0]
-            if missing not in TRAIN_EXTRA:
+            if missing in ("lmedge", ""):
                 raise
+            if missing not in TRAIN_EXTRA:
+                raise MissingDependencyError(
+                    f"`lmedge {cmd_name}` needs {missing}, which is not installed; run "
+                    "`lmedge doctor` to see what is missing"
+                ) from error
             raise MissingDependencyError(
                 f"`lmedge {cmd_name}` needs {missing}: run `pip install 'lmedge[train]'` on the "
                 "computer that trains; the device does not need it"
+            ) from error
+        except ImportError as error:  # a library that OpenCV or the runtime needs, libGL say
+            raise MissingDependencyError(
+                f"`lmedge {cmd_name}` cannot start: {error}; run `lmedge doctor`"
             ) from error
         assert isinstance(command, click.Command)
         return command

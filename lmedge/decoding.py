@@ -13,7 +13,8 @@ def softmax(logits: npt.NDArray[np.floating], temperature: float = 1.0) -> Proba
     scaled = np.asarray(logits, np.float64) / temperature
     scaled -= scaled.max(axis=-1, keepdims=True)
     exponentials = np.exp(scaled)
-    return (exponentials / exponentials.sum(axis=-1, keepdims=True)).astype(np.float32)
+    total = exponentials.sum(axis=-1, keepdims=True)
+    return np.asarray(exponentials / total, np.float32)
 
 
 def joint_probabilities(
@@ -27,17 +28,8 @@ def joint_probabilities(
     are taken as independent witnesses of the same picture (a product of experts, Hinton 2002).
     Where the product vanishes everywhere the landmark head alone is returned.
     """
-    product = np.asarray(landmark, np.float64) * np.asarray(category, np.float64)[..., parents]
+    product = landmark * category[..., parents]
     total = product.sum(axis=-1, keepdims=True)
-    alone = np.asarray(landmark, np.float64)
-    joint = np.where(total > 0, product / np.where(total > 0, total, 1.0), alone)
-    return joint.astype(np.float32)
-
-
-def category_of_joint(
-    joint: npt.NDArray[np.floating], parents: npt.NDArray[np.intp], categories: int
-) -> Probabilities:
-    """Sum the joint probability (..., L) over the landmarks of each category: (..., C) float32."""
-    membership = np.zeros((len(parents), categories))
-    membership[np.arange(len(parents)), parents] = 1.0
-    return (np.asarray(joint, np.float64) @ membership).astype(np.float32)
+    if not total.all():
+        product, total = np.where(total > 0, product, landmark), np.where(total > 0, total, 1.0)
+    return np.asarray(product / total, np.float32)

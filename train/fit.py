@@ -46,15 +46,19 @@ class Fitting:
 
 @dataclasses.dataclass(frozen=True)
 class Quality:
-    """How good an epoch is: by macro F1 on the validation part, then by its loss."""
+    """How good an epoch is, on the validation part."""
 
     macro_f1: float
     loss: float
     accuracy: float
 
-    def better_than(self, other: Quality | None) -> bool:
-        """Compare."""
-        return other is None or (self.macro_f1, -self.loss) > (other.macro_f1, -other.loss)
+    def at_least(self, earlier: Quality | None) -> bool:
+        """Whether this epoch replaces an earlier one: by macro F1, the later one where it is equal.
+
+        The loss does not break ties: training with smoothed labels raises it while the network
+        still gets better, and a handful of validation pictures gives many ties.
+        """
+        return earlier is None or self.macro_f1 >= earlier.macro_f1
 
 
 def fit(run: Run, fitting: Fitting) -> None:
@@ -119,7 +123,7 @@ def _epoch(
         row.val_macro_f1,
         row.seconds,
     )
-    improved = quality.better_than(best)
+    improved = quality.at_least(best)
     state.save(epoch + 1, row, quality if improved else best, improved)
     return quality if improved else best
 

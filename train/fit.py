@@ -29,7 +29,6 @@ class Fitting:
     """What to fit and how. `model` gives one head's logits; `network` is what is saved.
 
     `validation` is (inputs, truth) of the validation part, inputs as `model` takes them.
-    `keep_start` counts the weights it starts from as an epoch: fitting can then not make it worse.
     """
 
     phase: str
@@ -41,7 +40,6 @@ class Fitting:
     learning_rate: float
     weight_decay: float
     label_smoothing: float
-    keep_start: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +69,6 @@ def fit(run: Run, fitting: Fitting) -> None:
     optimizer = _compile(fitting, steps)
     state = _Checkpoint(run, fitting, optimizer)
     start, best = state.restore()
-    if start == 0 and fitting.keep_start:
-        best = validate(fitting)
-        state.keep(best)
     if start < fitting.epochs:
         with progress(f"{fitting.phase}", (fitting.epochs - start) * steps) as advance:
             counter = _Counter(advance)
@@ -179,11 +174,6 @@ class _Checkpoint:
         folder = run.folder / "checkpoints"
         self._path = folder / f"{fitting.phase}.safetensors"
         self._best_path = folder / f"{fitting.phase}-best.safetensors"
-
-    def keep(self, quality: Quality) -> None:
-        """Write the weights as they are as the best so far."""
-        logger.debug("%s starts at macro F1 %.4f", self._fitting.phase, quality.macro_f1)
-        write_arrays(self._best_path, get_weights(self._fitting.network))
 
     def save(self, epoch: int, row: HistoryRow, best: Quality | None, improved: bool) -> None:
         """Write the best weights, then the history, then the state that says the epoch is done."""

@@ -94,7 +94,6 @@ class Job:
                 learning_rate=settings.learning_rate,
                 weight_decay=settings.weight_decay,
                 label_smoothing=settings.label_smoothing,
-                keep_start=self.pretrained,
             ),
         )
 

@@ -9,23 +9,25 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: $(VENV)/.train ## Draw, train, export, classify and measure: lmedge-demo/
 	$(BIN)/lmedge demo
 
-test: $(VENV)/.dev ## The fast tests
+test: $(VENV)/.dev $(VENV)-clients/.done ## The fast tests
 	$(BIN)/python -m pytest
 
-test-all: $(VENV)/.dev ## The slow ones too: real trainings
+test-all: $(VENV)/.dev $(VENV)-clients/.done ## The slow ones too: real trainings
 	$(BIN)/python -m pytest -m "slow or not slow"
 
 lint: $(VENV)/.dev wheel ## Format, lint, and types of the installed wheel
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python tools/check_types.py
+	rm -rf build/installed
+	$(PIP) --no-deps --target build/installed dist/*.whl
+	cd build/installed && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p lmedge
 
 wheel: $(VENV)/.dev ## dist/*.whl
 	rm -rf build dist
 	$(BIN)/python -m build --wheel --quiet
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info lmedge-demo
+	rm -rf $(VENV) $(VENV)-clients build dist *.egg-info lmedge-demo
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -38,3 +40,11 @@ $(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -c constraints.txt -e ".[dev]"
 	touch $@ $(VENV)/.train
+
+# The device's own install with the other clients of a .tflite: without TensorFlow, and apart
+# because mediapipe and the quantization toolkit exclude each other.
+$(VENV)-clients/.done: pyproject.toml constraints-clients.txt
+	$(PYTHON) -m venv $(VENV)-clients
+	$(VENV)-clients/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-clients/bin/python -m pip install --quiet -c constraints-clients.txt -e ".[clients]"
+	touch $@

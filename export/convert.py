@@ -54,17 +54,16 @@ def _converter(network: keras.Model, temperatures: Mapping[str, float]) -> tf.li
         for head, temperature in temperatures.items()
     }
 
-    @tf.function(
-        autograph=False,
-        input_signature=[tf.TensorSpec((1, size, size, 3), tf.float32, name="image")],
-    )
     def graph(image: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = network(image, training=False)
         return {head: tf.nn.softmax(logits[head] * factor) for head, factor in factors.items()}
 
+    image = tf.TensorSpec((1, size, size, 3), tf.float32, name="image")
     module = tf.Module()
-    module.network, module.graph = network, graph
-    return tf.lite.TFLiteConverter.from_concrete_functions([graph.get_concrete_function()], module)
+    module.network = network
+    module.graph = tf.function(graph, autograph=False, input_signature=[image])
+    concrete = module.graph.get_concrete_function()
+    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
 
 
 def _convert(converter: tf.lite.TFLiteConverter) -> bytes:

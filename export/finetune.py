@@ -84,7 +84,6 @@ def _step(
     optimizer = keras.optimizers.Adam(schedule)
     variables = student.trainable_variables
 
-    @tf.function(reduce_retracing=True)
     def step(images: tf.Tensor) -> tf.Tensor:
         wanted = teacher(images, training=False)
         with tf.GradientTape() as tape:
@@ -93,7 +92,7 @@ def _step(
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss
 
-    return step
+    return tf.function(step, autograph=False, reduce_retracing=True)
 
 
 def _divergence(wanted: tf.Tensor, given: tf.Tensor, temperature: float) -> tf.Tensor:

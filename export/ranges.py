@@ -41,7 +41,6 @@ def observe(
     probe = keras.Model(network.input, [layer.output for layer in layers])
     picks = [_pick(int(np.prod(layer.output.shape[1:])), rng) for layer in layers]
 
-    @tf.function(reduce_retracing=True)
     def sample(x: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
         found = []
         for output, pick in zip(probe(x, training=False), picks, strict=True):
@@ -50,7 +49,8 @@ def observe(
             found.append((tf.reshape(values, [-1]), tf.reduce_min(flat), tf.reduce_max(flat)))
         return found
 
-    parts = [sample(tf.constant(images[at : at + batch])) for at in range(0, len(images), batch)]
+    run = tf.function(sample, autograph=False, reduce_retracing=True)
+    parts = [run(tf.constant(images[at : at + batch])) for at in range(0, len(images), batch)]
     observed = {}
     for number, layer in enumerate(layers):
         values = np.concatenate([part[number][0].numpy() for part in parts])
@@ -149,4 +149,4 @@ def nudge(low: float, high: float) -> tuple[float, int]:
 def fake_quantize(x: Samples, low: float, high: float) -> Samples:
     """Quantize to 8 bits over [low, high] and back, as the file does."""
     scale, zero = nudge(low, high)
-    return ((np.clip(np.rint(x / scale) + zero, 0, LEVELS) - zero) * scale).astype(np.float32)
+    return np.asarray((np.clip(np.rint(x / scale) + zero, 0, LEVELS) - zero) * scale, np.float32)

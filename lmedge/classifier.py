@@ -117,7 +117,7 @@ class Classifier:
         start: float | None = None,
     ) -> Prediction:
         top = tuple(
-            Candidate(*self._names[index], probability=float(joint[index]))
+            Candidate(self._names[index][0], self._names[index][1], float(joint[index]))
             for index in (-joint).argsort(kind="stable")[: self.top].tolist()
         )
         best = top[0]  # one answer: never a landmark of another category

@@ -22,14 +22,14 @@ class AugmentedBatches(keras.utils.Sequence):  # type: ignore[misc]
     """One epoch of augmented training pictures: (N, S, S, 3) network inputs, (N, L) one-hot.
 
     What picture i looks like in epoch e depends on (seed, e, i) alone: neither on the number of
-    threads nor on where a killed run went on. `truth` is (N,) indices; None gives inputs alone.
+    threads nor on where a killed run went on. `truth` is (N,) indices, below `classes`.
     """
 
     def __init__(
         self,
         store: PictureStore,
         entries: Sequence[Entry],
-        truth: npt.NDArray[np.int64] | None,
+        truth: npt.NDArray[np.int64],
         classes: int,
         augment: Augment,
         *,
@@ -51,12 +51,17 @@ class AugmentedBatches(keras.utils.Sequence):  # type: ignore[misc]
     def __len__(self) -> int:
         return -(-len(self._entries) // self._batch)
 
-    def __getitem__(self, index: int) -> Batch | npt.NDArray[np.float32]:
-        chosen = self._order[index * self._batch : (index + 1) * self._batch]
-        images = normalise(np.stack(list(self._pool.map(self._view, chosen.tolist()))))
-        if self._truth is None:
-            return images
-        return images, one_hot(self._truth[chosen], self._classes)
+    def __getitem__(self, index: int) -> Batch:
+        chosen = self._chosen(index)
+        return self.inputs(index), one_hot(self._truth[chosen], self._classes)
+
+    def inputs(self, index: int) -> npt.NDArray[np.float32]:
+        """Return the network inputs of a batch alone."""
+        views = self._pool.map(self._view, self._chosen(index).tolist())
+        return normalise(np.stack(list(views)))
+
+    def _chosen(self, index: int) -> npt.NDArray[np.int64]:
+        return self._order[index * self._batch : (index + 1) * self._batch]
 
     def _view(self, number: int) -> npt.NDArray[np.uint8]:
         rng = _rng(self._seed, self._epoch, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import shlex
@@ -18,11 +19,11 @@ import numpy as np
 from lmedge.errors import LmedgeError
 from lmedge.files import replacing
 from lmedge.image import Picture
-from lmedge.progress import progress
+from lmedge.progress import Advance, progress
 
 from . import drawings
 
-TRAIN, VALIDATE, TEST = 60, 10, 20  # drawings of each monument
+TRAIN, VALIDATE, TEST = 120, 15, 25  # drawings of each monument
 CLIP_FRAMES = 150
 FRAME_RATE = 15
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def demo(out: Path, seed: int, quick: bool) -> None:
     began = time.monotonic()
     if (out / "run").exists() or (out / "photographs").exists():
         raise LmedgeError(f"{out} holds a demo already; remove it or name another with --out")
-    draw(out, seed, TRAIN // 4 if quick else TRAIN)
+    draw(out, seed, TRAIN // 8 if quick else TRAIN)
     file = out / "monuments.tflite"
     settings = ["--set", "fine_tune.epochs=3", "--set", "quantize.epochs=1"] if quick else []
     run(
@@ -68,10 +69,14 @@ def draw(out: Path, seed: int, train: int) -> None:
         with progress(f"Drawing the {part} part", total) as advance:
             drawings.write_data_set(
                 out / "photographs" / part, count, 3 * seed + number,
-                progress=lambda _done, _total, advance=advance: advance(),
+                progress=functools.partial(_step, advance),
             )  # fmt: skip
     _save_png(out / "contact-sheet.png", drawings.contact_sheet(seed))
     _save_clip(out / "clip.mp4", seed)
+
+
+def _step(advance: Advance, _done: int, _total: int) -> None:
+    advance()
 
 
 def _save_clip(path: Path, seed: int) -> None:

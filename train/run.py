@@ -183,15 +183,15 @@ class Run:
         batches = AugmentedBatches(
             self.store,
             self.entries("train"),
-            None,
-            0,
+            self.labels("train")["landmark"],
+            self.spec.landmarks,
             self.recipe.augment,
             batch=batch,
             seed=self.seed,
             epoch=epoch,
         )
         for index in range(len(batches)):
-            yield batches[index]
+            yield batches.inputs(index)
 
     def network(self) -> keras.Model:
         """Return the trained network. Raises RunError when training has not ended."""

@@ -112,6 +112,10 @@ class Job:
             normalises = isinstance(layer, keras.layers.BatchNormalization)
             other_head = layer.name in ("landmark", "category") and layer.name != head
             layer.trainable = not (frozen or other_head or (normalises and not statistics))
+            if normalises and not self.pretrained:
+                # Keras' 0.99 takes some 500 steps to forget the random start; a small training
+                # from scratch is hardly longer than that.
+                layer.momentum = 0.9
 
     def _training_features(self, views: int) -> tuple[npt.NDArray[np.float32], int]:
         """Features of each training picture, its mirror image and `views` random views.
@@ -126,8 +130,8 @@ class Job:
             batches = AugmentedBatches(
                 run.store,
                 entries,
-                None,
-                0,
+                run.labels("train")["landmark"],
+                run.spec.landmarks,
                 run.recipe.augment,
                 batch=FEATURE_BATCH,
                 seed=run.seed,
@@ -137,7 +141,9 @@ class Job:
         return np.concatenate(parts), len(parts)
 
     def _unshuffled(self, batches: AugmentedBatches) -> npt.NDArray[np.float32]:
-        found = np.concatenate([self._trunk(batches[index]) for index in range(len(batches))])
+        found = np.concatenate(
+            [self._trunk(batches.inputs(index)) for index in range(len(batches))]
+        )
         ordered = np.empty_like(found)
         ordered[batches.order] = found
         return ordered

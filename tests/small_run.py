@@ -1,0 +1,103 @@
+"""Photographs and a recipe so small that a whole train and export takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from tests import tiny_backbone
+
+if TYPE_CHECKING:
+    from lmedge.train.recipe import Recipe
+    from lmedge.train.run import Run
+
+SIZE = 32
+# landmark -> (category, colour); a landmark and a category share a name.
+LANDMARKS: Mapping[str, tuple[str, tuple[int, int, int]]] = {
+    "Große Brücke": ("bridges", (40, 60, 200)),
+    "old bridge": ("bridges", (40, 200, 60)),
+    "tower": ("tower", (200, 50, 40)),
+    "white tower": ("tower", (220, 220, 210)),
+}
+SETTINGS = (
+    f"data.image_size={SIZE}",
+    "data.val_fraction=0.25",
+    "data.test_fraction=0.25",
+    f"network.backbone={tiny_backbone.NAME}",
+    "head.epochs=20",
+    "head.batch=16",
+    "head.learning_rate=0.03",
+    "head.views=1",
+    "fine_tune.start=block2",
+    "fine_tune.epochs=3",
+    "fine_tune.batch=8",
+    "fine_tune.learning_rate=0.002",
+    "quantize.calibration_pictures=16",
+    "quantize.epochs=1",
+)
+
+
+def draw(colour: tuple[int, int, int], seed: int, size: tuple[int, int] = (48, 60)) -> np.ndarray:
+    """Return (H, W, 3) uint8 RGB: clouds of their own for each seed, in a tint of `colour`."""
+    rng = np.random.default_rng(seed)
+    clouds = cv2.resize(rng.normal(0, 1, (6, 8, 3)).astype(np.float32), size[::-1])
+    tint = np.array(colour, np.float32) + rng.normal(0, 12, 3)
+    return np.clip(tint + 22 * clouds, 0, 255).astype(np.uint8)
+
+
+def save(path: Path, picture: np.ndarray, quality: int = 95) -> Path:
+    """Write (H, W, 3) uint8 RGB as a picture file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # imwrite cannot name every path on every system; bytes can
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else []
+    done, encoded = cv2.imencode(path.suffix, picture[..., ::-1], options)
+    assert done
+    path.write_bytes(encoded.tobytes())
+    return path
+
+
+def write_photographs(
+    folder: Path,
+    count: int = 12,
+    *,
+    landmarks: Mapping[str, tuple[str, tuple[int, int, int]]] = LANDMARKS,
+    seed: int = 0,
+) -> Path:
+    """Write `count` photographs of each landmark to <category>/<landmark>/."""
+    for number, (landmark, (category, colour)) in enumerate(landmarks.items()):
+        for index in range(count):
+            picture = draw(colour, 1_000_000 * seed + 1000 * number + index)
+            save(folder / category / landmark / f"a picture {index:02d}.jpg", picture)
+    return folder
+
+
+def recipe(*settings: str) -> Recipe:
+    """Return the small recipe with some values changed."""
+    from lmedge.train.recipe import load_recipe
+
+    return load_recipe("default", [*SETTINGS, *settings])
+
+
+def start(
+    data: Path, out: Path, weights: Path | str, settings: Sequence[str] = (), seed: int = 0
+) -> Run:
+    """Begin a run, as `lmedge train` does."""
+    from lmedge.train import training
+
+    return training.start(
+        training.Request(data, out, recipe(*settings), "landmarks-first", str(weights), seed)
+    )
+
+
+@contextmanager
+def own_cache(folder: Path) -> Iterator[None]:
+    """Keep decoded pictures in `folder` meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LMEDGE_CACHE", str(folder))
+        yield

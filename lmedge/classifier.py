@@ -6,6 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,20 @@ class Prediction:
     landmark_marginal: npt.NDArray[np.float32] = dataclasses.field(repr=False)
     category_marginal: npt.NDArray[np.float32] = dataclasses.field(repr=False)
     milliseconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the labels for JSON, probabilities rounded to six places; see docs/formats.md."""
+        return {
+            "landmark": self.landmark,
+            "landmark_probability": round(self.landmark_probability, 6),
+            "category": self.category,
+            "category_probability": round(self.category_probability, 6),
+            "top": [
+                {**dataclasses.asdict(entry), "probability": round(entry.probability, 6)}
+                for entry in self.top
+            ],
+            "milliseconds": round(self.milliseconds, 3),
+        }
 
 
 class Classifier:

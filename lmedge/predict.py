@@ -81,18 +81,7 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
 def to_json(path: Path, prediction: Prediction) -> str:
     """Return the line of `--json`; docs/formats.md names its fields."""
     return json.dumps(
-        {
-            "path": str(path),
-            "landmark": prediction.landmark,
-            "landmark_probability": round(prediction.landmark_probability, 6),
-            "category": prediction.category,
-            "category_probability": round(prediction.category_probability, 6),
-            "top": [
-                {**dataclasses.asdict(entry), "probability": round(entry.probability, 6)}
-                for entry in prediction.top
-            ],
-            "milliseconds": round(prediction.milliseconds, 3),
-        },
+        {"path": str(path), **prediction.as_dict()},
         # A file name that is not UTF-8 can only be written escaped.
         ensure_ascii=not _is_text(str(path)),
     )

@@ -90,15 +90,4 @@ def to_json(result: Result) -> str:
     frame, prediction = result.frame, result.prediction
     line = {"time": round(frame.seconds, 3), "frame": frame.index}
     named = {} if frame.name is None else {"name": frame.name}
-    labels = {
-        "landmark": prediction.landmark,
-        "landmark_probability": round(prediction.landmark_probability, 6),
-        "category": prediction.category,
-        "category_probability": round(prediction.category_probability, 6),
-        "top": [
-            {**dataclasses.asdict(entry), "probability": round(entry.probability, 6)}
-            for entry in prediction.top
-        ],
-        "milliseconds": round(prediction.milliseconds, 3),
-    }
-    return json.dumps({**line, **named, **labels}, ensure_ascii=False)
+    return json.dumps({**line, **named, **prediction.as_dict()}, ensure_ascii=False)

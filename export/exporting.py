@@ -70,7 +70,7 @@ def _quantize(run: Run, network: keras.Model, seconds: dict[str, float]) -> kera
         lowered = lower(network)
     with _timed(seconds, "calibration"):
         logger.info("calibrating the ranges of %d tensors", len(lowered.layers) - 1)
-        observed = ranges.observe(lowered, _calibration_inputs(run, rng), rng)
+        observed = ranges.observe(lowered, calibration_inputs(run, rng), rng)
         chosen = ranges.choose_ranges(lowered, observed)
     with _timed(seconds, "quantization"):
         quantized = quantize(lowered, chosen)
@@ -79,9 +79,7 @@ def _quantize(run: Run, network: keras.Model, seconds: dict[str, float]) -> kera
     return quantized
 
 
-def _calibration_inputs(
-    run: Run, rng: np.random.Generator
-) -> np.ndarray[Any, np.dtype[np.float32]]:
+def calibration_inputs(run: Run, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return network inputs of training pictures alone, chosen by the run's seed."""
     entries = run.entries("train")
     count = min(run.recipe.quantize.calibration_pictures, len(entries))

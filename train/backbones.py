@@ -223,31 +223,33 @@ def load_stock_weights(model: keras.Model, backbone: Backbone, weights: str) -> 
     _fold_input(model, backbone, gain, offset)
 
 
+def check_weights(backbone: str, weights: str) -> None:
+    """Raise WeightsError at once for a path that holds no HDF5 file; see `load_stock_weights`."""
+    if weights in ("imagenet", "none"):
+        return
+    path = Path(weights)
+    try:
+        with path.open("rb") as stream:
+            signature = stream.read(len(HDF5_SIGNATURE))
+    except OSError as error:
+        raise WeightsError(
+            f"cannot read the weights {path}: {error.strerror}; pass --weights PATH of a stock "
+            f"{backbone} file without top (.h5), or --weights none"
+        ) from error
+    if signature != HDF5_SIGNATURE:
+        raise WeightsError(f"{path} is not an HDF5 weights file; pass a stock .h5 file")
+
+
 def _stock_model(backbone: Backbone, weights: str) -> keras.Model:
-    if weights != "imagenet":
-        path = Path(weights)
-        try:
-            with path.open("rb") as stream:
-                signature = stream.read(len(HDF5_SIGNATURE))
-        except OSError as error:
-            raise WeightsError(
-                f"cannot read the weights {path}: {error.strerror}; pass --weights PATH of a stock "
-                f"{backbone.name} file without top (.h5), or --weights none"
-            ) from error
-        if signature != HDF5_SIGNATURE:
-            raise WeightsError(f"{path} is not an HDF5 weights file; pass a stock .h5 file")
+    check_weights(backbone.name, weights)
     try:
         return backbone.stock(include_top=False, weights=weights, input_shape=(64, 64, 3))
-    except (ValueError, OSError, KeyError) as error:
-        if weights != "imagenet":
-            raise WeightsError(
-                f"{weights} does not hold {backbone.name} weights: {error}"
-            ) from error
-        raise WeightsError(
-            "the ImageNet weights cannot be downloaded here; fetch the file elsewhere and pass its "
-            "path with --weights PATH, or train from scratch with --weights none"
-        ) from error
     except Exception as error:  # Keras wraps a failed download in a bare Exception
+        if weights != "imagenet":
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise WeightsError(
+                f"{weights} does not hold {backbone.name} weights without top: {reason}"
+            ) from error
         raise WeightsError(
             "the ImageNet weights cannot be downloaded here; fetch the file elsewhere and pass its "
             "path with --weights PATH, or train from scratch with --weights none"

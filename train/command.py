@@ -81,6 +81,8 @@ def train(
             raise RunError(f"{folder} is finished; there is nothing to resume")
         logger.info("going on with %s; its own recipe, seed and split are used", folder)
     else:
+        if weights not in ("imagenet", "none"):
+            weights = str(Path(weights).resolve())  # --resume may be called from elsewhere
         run = training.start(training.Request(data, folder, values, strategy, weights, seed))
     test = training.train(run)
     minutes = (time.monotonic() - began) / 60

@@ -77,6 +77,17 @@ def fit(run: Run, fitting: Fitting) -> None:
     state.restore_best()
 
 
+def restore_finished(run: Run, phase: str, network: keras.Model, epochs: int) -> bool:
+    """Put the best weights of a phase into the network if it ended before a restart."""
+    path = checkpoint_folder(run) / f"{phase}.safetensors"
+    if not path.exists() or int(read_arrays(path)["epoch"][0]) < epochs:
+        return False
+    best = path.with_name(f"{phase}-best.safetensors")
+    set_weights(network, read_arrays(best), best)
+    logger.info("%s was done", phase)
+    return True
+
+
 def _epoch(
     run: Run,
     fitting: Fitting,
@@ -171,7 +182,7 @@ class _Checkpoint:
 
     def __init__(self, run: Run, fitting: Fitting, optimizer: keras.optimizers.Optimizer) -> None:
         self._run, self._fitting, self._optimizer = run, fitting, optimizer
-        folder = run.folder / "checkpoints"
+        folder = checkpoint_folder(run)
         self._path = folder / f"{fitting.phase}.safetensors"
         self._best_path = folder / f"{fitting.phase}-best.safetensors"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -92,7 +93,7 @@ class Head:
     def __post_init__(self) -> None:
         _check_fitting("head", self.epochs, self.batch, self.learning_rate, self.label_smoothing)
         _check(self.views >= 0, "head.views", "allowed are 0 and above")
-        _check(self.weight_decay >= 0, "head.weight_decay", "allowed are 0 and above")
+        _check(0 <= self.weight_decay < math.inf, "head.weight_decay", "allowed are 0 and above")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +114,9 @@ class FineTune:
     def __post_init__(self) -> None:
         _check_fitting(
             "fine_tune", self.epochs, self.batch, self.learning_rate, self.label_smoothing
+        )
+        _check(
+            0 <= self.weight_decay < math.inf, "fine_tune.weight_decay", "allowed are 0 and above"
         )
         allowed = ("frozen", "train")
         _check(self.batch_norm in allowed, "fine_tune.batch_norm", "allowed are frozen, train")
@@ -140,7 +144,7 @@ class Quantize:
     def __post_init__(self) -> None:
         _check_fitting("quantize", self.epochs, self.batch, self.learning_rate, 0.0)
         _check(self.calibration_pictures >= 1, "quantize.calibration_pictures", "at least 1")
-        _check(self.temperature > 0, "quantize.temperature", "allowed are above 0")
+        _check(0 < self.temperature < math.inf, "quantize.temperature", "allowed are above 0")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from lmedge.progress import progress
 from .backbones import BACKBONES
 from .backend import keras, tf
 from .batches import AugmentedBatches, FeatureBatches, one_hot
-from .fit import Fitting, fit
+from .fit import Fitting, fit, restore_finished
 from .network import FEATURES, head_network, normalise, traced
 from .pictures import Entry
 from .run import Run
@@ -38,8 +38,8 @@ class Job:
         `shared` also fits the layers between the trunk and the outputs; a later head leaves them
         as they are, so that the earlier one stays exactly what it was.
         """
-        settings, run = self.run.recipe.head, self.run
-        if settings.epochs == 0:
+        settings, run, phase = self.run.recipe.head, self.run, f"{head}-head"
+        if settings.epochs == 0 or restore_finished(run, phase, self.network, settings.epochs):
             return
         for layer in self.network.layers:
             between = layer.name.startswith("head_")
@@ -51,7 +51,7 @@ class Job:
         fit(
             run,
             Fitting(
-                phase=f"{head}-head",
+                phase=phase,
                 model=head_network(self.network, head),
                 network=self.network,
                 batches=lambda epoch: FeatureBatches(
@@ -67,8 +67,8 @@ class Job:
 
     def fine_tune(self, head: str) -> None:
         """Fit one output and the trunk from the recipe's group upwards, on augmented pictures."""
-        settings, run = self.run.recipe.fine_tune, self.run
-        if settings.epochs == 0:
+        settings, run, phase = self.run.recipe.fine_tune, self.run, f"{head}-fine-tuning"
+        if settings.epochs == 0 or restore_finished(run, phase, self.network, settings.epochs):
             return
         self._free(head, settings.start, settings.batch_norm)
         truth, entries = run.labels("train")[head], run.entries("train")
@@ -76,7 +76,7 @@ class Job:
         fit(
             run,
             Fitting(
-                phase=f"{head}-fine-tuning",
+                phase=phase,
                 model=keras.Model(self.network.input, self.network.get_layer(head).output),
                 network=self.network,
                 batches=lambda epoch: AugmentedBatches(

@@ -13,12 +13,12 @@ from typing import Any
 
 from lmedge.dataset_folder import parts, scan
 from lmedge.decoding import softmax
-from lmedge.errors import DataError, RunError
+from lmedge.errors import DataError, RecipeError
 from lmedge.files import write_json
 from lmedge.image import Resize
 from lmedge.scoring import Scores, score_probabilities
 
-from .backbones import BACKBONES, load_stock_weights
+from .backbones import BACKBONES, check_weights, load_stock_weights
 from .backend import keras, tf
 from .fit import checkpoint_folder
 from .network import build_network, predict_logits
@@ -48,7 +48,11 @@ class Request:
 def start(request: Request) -> Run:
     """Read the photographs, split them and write the run's description."""
     if request.strategy not in STRATEGIES:
-        raise RunError(f"unknown strategy {request.strategy!r}; known: {', '.join(STRATEGIES)}")
+        raise RecipeError(f"unknown strategy {request.strategy!r}; known: {', '.join(STRATEGIES)}")
+    backbone = request.recipe.network.backbone
+    if backbone not in BACKBONES:
+        raise RecipeError(f"unknown backbone {backbone!r}; known: {', '.join(BACKBONES)}")
+    check_weights(backbone, request.weights)
     settings = request.recipe.data
     store = PictureStore(settings.image_size, Resize(settings.resize))
     found: dict[str, list[Entry]] = {}

@@ -1,0 +1,211 @@
+"""Pictures: what cannot be read is named and skipped; the cache is keyed by content, bounded."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmedge.dataset_folder import LabelledPicture
+from lmedge.errors import DataError
+from lmedge.image import Resize, prepare, read_picture
+from lmedge.train.pictures import Entry, PictureStore
+from tests import bad_pictures, small_run
+
+
+def labelled(*paths: Path) -> list[LabelledPicture]:
+    return [LabelledPicture(path, "tower", "towers") for path in paths]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> PictureStore:
+    return PictureStore(32, Resize.SQUASH, tmp_path / "cache")
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> list[Path]:
+    return [
+        small_run.save(tmp_path / f"good {n}.png", small_run.draw((90, 90, 90), n))
+        for n in range(3)
+    ]
+
+
+def cached(store: PictureStore) -> list[Path]:
+    return sorted(store.folder.rglob("*.npy"))
+
+
+def admit(store: PictureStore, paths: Sequence[Path]) -> list[Entry]:
+    entries, skipped = store.admit(labelled(*paths))
+    assert skipped == []
+    return entries
+
+
+class TestSkipped:
+    def test_bad_pictures_are_named_with_a_reason_and_the_rest_is_kept(
+        self,
+        store: PictureStore,
+        good: list[Path],
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        (tmp_path / "empty.jpg").touch()
+        bad = [
+            bad_pictures.truncated_jpeg(tmp_path / "truncated.jpg"),
+            bad_pictures.text(tmp_path / "text.jpg"),
+            bad_pictures.enormous_png(tmp_path / "enormous.png"),
+            tmp_path / "empty.jpg",
+            tmp_path / "gone.jpg",
+        ]
+        mixed = [bad[0], good[0], *bad[1:3], good[1], *bad[3:], good[2]]
+        with caplog.at_level(logging.WARNING, "lmedge"):
+            entries, skipped = store.admit(labelled(*mixed))
+        assert [entry.picture.path for entry in entries] == good
+        assert len(skipped) == len(bad)
+        for path, reason in zip(bad, skipped, strict=True):
+            assert reason.startswith(f"{path}: ")
+            assert len(reason) > len(f"{path}: ") + 5
+            assert f"skipped {reason}" in caplog.messages
+
+    def test_a_folder_under_the_name_of_a_picture(
+        self, store: PictureStore, tmp_path: Path
+    ) -> None:
+        (tmp_path / "folder.jpg").mkdir()
+        entries, skipped = store.admit(labelled(tmp_path / "folder.jpg"))
+        assert entries == []
+        assert "folder.jpg: cannot be read" in skipped[0]
+
+
+class TestCache:
+    def test_prepared_is_what_the_device_sees(self, good: list[Path], tmp_path: Path) -> None:
+        for resize in Resize:
+            store = PictureStore(32, resize, tmp_path / "cache")
+            (entry,) = admit(store, good[:1])
+            expected = prepare(read_picture(good[0]), 32, resize)
+            assert np.array_equal(store.prepared(entry), expected)
+            assert store.working(entry).dtype == np.uint8
+            assert min(store.working(entry).shape[:2]) >= store.work_size > 32
+
+    def test_nothing_is_decoded_twice(
+        self, store: PictureStore, good: list[Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = store.prepared_many(admit(store, good))
+        monkeypatch.setattr("lmedge.train.pictures.decode_picture", None)
+        again = PictureStore(32, Resize.SQUASH, store.folder)
+        assert np.array_equal(again.prepared_many(admit(again, good)), first)
+
+    def test_sizes_and_policies_do_not_meet(self, good: list[Path], tmp_path: Path) -> None:
+        stores = [
+            PictureStore(size, resize, tmp_path / "cache") for size in (32, 37) for resize in Resize
+        ]
+        for store in stores:
+            admit(store, good)
+        for store in stores:
+            (entry,) = admit(store, good[:1])
+            expected = prepare(read_picture(good[0]), store.size, store.resize)
+            assert np.array_equal(store.prepared(entry), expected)
+
+    def test_the_same_picture_under_another_name_is_kept_once(
+        self, store: PictureStore, good: list[Path], tmp_path: Path
+    ) -> None:
+        (before,) = admit(store, good[:1])
+        files = cached(store)
+        good[0].rename(tmp_path / "renamed.png")
+        (after,) = admit(store, [tmp_path / "renamed.png"])
+        assert after.sha256 == before.sha256
+        assert cached(store) == files
+
+    def test_a_changed_picture_is_read_again(self, store: PictureStore, good: list[Path]) -> None:
+        (before,) = admit(store, good[:1])
+        old = store.prepared(before)
+        os.replace(good[1], good[0])
+        (after,) = admit(store, good[:1])
+        assert after.sha256 != before.sha256
+        assert np.array_equal(store.prepared(after), prepare(read_picture(good[0]), 32))
+        assert np.array_equal(store.prepared(before), old)
+
+    @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"\x80\x04pickle"])
+    def test_a_damaged_file_is_made_anew(
+        self, store: PictureStore, good: list[Path], damage: bytes
+    ) -> None:
+        (entry,) = admit(store, good[:1])
+        expected = store.prepared(entry), store.working(entry)
+        for file in cached(store):
+            file.write_bytes(damage)
+        assert np.array_equal(store.prepared(entry), expected[0])
+        assert np.array_equal(store.working(entry), expected[1])
+
+    def test_it_may_be_deleted_at_any_time(self, store: PictureStore, good: list[Path]) -> None:
+        entries = admit(store, good)
+        expected = store.prepared_many(entries)
+        for file in cached(store):
+            file.unlink()
+        assert np.array_equal(store.prepared_many(entries), expected)
+
+    def test_a_picture_that_changed_since_is_refused(
+        self, store: PictureStore, good: list[Path]
+    ) -> None:
+        (entry,) = admit(store, good[:1])
+        for file in cached(store):
+            file.unlink()
+        os.replace(good[1], good[0])
+        with pytest.raises(DataError, match=r"good 0\.png: changed since the run began"):
+            store.prepared(entry)
+        good[0].unlink()
+        with pytest.raises(DataError, match=r"good 0\.png: cannot be read"):
+            store.working(entry)
+
+    def test_the_folder_is_that_of_the_environment(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, good: list[Path]
+    ) -> None:
+        monkeypatch.setenv("LMEDGE_CACHE", str(tmp_path / "elsewhere"))
+        store = PictureStore(32, Resize.SQUASH)
+        admit(store, good)
+        assert cached(store)
+        assert store.folder.is_relative_to(tmp_path / "elsewhere")
+
+
+class TestBound:
+    def size(self, store: PictureStore) -> int:
+        return sum(file.stat().st_size for file in cached(store))
+
+    def test_what_was_used_longest_ago_goes_first(
+        self, store: PictureStore, good: list[Path]
+    ) -> None:
+        entries = admit(store, good)
+        total = self.size(store)
+        for age, entry in zip((300, 100, 200), entries, strict=True):
+            for file in store.folder.glob(f"??/{entry.sha256}-*.npy"):
+                os.utime(file, (file.stat().st_atime - age, file.stat().st_mtime - age))
+        small = PictureStore(32, Resize.SQUASH, store.folder, limit=int(total * 0.8))
+        small.admit([])
+        left = {file.name.split("-")[0] for file in cached(store)}
+        assert self.size(store) <= 0.8 * total
+        assert left == {entries[1].sha256, entries[2].sha256}
+
+    def test_reading_counts_as_use(self, store: PictureStore, good: list[Path]) -> None:
+        entries = admit(store, good)
+        for file in cached(store):
+            os.utime(file, (1, 1))
+        store.prepared(entries[0])
+        store.working(entries[0])
+        PictureStore(32, Resize.SQUASH, store.folder, limit=self.size(store) // 2).admit([])
+        assert {file.name.split("-")[0] for file in cached(store)} == {entries[0].sha256}
+
+    def test_a_bound_below_the_data_set_only_costs_time(
+        self, good: list[Path], tmp_path: Path
+    ) -> None:
+        store = PictureStore(32, Resize.SQUASH, tmp_path / "cache", limit=1)
+        entries = admit(store, good)
+        assert self.size(store) <= 1
+        expected = [prepare(read_picture(path), 32) for path in good]
+        assert np.array_equal(store.prepared_many(entries), np.stack(expected))
+
+    def test_room_enough_loses_nothing(self, store: PictureStore, good: list[Path]) -> None:
+        admit(store, good)
+        files = cached(store)
+        PictureStore(32, Resize.SQUASH, store.folder, limit=self.size(store)).admit([])
+        assert cached(store) == files

@@ -28,14 +28,14 @@ class Fit:
 
     fall: float
     agreement: float
-    divergence: float
+    distance: float
 
     def better_than(self, other: Fit) -> bool:
-        """Less F1 lost, then more agreement, then less divergence."""
+        """Less F1 lost, then more agreement, then a smaller distance."""
         return self._key() < other._key()
 
     def _key(self) -> tuple[float, float, float]:
-        return (round(self.fall, 4), round(-self.agreement, 4), self.divergence)
+        return (round(self.fall, 4), round(-self.agreement, 4), self.distance)
 
 
 def fine_tune(run: Run, teacher: keras.Model, quantized: keras.Model) -> Fit:
@@ -51,9 +51,7 @@ def fine_tune(run: Run, teacher: keras.Model, quantized: keras.Model) -> Fit:
     _say(0, settings.epochs, best)
     weights = quantized.get_weights()
     steps = -(-len(run.entries("train")) // settings.batch)
-    step = _step(
-        teacher, quantized, settings.learning_rate, steps * settings.epochs, settings.temperature
-    )
+    step = _step(teacher, quantized, settings.learning_rate, steps * settings.epochs)
     with progress("Quantization-aware fine-tuning", steps * settings.epochs) as advance:
         for epoch in range(settings.epochs):
             for images in run.training_inputs(epoch, settings.batch):
@@ -69,16 +67,16 @@ def fine_tune(run: Run, teacher: keras.Model, quantized: keras.Model) -> Fit:
 
 def _say(epoch: int, epochs: int, fit: Fit) -> None:
     logger.info(
-        "quantized, epoch %d/%d: agreement with float %.3f, divergence %.4f (validation part)",
+        "quantized, epoch %d/%d: agreement with float %.3f, distance %.4f (validation part)",
         epoch,
         epochs,
         fit.agreement,
-        fit.divergence,
+        fit.distance,
     )
 
 
 def _step(
-    teacher: keras.Model, student: keras.Model, learning_rate: float, steps: int, temperature: float
+    teacher: keras.Model, student: keras.Model, learning_rate: float, steps: int
 ) -> tf.types.experimental.PolymorphicFunction:
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, max(1, steps))
     optimizer = keras.optimizers.Adam(schedule)
@@ -88,18 +86,23 @@ def _step(
         wanted = teacher(images, training=False)
         with tf.GradientTape() as tape:
             given = student(images, training=True)
-            loss = tf.add_n([_divergence(wanted[h], given[h], temperature) for h in HEADS])
+            loss = tf.add_n([_distance(wanted[h], given[h]) for h in HEADS])
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss
 
     return tf.function(step, autograph=False, reduce_retracing=True)
 
 
-def _divergence(wanted: tf.Tensor, given: tf.Tensor, temperature: float) -> tf.Tensor:
-    """Kullback-Leibler divergence at a temperature, times its square (Hinton, arXiv:1503.02531)."""
-    target = tf.nn.softmax(wanted / temperature)
-    difference = tf.nn.log_softmax(wanted / temperature) - tf.nn.log_softmax(given / temperature)
-    return temperature**2 * tf.reduce_mean(tf.reduce_sum(target * difference, axis=-1))
+def _distance(wanted: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
+    """Squared error of the logits without their mean, as a share of the wanted ones' square.
+
+    Matching logits (Ba and Caruana, arXiv:1312.6184) and not probabilities: on training pictures
+    the float network is sure, its probabilities say little, and following them alone lets the
+    logits of all other pictures drift.
+    """
+    wanted = wanted - tf.reduce_mean(wanted, axis=-1, keepdims=True)
+    given = given - tf.reduce_mean(given, axis=-1, keepdims=True)
+    return tf.reduce_mean(tf.square(wanted - given)) / tf.reduce_mean(tf.square(wanted))
 
 
 def closeness(run: Run, wanted: Logits, given: Logits) -> Fit:
@@ -114,11 +117,10 @@ def closeness(run: Run, wanted: Logits, given: Logits) -> Fit:
     agreement = min(
         float((wanted[head].argmax(axis=1) == given[head].argmax(axis=1)).mean()) for head in HEADS
     )
-    divergence = sum(
-        float(_divergence(tf.constant(wanted[head]), tf.constant(given[head]), 1.0))
-        for head in HEADS
+    distance = sum(
+        float(_distance(tf.constant(wanted[head]), tf.constant(given[head]))) for head in HEADS
     )
-    return Fit(max(0.0, fall), agreement, divergence)
+    return Fit(max(0.0, fall), agreement, distance)
 
 
 def _scores(run: Run, logits: Logits) -> Scores:

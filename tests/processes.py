@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def lmedge(
-    *arguments: object, cwd: Path | None = None, **environment: str
+    *arguments: object, cwd: Path | None = None, seconds: float = 120, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `lmedge` in a process of its own and return what it printed."""
     return subprocess.run(
@@ -18,7 +18,7 @@ def lmedge(
         text=True,
         cwd=cwd,
         env={**os.environ, **environment},
-        timeout=120,
+        timeout=seconds,
         check=False,
     )
 

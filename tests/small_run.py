@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,14 +33,14 @@ SETTINGS = (
     "data.val_fraction=0.25",
     "data.test_fraction=0.25",
     f"network.backbone={tiny_backbone.NAME}",
-    "head.epochs=20",
+    "head.epochs=8",
     "head.batch=16",
-    "head.learning_rate=0.03",
+    "head.learning_rate=0.05",
     "head.views=1",
     "fine_tune.start=block2",
     "fine_tune.epochs=3",
     "fine_tune.batch=8",
-    "fine_tune.learning_rate=0.002",
+    "fine_tune.learning_rate=0.005",
     "quantize.calibration_pictures=16",
     "quantize.epochs=1",
 )
@@ -101,3 +104,33 @@ def own_cache(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LMEDGE_CACHE", str(folder))
         yield
+
+
+def command(*arguments: object) -> list[str]:
+    """Return the words that run `lmedge` with the tiny backbone in a process of its own."""
+    code = (
+        "from tests import tiny_backbone; from lmedge.cli import main\n"
+        "with tiny_backbone.installed(): main()"
+    )
+    return [sys.executable, "-c", code, *map(str, arguments)]
+
+
+def lmedge(
+    *arguments: object, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `lmedge` with the tiny backbone and return what it printed."""
+    root = str(Path(__file__).parents[1])
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": root, **environment},
+        timeout=300,
+        check=False,
+    )
+
+
+def options(*settings: str) -> list[str]:
+    """Return the small recipe as options of `lmedge train`."""
+    return [word for setting in (*SETTINGS, *settings) for word in ("--set", setting)]

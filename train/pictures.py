@@ -90,6 +90,7 @@ class PictureStore:
 
     def _admit(self, picture: LabelledPicture) -> str | DataError:
         try:
+            _check_name(picture.path)
             encoded = _read(picture.path)
             sha256 = hashlib.sha256(encoded).hexdigest()
             entry = Entry(picture, sha256)
@@ -142,6 +143,15 @@ class PictureStore:
             total -= stat.st_size
             if total <= 0.9 * self.limit:
                 break
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a name the run folder's text files cannot hold; old archives leave such names."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "replace")
+        raise DataError(f"{shown}: its name is not valid UTF-8; rename it") from None
 
 
 def _read(path: Path) -> bytes:

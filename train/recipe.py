@@ -133,18 +133,16 @@ def _check_fitting(
 
 @dataclasses.dataclass(frozen=True)
 class Quantize:
-    """Calibration, and fine-tuning under quantization by distillation from the float network."""
+    """Calibration, and fine-tuning under quantization by distillation from float."""
 
     calibration_pictures: int
     epochs: int
     batch: int
     learning_rate: float
-    temperature: float
 
     def __post_init__(self) -> None:
         _check_fitting("quantize", self.epochs, self.batch, self.learning_rate, 0.0)
         _check(self.calibration_pictures >= 1, "quantize.calibration_pictures", "at least 1")
-        _check(0 < self.temperature < math.inf, "quantize.temperature", "allowed are above 0")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ import safetensors
 import safetensors.numpy
 
 from lmedge import __version__
-from lmedge.errors import RunError
+from lmedge.errors import RecipeError, RunError
 from lmedge.files import replacing, write_json, write_text
 from lmedge.image import Resize
 from lmedge.taxonomy import Taxonomy
@@ -124,6 +124,11 @@ class Run:
             split = Split.from_csv(
                 (folder / "split.csv").read_text("utf-8"), str(folder / "split.csv")
             )
+            if split.digest() != about["split_sha256"]:
+                raise RunError(
+                    f"{folder / 'split.csv'} is not the split this run was made with; put the "
+                    "file back or train anew"
+                )
             return cls(
                 folder,
                 recipe,
@@ -140,7 +145,7 @@ class Run:
                 f"{folder} is not a run folder ({Path(error.filename).name} is missing); pass the "
                 "folder that `lmedge train` named"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecipeError) as error:
             raise RunError(f"{folder}: its description is damaged ({error})") from error
 
     @property
@@ -229,6 +234,7 @@ class Run:
 
 
 def _toml_sections(path: Path) -> dict[str, dict[str, Any]]:
+    path.stat()  # a missing file is said here: to the loader it is an unknown name
     # Through the loader: a run of an older version lacks what was added since.
     return load_recipe(str(path)).as_dict()
 

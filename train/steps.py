@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Sequence
 
@@ -161,8 +162,10 @@ class Job:
         return np.concatenate(parts)
 
     def _trunk(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        trunk = getattr(self.network, "_lmedge_trunk", None)
-        if trunk is None:
-            trunk = keras.Model(self.network.input, self.network.get_layer(FEATURES).output)
-            self.network._lmedge_trunk = trunk
-        return np.asarray(traced(trunk)(tf.constant(images)), np.float32)
+        return np.asarray(traced(self._trunk_model)(tf.constant(images)), np.float32)
+
+    @functools.cached_property
+    def _trunk_model(self) -> keras.Model:
+        # Kept here, for a model that is an attribute of another becomes one of its layers:
+        # it would be saved with it, and thawing it would thaw the whole trunk.
+        return keras.Model(self.network.input, self.network.get_layer(FEATURES).output)

@@ -34,6 +34,10 @@ def good(tmp_path: Path) -> list[Path]:
     ]
 
 
+def as_device(path: Path) -> np.ndarray:
+    return prepare(read_picture(path), 32, Resize.SQUASH)
+
+
 def cached(store: PictureStore) -> list[Path]:
     return sorted(store.folder.rglob("*.npy"))
 
@@ -77,6 +81,19 @@ class TestSkipped:
         entries, skipped = store.admit(labelled(tmp_path / "folder.jpg"))
         assert entries == []
         assert "folder.jpg: cannot be read" in skipped[0]
+
+
+    @pytest.mark.skipif(os.name != "posix", reason="file names are text elsewhere")
+    def test_a_name_that_is_no_text(
+        self, store: PictureStore, good: list[Path], tmp_path: Path
+    ) -> None:
+        """As an archive from an old computer leaves them: no text file could hold it."""
+        path = tmp_path / os.fsdecode(b"caf\xe9.png")
+        good[0].rename(path)
+        entries, skipped = store.admit(labelled(path, *good[1:]))
+        assert [entry.picture.path for entry in entries] == good[1:]
+        assert "caf\N{REPLACEMENT CHARACTER}.png: its name is not valid UTF-8" in skipped[0]
+        skipped[0].encode()
 
 
 class TestCache:
@@ -124,7 +141,7 @@ class TestCache:
         os.replace(good[1], good[0])
         (after,) = admit(store, good[:1])
         assert after.sha256 != before.sha256
-        assert np.array_equal(store.prepared(after), prepare(read_picture(good[0]), 32))
+        assert np.array_equal(store.prepared(after), as_device(good[0]))
         assert np.array_equal(store.prepared(before), old)
 
     @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"\x80\x04pickle"])
@@ -201,7 +218,7 @@ class TestBound:
         store = PictureStore(32, Resize.SQUASH, tmp_path / "cache", limit=1)
         entries = admit(store, good)
         assert self.size(store) <= 1
-        expected = [prepare(read_picture(path), 32) for path in good]
+        expected = [as_device(path) for path in good]
         assert np.array_equal(store.prepared_many(entries), np.stack(expected))
 
     def test_room_enough_loses_nothing(self, store: PictureStore, good: list[Path]) -> None:

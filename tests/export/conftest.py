@@ -1,0 +1,126 @@
+"""What the tests of export share: a trained tiny network and its file, and the real network's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests import small_run, tiny_backbone
+
+if TYPE_CHECKING:
+    from lmedge.export.card import Outcome
+    from lmedge.export.ranges import Range
+    from lmedge.model_file import ModelFile
+    from lmedge.train.run import Run
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+REAL_SIZE = 64
+
+
+@pytest.fixture(scope="package", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with small_run.own_cache(tmp_path_factory.mktemp("cache")):
+        yield
+
+
+@pytest.fixture(scope="package")
+def tiny() -> Iterator[None]:
+    with tiny_backbone.installed():
+        yield
+
+
+@pytest.fixture(scope="package")
+def trained(tiny: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run. Shared: not to be changed."""
+    from lmedge.train import training
+
+    folder = tmp_path_factory.mktemp("export")
+    weights = tiny_backbone.save_stock_weights(folder / "tiny.h5")
+    photographs = small_run.write_photographs(folder / "photographs")
+    run = small_run.start(photographs, folder / "run", weights)
+    training.train(run)
+    return run
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """An export as it went: the quantized network and the bare graph beside the file."""
+
+    run: Run
+    path: Path
+    outcome: Outcome
+    quantized: Any
+    graph: bytes
+
+
+@pytest.fixture(scope="package")
+def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The int8 file of the finished run. Shared: not to be changed."""
+    from lmedge.export import convert, exporting
+
+    path = tmp_path_factory.mktemp("exported") / "a file.tflite"
+    seen: dict[str, Any] = {}
+    whole = convert.to_int8
+
+    def to_int8(quantized: Any, temperatures: Mapping[str, float]) -> bytes:
+        seen.update(quantized=quantized, graph=whole(quantized, temperatures))
+        return bytes(seen["graph"])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convert, "to_int8", to_int8)
+        outcome = exporting.export(trained, path, tolerance=0.01, force=False)
+    return Exported(trained, path, outcome, **seen)
+
+
+@dataclasses.dataclass(frozen=True)
+class Real:
+    """EfficientNetB0 with 30 landmarks and 6 categories, through every step but fine-tuning."""
+
+    network: Any
+    lowered: Any
+    ranges: Mapping[str, Range]
+    quantized: Any
+    file: ModelFile
+    pictures: np.ndarray
+
+
+def _real_pictures() -> np.ndarray:
+    from lmedge.image import Resize, prepare, read_picture
+
+    paths = sorted((SHARED / "data" / "usc30").glob("*/*/*.jpg"))[::14][:24]
+    if not paths:
+        return np.stack([small_run.draw((90, 90, 90), n, (REAL_SIZE,) * 2) for n in range(24)])
+    return np.stack([prepare(read_picture(path), REAL_SIZE, Resize.SQUASH) for path in paths])
+
+
+@pytest.fixture(scope="package")
+def real() -> Real:
+    """Takes a minute. ImageNet weights and photographs where they are, else drawn and random."""
+    from lmedge.export import convert, lower, metadata, quantize, ranges
+    from lmedge.model_file import HEADS, parse_model
+    from lmedge.taxonomy import Taxonomy
+    from lmedge.train.backbones import BACKBONES, load_stock_weights
+    from lmedge.train.backend import keras
+    from lmedge.train.network import NetworkSpec, build_network, normalise
+
+    keras.utils.set_random_seed(0)
+    network = build_network(NetworkSpec("efficientnetb0", REAL_SIZE, 30, 6))
+    weights = SHARED / "weights" / "efficientnetb0_notop.h5"
+    if weights.exists():
+        load_stock_weights(network, BACKBONES["efficientnetb0"], str(weights))
+    pictures = _real_pictures()
+    lowered = lower.lower(network)
+    observed = ranges.observe(lowered, normalise(pictures), np.random.default_rng(0))
+    chosen = ranges.choose_ranges(lowered, observed)
+    quantized = quantize.quantize(lowered, chosen)
+    graph = convert.to_int8(quantized, dict.fromkeys(HEADS, 1.0))
+    taxonomy = Taxonomy.from_pairs((f"category {n % 6}", f"landmark {n:02d}") for n in range(30))
+    info = {"preprocessing": {"size": REAL_SIZE, "resize": "squash"}}
+    card = metadata.Card("real", "EfficientNetB0", "0.1.0", taxonomy, REAL_SIZE, info)
+    file = parse_model(metadata.pack(graph, card), Path("real.tflite"))
+    return Real(network, lowered, chosen, quantized, file, pictures)

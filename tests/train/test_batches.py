@@ -1,0 +1,196 @@
+"""Batches and augmentation: what is trained on is a function of (seed, epoch, picture) alone."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
+from lmedge.train import batches as batches_module
+from lmedge.train.augment import random_view
+from lmedge.train.batches import AugmentedBatches, FeatureBatches, one_hot
+from lmedge.train.pictures import Entry, PictureStore
+from lmedge.train.recipe import Augment, load_recipe
+from tests import small_run
+
+AUGMENT = load_recipe("default").augment
+STILL = Augment((1.0, 1.0), 1.0, False, False, 0.0, 0.0, 0.0, 0.0)
+
+
+def view(picture: np.ndarray, settings: Augment, seed: int = 0, size: int = 32) -> np.ndarray:
+    return random_view(picture, size, settings, np.random.default_rng(seed))
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return small_run.draw((90, 120, 60), 3, (40, 40))
+
+
+class TestView:
+    @pytest.mark.parametrize("shape", [(40, 40), (37, 80), (90, 33), (1, 1), (700, 500)])
+    @pytest.mark.parametrize("size", [32, 33])
+    def test_shape_and_kind(self, shape: tuple[int, int], size: int) -> None:
+        picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+        for seed in range(5):
+            found = view(picture, AUGMENT, seed, size)
+            assert found.shape == (size, size, 3)
+            assert found.dtype == np.uint8
+
+    def test_it_depends_on_its_generator_alone(self, picture: np.ndarray) -> None:
+        before = picture.copy()
+        assert np.array_equal(view(picture, AUGMENT, 1), view(picture, AUGMENT, 1))
+        assert not np.array_equal(view(picture, AUGMENT, 1), view(picture, AUGMENT, 2))
+        assert np.array_equal(picture, before)
+
+    def test_nothing_asked_for_is_the_picture_itself(self, picture: np.ndarray) -> None:
+        assert np.array_equal(view(picture, STILL, size=40), picture)
+
+    def test_flips_are_mirror_images_half_of_the_time(self, picture: np.ndarray) -> None:
+        for name, mirror in (
+            ("flip_left_right", picture[:, ::-1]),
+            ("flip_up_down", picture[::-1]),
+        ):
+            settings = dataclasses.replace(STILL, **{name: True})
+            flipped = 0
+            for seed in range(60):
+                found = view(picture, settings, seed, size=40)
+                assert np.array_equal(found, picture) or np.array_equal(found, mirror)
+                flipped += np.array_equal(found, mirror)
+            assert 15 < flipped < 45
+
+    def test_no_flip_unless_asked_for(self) -> None:
+        """A picture that is dark on the left, or above, stays so."""
+        settings = dataclasses.replace(AUGMENT, flip_left_right=False, flip_up_down=False)
+        ramp = np.broadcast_to(np.linspace(0, 255, 40)[None, :, None], (40, 40, 3))
+        across = np.ascontiguousarray(ramp).astype(np.uint8)
+        down = np.ascontiguousarray(across.transpose(1, 0, 2))
+        for seed in range(40):
+            found = view(across, settings, seed).astype(float)
+            assert found[:, :16].mean() < found[:, 16:].mean()
+            found = view(down, settings, seed).astype(float)
+            assert found[:16].mean() < found[16:].mean()
+
+    def test_brightness_stays_within_its_bounds(self) -> None:
+        grey = np.full((40, 40, 3), 100, np.uint8)
+        settings = dataclasses.replace(STILL, brightness=0.25)
+        means = [view(grey, settings, seed).mean() for seed in range(60)]
+        assert 75 <= min(means) < 85
+        assert 115 < max(means) <= 125
+
+    def test_a_crop_is_inside_the_picture(self, picture: np.ndarray) -> None:
+        """No border comes into an upright crop: no pixel is seen that is not in the picture."""
+        settings = dataclasses.replace(STILL, crop_scale=(0.3, 1.0), crop_aspect=1.5)
+        inside = np.zeros((60, 60, 3), np.uint8)
+        inside[1:-1, 1:-1] = 200
+        for seed in range(40):
+            found = view(inside, settings, seed, size=60)
+            # At most the frame itself is seen, and never twice as a reflection.
+            assert (found[2:-2, 2:-2] == 200).mean() > 0.9
+        crops = [view(picture, settings, seed) for seed in range(10)]
+        assert len({crop.tobytes() for crop in crops}) == 10
+
+
+@pytest.fixture(scope="module")
+def store_and_entries(tmp_path_factory: pytest.TempPathFactory) -> tuple[PictureStore, list[Entry]]:
+    from lmedge.dataset_folder import scan
+    from lmedge.image import Resize
+
+    folder = small_run.write_photographs(tmp_path_factory.mktemp("data"), 3)
+    store = PictureStore(32, Resize.SQUASH, tmp_path_factory.mktemp("cache"))
+    return store, store.admit(scan(folder))[0]
+
+
+@pytest.fixture
+def make(store_and_entries: tuple[PictureStore, list[Entry]]) -> Any:
+    store, entries = store_and_entries
+    truth = np.arange(len(entries), dtype=np.int64) % 4
+
+    def make(**changes: Any) -> AugmentedBatches:
+        values = {"batch": 5, "seed": 0, "epoch": 0, **changes}
+        return AugmentedBatches(store, entries, truth, 4, AUGMENT, **values)
+
+    return make
+
+
+def in_order(batches: AugmentedBatches) -> np.ndarray:
+    """Return the images in the order of the entries."""
+    images = np.concatenate([batches[number][0] for number in range(len(batches))])
+    ordered = np.empty_like(images)
+    ordered[batches.order] = images
+    return ordered
+
+
+class TestAugmentedBatches:
+    def test_shapes_and_kinds(self, make: Any) -> None:
+        batches = make()
+        assert len(batches) == 3
+        for number, count in enumerate((5, 5, 2)):
+            images, targets = batches[number]
+            assert images.shape == (count, 32, 32, 3)
+            assert targets.shape == (count, 4)
+            assert images.dtype == targets.dtype == np.float32
+            assert (targets.sum(axis=1) == 1).all()
+            assert images.min() >= (0 - PIXEL_MEAN) / PIXEL_SCALE
+            assert images.max() <= (255 - PIXEL_MEAN) / PIXEL_SCALE
+
+    def test_an_epoch_shows_every_picture_once_with_its_label(self, make: Any) -> None:
+        batches = make()
+        assert sorted(batches.order) == list(range(12))
+        targets = np.concatenate([batches[number][1] for number in range(3)])
+        assert (targets.argmax(axis=1) == batches.order % 4).all()
+
+    def test_a_view_depends_on_seed_epoch_and_picture_alone(self, make: Any) -> None:
+        views = in_order(make())
+        assert np.array_equal(views, in_order(make()))
+        assert np.array_equal(views, in_order(make(batch=3)))
+        later = make()
+        assert np.array_equal(later[2][0], make()[2][0])  # the first two were never asked for
+
+    def test_epochs_and_seeds_differ(self, make: Any) -> None:
+        views = in_order(make())
+        for other in (make(epoch=1), make(seed=1), make(epoch=-1), make(epoch=-2)):
+            changed = in_order(other)
+            assert all(not np.array_equal(a, b) for a, b in zip(views, changed, strict=True))
+        assert list(make().order) != list(make(epoch=1).order)
+
+    @pytest.mark.parametrize("threads", [1, 7])
+    def test_the_number_of_threads_does_not_matter(
+        self, make: Any, threads: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        expected = in_order(make())
+        monkeypatch.setattr(batches_module.os, "cpu_count", lambda: threads)
+        assert np.array_equal(in_order(make()), expected)
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:  # nor who asks, and when
+            batches = make()
+            found = list(pool.map(batches.__getitem__, [2, 0, 1, 0]))
+        assert np.array_equal(found[1][0], found[3][0])
+        assert np.array_equal(found[0][0], make()[2][0])
+
+    def test_inputs_alone_are_those_of_the_batch(self, make: Any) -> None:
+        batches = make()
+        assert np.array_equal(batches.inputs(1), batches[1][0])
+
+
+class TestFeatureBatches:
+    def test_each_row_once_with_its_target_in_a_seeded_order(self) -> None:
+        features = np.arange(20, dtype=np.float32).reshape(10, 2)
+        targets = one_hot(np.arange(10), 10)
+
+        def order(**numbers: int) -> list[int]:
+            batches = FeatureBatches(features, targets, batch=4, **numbers)
+            rows = [batches[number] for number in range(len(batches))]
+            assert [len(row) for row, _ in rows] == [4, 4, 2]
+            found = np.concatenate([row for row, _ in rows])
+            chosen = np.concatenate([target for _, target in rows]).argmax(axis=1)
+            assert np.array_equal(found, features[chosen])
+            return list(chosen)
+
+        first = order(seed=0, epoch=0)
+        assert sorted(first) == list(range(10))
+        assert first == order(seed=0, epoch=0)
+        assert first != order(seed=0, epoch=1)
+        assert first != order(seed=1, epoch=0)

@@ -1,0 +1,198 @@
+"""The run folder: what a training leaves behind, and what is refused when it is read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lmedge import __version__
+from lmedge.errors import RunError
+from lmedge.train.network import predict_logits
+from lmedge.train.run import Run, read_arrays, write_arrays
+from tests import small_run
+
+
+@pytest.fixture
+def copy(finished_run: Run, tmp_path: Path) -> Path:
+    """A finished run to be damaged."""
+    return Path(shutil.copytree(finished_run.folder, tmp_path / "a run"))
+
+
+class TestFiles:
+    def test_all_are_there_and_nothing_else(self, finished_run: Run) -> None:
+        names = {
+            str(path.relative_to(finished_run.folder))
+            for path in finished_run.folder.rglob("*")
+            if path.is_file()
+        }
+        plots = {"curves.png", "confusion_landmark.png", "confusion_category.png"}
+        assert names == {
+            "run.json",
+            "recipe.toml",
+            "split.csv",
+            "taxonomy.json",
+            "weights.safetensors",
+            "history.csv",
+            "metrics.json",
+            "train.log",
+            *(f"plots/{name}" for name in plots),
+        }
+
+    def test_what_the_run_was_made_of(self, finished_run: Run) -> None:
+        about = json.loads((finished_run.folder / "run.json").read_text("utf-8"))
+        assert about["format"] == 1
+        assert about["lmedge"] == __version__
+        assert about["seed"] == 0
+        assert about["strategy"] == "landmarks-first"
+        assert about["split_sha256"] == finished_run.split.digest()
+        assert {"python", "tensorflow", "tf_keras", "numpy"} <= set(about["versions"])
+
+    def test_the_recipe_is_the_resolved_one(self, finished_run: Run) -> None:
+        text = (finished_run.folder / "recipe.toml").read_text("utf-8")
+        values = tomllib.loads(text)
+        assert values["data"]["image_size"] == small_run.SIZE
+        assert set(values) == set(small_run.recipe().as_dict())
+
+    def test_the_split_names_every_file_and_its_hash(self, finished_run: Run) -> None:
+        with (finished_run.folder / "split.csv").open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        assert len(rows) == 48
+        assert all(len(row["sha256"]) == 64 and Path(row["path"]).exists() for row in rows)
+
+    def test_the_taxonomy_is_landmark_to_category(self, finished_run: Run) -> None:
+        text = (finished_run.folder / "taxonomy.json").read_text("utf-8")
+        expected = {name: category for name, (category, _) in small_run.LANDMARKS.items()}
+        assert json.loads(text) == expected
+        assert "Große Brücke" in text  # as a person would read it
+
+    def test_the_metrics_are_of_both_parts_and_heads(self, finished_run: Run) -> None:
+        report = json.loads((finished_run.folder / "metrics.json").read_text("utf-8"))
+        assert set(report) == {"val", "test"}
+        for part in report.values():
+            for head in ("landmark", "category"):
+                assert part[head]["n"] == 12
+                assert 0 <= part[head]["macro_f1"] <= 1
+
+    def test_the_plots_are_pictures(self, finished_run: Run) -> None:
+        for path in (finished_run.folder / "plots").glob("*.png"):
+            picture = cv2.imread(str(path))
+            assert picture is not None
+            assert min(picture.shape[:2]) > 200
+            assert picture.std() > 5
+
+
+class TestOpen:
+    def test_what_was_written_is_read(self, finished_run: Run) -> None:
+        again = Run.open(finished_run.folder)
+        assert again == finished_run
+
+    def test_the_network_is_the_one_that_was_scored(self, finished_run: Run) -> None:
+        run = Run.open(finished_run.folder)
+        logits = predict_logits(run.network(), run.pictures("val"))
+        report = json.loads((run.folder / "metrics.json").read_text("utf-8"))["val"]
+        right = logits["landmark"].argmax(axis=1) == run.labels("val")["landmark"]
+        assert right.mean() == pytest.approx(report["landmark_marginal"]["accuracy"])
+
+    def test_a_moved_folder_is_as_good(self, copy: Path, finished_run: Run) -> None:
+        assert Run.open(copy).split == finished_run.split
+
+    def test_a_newer_version(self, copy: Path) -> None:
+        path = copy / "run.json"
+        about = json.loads(path.read_text("utf-8"))
+        path.write_text(json.dumps({**about, "format": 2, "lmedge": "9.1"}))
+        (copy / "recipe.toml").write_text("[a_section_of_the_future]\n")
+        with pytest.raises(RunError, match=r"written by lmedge 9\.1, which is newer.*update"):
+            Run.open(copy)
+
+    def test_an_older_recipe_is_filled_up(self, copy: Path, finished_run: Run) -> None:
+        """A value that was added since has its default."""
+        path = copy / "recipe.toml"
+        lines = path.read_text("utf-8").splitlines()
+        path.write_text("\n".join(line for line in lines if "views" not in line), "utf-8")
+        assert Run.open(copy).recipe.head.views == 4
+
+    @pytest.mark.parametrize("name", ["run.json", "recipe.toml", "split.csv"])
+    def test_a_missing_file(self, copy: Path, name: str) -> None:
+        (copy / name).unlink()
+        with pytest.raises(RunError, match=rf"is not a run folder \({name} is missing\)"):
+            Run.open(copy)
+
+    def test_a_folder_that_is_none(self, tmp_path: Path) -> None:
+        with pytest.raises(RunError, match=r"run\.json is missing"):
+            Run.open(tmp_path)
+        with pytest.raises(RunError, match=r"run\.json is missing"):
+            Run.open(tmp_path / "nothing")
+
+    @pytest.mark.parametrize("name", ["run.json", "recipe.toml", "split.csv"])
+    @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x01", b"[1, 2", b"null", b"a,b\n1,2"])
+    def test_a_damaged_file(self, copy: Path, name: str, content: bytes) -> None:
+        if (name, content) == ("recipe.toml", b""):
+            content = b"head"  # an empty recipe is one of defaults alone
+        (copy / name).write_bytes(content)
+        with pytest.raises(RunError) as caught:
+            Run.open(copy)
+        assert str(copy) in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["run.json", "recipe.toml", "split.csv"])
+    def test_a_file_cut_off(self, copy: Path, name: str) -> None:
+        path = copy / name
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(RunError):
+            Run.open(copy)
+
+    def test_a_split_that_lost_lines(self, copy: Path) -> None:
+        path = copy / "split.csv"
+        lines = path.read_text("utf-8").splitlines(keepends=True)
+        path.write_text("".join(lines[:-3]), "utf-8")
+        with pytest.raises(RunError, match=r"split\.csv is not the split this run was made with"):
+            Run.open(copy)
+
+
+class TestWeights:
+    def test_training_that_has_not_ended(self, copy: Path) -> None:
+        (copy / "weights.safetensors").unlink()
+        with pytest.raises(RunError, match="training has not ended; go on with .*--resume"):
+            Run.open(copy).network()
+
+    def test_a_wrong_shape_is_named(self, copy: Path) -> None:
+        path = copy / "weights.safetensors"
+        arrays = read_arrays(path)
+        arrays["landmark/0"] = np.zeros((24, 5), np.float32)
+        write_arrays(path, arrays)
+        with pytest.raises(RunError, match=r"weights\.safetensors does not fit.* at landmark"):
+            Run.open(copy).network()
+
+    def test_a_missing_layer_is_named(self, copy: Path) -> None:
+        path = copy / "weights.safetensors"
+        arrays = read_arrays(path)
+        del arrays["stem_conv/0"]
+        write_arrays(path, arrays)
+        with pytest.raises(RunError, match=r"weights\.safetensors does not fit.* at stem_conv"):
+            Run.open(copy).network()
+
+    @pytest.mark.parametrize("size", [0, 5, 1000])
+    def test_a_truncated_file(self, copy: Path, size: int) -> None:
+        path = copy / "weights.safetensors"
+        path.write_bytes(path.read_bytes()[:size])
+        with pytest.raises(RunError, match=r"weights\.safetensors cannot be read"):
+            Run.open(copy).network()
+
+    def test_they_are_those_of_the_network_alone(self, finished_run: Run) -> None:
+        arrays = read_arrays(finished_run.folder / "weights.safetensors")
+        weighted = {layer.name for layer in finished_run.network().layers if layer.weights}
+        assert {name.split("/")[0] for name in arrays} == weighted
+
+
+class TestCreate:
+    def test_a_run_is_not_written_over(
+        self, finished_run: Run, tiny_weights: Path, small_photographs: Path
+    ) -> None:
+        with pytest.raises(RunError, match="holds a run already; go on with --resume"):
+            small_run.start(small_photographs, finished_run.folder, tiny_weights)

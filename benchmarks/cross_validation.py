@@ -110,7 +110,7 @@ def one_fold(name: str, folder: Path, weights: str, seed: int, options: Sequence
 
 
 def _read(name: str, folder: Path, minutes: dict[str, float]) -> Fold:
-    exported = json.loads((folder / "model.json").read_text("utf-8"))
+    exported = json.loads((folder / "model.export.json").read_text("utf-8"))
     measured = json.loads((folder / "report.json").read_text("utf-8"))
     (test,) = (part for part in exported["parts"] if part["part"] == "test")
     accuracy: dict[str, Any] = measured["accuracy"]

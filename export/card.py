@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,14 @@ def _provenance(run: Run) -> dict[str, Any]:
     }
 
 
-def report(run: Run, path: Path, outcome: Outcome) -> dict[str, Any]:
+def report(run: Run, path: Path, outcome: Outcome, *, written: bool) -> dict[str, Any]:
     """Return the export report, plain values for JSON."""
     return {
         "schema": REPORT_SCHEMA,
         "file": path.name,
+        "written": written,
         "bytes": len(outcome.data),
+        "sha256": hashlib.sha256(outcome.data).hexdigest(),
         "format": "int8",
         "gate": {**dataclasses.asdict(outcome.verdict), "passed": outcome.verdict.passed},
         "temperatures": dict(outcome.temperatures),

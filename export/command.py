@@ -29,13 +29,27 @@ from lmedge.files import check_writable
     show_default=True,
     help="Points of macro F1 either head may lose before the file is refused.",
 )
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value of the run's recipe for this export, e.g. quantize.epochs=5. Repeatable.",
+)
 @click.option("--force", is_flag=True, help="Write the file even when it is refused.")
-def export(run: Path, int8: bool, output: Path | None, tolerance: float, force: bool) -> None:
+def export(
+    run: Path,
+    int8: bool,
+    output: Path | None,
+    tolerance: float,
+    settings: tuple[str, ...],
+    force: bool,
+) -> None:
     """Quantize a finished RUN folder and write one .tflite that any TFLite client can run.
 
     The file is calibrated and fine-tuned on the run's training pictures, then run itself on the
     validation pictures. If it is worse than the float network by more than the tolerance it is
-    not written; FILE.json says what fell.
+    not written; FILE.export.json says what fell.
 
     Example: lmedge export runs/photographs --int8 -o landmarks.tflite
     """
@@ -48,7 +62,7 @@ def export(run: Path, int8: bool, output: Path | None, tolerance: float, force: 
     from .exporting import export as export_run
     from .exporting import report_path
 
-    opened = Run.open(run)
+    opened = Run.open(run).with_settings(settings)
     check_writable(path)
     began = time.monotonic()
     outcome: Outcome = export_run(opened, path, tolerance=tolerance / 100, force=force)

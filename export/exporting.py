@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -47,9 +48,11 @@ def export(run: Run, path: Path, *, tolerance: float, force: bool) -> Outcome:
         logger.info("converting to int8 (about a minute)")
         graph = convert.to_int8(quantized, temperatures)
     with _timed(seconds, "verification"):
-        outcome = _verify(run, network, graph, temperatures, tolerance, path, seconds)
-    write_json(report_path(path), report(run, path, outcome))
-    if not outcome.verdict.passed and not force:
+        outcome = _verify(run, network, graph, temperatures, tolerance, path)
+    outcome = dataclasses.replace(outcome, seconds=seconds)
+    written = outcome.verdict.passed or force
+    write_json(report_path(path), report(run, path, outcome, written=written))
+    if not written:
         raise GateError(
             f"{path} was not written: {'; '.join(outcome.verdict.problems)}. See "
             f"{report_path(path)}; train on more pictures, raise --set quantize.epochs, or write "
@@ -60,8 +63,8 @@ def export(run: Run, path: Path, *, tolerance: float, force: bool) -> Outcome:
 
 
 def report_path(path: Path) -> Path:
-    """Return where the export report of a file stands: FILE.tflite -> FILE.json."""
-    return path.with_suffix(".json")
+    """Return where the export report of a file stands: FILE.tflite -> FILE.export.json."""
+    return path.with_suffix(".export.json")
 
 
 def _quantize(run: Run, network: keras.Model, seconds: dict[str, float]) -> keras.Model:
@@ -100,7 +103,6 @@ def _verify(
     temperatures: Mapping[str, float],
     tolerance: float,
     path: Path,
-    seconds: Mapping[str, float],
 ) -> Outcome:
     """Run the file itself on the validation and test parts, and put the result into it."""
     float_temperatures = _temperatures(run, network)
@@ -117,7 +119,7 @@ def _verify(
         if part == "val":
             verdict = gate(comparison, file, tolerance)
     data = metadata.pack(graph, describe(run, temperatures, path, comparisons, verdict))
-    return Outcome(data, tuple(comparisons), verdict, dict(seconds), dict(temperatures))
+    return Outcome(data, tuple(comparisons), verdict, {}, dict(temperatures))
 
 
 @contextmanager

@@ -102,7 +102,8 @@ def _distance(wanted: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
     """
     wanted = wanted - tf.reduce_mean(wanted, axis=-1, keepdims=True)
     given = given - tf.reduce_mean(given, axis=-1, keepdims=True)
-    return tf.reduce_mean(tf.square(wanted - given)) / tf.reduce_mean(tf.square(wanted))
+    error, size = tf.reduce_mean(tf.square(wanted - given)), tf.reduce_mean(tf.square(wanted))
+    return tf.math.divide_no_nan(error, size)  # a head of one class has no size
 
 
 def closeness(run: Run, wanted: Logits, given: Logits) -> Fit:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .decoding import joint_probabilities
+from .errors import LmedgeError
 from .image import Color, check_frame, prepare
 from .interpreter import Interpreter
 from .model_file import ModelFile, read_model
@@ -76,6 +77,8 @@ class Classifier:
 
         Raises ModelFileError when the file cannot be used.
         """
+        if top < 1:
+            raise LmedgeError(f"top must be at least 1, not {top}")
         self.model = model if isinstance(model, ModelFile) else read_model(model)
         self.top = top
         self.interpreter = Interpreter(self.model, threads)

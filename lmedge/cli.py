@@ -9,9 +9,11 @@ import sys
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from . import __version__
 from .errors import LmedgeError, MissingDependencyError
+from .quiet import TALK
 
 # verb -> (module, its click command, the line shown by `lmedge --help`)
 COMMANDS = {
@@ -33,8 +35,11 @@ TRAIN_EXTRA = {
     "tf_keras",
     "tensorflow_model_optimization",
     "sklearn",
+    "scipy",
     "matplotlib",
     "safetensors",
+    "imagehash",
+    "PIL",
 }
 
 
@@ -52,23 +57,8 @@ class LazyGroup(click.Group):
         module, attribute, _ = COMMANDS[cmd_name]
         try:
             command = getattr(importlib.import_module(module), attribute)
-        except ModuleNotFoundError as error:
-            missing = (error.name or "").split(".")[0]
-            if missing in ("lmedge", ""):
-                raise
-            if missing not in TRAIN_EXTRA:
-                raise MissingDependencyError(
-                    f"`lmedge {cmd_name}` needs {missing}, which is not installed; run "
-                    "`lmedge doctor` to see what is missing"
-                ) from error
-            raise MissingDependencyError(
-                f"`lmedge {cmd_name}` needs {missing}: run `pip install 'lmedge[train]'` on the "
-                "computer that trains; the device does not need it"
-            ) from error
-        except ImportError as error:  # a library that OpenCV or the runtime needs, libGL say
-            raise MissingDependencyError(
-                f"`lmedge {cmd_name}` cannot start: {error}; run `lmedge doctor`"
-            ) from error
+        except ImportError as error:
+            raise _missing(cmd_name, error) from error
         assert isinstance(command, click.Command)
         return command
 
@@ -76,14 +66,44 @@ class LazyGroup(click.Group):
         """Run the command; a reader that leaves, `head` say, has what it wanted."""
         try:
             return super().invoke(ctx)
+        except ImportError as error:  # commands import TensorFlow when they run
+            raise _missing(ctx.invoked_subcommand or "", error) from error
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a verb from the table, without importing any."""
+        verbs = [
+            CompletionItem(verb, help=line)
+            for verb, (_, _, line) in COMMANDS.items()
+            if verb.startswith(incomplete)
+        ]
+        return (
+            verbs
+            if verbs and not incomplete.startswith("-")
+            else super().shell_complete(ctx, incomplete)
+        )
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of verbs."""
         with formatter.section("Commands"):
             formatter.write_dl([(verb, line) for verb, (_, _, line) in COMMANDS.items()])
+
+
+def _missing(verb: str, error: ImportError) -> Exception:
+    """Return the clear line for a package that is not there; other import errors as they are."""
+    name = (error.name or "").split(".")[0]
+    if name == "lmedge":
+        return error
+    if name in TRAIN_EXTRA:
+        return MissingDependencyError(
+            f"`lmedge {verb}` needs {name}: run `pip install 'lmedge[train]'` on the computer that "
+            "trains; the device does not need it"
+        )
+    return MissingDependencyError(
+        f"`lmedge {verb}` cannot start ({error}); run `lmedge doctor` to see what is missing"
+    )
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -103,7 +123,9 @@ def cli(quiet: bool, verbose: int) -> None:
     level = logging.ERROR if quiet else (logging.INFO, logging.DEBUG)[min(verbose, 1)]
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("lmedge").setLevel(level)
-    if verbose < 2:  # TensorFlow and OpenCV talk to the terminal unless told not to
+    if verbose >= 2:
+        os.environ.setdefault(TALK, "1")
+    else:  # TensorFlow and OpenCV talk to the terminal unless told not to
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
@@ -123,6 +145,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
+    except OSError as error:  # a full disk behind standard output, say
+        _say(LmedgeError(f"cannot go on: {error}"))
+        code = 1
     sys.exit(code)
 
 

@@ -8,7 +8,9 @@ import hashlib
 import io
 import json
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,23 @@ OPERATORS = {
     41: "SUB", 42: "DIV", 45: "STRIDED_SLICE", 53: "CAST", 60: "PADV2", 77: "SHAPE", 83: "PACK",
     99: "SQUARED_DIFFERENCE", 100: "MIRROR_PAD", 114: "QUANTIZE", 117: "HARD_SWISH",
 }  # fmt: skip
+
+
+# What damaged bytes make the readers raise; zipfile alone knows six ways.
+_DAMAGE = (
+    DamagedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+    KeyError,
+    TypeError,
+    ValueError,
+    DataError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +123,7 @@ def parse_model(data: bytes, path: Path) -> ModelFile:
         resize = Resize(info["preprocessing"]["resize"])
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}" if str(path) not in str(error) else error) from None
-    except (DamagedError, zipfile.BadZipFile, KeyError, TypeError, ValueError, DataError) as error:
+    except _DAMAGE as error:
         raise ModelFileError(
             f"{path}: damaged or without lmedge's metadata ({_reason(error)}); "
             "export it again with `lmedge export`"

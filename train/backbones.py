@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.errors import WeightsError
+from lmedge.errors import RecipeError, WeightsError
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 
 from .backend import keras, tf
@@ -221,6 +221,16 @@ def load_stock_weights(model: keras.Model, backbone: Backbone, weights: str) -> 
             model.get_layer(layer.name).set_weights(layer.get_weights())
     gain, offset = _input_convention(stock, backbone.stem[1])
     _fold_input(model, backbone, gain, offset)
+
+
+def check_start(backbone: str, start: str) -> None:
+    """Raise RecipeError unless `start` is a group of layers that fine-tuning can begin with."""
+    groups = BACKBONES[backbone].groups
+    if start not in groups:
+        raise RecipeError(
+            f"recipe value fine_tune.start: {start!r} is not a group of {backbone}; allowed: "
+            f"{', '.join(groups)}"
+        )
 
 
 def check_weights(backbone: str, weights: str) -> None:

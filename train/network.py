@@ -73,6 +73,8 @@ def predict_logits(
     network: keras.Model, pictures: npt.NDArray[np.uint8], batch: int = 32
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Run the float network on (N, S, S, 3) uint8 RGB: logits of each head, (N, L) and (N, C)."""
+    if not len(pictures):
+        return {head: np.zeros((0, network.output[head].shape[-1]), np.float32) for head in HEADS}
     call = traced(network)
     parts = [
         call(tf.constant(normalise(pictures[start : start + batch])))

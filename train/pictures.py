@@ -22,11 +22,13 @@ import numpy.typing as npt
 from lmedge.dataset_folder import LabelledPicture
 from lmedge.errors import DataError
 from lmedge.files import replacing
-from lmedge.image import Picture, Resize, decode_picture, prepare, shrink_short_side
+from lmedge.image import MAX_FILE_BYTES, Picture, Resize, decode_picture, prepare, shrink_short_side
 from lmedge.progress import progress
 
 WORK_SCALE = 8 / 7  # working size over input size: room for a random crop
 CACHE_BYTES = 4 * 1024**3
+CACHE_VERSION = 1  # raised with every change of the preprocessing
+TRIM_EVERY = 256  # pictures stored between two looks at the size of the cache
 logger = logging.getLogger(__name__)
 
 
@@ -52,6 +54,7 @@ class PictureStore:
         self.size, self.resize, self.limit = size, resize, limit
         self.work_size = math.ceil(size * WORK_SCALE)
         self.folder = folder or cache_folder()
+        self._stored = 0
 
     def admit(self, pictures: Sequence[LabelledPicture]) -> tuple[list[Entry], list[str]]:
         """Read, decode and cache each picture; return those that decode, and what was skipped.
@@ -127,10 +130,13 @@ class PictureStore:
                     f"{entry.picture.path}: changed since the run began; put it back or train anew"
                 ) from None
             array = self._store(entry, decode_picture(encoded, str(entry.picture.path)))[kind]
+            self._stored += 1
+            if self._stored % TRIM_EVERY == 0:
+                self._trim()
         return np.asarray(array, np.uint8)
 
     def _file(self, entry: Entry, kind: str) -> Path:
-        return self.folder / entry.sha256[:2] / f"{entry.sha256}-{kind}.npy"
+        return self.folder / entry.sha256[:2] / f"{entry.sha256}-{kind}-v{CACHE_VERSION}.npy"
 
     def _trim(self) -> None:
         """Remove the files used longest ago until the cache is within nine tenths of its limit."""
@@ -156,6 +162,8 @@ def _check_name(path: Path) -> None:
 
 def _read(path: Path) -> bytes:
     try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise DataError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, not read")
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error

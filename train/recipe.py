@@ -196,6 +196,15 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
             if not isinstance(content, dict):
                 _fail(section, "stands outside a [section]")
             values.setdefault(section, {}).update(content)
+    return _changed(values, settings)
+
+
+def change_recipe(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """Return the recipe with "section.key=value" settings. Raises RecipeError."""
+    return _changed(recipe.as_dict(), settings)
+
+
+def _changed(values: dict[str, dict[str, Any]], settings: Sequence[str]) -> Recipe:
     for setting in settings:
         key, separator, text = setting.partition("=")
         section, dot, entry = key.strip().partition(".")

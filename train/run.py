@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from .backend import keras
 from .batches import AugmentedBatches
 from .network import NetworkSpec, build_network
 from .pictures import Entry, PictureStore
-from .recipe import Recipe, load_recipe, recipe_from
+from .recipe import Recipe, change_recipe, load_recipe, recipe_from
 from .split import Split, labels
 
 FORMAT = 1
@@ -148,12 +149,16 @@ class Run:
         except (OSError, ValueError, KeyError, TypeError, RecipeError) as error:
             raise RunError(f"{folder}: its description is damaged ({error})") from error
 
+    def with_settings(self, settings: Sequence[str]) -> Run:
+        """Return the run with "section.key=value" changes to its recipe; nothing is written."""
+        return dataclasses.replace(self, recipe=change_recipe(self.recipe, settings))
+
     @property
     def taxonomy(self) -> Taxonomy:
         """The labels of this run."""
         return self.split.taxonomy()
 
-    @property
+    @functools.cached_property
     def store(self) -> PictureStore:
         """The decoded pictures at this run's input size."""
         return PictureStore(self.recipe.data.image_size, Resize(self.recipe.data.resize))

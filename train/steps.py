@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.errors import RecipeError
 from lmedge.progress import progress
 
 from .backbones import BACKBONES
@@ -101,11 +100,6 @@ class Job:
     def _free(self, head: str, start: str, batch_norm: str) -> None:
         """Make the layers from group `start` upwards trainable, and no others."""
         groups = BACKBONES[self.run.recipe.network.backbone].groups
-        if start not in groups:
-            raise RecipeError(
-                f"recipe value fine_tune.start: {start!r} is not a group of "
-                f"{self.run.recipe.network.backbone}; allowed: {', '.join(groups)}"
-            )
         lower = tuple(groups[: groups.index(start)])
         statistics = batch_norm == "train" or not self.pretrained
         for layer in self.network.layers:

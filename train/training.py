@@ -18,7 +18,7 @@ from lmedge.files import write_json
 from lmedge.image import Resize
 from lmedge.scoring import Scores, score_probabilities
 
-from .backbones import BACKBONES, check_weights, load_stock_weights
+from .backbones import BACKBONES, check_start, check_weights, load_stock_weights
 from .backend import keras, tf
 from .fit import checkpoint_folder
 from .network import build_network, predict_logits
@@ -53,12 +53,14 @@ def start(request: Request) -> Run:
     if backbone not in BACKBONES:
         raise RecipeError(f"unknown backbone {backbone!r}; known: {', '.join(BACKBONES)}")
     check_weights(backbone, request.weights)
+    check_start(backbone, request.recipe.fine_tune.start)
     settings = request.recipe.data
     store = PictureStore(settings.image_size, Resize(settings.resize))
     found: dict[str, list[Entry]] = {}
     skipped: list[str] = []
-    for part in parts(request.data) or (None,):
-        entries, bad = store.admit(scan(request.data, part))
+    data = request.data.resolve() if request.data.exists() else request.data
+    for part in parts(data) or (None,):
+        entries, bad = store.admit(scan(data, part))
         found[part or "train"] = entries
         skipped += bad
         if not entries:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 INFO = {"preprocessing": {"size": 32, "resize": "crop"}}
 CARD = Card("tiny", "four colours", "0.1.0", tiny.TAXONOMY, 32, INFO)
+# As many categories as landmarks, in reverse order.
+EQUAL_CARD = dataclasses.replace(
+    CARD, taxonomy=Taxonomy.from_pairs([("z", "a"), ("y", "b"), ("x", "c")])
+)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +174,9 @@ class TestModelMetadata:
         assert head_names(data) == expected
 
     def test_both_orders_occur(self, graph: bytes) -> None:
-        assert head_names(pack(graph, CARD)) == head_names(pack(edited(graph, swap_order), CARD))[::-1]
+        assert (
+            head_names(pack(graph, CARD)) == head_names(pack(edited(graph, swap_order), CARD))[::-1]
+        )
 
 
 class TestBytes:
@@ -228,17 +234,15 @@ class TestRefused:
 
     def test_equal_heads_swapped_do_not_pass_the_gate(self) -> None:
         """Their shapes tell nothing; the answers of the file do."""
-        pairs = [("z", "a"), ("y", "b"), ("x", "c")]
-        taxonomy = Taxonomy.from_pairs(pairs)
-        data = _equal_heads()
+        taxonomy = EQUAL_CARD.taxonomy
+        data = equal_heads()
         pictures = np.stack([tiny.picture(name, 32, 32) for name in ("blue", "green", "red")] * 2)
         landmark = np.array([0, 1, 2] * 2)
         truth = {"landmark": landmark, "category": taxonomy.parent_index[landmark]}
         floats = {head: np.eye(3, dtype=np.float32)[truth[head]] * 9 for head in HEADS}
         verdicts = []
         for bytes_ in (data, edited(data, swap_names)):
-            card = dataclasses.replace(CARD, taxonomy=taxonomy)
-            file = run_file(parse_model(pack(bytes_, card), Path("x.tflite")), pictures)
+            file = run_file(parse_model(pack(bytes_, EQUAL_CARD), Path("x.tflite")), pictures)
             ones = dict.fromkeys(HEADS, 1.0)
             found = compare("val", floats, ones, file, truth, taxonomy)
             verdicts.append(gate(found, file, 0.01))
@@ -246,7 +250,7 @@ class TestRefused:
         assert not verdicts[1].passed
 
 
-def _equal_heads() -> bytes:
+def equal_heads() -> bytes:
     """Three landmarks told apart by colour, each in a category of its own, in reverse order."""
     import tensorflow as tf
 

@@ -207,4 +207,3 @@ class TestRefused:
         backbone = BACKBONES["efficientnetb0"]
         with pytest.raises(WeightsError, match=r"cannot be downloaded here.*--weights PATH"):
             load_stock_weights(None, backbone, "imagenet")
-

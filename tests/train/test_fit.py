@@ -156,14 +156,16 @@ class TestHistory:
                 assert name == "phase" or np.isfinite(value), (row, name)
             assert 0 <= row.val_macro_f1 <= 1
 
-    def test_the_learning_rate_is_a_cosine_in_each_phase(self, finished_run: Run) -> None:
+    def test_the_learning_rate_rises_in_the_first_epoch_and_falls_to_zero(
+        self, finished_run: Run
+    ) -> None:
+        peak = finished_run.recipe.head.learning_rate
         for phase in ("landmark-head", "category-head"):
             rows = [row for row in finished_run.history() if row.phase == phase]
             rates = [row.learning_rate for row in rows]
             assert rates == sorted(rates, reverse=True)
-            assert 0.9 < rates[0] / finished_run.recipe.head.learning_rate < 1
-            # the last step of the schedule, of 8 epochs of 5 steps
-            assert rates[-1] < 0.01 * finished_run.recipe.head.learning_rate
+            assert rates[0] == pytest.approx(peak, rel=0.1)
+            assert rates[-1] < 0.02 * peak
 
     def test_training_learns(self, finished_run: Run) -> None:
         heads = [row for row in finished_run.history() if row.phase == "landmark-head"]

@@ -82,7 +82,6 @@ class TestSkipped:
         assert entries == []
         assert "folder.jpg: cannot be read" in skipped[0]
 
-
     @pytest.mark.skipif(os.name != "posix", reason="file names are text elsewhere")
     def test_a_name_that_is_no_text(
         self, store: PictureStore, good: list[Path], tmp_path: Path

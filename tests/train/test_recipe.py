@@ -141,7 +141,9 @@ def test_a_mistake_in_a_file_is_named(tmp_path: Path, text: str, word: str) -> N
 
 
 def test_a_file_that_is_not_there() -> None:
-    with pytest.raises(RecipeError, match=r"'defualt' \(known: default, demo.*did you mean default"):
+    with pytest.raises(
+        RecipeError, match=r"'defualt' \(known: default, demo.*did you mean default"
+    ):
         load_recipe("defualt")
 
 
@@ -160,7 +162,7 @@ def test_what_is_written_reads_the_same(seed: int, tmp_path: Path) -> None:
     values["augment"]["crop_scale"] = sorted(rng.uniform(1e-3, 1) for _ in range(2))
     values["augment"]["flip_up_down"] = rng.random() < 0.5
     values["network"]["head_layers"] = [rng.randint(1, 2000) for _ in range(rng.randint(0, 4))]
-    values["network"]["backbone"] = "".join(rng.choices('ab"\\é/#= \'', k=8))
+    values["network"]["backbone"] = "".join(rng.choices("ab\"\\é/#= '", k=8))
     recipe = recipe_from(values)
     (tmp_path / "recipe.toml").write_text(recipe.as_toml(), "utf-8")
     assert load_recipe(str(tmp_path / "recipe.toml")) == recipe

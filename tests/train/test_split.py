@@ -85,9 +85,7 @@ class TestCut:
         assert set(counts(found, "train").values()) == {1}
 
     def test_no_share_no_part(self, store: PictureStore, entries: list[Entry]) -> None:
-        found = make_split(
-            {"train": entries}, store, val_fraction=0.0, test_fraction=0.0, seed=0
-        )
+        found = make_split({"train": entries}, store, val_fraction=0.0, test_fraction=0.0, seed=0)
         assert not found.parts["val"]
         assert not found.parts["test"]
         assert len(found.parts["train"]) == len(entries)
@@ -246,7 +244,7 @@ class TestOnDisk:
 
     def test_strange_names(self) -> None:
         names = ('comma, "quote"', "line\nbreak", "ünï 橋", " space ")
-        parts = {part: () for part in PARTS}
+        parts = dict.fromkeys(PARTS, ())
         parts["train"] = tuple(
             Entry(LabelledPicture(Path("/a folder") / name / "1.jpg", name, name), "0" * 64)
             for name in names

@@ -1,0 +1,259 @@
+"""A whole export: what is written, what is refused, and that nothing half-made stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from lmedge import cli
+from lmedge.errors import GateError, RunError
+from lmedge.export import convert, exporting
+from lmedge.model_file import read_model
+from lmedge.train.run import Run
+from tests import small_run
+
+if TYPE_CHECKING:
+    from tests.export.conftest import Exported
+
+ROOT = Path(__file__).parents[2]
+
+
+def destroy(_: Run, __: Any, quantized: Any) -> None:
+    """Stand in for a fine-tuning that ruins the network."""
+    rng = np.random.default_rng(0)
+    quantized.set_weights(
+        [rng.permutation(value.ravel()).reshape(value.shape) for value in quantized.get_weights()]
+    )
+
+
+@pytest.fixture
+def main(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process: exit code, standard output, standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.main([str(word) for word in words])
+        printed = capsys.readouterr()
+        return int(caught.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+class TestWritten:
+    def test_the_file_and_its_report_and_nothing_else(self, exported: Exported) -> None:
+        names = sorted(path.name for path in exported.path.parent.iterdir())
+        assert names == ["a file.json", "a file.tflite"]
+        assert exported.path.read_bytes() == exported.outcome.data
+        assert read_model(exported.path).taxonomy == exported.run.taxonomy
+
+    def test_the_report(self, exported: Exported) -> None:
+        report = json.loads(exported.path.with_suffix(".json").read_text("utf-8"))
+        assert report["schema"] == 1
+        assert report["file"] == "a file.tflite"
+        assert report["bytes"] == exported.path.stat().st_size
+        assert report["gate"] == {"tolerance": 0.01, "problems": [], "passed": True}
+        assert [part["part"] for part in report["parts"]] == ["val", "test"]
+        for part in report["parts"]:
+            for side in ("float", "file"):
+                assert set(part[side]["landmark"]["classes"]) == set(small_run.LANDMARKS)
+        stages = {"load", "calibration", "quantization", "fine-tuning", "conversion"}
+        assert stages <= set(report["seconds"])
+        assert report["provenance"]["split_sha256"] == exported.run.split.digest()
+
+    def test_the_run_folder_is_not_touched(self, exported: Exported) -> None:
+        assert not list(exported.run.folder.rglob("*.tflite"))
+        assert Run.open(exported.run.folder) == exported.run
+
+
+@pytest.fixture(scope="module")
+def ruined_graph(exported: Exported) -> bytes:
+    """The bare graph of a network that fine-tuning destroyed."""
+    from lmedge.export import lower, quantize
+
+    lowered = lower.lower(exported.run.network())
+    ruined = quantize.quantize(lowered, {layer.name: (-6.0, 6.0) for layer in lowered.layers[1:]})
+    destroy(exported.run, None, ruined)
+    return convert.to_int8(ruined, {"landmark": 1.0, "category": 1.0})
+
+
+class TestGate:
+    @pytest.fixture
+    def ruined(
+        self, exported: Exported, ruined_graph: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> Run:
+        """Let every export come to the ruined graph, without the minutes in between."""
+        monkeypatch.setattr(exporting, "_quantize", lambda *_: exported.quantized)
+        monkeypatch.setattr(convert, "to_int8", lambda *_: ruined_graph)
+        return exported.run
+
+    def test_a_ruined_network_is_refused(
+        self, ruined: Run, tmp_path: Path, main: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        path = tmp_path / "made" / "x.tflite"
+        code, _, said = main("-q", "export", ruined.folder, "--int8", "-o", path)
+        assert code == GateError.exit_code == 6
+        (line,) = said.splitlines()
+        assert "was not written: " in line
+        assert "macro F1 fell by" in line
+        assert str(path.with_suffix(".json")) in line
+        assert "--force" in line
+        assert [found.name for found in path.parent.iterdir()] == ["x.json"]
+        report = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        assert not report["gate"]["passed"]
+        assert report["gate"]["problems"]
+
+    def test_an_earlier_file_is_left_alone(self, ruined: Run, tmp_path: Path) -> None:
+        path = tmp_path / "x.tflite"
+        path.write_bytes(b"an earlier export")
+        with pytest.raises(GateError):
+            exporting.export(ruined, path, tolerance=0.01, force=False)
+        assert path.read_bytes() == b"an earlier export"
+
+    def test_force_writes_it_with_its_failure_inside(
+        self, ruined: Run, tmp_path: Path, main: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        path = tmp_path / "x.tflite"
+        code, out, said = main("-q", "export", ruined.folder, "--int8", "-o", path, "--force")
+        assert code == 0
+        assert "forced: " in said
+        assert "macro F1 fell" in said
+        assert str(path) in out.replace("\n", "")
+        gate = read_model(path).info["gate"]
+        assert "macro F1 fell by" in " ".join(gate["problems"])
+
+    def test_a_wide_tolerance_lets_it_pass(self, ruined: Run, tmp_path: Path) -> None:
+        outcome = exporting.export(ruined, tmp_path / "x.tflite", tolerance=1.0, force=False)
+        assert outcome.verdict.passed
+        assert (tmp_path / "x.tflite").exists()
+
+    def test_an_interrupt_leaves_nothing(
+        self, ruined: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(exporting, "run_file", stop)
+        with pytest.raises(KeyboardInterrupt):
+            exporting.export(ruined, tmp_path / "x.tflite", tolerance=0.01, force=False)
+        assert not list(tmp_path.iterdir())
+
+
+class TestRefused:
+    def test_a_run_that_has_not_ended(
+        self, exported: Exported, tmp_path: Path, main: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        for name in ("run.json", "recipe.toml", "split.csv"):
+            (tmp_path / name).write_bytes((exported.run.folder / name).read_bytes())
+        code, _, said = main("-q", "export", tmp_path, "--int8", "-o", tmp_path / "x.tflite")
+        assert code == RunError.exit_code == 5
+        assert "training has not ended" in said
+        assert len(said.splitlines()) == 1
+
+    @pytest.mark.parametrize(
+        ("words", "code", "told"),
+        [
+            (["-o", "x.bin"], 2, "must end in .tflite"),
+            (["--tolerance", "-1"], 2, "--tolerance"),
+            (["-o", "folder.tflite"], 1, "is a folder"),
+        ],
+    )
+    def test_a_mistake_before_the_work(
+        self,
+        exported: Exported,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        main: Callable[..., tuple[int, str, str]],
+        words: list[str],
+        code: int,
+        told: str,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(exporting, "export", None)
+        (tmp_path / "folder.tflite").mkdir()
+        found, _, said = main("export", exported.run.folder, "--int8", *words)
+        assert found == code
+        assert told in said
+
+    def test_int8_has_to_be_asked_for(
+        self, exported: Exported, main: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        code, _, said = main("export", exported.run.folder)
+        assert code == 2
+        assert "--int8" in said
+
+
+class TestWithoutValidation:
+    @pytest.fixture(scope="class")
+    def run(self, exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Run:
+        """The finished run as if all of its validation part had been trained on."""
+        folder = tmp_path_factory.mktemp("without") / "run"
+        old = exported.run
+        parts = dict(old.split.parts)
+        parts["train"], parts["val"] = (*parts["train"], *parts["val"]), ()
+        run = Run.create(
+            folder,
+            old.recipe,
+            type(old.split)(parts),
+            strategy=old.strategy,
+            weights=old.weights,
+            seed=old.seed,
+            data=old.data,
+        )
+        weights = (old.folder / "weights.safetensors").read_bytes()
+        (folder / "weights.safetensors").write_bytes(weights)
+        return run
+
+    def test_it_is_refused_for_that_reason(
+        self, run: Run, exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(convert, "to_int8", lambda *_: exported.graph)
+        with pytest.raises(GateError, match="no validation part to judge the file by"):
+            exporting.export(run, tmp_path / "x.tflite", tolerance=0.01, force=False)
+        assert not (tmp_path / "x.tflite").exists()
+        exporting.export(run, tmp_path / "x.tflite", tolerance=0.01, force=True)
+        assert "no validation part" in read_model(tmp_path / "x.tflite").info["gate"]["problems"][0]
+
+
+class TestFullDisk:
+    @pytest.mark.skipif(sys.platform == "win32", reason="no limits there")
+    def test_nothing_half_written_is_left(
+        self, exported: Exported, ruined_graph: bytes, tmp_path: Path
+    ) -> None:
+        """The disk takes the report but not the file. Only the quantization is left out."""
+        graph = tmp_path / "graph.tflite"
+        graph.write_bytes(exported.graph)
+        code = f"""
+from pathlib import Path
+from tests import tiny_backbone
+from lmedge import cli
+from lmedge.export import convert, exporting
+exporting._quantize = lambda run, network, seconds: network
+convert.to_int8 = lambda *_: Path({str(graph)!r}).read_bytes()
+with tiny_backbone.installed():
+    cli.main({["-q", "export", str(exported.run.folder), "--int8", "-o", "out/x.tflite"]!r})
+"""
+        limit = len(exported.graph) - 1000
+        process = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+            timeout=120,
+            check=False,
+        )
+        assert process.returncode == 1, process.stderr
+        (line,) = process.stderr.splitlines()
+        assert "cannot write out/x.tflite: File too large" in line
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["x.json"]

@@ -29,7 +29,8 @@ Epoch = Callable[[int], keras.utils.Sequence]
 class Fitting:
     """What to fit and how. `model` gives one head's logits; `network` is what is saved.
 
-    `validation` is (inputs, truth) of the validation part, inputs as `model` takes them.
+    `validation` is (inputs, truth) of the validation part, inputs as `model` takes them. `blend` is
+    the share of the fitted weights in what is kept; the rest is what fitting started from.
     """
 
     phase: str
@@ -41,6 +42,7 @@ class Fitting:
     learning_rate: float
     weight_decay: float
     label_smoothing: float
+    blend: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +69,10 @@ class Quality:
 
 
 def fit(run: Run, fitting: Fitting) -> None:
-    """Fit and leave the network with the weights of the best epoch.
+    """Fit and leave the network with the weights of the epoch that is kept, blended.
+
+    Averaging fine-tuned weights with those they started from keeps what was right before and most
+    of what was learned (Wortsman et al., arXiv:2109.01903).
 
     After each epoch a checkpoint is written; a phase that was interrupted goes on behind its last
     one, a phase that ended is restored without fitting.
@@ -76,23 +81,34 @@ def fit(run: Run, fitting: Fitting) -> None:
     optimizer = _compile(fitting, steps)
     state = _Checkpoint(run, fitting, optimizer)
     start, best = state.restore()
+    if start == 0 and fitting.blend < 1:
+        write_arrays(_file(run, fitting.phase, "-start"), get_weights(fitting.network))
     if start < fitting.epochs:
         with progress(f"{fitting.phase}", (fitting.epochs - start) * steps) as advance:
             counter = _Counter(advance)
             for epoch in range(start, fitting.epochs):
                 best = _epoch(run, fitting, epoch, best, state, counter)
-    state.restore_best()
+    restore_finished(run, fitting.phase, fitting.network, fitting.epochs, fitting.blend)
 
 
-def restore_finished(run: Run, phase: str, network: keras.Model, epochs: int) -> bool:
-    """Put the best weights of a phase into the network if it ended before a restart."""
-    path = checkpoint_folder(run) / f"{phase}.safetensors"
+def restore_finished(
+    run: Run, phase: str, network: keras.Model, epochs: int, blend: float = 1.0
+) -> bool:
+    """Put the result of a phase into the network; False when the phase has not ended."""
+    path = _file(run, phase)
     if not path.exists() or int(read_arrays(path)["epoch"][0]) < epochs:
         return False
-    best = path.with_name(f"{phase}-best.safetensors")
-    set_weights(network, read_arrays(best), best)
-    logger.info("%s was done", phase)
+    kept = read_arrays(_file(run, phase, "-best"))
+    if blend < 1:
+        start = read_arrays(_file(run, phase, "-start"))
+        share = np.float32(blend)
+        kept = {name: share * value + (1 - share) * start[name] for name, value in kept.items()}
+    set_weights(network, kept, path)
     return True
+
+
+def _file(run: Run, phase: str, suffix: str = "") -> Path:
+    return checkpoint_folder(run) / f"{phase}{suffix}.safetensors"
 
 
 def _epoch(
@@ -195,9 +211,8 @@ class _Checkpoint:
 
     def __init__(self, run: Run, fitting: Fitting, optimizer: keras.optimizers.Optimizer) -> None:
         self._run, self._fitting, self._optimizer = run, fitting, optimizer
-        folder = checkpoint_folder(run)
-        self._path = folder / f"{fitting.phase}.safetensors"
-        self._best_path = folder / f"{fitting.phase}-best.safetensors"
+        self._path = _file(run, fitting.phase)
+        self._best_path = _file(run, fitting.phase, "-best")
 
     def save(self, epoch: int, row: HistoryRow, highest: Quality, *, keep: bool) -> None:
         """Write the kept weights, then the history, then the state that says the epoch is done."""
@@ -231,11 +246,6 @@ class _Checkpoint:
         )
         f1, loss, accuracy, count = (float(value) for value in arrays["best"])
         return epoch, Quality(f1, loss, accuracy, int(count))
-
-    def restore_best(self) -> None:
-        """Put the best epoch's weights into the network."""
-        if self._best_path.exists():
-            set_weights(self._fitting.network, read_arrays(self._best_path), self._best_path)
 
 
 def _below(arrays: Weights, prefix: str) -> Weights:

@@ -100,7 +100,8 @@ class Head:
 class FineTune:
     """A phase through the network, from the backbone's group `start` upwards.
 
-    `batch_norm` is "frozen" (statistics of the pretrained weights are kept) or "train".
+    `batch_norm` is "frozen" (statistics of the pretrained weights are kept) or "train". `blend` is
+    the share of the fine-tuned weights in what is kept.
     """
 
     start: str
@@ -110,6 +111,7 @@ class FineTune:
     weight_decay: float
     label_smoothing: float
     batch_norm: str
+    blend: float
 
     def __post_init__(self) -> None:
         _check_fitting(
@@ -120,6 +122,7 @@ class FineTune:
         )
         allowed = ("frozen", "train")
         _check(self.batch_norm in allowed, "fine_tune.batch_norm", "allowed are frozen, train")
+        _check(0 < self.blend <= 1, "fine_tune.blend", "allowed are above 0 to 1")
 
 
 def _check_fitting(

@@ -39,7 +39,10 @@ class Job:
         as they are, so that the earlier one stays exactly what it was.
         """
         settings, run, phase = self.run.recipe.head, self.run, f"{head}-head"
-        if settings.epochs == 0 or restore_finished(run, phase, self.network, settings.epochs):
+        if settings.epochs == 0:
+            return
+        if restore_finished(run, phase, self.network, settings.epochs):
+            logger.info("%s was done", phase)
             return
         for layer in self.network.layers:
             between = layer.name.startswith("head_")
@@ -68,7 +71,11 @@ class Job:
     def fine_tune(self, head: str) -> None:
         """Fit one output and the trunk from the recipe's group upwards, on augmented pictures."""
         settings, run, phase = self.run.recipe.fine_tune, self.run, f"{head}-fine-tuning"
-        if settings.epochs == 0 or restore_finished(run, phase, self.network, settings.epochs):
+        blend = settings.blend if self.pretrained else 1.0
+        if settings.epochs == 0:
+            return
+        if restore_finished(run, phase, self.network, settings.epochs, blend):
+            logger.info("%s was done", phase)
             return
         self._free(head, settings.start, settings.batch_norm)
         truth, entries = run.labels("train")[head], run.entries("train")
@@ -94,6 +101,7 @@ class Job:
                 learning_rate=settings.learning_rate,
                 weight_decay=settings.weight_decay,
                 label_smoothing=settings.label_smoothing,
+                blend=blend,
             ),
         )
 

@@ -17,6 +17,7 @@ import pytest
 from lmedge import cli
 from lmedge.errors import GateError, RunError
 from lmedge.export import convert, exporting
+from lmedge.export.exporting import report_path
 from lmedge.model_file import read_model
 from lmedge.train.run import Run
 from tests import small_run
@@ -52,12 +53,12 @@ def main(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, st
 class TestWritten:
     def test_the_file_and_its_report_and_nothing_else(self, exported: Exported) -> None:
         names = sorted(path.name for path in exported.path.parent.iterdir())
-        assert names == ["a file.json", "a file.tflite"]
+        assert names == ["a file.export.json", "a file.tflite"]
         assert exported.path.read_bytes() == exported.outcome.data
         assert read_model(exported.path).taxonomy == exported.run.taxonomy
 
     def test_the_report(self, exported: Exported) -> None:
-        report = json.loads(exported.path.with_suffix(".json").read_text("utf-8"))
+        report = json.loads(report_path(exported.path).read_text("utf-8"))
         assert report["schema"] == 1
         assert report["file"] == "a file.tflite"
         assert report["bytes"] == exported.path.stat().st_size
@@ -105,10 +106,10 @@ class TestGate:
         (line,) = said.splitlines()
         assert "was not written: " in line
         assert "macro F1 fell by" in line
-        assert str(path.with_suffix(".json")) in line
+        assert str(report_path(path)) in line
         assert "--force" in line
-        assert [found.name for found in path.parent.iterdir()] == ["x.json"]
-        report = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        assert [found.name for found in path.parent.iterdir()] == ["x.export.json"]
+        report = json.loads(report_path(path).read_text("utf-8"))
         assert not report["gate"]["passed"]
         assert report["gate"]["problems"]
 
@@ -220,6 +221,7 @@ class TestWithoutValidation:
         with pytest.raises(GateError, match="no validation part to judge the file by"):
             exporting.export(run, tmp_path / "x.tflite", tolerance=0.01, force=False)
         assert not (tmp_path / "x.tflite").exists()
+        monkeypatch.setattr(exporting, "_quantize", lambda *_: exported.quantized)
         exporting.export(run, tmp_path / "x.tflite", tolerance=0.01, force=True)
         assert "no validation part" in read_model(tmp_path / "x.tflite").info["gate"]["problems"][0]
 
@@ -237,6 +239,7 @@ from pathlib import Path
 from tests import tiny_backbone
 from lmedge import cli
 from lmedge.export import convert, exporting
+from lmedge.export.exporting import report_path
 exporting._quantize = lambda run, network, seconds: network
 convert.to_int8 = lambda *_: Path({str(graph)!r}).read_bytes()
 with tiny_backbone.installed():
@@ -256,4 +259,4 @@ with tiny_backbone.installed():
         assert process.returncode == 1, process.stderr
         (line,) = process.stderr.splitlines()
         assert "cannot write out/x.tflite: File too large" in line
-        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["x.json"]
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["x.export.json"]

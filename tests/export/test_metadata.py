@@ -224,7 +224,7 @@ class TestRefused:
         def rename(model: Any) -> None:
             model.signatureDefs[0].outputs[0].name = "other"
 
-        with pytest.raises(ModelFileError, match="not .*'category', 'landmark'"):
+        with pytest.raises(ModelFileError, match=r"not .*'category', 'landmark'"):
             pack(edited(graph, rename), CARD)
 
     def test_not_a_number_in_the_card(self, graph: bytes) -> None:

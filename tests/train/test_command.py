@@ -113,7 +113,7 @@ class TestRealRun:
         assert "Traceback" not in first.stderr + second.stderr
         assert "landmark-head was done" in second.stderr
         assert not (folder / "a run" / "checkpoints").exists()
-        assert not [path for path in (folder / "a run").rglob(".*")]
+        assert not list((folder / "a run").rglob(".*"))
 
     def test_the_end_says_how_good_and_what_next(
         self, killed_and_resumed: tuple[Path, list[subprocess.CompletedProcess[str]]]

@@ -137,7 +137,7 @@ class TestCache:
     def test_a_changed_picture_is_read_again(self, store: PictureStore, good: list[Path]) -> None:
         (before,) = admit(store, good[:1])
         old = store.prepared(before)
-        os.replace(good[1], good[0])
+        good[1].replace(good[0])
         (after,) = admit(store, good[:1])
         assert after.sha256 != before.sha256
         assert np.array_equal(store.prepared(after), as_device(good[0]))
@@ -167,7 +167,7 @@ class TestCache:
         (entry,) = admit(store, good[:1])
         for file in cached(store):
             file.unlink()
-        os.replace(good[1], good[0])
+        good[1].replace(good[0])
         with pytest.raises(DataError, match=r"good 0\.png: changed since the run began"):
             store.prepared(entry)
         good[0].unlink()

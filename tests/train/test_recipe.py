@@ -96,7 +96,6 @@ def test_a_setting_is_read_as_its_kind(setting: str, value: Any) -> None:
         ("fine_tune.batch_norm=thawed", ["fine_tune.batch_norm", "frozen, train"]),
         ("fine_tune.label_smoothing=1", ["fine_tune.label_smoothing"]),
         ("quantize.epochs=-1", ["quantize.epochs"]),
-        ("quantize.temperature=0", ["quantize.temperature", "above 0"]),
         ("quantize.calibration_pictures=0", ["quantize.calibration_pictures", "at least 1"]),
         ("epochs=3", ["--set epochs=3", "section.key=value"]),
         ("head.epochs", ["--set head.epochs", "section.key=value"]),
@@ -115,7 +114,7 @@ def test_a_mistake_is_named(setting: str, words: list[str]) -> None:
 @pytest.mark.parametrize("section", ["head", "fine_tune", "quantize"])
 @pytest.mark.parametrize("value", ["inf", "nan", "-inf"])
 def test_no_value_may_be_endless(section: str, value: str) -> None:
-    for key in ("learning_rate", "weight_decay", "label_smoothing", "temperature"):
+    for key in ("learning_rate", "weight_decay", "label_smoothing"):
         if key in load_recipe("default").as_dict()[section]:
             with pytest.raises(RecipeError, match=f"{section}.{key}"):
                 load_recipe("default", [f"{section}.{key}={value}"])

@@ -158,7 +158,7 @@ class TestOpen:
 class TestWeights:
     def test_training_that_has_not_ended(self, copy: Path) -> None:
         (copy / "weights.safetensors").unlink()
-        with pytest.raises(RunError, match="training has not ended; go on with .*--resume"):
+        with pytest.raises(RunError, match=r"training has not ended; go on with .*--resume"):
             Run.open(copy).network()
 
     def test_a_wrong_shape_is_named(self, copy: Path) -> None:

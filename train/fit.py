@@ -31,6 +31,7 @@ class Fitting:
 
     `validation` is (inputs, truth) of the validation part, inputs as `model` takes them. `blend` is
     the share of the fitted weights in what is kept; the rest is what fitting started from.
+    `warm_up` raises the learning rate over the first epoch.
     """
 
     phase: str
@@ -43,6 +44,7 @@ class Fitting:
     weight_decay: float
     label_smoothing: float
     blend: float = 1.0
+    warm_up: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +104,8 @@ def restore_finished(
     if blend < 1:
         start = read_arrays(_file(run, phase, "-start"))
         share = np.float32(blend)
-        kept = {name: share * value + (1 - share) * start[name] for name, value in kept.items()}
+        # In this form what was frozen stays what it was, to the last bit.
+        kept = {name: start[name] + share * (value - start[name]) for name, value in kept.items()}
     set_weights(network, kept, path)
     return True
 
@@ -175,14 +178,15 @@ def validate(fitting: Fitting) -> Quality:
 
 
 def _compile(fitting: Fitting, steps: int) -> keras.optimizers.Optimizer:
-    # The first steps of Adam move every weight by the whole rate, whatever the gradient: without
-    # a warm-up they destroy pretrained features before there is anything to learn.
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        max(1, steps * (fitting.epochs - 1)),
-        warmup_target=fitting.learning_rate,
-        warmup_steps=steps,
-    )
+    rate, total = fitting.learning_rate, max(1, steps * fitting.epochs)
+    if fitting.warm_up:
+        # The first steps of Adam move every weight by the whole rate, whatever the gradient:
+        # without a warm-up they destroy pretrained features before there is anything to learn.
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, total - steps), warmup_target=rate, warmup_steps=steps
+        )
+    else:
+        schedule = keras.optimizers.schedules.CosineDecay(rate, total)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=fitting.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     fitting.model.compile(

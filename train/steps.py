@@ -102,6 +102,7 @@ class Job:
                 weight_decay=settings.weight_decay,
                 label_smoothing=settings.label_smoothing,
                 blend=blend,
+                warm_up=self.pretrained,
             ),
         )
 

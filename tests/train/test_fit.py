@@ -97,10 +97,7 @@ def train_in_pieces(tiny_weights: Path, small_photographs: Path, tmp_path: Path)
 
 
 class TestResume:
-    def test_the_same_seed_gives_the_same_run(
-        self, finished_run: Run, train_in_pieces: Any
-    ) -> None:
-        assert_same_result(train_in_pieces(), finished_run)
+    """Bit for bit, which includes that the same seed gives the same run."""
 
     def test_killed_between_epochs(self, finished_run: Run, train_in_pieces: Any) -> None:
         """Once in each phase."""
@@ -122,6 +119,7 @@ class TestResume:
         )
         assert_same_result(run, finished_run)
 
+    @pytest.mark.slow
     @pytest.mark.xfail(strict=True, reason="Keras' dropout masks are no function of the epoch")
     def test_killed_with_dropout_between_the_layers(self, train_in_pieces: Any) -> None:
         settings = (
@@ -178,12 +176,24 @@ class TestBest:
     """A phase whose validation results are dictated."""
 
     @pytest.fixture
+    def started_from(self) -> dict[str, np.ndarray]:
+        """The weights before the first epoch."""
+        return {}
+
+    @pytest.fixture
     def phase(
-        self, tiny: None, small_photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        tiny: None,
+        small_photographs: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        started_from: dict[str, np.ndarray],
     ) -> Any:
         run = small_run.start(small_photographs, tmp_path / "run", "none")
 
-        def fit_with(scores: list[float], count: int = 1_000_000) -> tuple[Any, list[Any]]:
+        def fit_with(
+            scores: list[float], count: int = 1_000_000, blend: float = 1.0
+        ) -> tuple[Any, list[Any]]:
             """Fit an epoch a score, which is of `count` pictures.
 
             Return the network and the weights after each epoch.
@@ -213,7 +223,9 @@ class TestBest:
                 learning_rate=0.1,
                 weight_decay=0.0,
                 label_smoothing=0.0,
+                blend=blend,
             )
+            started_from.update(get_weights(network))
             fit(run, fitting)
             return network, seen
 
@@ -244,6 +256,15 @@ class TestBest:
         others = [number for number in range(len(scores)) if number != best]
         for number in others:
             assert any(not np.array_equal(kept[name], seen[number][name]) for name in kept)
+
+    def test_it_is_blended_with_what_it_started_from(
+        self, phase: Any, started_from: dict[str, np.ndarray]
+    ) -> None:
+        network, seen = phase([0.2, 0.9, 0.5], blend=0.25)
+        for name, value in get_weights(network).items():
+            expected = 0.75 * started_from[name] + 0.25 * seen[1][name]
+            np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-7)
+            assert not np.array_equal(value, seen[1][name])
 
     def test_the_best_survives_a_kill(self, phase: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch, pytest.raises(Killed):

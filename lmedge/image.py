@@ -2,7 +2,7 @@
 
 Pictures are uint8 RGB, upright, (H, W, 3). Resizing uses `cv2.INTER_LINEAR_EXACT`, which gives
 the same bytes on every processor; a large picture is first halved (a 2 x 2 mean, exact as well)
-until it is less than twice the target, so that no pixel is skipped between samples.
+until it is less than 2.5 times the target, so that few pixels are skipped between samples.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ PIXEL_MEAN = 114.0
 PIXEL_SCALE = 57.0
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+# Up to here a bilinear sample reads nearly every pixel; a VGA frame at 224 is at 2.14, and halving
+# it first would double the time of the resize.
+HALVE_FROM = 2.5
 MAX_PIXELS = 200_000_000
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
@@ -127,7 +130,7 @@ def shrink_short_side(picture: Picture, side: int, max_aspect: float = 2.0) -> P
 
 
 def _shrink(picture: npt.NDArray[np.uint8], height: int, width: int) -> Picture:
-    while picture.shape[0] >= 2 * height and picture.shape[1] >= 2 * width:
+    while min(picture.shape[0] / height, picture.shape[1] / width) >= HALVE_FROM:
         half = (picture.shape[1] // 2, picture.shape[0] // 2)
         picture = cv2.resize(picture, half, interpolation=cv2.INTER_LINEAR_EXACT).astype(
             np.uint8, copy=False

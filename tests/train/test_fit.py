@@ -154,17 +154,20 @@ class TestHistory:
                 assert name == "phase" or np.isfinite(value), (row, name)
             assert 0 <= row.val_macro_f1 <= 1
 
-    def test_the_learning_rate_rises_in_the_first_epoch_and_falls_to_zero(
-        self, finished_run: Run
-    ) -> None:
-        peak = finished_run.recipe.head.learning_rate
-        for phase in ("landmark-head", "category-head"):
+    def test_the_learning_rate_is_a_cosine_down_to_zero(self, finished_run: Run) -> None:
+        """Behind a warm-up, in the phases that have one."""
+        recipe = finished_run.recipe
+        for phase, peak, first in (
+            ("landmark-head", recipe.head.learning_rate, 0),
+            ("landmark-fine-tuning", recipe.fine_tune.learning_rate, 1),
+            ("category-head", recipe.head.learning_rate, 0),
+        ):
             rows = [row for row in finished_run.history() if row.phase == phase]
             rates = [row.learning_rate for row in rows]
-            assert rates[1:] == sorted(rates[1:], reverse=True)
-            assert rates[0] < peak
-            assert rates[1] == pytest.approx(peak, rel=0.1)
-            assert rates[-1] < 0.02 * peak
+            assert all(0 <= rate <= 1.0001 * peak for rate in rates)
+            assert rates[first:] == sorted(rates[first:], reverse=True), phase
+            assert rates[first] > 0.6 * peak, phase
+            assert rates[-1] < 0.1 * peak, phase
 
     def test_training_learns(self, finished_run: Run) -> None:
         heads = [row for row in finished_run.history() if row.phase == "landmark-head"]

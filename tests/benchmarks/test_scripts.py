@@ -48,7 +48,9 @@ def test_cold_start(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
     assert "cores, Python 3" in comments[1]
     assert help_row["command"] == "lmedge --help"
     assert 0 < float(predict_row["seconds_min"]) <= float(predict_row["seconds_max"])
-    assert 40 < float(predict_row["peak_mb_median"]) < 120
+    # Private memory is about 20 MB; the rest are clean pages of the libraries' files, of which the
+    # kernel maps more where they were just written (93 MB in one environment, 135 in a new one).
+    assert 40 < float(predict_row["peak_mb_median"]) < 160
 
 
 def test_latency_ratios_of_any_file(tiny_file: Path, tmp_path: Path) -> None:

@@ -167,5 +167,7 @@ def test_a_cold_process_is_fast_and_small(tiny_file: Path, photographs: Path) ->
         peak, processor = process.stderr.split()
         megabytes.append(int(peak) * 1024 / 1e6)
         seconds.append(float(processor))
-    assert min(megabytes) < 120
+    # Some 20 MB are private; the rest are clean pages of the libraries' files, and the kernel maps
+    # more of those in a new environment (up to 135 MB in all) than in an older one (93 MB).
+    assert min(megabytes) < 160
     assert min(seconds) < 0.7  # of the processor: the clock on the wall also counts other work

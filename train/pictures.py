@@ -8,12 +8,14 @@ used longest ago go first. It may be deleted at any time.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import logging
 import math
 import os
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ import numpy.typing as npt
 
 from lmedge.dataset_folder import LabelledPicture
 from lmedge.errors import DataError
-from lmedge.files import replacing
+from lmedge.files import write_bytes
 from lmedge.image import MAX_FILE_BYTES, Picture, Resize, decode_picture, prepare, shrink_short_side
 from lmedge.progress import progress
 
@@ -29,6 +31,7 @@ WORK_SCALE = 8 / 7  # working size over input size: room for a random crop
 CACHE_BYTES = 4 * 1024**3
 CACHE_VERSION = 1  # raised with every change of the preprocessing
 TRIM_EVERY = 256  # pictures stored between two looks at the size of the cache
+_SIDES = struct.Struct("<II")  # height, width
 logger = logging.getLogger(__name__)
 
 
@@ -114,16 +117,15 @@ class PictureStore:
             f"{self.resize.value}{self.work_size}-work": work,
         }
         for kind, array in made.items():
-            with replacing(self._file(entry, kind)) as temporary, temporary.open("wb") as stream:
-                np.save(stream, array, allow_pickle=False)
+            write_bytes(self._file(entry, kind), _SIDES.pack(*array.shape[:2]) + array.tobytes())
         return made
 
     def _load(self, entry: Entry, kind: str) -> Picture:
         path = self._file(entry, kind)
         try:
-            array = np.load(path, allow_pickle=False)
+            array = _unpack(path.read_bytes())
             os.utime(path)  # the cache drops what was used longest ago
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError, struct.error):
             encoded = _read(entry.picture.path)
             if hashlib.sha256(encoded).hexdigest() != entry.sha256:
                 raise DataError(
@@ -136,11 +138,11 @@ class PictureStore:
         return np.asarray(array, np.uint8)
 
     def _file(self, entry: Entry, kind: str) -> Path:
-        return self.folder / entry.sha256[:2] / f"{entry.sha256}-{kind}-v{CACHE_VERSION}.npy"
+        return self.folder / entry.sha256[:2] / f"{entry.sha256}-{kind}-v{CACHE_VERSION}.rgb"
 
     def _trim(self) -> None:
         """Remove the files used longest ago until the cache is within nine tenths of its limit."""
-        files = [(file.stat(), file) for file in self.folder.glob("??/*.npy")]
+        files = list(_sizes(self.folder.glob("??/*.rgb")))
         total = sum(stat.st_size for stat, _ in files)
         if total <= self.limit:
             return
@@ -149,6 +151,24 @@ class PictureStore:
             total -= stat.st_size
             if total <= 0.9 * self.limit:
                 break
+
+
+def _unpack(packed: bytes) -> Picture:
+    """Read what `_store` wrote: height and width, then the pixels.
+
+    NumPy's own format is not used: its header goes through Python's parser, which in Python 3.11
+    before 3.11.8 fails now and then when two threads parse at once (cpython issue 106905).
+    """
+    height, width = _SIDES.unpack_from(packed)
+    return np.frombuffer(packed, np.uint8, offset=_SIDES.size).reshape(height, width, 3)
+
+
+def _sizes(files: Iterable[Path]) -> Iterator[tuple[os.stat_result, Path]]:
+    for file in files:
+        if file.name.startswith("."):
+            continue  # being written
+        with contextlib.suppress(FileNotFoundError):  # another run trims as well
+            yield file.stat(), file
 
 
 def _check_name(path: Path) -> None:

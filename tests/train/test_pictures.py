@@ -39,7 +39,7 @@ def as_device(path: Path) -> np.ndarray:
 
 
 def cached(store: PictureStore) -> list[Path]:
-    return sorted(store.folder.rglob("*.npy"))
+    return sorted(store.folder.rglob("*.rgb"))
 
 
 def admit(store: PictureStore, paths: Sequence[Path]) -> list[Entry]:
@@ -143,7 +143,9 @@ class TestCache:
         assert np.array_equal(store.prepared(after), as_device(good[0]))
         assert np.array_equal(store.prepared(before), old)
 
-    @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"\x80\x04pickle"])
+    @pytest.mark.parametrize(
+        "damage", [b"", b"\0\0\0", b"\x01\0\0\0\xff\0\0\0pixels", b"\x80\x04pickle"]
+    )
     def test_a_damaged_file_is_made_anew(
         self, store: PictureStore, good: list[Path], damage: bytes
     ) -> None:
@@ -194,7 +196,7 @@ class TestBound:
         entries = admit(store, good)
         total = self.size(store)
         for age, entry in zip((300, 100, 200), entries, strict=True):
-            for file in store.folder.glob(f"??/{entry.sha256}-*.npy"):
+            for file in store.folder.glob(f"??/{entry.sha256}-*.rgb"):
                 os.utime(file, (file.stat().st_atime - age, file.stat().st_mtime - age))
         small = PictureStore(32, Resize.SQUASH, store.folder, limit=int(total * 0.8))
         small.admit([])
@@ -219,6 +221,27 @@ class TestBound:
         assert self.size(store) <= 1
         expected = [as_device(path) for path in good]
         assert np.array_equal(store.prepared_many(entries), np.stack(expected))
+
+    def test_files_of_another_run_may_go_and_come(
+        self, store: PictureStore, good: list[Path]
+    ) -> None:
+        """Two runs share the cache: what one writes or removes meanwhile is no error."""
+        admit(store, good)
+        place = store.folder / "00"
+        place.mkdir(exist_ok=True)
+        (place / "gone.rgb").symlink_to(place / "nowhere")
+        (place / ".being-written.rgb").write_bytes(b"half")
+        PictureStore(32, Resize.SQUASH, store.folder, limit=1).admit([])
+        assert (place / ".being-written.rgb").exists()
+
+    def test_reading_does_not_parse_python(
+        self, store: PictureStore, good: list[Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Python 3.11 before 3.11.8 cannot parse in two threads at once; np.load would."""
+        (entry,) = admit(store, good[:1])
+        monkeypatch.setattr("ast.parse", None)
+        assert store.prepared(entry).shape == (32, 32, 3)
+        assert store.working(entry).shape[2] == 3
 
     def test_room_enough_loses_nothing(self, store: PictureStore, good: list[Path]) -> None:
         admit(store, good)

@@ -37,6 +37,10 @@ SETTINGS = (
     "head.batch=16",
     "head.learning_rate=0.05",
     "head.views=1",
+    "second_head.epochs=8",
+    "second_head.batch=16",
+    "second_head.learning_rate=0.05",
+    "second_head.views=1",
     "fine_tune.start=block2",
     "fine_tune.epochs=3",
     "fine_tune.batch=8",
@@ -88,13 +92,18 @@ def recipe(*settings: str) -> Recipe:
 
 
 def start(
-    data: Path, out: Path, weights: Path | str, settings: Sequence[str] = (), seed: int = 0
+    data: Path,
+    out: Path,
+    weights: Path | str,
+    settings: Sequence[str] = (),
+    seed: int = 0,
+    strategy: str = "landmarks-first",
 ) -> Run:
     """Begin a run, as `lmedge train` does."""
     from lmedge.train import training
 
     return training.start(
-        training.Request(data, out, recipe(*settings), "landmarks-first", str(weights), seed)
+        training.Request(data, out, recipe(*settings), strategy, str(weights), seed)
     )
 
 

@@ -1,4 +1,4 @@
-"""Online augmentation: one random view of a picture, different in each epoch.
+"""Augmentation: random views of a picture, different in each epoch, and fixed copies.
 
 Crop, rotation, flip and resize are one affine map, so that a pixel is interpolated once; colour
 follows in float. Each view is a function of its random generator alone.
@@ -29,6 +29,29 @@ def random_view(
         borderMode=cv2.BORDER_REFLECT_101,
     )
     return _random_colour(view.astype(np.float32), settings, rng)
+
+
+NOISE_VARIANCE = 0.2  # of the study's noisy copy, pixels in 0..1
+
+
+def fixed_copy(picture: Picture, kind: str, settings: Augment, rng: np.random.Generator) -> Picture:
+    """Return one of the study's offline copies of `picture`, (S, S, 3) uint8 RGB, same shape.
+
+    kind: one of augment.copies. "rotation" turns by exactly rotation_degrees, the edge repeated;
+    "noise" adds Gaussian noise of variance 0.2, pixels in 0..1.
+    """
+    if kind == "flip_left_right":
+        return np.ascontiguousarray(picture[:, ::-1])
+    if kind == "flip_up_down":
+        return np.ascontiguousarray(picture[::-1])
+    height, width = picture.shape[:2]
+    if kind == "rotation":
+        middle = ((width - 1) / 2, (height - 1) / 2)
+        turn = cv2.getRotationMatrix2D(middle, settings.rotation_degrees, 1.0)
+        turned = cv2.warpAffine(picture, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(turned, np.uint8)
+    noise = rng.normal(0, 255 * math.sqrt(NOISE_VARIANCE), picture.shape)
+    return np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
 
 
 def _random_map(

@@ -4,70 +4,49 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.metrics import macro_f1
 from lmedge.progress import Advance, progress
 
 from .backend import keras
+from .optimizers import make_optimizer
+from .quality import Quality, quality_of
+from .recipe_sections import Fit as Settings
 from .run import HistoryRow, Run, Weights, get_weights, read_arrays, set_weights, write_arrays
 
 QUIET_SECONDS = 2.0  # epochs on cached features are over before one has read a line
 logger = logging.getLogger(__name__)
 
-# An epoch's batches: a keras Sequence of (inputs, one-hot).
+# An epoch's batches: a keras Sequence of (inputs, targets by head[, weights by head]).
 Epoch = Callable[[int], keras.utils.Sequence]
+Inputs = npt.NDArray[np.float32] | keras.utils.Sequence
 
 
 @dataclasses.dataclass(frozen=True)
 class Fitting:
-    """What to fit and how. `model` gives one head's logits; `network` is what is saved.
+    """What to fit and how. `model` gives logits by head; `network` is what is saved.
 
-    `validation` is (inputs, truth) of the validation part, inputs as `model` takes them. `blend` is
-    the share of the fitted weights in what is kept; the rest is what fitting started from.
-    `warm_up` raises the learning rate over the first epoch.
+    `validation` is (inputs, truth by head) of the validation part, inputs as `model` takes them.
+    `loss_weights` are by head; a head without truth is held, not scored. `blend` is the share of
+    the fitted weights in what is kept; the rest is what fitting started from. `warm_up` raises the
+    learning rate over the first epoch.
     """
 
     phase: str
     model: keras.Model
     network: keras.Model
     batches: Epoch
-    validation: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+    validation: tuple[Inputs, Mapping[str, npt.NDArray[np.int64]]]
     epochs: int
-    learning_rate: float
-    weight_decay: float
-    label_smoothing: float
+    settings: Settings
+    loss_weights: Mapping[str, float]
     blend: float = 1.0
     warm_up: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Quality:
-    """How good an epoch is, on the n pictures of the validation part."""
-
-    macro_f1: float
-    loss: float
-    accuracy: float
-    n: int
-
-    def matches(self, best: Quality | None) -> bool:
-        """Whether this epoch, a later one, is kept in place of the best so far.
-
-        It is unless its macro F1 is lower by more than two standard errors: a rule of Breiman et
-        al. (1984) for choosing by a noisy score. One of thirty validation pictures is worth four
-        points; without this an early epoch that was lucky would stand against a whole schedule.
-        """
-        if best is None:
-            return True
-        share = (best.macro_f1 * best.n + 1) / (best.n + 2)  # Laplace: never an error of zero
-        error = math.sqrt(share * (1 - share) / max(1, best.n))
-        return self.macro_f1 >= best.macro_f1 - 2 * error
 
 
 def fit(run: Run, fitting: Fitting) -> None:
@@ -80,17 +59,39 @@ def fit(run: Run, fitting: Fitting) -> None:
     one, a phase that ended is restored without fitting.
     """
     steps = len(fitting.batches(0))
-    optimizer = _compile(fitting, steps)
+    optimizer = compile_for(fitting, steps)
     state = _Checkpoint(run, fitting, optimizer)
     start, best = state.restore()
-    if start == 0 and fitting.blend < 1:
-        write_arrays(_file(run, fitting.phase, "-start"), get_weights(fitting.network))
+    if fitting.blend < 1:
+        start_weights(run, fitting.phase, fitting.network)
     if start < fitting.epochs:
         with progress(f"{fitting.phase}", (fitting.epochs - start) * steps) as advance:
             counter = _Counter(advance)
             for epoch in range(start, fitting.epochs):
                 best = _epoch(run, fitting, epoch, best, state, counter)
     restore_finished(run, fitting.phase, fitting.network, fitting.epochs, fitting.blend)
+
+
+def start_weights(run: Run, phase: str, network: keras.Model) -> tuple[Weights, Path]:
+    """Return the weights a phase began with, and their file; the first call writes it."""
+    path = _file(run, phase, "-start")
+    if not path.exists():
+        write_arrays(path, get_weights(network))
+    return read_arrays(path), path
+
+
+def solved(run: Run, fitting: Fitting, loss: float, accuracy: float, seconds: float) -> None:
+    """Record a phase whose weights were computed, not descended to, as one epoch."""
+    quality = validate(fitting)
+    row = HistoryRow(
+        fitting.phase, 1, loss, accuracy, quality.loss, quality.accuracy, quality.macro_f1,
+        0.0, round(seconds, 3),
+    )  # fmt: skip
+    logger.info(
+        "%s: solved, loss %.4f, validation loss %.4f, macro F1 %.4f (%.1f s)",
+        row.phase, row.loss, row.val_loss, row.val_macro_f1, row.seconds,
+    )  # fmt: skip
+    _Checkpoint(run, fitting, None).save(1, row, quality, keep=True)
 
 
 def restore_finished(
@@ -132,11 +133,14 @@ def _epoch(
         callbacks=[counter],
     ).history
     quality = validate(fitting)
+    scored = fitting.validation[1]
+    names = [name for name in result if name.endswith("accuracy")]
+    own = [name for name in names if name.removesuffix("_accuracy") in scored] or names
     row = HistoryRow(
         phase=fitting.phase,
         epoch=epoch + 1,
         loss=float(result["loss"][0]),
-        accuracy=float(result["accuracy"][0]),
+        accuracy=float(np.mean([result[name][0] for name in own])),
         val_loss=quality.loss,
         val_accuracy=quality.accuracy,
         val_macro_f1=quality.macro_f1,
@@ -155,46 +159,38 @@ def _epoch(
         row.val_macro_f1,
         row.seconds,
     )
-    highest = quality if best is None or quality.macro_f1 >= best.macro_f1 else best
-    state.save(epoch + 1, row, highest, keep=quality.matches(best))
-    return highest
+    keep = fitting.settings.keep
+    state.save(epoch + 1, row, quality.best(best, keep), keep=quality.matches(best, keep))
+    return quality.best(best, keep)
 
 
 def validate(fitting: Fitting) -> Quality:
-    """Score the head on the validation part, without label smoothing."""
-    inputs, truth = fitting.validation
-    if not len(truth):
+    """Score the heads on the validation part, without label smoothing; several are averaged."""
+    inputs, truths = fitting.validation
+    if not all(len(truth) for truth in truths.values()):
         return Quality(0.0, 0.0, 0.0, 0)
-    logits = fitting.model.predict(inputs, batch_size=64, verbose=0).astype(np.float64)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    guess = logits.argmax(axis=1)
+    options = {} if isinstance(inputs, keras.utils.Sequence) else {"batch_size": 64}
+    logits = fitting.model.predict(inputs, verbose=0, **options)
+    found = [quality_of(logits[head].astype(np.float64), truth) for head, truth in truths.items()]
     return Quality(
-        macro_f1=macro_f1(truth, guess, logits.shape[1]),
-        loss=float(-log_p[np.arange(len(truth)), truth].mean()),
-        accuracy=float((guess == truth).mean()),
-        n=len(truth),
+        macro_f1=float(np.mean([quality.macro_f1 for quality in found])),
+        loss=float(np.mean([quality.loss for quality in found])),
+        accuracy=float(np.mean([quality.accuracy for quality in found])),
+        n=found[0].n,
     )
 
 
-def _compile(fitting: Fitting, steps: int) -> keras.optimizers.Optimizer:
-    rate, total = fitting.learning_rate, max(1, steps * fitting.epochs)
-    if fitting.warm_up:
-        # The first steps of Adam move every weight by the whole rate, whatever the gradient:
-        # without a warm-up they destroy pretrained features before there is anything to learn.
-        schedule = keras.optimizers.schedules.CosineDecay(
-            0.0, max(1, total - steps), warmup_target=rate, warmup_steps=steps
-        )
-    else:
-        schedule = keras.optimizers.schedules.CosineDecay(rate, total)
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=fitting.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+def compile_for(fitting: Fitting, steps: int = 1) -> keras.optimizers.Optimizer:
+    """Compile the model for its phase of `steps` batches an epoch and return the optimizer."""
+    optimizer = make_optimizer(
+        fitting.settings, epochs=fitting.epochs, steps=steps, warm_up=fitting.warm_up
+    )
+    heads = list(fitting.loss_weights)
     fitting.model.compile(
         optimizer,
-        keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=fitting.label_smoothing
-        ),
-        metrics=["accuracy"],
+        {head: keras.losses.CategoricalCrossentropy(from_logits=True) for head in heads},
+        metrics={head: [keras.metrics.CategoricalAccuracy(name="accuracy")] for head in heads},
+        loss_weights=dict(fitting.loss_weights),
     )
     return optimizer
 
@@ -213,7 +209,9 @@ class _Counter(keras.callbacks.Callback):  # type: ignore[misc]
 class _Checkpoint:
     """The state of one phase on disk: weights, optimizer, best weights, history."""
 
-    def __init__(self, run: Run, fitting: Fitting, optimizer: keras.optimizers.Optimizer) -> None:
+    def __init__(
+        self, run: Run, fitting: Fitting, optimizer: keras.optimizers.Optimizer | None
+    ) -> None:
         self._run, self._fitting, self._optimizer = run, fitting, optimizer
         self._path = _file(run, fitting.phase)
         self._best_path = _file(run, fitting.phase, "-best")
@@ -226,7 +224,7 @@ class _Checkpoint:
         self._run.write_history([*rows, row])
         quality = dataclasses.astuple(highest)
         arrays: Weights = {f"network/{k}": v for k, v in get_weights(self._fitting.network).items()}
-        for number, variable in enumerate(self._optimizer.variables):
+        for number, variable in enumerate(self._optimizer.variables if self._optimizer else ()):
             arrays[f"optimizer/{number}"] = np.asarray(variable)
         arrays["epoch"], arrays["best"] = np.array([epoch]), np.array(quality, np.float64)
         write_arrays(self._path, arrays)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +29,8 @@ class NetworkSpec:
     landmarks: int
     categories: int
     head_layers: tuple[int, ...] = ()
-    dropout: float = 0.0
+    dropout: tuple[float, ...] = (0.0,)
+    feature: str | None = None  # the head whose probabilities are a feature of the other
 
 
 def build_network(spec: NetworkSpec) -> keras.Model:
@@ -46,22 +50,60 @@ def build_network(spec: NetworkSpec) -> keras.Model:
 def attach_heads(features: keras.KerasTensor, spec: NetworkSpec) -> dict[str, keras.KerasTensor]:
     """Draw the shared head layers and the two outputs on (N, F) features."""
     x = features
-    for number, units in enumerate(spec.head_layers, start=1):
+    shares = spec.dropout * len(spec.head_layers) if len(spec.dropout) == 1 else spec.dropout
+    for number, (units, share) in enumerate(zip(spec.head_layers, shares, strict=True), start=1):
         x = keras.layers.Dense(units, name=f"head_{number}")(x)
         x = keras.layers.ReLU(name=f"head_{number}_activation")(x)
-        if spec.dropout:
-            x = keras.layers.Dropout(spec.dropout, name=f"head_{number}_dropout")(x)
+        if share:
+            x = SeededDropout(share, name=f"head_{number}_dropout")(x)
     sizes = {"landmark": spec.landmarks, "category": spec.categories}
-    return {head: keras.layers.Dense(sizes[head], name=head)(x) for head in HEADS}
+    outputs: dict[str, keras.KerasTensor] = {}
+    for head in sorted(HEADS, key=lambda name: name != spec.feature):
+        outputs[head] = keras.layers.Dense(sizes[head], name=head)(x)
+        if head == spec.feature:
+            known = keras.layers.Softmax(name=f"{head}_probabilities")(outputs[head])
+            x = keras.layers.Concatenate(name=f"with_{head}")([x, known])
+    return {head: outputs[head] for head in HEADS}
 
 
-def head_network(network: keras.Model, head: str) -> keras.Model:
-    """Return the sub-network from pooled features (N, F) to one head's logits; layers are shared.
+class SeededDropout(keras.layers.Layer):  # type: ignore[misc]
+    """Dropout whose masks follow from a count of its own steps.
+
+    The count is a weight: a run that was killed goes on with the masks it would have drawn.
+    """
+
+    def __init__(self, rate: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the count."""
+        self.steps = self.add_weight(
+            "steps", shape=(), dtype="int64", initializer="zeros", trainable=False
+        )
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Drop a share of the inputs while training and scale up the rest."""
+        if not training:
+            return inputs
+        seed = tf.stack([self.steps, tf.constant(zlib.crc32(self.name.encode()), tf.int64)])
+        with tf.control_dependencies([seed]):
+            self.steps.assign_add(1)
+        return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "rate": self.rate}
+
+
+def head_network(network: keras.Model, heads: Sequence[str]) -> keras.Model:
+    """Return the sub-network from pooled features (N, F) to heads' logits; layers are shared.
 
     Cached features go in where the backbone would end.
     """
     features = network.get_layer(FEATURES).output
-    return keras.Model(features, network.get_layer(head).output, name=f"{head}_head")
+    return keras.Model(features, {head: network.get_layer(head).output for head in heads})
 
 
 def normalise(pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

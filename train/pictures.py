@@ -43,9 +43,14 @@ class Entry:
     sha256: str
 
 
+def cache_root() -> Path:
+    """Return the folder of everything that can be made again: LMEDGE_CACHE or ~/.cache/lmedge."""
+    return Path(os.environ.get("LMEDGE_CACHE") or Path.home() / ".cache" / "lmedge")
+
+
 def cache_folder() -> Path:
-    """Return where decoded pictures are kept: LMEDGE_CACHE or ~/.cache/lmedge."""
-    return Path(os.environ.get("LMEDGE_CACHE") or Path.home() / ".cache" / "lmedge") / "pictures"
+    """Return where decoded pictures are kept."""
+    return cache_root() / "pictures"
 
 
 class PictureStore:
@@ -141,16 +146,20 @@ class PictureStore:
         return self.folder / entry.sha256[:2] / f"{entry.sha256}-{kind}-v{CACHE_VERSION}.rgb"
 
     def _trim(self) -> None:
-        """Remove the files used longest ago until the cache is within nine tenths of its limit."""
-        files = list(_sizes(self.folder.glob("??/*.rgb")))
-        total = sum(stat.st_size for stat, _ in files)
-        if total <= self.limit:
-            return
-        for stat, file in sorted(files, key=lambda item: item[0].st_mtime):
-            file.unlink(missing_ok=True)
-            total -= stat.st_size
-            if total <= 0.9 * self.limit:
-                break
+        trim(self.folder.glob("??/*.rgb"), self.limit)
+
+
+def trim(files: Iterable[Path], limit: int) -> None:
+    """Remove the files used longest ago until they are within nine tenths of `limit` bytes."""
+    found = list(_sizes(files))
+    total = sum(stat.st_size for stat, _ in found)
+    if total <= limit:
+        return
+    for stat, file in sorted(found, key=lambda item: item[0].st_mtime):
+        file.unlink(missing_ok=True)
+        total -= stat.st_size
+        if total <= 0.9 * limit:
+            break
 
 
 def _unpack(packed: bytes) -> Picture:

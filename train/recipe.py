@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import tomllib
 import types
 import typing
@@ -14,138 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from lmedge.errors import RecipeError
-from lmedge.image import Resize
 
-
-def _fail(key: str, problem: str) -> typing.NoReturn:
-    raise RecipeError(f"recipe value {key}: {problem}")
-
-
-def _check(condition: bool, key: str, problem: str) -> None:
-    if not condition:
-        _fail(key, problem)
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """Which pictures, and how they become squares. Fractions are of each landmark's pictures."""
-
-    image_size: int
-    resize: str
-    val_fraction: float
-    test_fraction: float
-
-    def __post_init__(self) -> None:
-        _check(32 <= self.image_size <= 1024, "data.image_size", "allowed are 32 to 1024 pixels")
-        names = [policy.value for policy in Resize]
-        _check(self.resize in names, "data.resize", f"allowed are {', '.join(names)}")
-        for name in ("val_fraction", "test_fraction"):
-            value = getattr(self, name)
-            _check(0 <= value <= 0.5, f"data.{name}", "allowed are 0 to 0.5")
-
-
-@dataclasses.dataclass(frozen=True)
-class Augment:
-    """Changes made to each training picture anew in each epoch; see augment.py."""
-
-    crop_scale: tuple[float, float]
-    crop_aspect: float
-    flip_left_right: bool
-    flip_up_down: bool
-    rotation_degrees: float
-    brightness: float
-    contrast: float
-    saturation: float
-
-    def __post_init__(self) -> None:
-        low, high = self.crop_scale
-        _check(0 < low <= high <= 1, "augment.crop_scale", "allowed is [low, high] within 0..1")
-        _check(1 <= self.crop_aspect <= 2, "augment.crop_aspect", "allowed are 1 to 2")
-        _check(0 <= self.rotation_degrees <= 180, "augment.rotation_degrees", "allowed: 0 to 180")
-        for name in ("brightness", "contrast", "saturation"):
-            _check(0 <= getattr(self, name) < 1, f"augment.{name}", "allowed are 0 to below 1")
-
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """The backbone and the layers between its features and the two outputs."""
-
-    backbone: str
-    head_layers: tuple[int, ...]
-    dropout: float
-
-    def __post_init__(self) -> None:
-        _check(all(n > 0 for n in self.head_layers), "network.head_layers", "units are above 0")
-        _check(0 <= self.dropout < 1, "network.dropout", "allowed are 0 to below 1")
-
-
-@dataclasses.dataclass(frozen=True)
-class Head:
-    """A phase on frozen, cached features. `views` is how many augmented copies are cached."""
-
-    epochs: int
-    batch: int
-    learning_rate: float
-    weight_decay: float
-    label_smoothing: float
-    views: int
-
-    def __post_init__(self) -> None:
-        _check_fitting("head", self.epochs, self.batch, self.learning_rate, self.label_smoothing)
-        _check(self.views >= 0, "head.views", "allowed are 0 and above")
-        _check(0 <= self.weight_decay < math.inf, "head.weight_decay", "allowed are 0 and above")
-
-
-@dataclasses.dataclass(frozen=True)
-class FineTune:
-    """A phase through the network, from the backbone's group `start` upwards.
-
-    `batch_norm` is "frozen" (statistics of the pretrained weights are kept) or "train". `blend` is
-    the share of the fine-tuned weights in what is kept.
-    """
-
-    start: str
-    epochs: int
-    batch: int
-    learning_rate: float
-    weight_decay: float
-    label_smoothing: float
-    batch_norm: str
-    blend: float
-
-    def __post_init__(self) -> None:
-        _check_fitting(
-            "fine_tune", self.epochs, self.batch, self.learning_rate, self.label_smoothing
-        )
-        _check(
-            0 <= self.weight_decay < math.inf, "fine_tune.weight_decay", "allowed are 0 and above"
-        )
-        allowed = ("frozen", "train")
-        _check(self.batch_norm in allowed, "fine_tune.batch_norm", "allowed are frozen, train")
-        _check(0 < self.blend <= 1, "fine_tune.blend", "allowed are above 0 to 1")
-
-
-def _check_fitting(
-    section: str, epochs: int, batch: int, learning_rate: float, smoothing: float
-) -> None:
-    _check(epochs >= 0, f"{section}.epochs", "allowed are 0 and above")
-    _check(batch >= 1, f"{section}.batch", "allowed are 1 and above")
-    _check(0 < learning_rate <= 1, f"{section}.learning_rate", "allowed are above 0 to 1")
-    _check(0 <= smoothing < 1, f"{section}.label_smoothing", "allowed are 0 to below 1")
-
-
-@dataclasses.dataclass(frozen=True)
-class Quantize:
-    """Calibration, and fine-tuning under quantization by distillation from float."""
-
-    calibration_pictures: int
-    epochs: int
-    batch: int
-    learning_rate: float
-
-    def __post_init__(self) -> None:
-        _check_fitting("quantize", self.epochs, self.batch, self.learning_rate, 0.0)
-        _check(self.calibration_pictures >= 1, "quantize.calibration_pictures", "at least 1")
+from .recipe_sections import (
+    Augment,
+    Data,
+    FineTune,
+    Head,
+    Network,
+    Quantize,
+    Strategy,
+    check,
+    fail,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,9 +34,21 @@ class Recipe:
     data: Data
     augment: Augment
     network: Network
+    strategy: Strategy
     head: Head
+    second_head: Head
     fine_tune: FineTune
     quantize: Quantize
+
+    def __post_init__(self) -> None:
+        for section in ("head", "second_head"):
+            phase: Head = getattr(self, section)
+            phase.check_in(section)
+            check(
+                phase.optimizer != "discriminant" or not self.network.head_layers,
+                f"{section}.optimizer",
+                "discriminant has no head layers; take adamw, or network.head_layers = []",
+            )
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return sections of plain values."""
@@ -197,7 +88,7 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     if name != "default":
         for section, content in _read(name).items():
             if not isinstance(content, dict):
-                _fail(section, "stands outside a [section]")
+                fail(section, "stands outside a [section]")
             values.setdefault(section, {}).update(content)
     return _changed(values, settings)
 
@@ -253,14 +144,14 @@ def _known(prefix: str, given: set[str], allowed: set[str]) -> None:
     for key in sorted(given - allowed):
         near = difflib.get_close_matches(key, allowed, 1, 0.4)
         hint = f"did you mean {prefix}{near[0]}? " if near else ""
-        _fail(prefix + key, f"not known; {hint}allowed: {', '.join(sorted(allowed))}")
+        fail(prefix + key, f"not known; {hint}allowed: {', '.join(sorted(allowed))}")
     for key in sorted(allowed - given):
-        _fail(prefix + key, "missing")
+        fail(prefix + key, "missing")
 
 
 def _section(name: str, kind: type, values: Mapping[str, Any]) -> Any:
     if not isinstance(values, Mapping):
-        _fail(name, "is a section, not a value")
+        fail(name, "is a section, not a value")
     fields = typing.get_type_hints(kind)
     _known(f"{name}.", set(values), set(fields))
     return kind(**{key: _typed(f"{name}.{key}", fields[key], values[key]) for key in fields})
@@ -271,14 +162,16 @@ def _typed(key: str, kind: Any, value: Any) -> Any:
     if isinstance(kind, types.GenericAlias):
         items = typing.get_args(kind)
         if not isinstance(value, list | tuple):
-            _fail(key, f"{value!r} is not a list")
+            if items[-1] is not Ellipsis:
+                fail(key, f"{value!r} is not a list")
+            value = [value]  # one is a list of one
         if items[-1] is Ellipsis:
             return tuple(_typed(key, items[0], item) for item in value)
         if len(value) != len(items):
-            _fail(key, f"{value!r} is not a list of {len(items)}")
+            fail(key, f"{value!r} is not a list of {len(items)}")
         return tuple(_typed(key, item, part) for item, part in zip(items, value, strict=True))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not kind:
-        _fail(key, f"{value!r} is not {'a number' if kind in (int, float) else kind.__name__}")
+        fail(key, f"{value!r} is not {'a number' if kind in (int, float) else kind.__name__}")
     return value

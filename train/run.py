@@ -27,11 +27,12 @@ from lmedge.image import Resize
 from lmedge.taxonomy import Taxonomy
 
 from .backend import keras
-from .batches import AugmentedBatches
+from .batches import AugmentedBatches, Labels
 from .network import NetworkSpec, build_network
 from .pictures import Entry, PictureStore
 from .recipe import Recipe, change_recipe, load_recipe, recipe_from
 from .split import Split, labels
+from .strategies import STRATEGIES
 
 FORMAT = 1
 PACKAGES = (
@@ -174,6 +175,7 @@ class Run:
             categories=len(taxonomy.categories),
             head_layers=settings.head_layers,
             dropout=settings.dropout,
+            feature=STRATEGIES[self.strategy].feature,
         )
 
     def entries(self, part: str) -> tuple[Entry, ...]:
@@ -193,8 +195,7 @@ class Run:
         batches = AugmentedBatches(
             self.store,
             self.entries("train"),
-            self.labels("train")["landmark"],
-            self.spec.landmarks,
+            Labels({"": np.zeros((len(self.entries("train")), 1), np.float32)}),
             self.recipe.augment,
             batch=batch,
             seed=self.seed,

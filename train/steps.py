@@ -1,26 +1,34 @@
-"""The steps that strategies are made of: a head on frozen features, and fine-tuning."""
+"""The steps that strategies are made of: heads on frozen features, and fine-tuning."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
-from collections.abc import Sequence
+import time
 
 import numpy as np
-import numpy.typing as npt
 
-from lmedge.progress import progress
+from lmedge.model_file import HEADS
 
 from .backbones import BACKBONES
-from .backend import keras, tf
-from .batches import AugmentedBatches, FeatureBatches, one_hot
-from .fit import Fitting, fit, restore_finished
-from .network import FEATURES, head_network, normalise, traced
-from .pictures import Entry
+from .backend import keras
+from .batches import (
+    AugmentedBatches,
+    FeatureBatches,
+    Labels,
+    PictureBatches,
+    PreparedInputs,
+    balanced,
+    soft_targets,
+)
+from .discriminant import discriminant
+from .distil import DistilBatches, teacher
+from .features import TrainingCopies, Trunk, prepared_key
+from .fit import Epoch, Fitting, Inputs, compile_for, fit, restore_finished, solved
+from .network import FEATURES, head_network
+from .recipe_sections import Head
 from .run import Run
 
-FEATURE_BATCH = 32
 logger = logging.getLogger(__name__)
 
 
@@ -32,81 +40,171 @@ class Job:
     network: keras.Model
     pretrained: bool
 
-    def fit_head(self, head: str, *, shared: bool) -> None:
-        """Fit one output on the frozen trunk, on features that are computed once.
+    @property
+    def distils(self) -> bool:
+        """Whether the trunk goes on learning in phase 2."""
+        return self.run.recipe.strategy.phase2 == "distil"
 
-        `shared` also fits the layers between the trunk and the outputs; a later head leaves them
-        as they are, so that the earlier one stays exactly what it was.
-        """
-        settings, run, phase = self.run.recipe.head, self.run, f"{head}-head"
-        if settings.epochs == 0:
+    def fit_heads(self, *heads: str) -> None:
+        """Fit outputs and the layers below that they share, on the frozen trunk."""
+        self._fit_heads(heads, self.run.recipe.head, shared=True)
+
+    def fit_second_head(self, head: str) -> None:
+        """Fit one output alone: what the earlier one stands on stays exactly what it was."""
+        self._fit_heads((head,), self.run.recipe.second_head, shared=False)
+
+    def _fit_heads(self, heads: tuple[str, ...], settings: Head, *, shared: bool) -> None:
+        closed_form = settings.optimizer == "discriminant"
+        run, phase = self.run, f"{'-and-'.join(heads)}-head"
+        epochs = 1 if closed_form else settings.epochs
+        if epochs == 0:
             return
-        if restore_finished(run, phase, self.network, settings.epochs):
+        if restore_finished(run, phase, self.network, epochs):
             logger.info("%s was done", phase)
             return
         for layer in self.network.layers:
             between = layer.name.startswith("head_")
-            layer.trainable = layer.name == head or (shared and between)
-        truth = run.labels("train")[head]
-        features, copies = self._training_features(settings.views)
-        classes = self.network.get_layer(head).units
-        targets = np.tile(one_hot(truth, classes), (copies, 1))
-        fit(
-            run,
-            Fitting(
-                phase=phase,
-                model=head_network(self.network, head),
-                network=self.network,
-                batches=lambda epoch: FeatureBatches(
-                    features, targets, batch=settings.batch, seed=run.seed, epoch=epoch
-                ),
-                validation=(self.features(run.pictures("val")), run.labels("val")[head]),
-                epochs=settings.epochs,
-                learning_rate=settings.learning_rate,
-                weight_decay=settings.weight_decay,
-                label_smoothing=settings.label_smoothing,
-            ),
+            layer.trainable = layer.name in heads or (shared and between)
+        truth = run.labels("val")
+        fitting = Fitting(
+            phase=phase,
+            model=self._model(heads)
+            if self._plain(settings)
+            else head_network(self.network, heads),
+            network=self.network,
+            batches=self._head_batches(heads, settings),
+            validation=(self._head_validation(settings), {head: truth[head] for head in heads}),
+            epochs=epochs,
+            settings=settings,
+            loss_weights=self._loss_weights(heads),
+        )
+        if closed_form:
+            self._solve(fitting, heads, settings)
+        else:
+            fit(run, fitting)
+
+    def _plain(self, settings: Head) -> bool:
+        return not settings.cached and settings.optimizer != "discriminant"
+
+    def _head_batches(self, heads: tuple[str, ...], settings: Head) -> Epoch:
+        """Batches of the training copies: their features, or the pictures where none are cached."""
+        run, copies = self.run, TrainingCopies(self.run, settings.views)
+        labels = self._labels(heads, settings.label_smoothing).tiled(copies.count)
+        if self._plain(settings):
+            return lambda epoch: PictureBatches(
+                copies, labels, batch=settings.batch, seed=run.seed, epoch=epoch
+            )
+        features = self._trunk.features(copies, len(copies), copies.key)
+        return lambda epoch: FeatureBatches(
+            features, labels, batch=settings.batch, seed=run.seed, epoch=epoch
         )
 
-    def fine_tune(self, head: str) -> None:
-        """Fit one output and the trunk from the recipe's group upwards, on augmented pictures."""
-        settings, run, phase = self.run.recipe.fine_tune, self.run, f"{head}-fine-tuning"
+    def _head_validation(self, settings: Head) -> Inputs:
+        run, entries = self.run, self.run.entries("val")
+        if self._plain(settings):
+            return PreparedInputs(run.store, entries)
+        return self._trunk.features(
+            lambda index: run.store.prepared(entries[index]),
+            len(entries),
+            prepared_key(run.recipe, entries),
+        )
+
+    def _solve(self, fitting: Fitting, heads: tuple[str, ...], settings: Head) -> None:
+        """Put the closed-form solution into the outputs, in the order in which they depend."""
+        began = time.monotonic()
+        copies = TrainingCopies(self.run, settings.views)
+        features = self._trunk.features(copies, len(copies), copies.key)
+        truth, weights = self.run.labels("train"), self._labels(heads, 0.0).importance
+        feature = self.run.spec.feature
+        for head in sorted(heads, key=lambda name: name != feature):
+            layer = self.network.get_layer(head)
+            below = keras.Model(self.network.get_layer(FEATURES).output, layer.input)
+            kernel, bias = discriminant(
+                below.predict(features, batch_size=1024, verbose=0),
+                np.tile(truth[head], copies.count),
+                None if weights is None else np.tile(weights, copies.count),
+                layer.units,
+                shrinkage=settings.shrinkage,
+                smoothing=settings.label_smoothing,
+            )
+            layer.set_weights([kernel, bias])
+        solved(self.run, fitting, *self._training_quality(fitting), time.monotonic() - began)
+
+    def _training_quality(self, fitting: Fitting) -> tuple[float, float]:
+        """Loss and accuracy on the training copies, as an epoch would have told."""
+        compile_for(fitting)
+        found = fitting.model.evaluate(fitting.batches(0), verbose=0, return_dict=True)
+        accuracies = [value for name, value in found.items() if name.endswith("accuracy")]
+        return float(found["loss"]), float(np.mean(accuracies))
+
+    @property
+    def _trunk(self) -> Trunk:
+        return Trunk(self.network)  # anew each time: between two phases its weights change
+
+    def fine_tune(self, *heads: str, held: str | None = None) -> None:
+        """Fit outputs and the trunk from the recipe's groups upwards, on augmented pictures.
+
+        With several groups in the recipe, one phase after another. `held` is an output that is
+        kept by distillation: it learns to answer as it did when the phase began.
+        """
+        settings = self.run.recipe.fine_tune
+        rounds = list(zip(settings.start, settings.epochs, strict=True))
+        name = f"{'-and-'.join(heads)}-fine-tuning" + ("-distilled" if held else "")
+        for number, (start, epochs) in enumerate(rounds, start=1):
+            phase = name if len(rounds) == 1 else f"{name}-{number}"
+            self._fine_tune(phase, heads, held, start, epochs)
+
+    def _fine_tune(
+        self, phase: str, heads: tuple[str, ...], held: str | None, start: str, epochs: int
+    ) -> None:
+        run, settings = self.run, self.run.recipe.fine_tune
         blend = settings.blend if self.pretrained else 1.0
-        if settings.epochs == 0:
+        if epochs == 0:
             return
-        if restore_finished(run, phase, self.network, settings.epochs, blend):
+        if restore_finished(run, phase, self.network, epochs, blend):
             logger.info("%s was done", phase)
             return
-        self._free(head, settings.start, settings.batch_norm)
-        truth, entries = run.labels("train")[head], run.entries("train")
-        classes = self.network.get_layer(head).units
+        trained = (*heads, held) if held else heads
+        self._free(trained, start, settings.batch_norm)
+        entries = run.entries("train")
+        labels = self._labels(heads, settings.label_smoothing)
+        answer = teacher(run, phase, self.network, held) if held else None
+
+        def batches(epoch: int) -> keras.utils.Sequence:
+            views = AugmentedBatches(
+                run.store,
+                entries,
+                labels,
+                run.recipe.augment,
+                batch=settings.batch,
+                seed=run.seed,
+                epoch=epoch,
+            )
+            return DistilBatches(views, answer, held) if answer and held else views
+
+        weights = self._loss_weights(heads)
+        if held:
+            weights[held] = run.recipe.strategy.distil_weight
         fit(
             run,
             Fitting(
                 phase=phase,
-                model=keras.Model(self.network.input, self.network.get_layer(head).output),
+                model=self._model(trained),
                 network=self.network,
-                batches=lambda epoch: AugmentedBatches(
-                    run.store,
-                    entries,
-                    truth,
-                    classes,
-                    run.recipe.augment,
-                    batch=settings.batch,
-                    seed=run.seed,
-                    epoch=epoch,
+                batches=batches,
+                validation=(
+                    PreparedInputs(run.store, run.entries("val")),
+                    {head: run.labels("val")[head] for head in heads},
                 ),
-                validation=(normalise(run.pictures("val")), run.labels("val")[head]),
-                epochs=settings.epochs,
-                learning_rate=settings.learning_rate,
-                weight_decay=settings.weight_decay,
-                label_smoothing=settings.label_smoothing,
+                epochs=epochs,
+                settings=settings,
+                loss_weights=weights,
                 blend=blend,
                 warm_up=self.pretrained,
             ),
         )
 
-    def _free(self, head: str, start: str, batch_norm: str) -> None:
+    def _free(self, heads: tuple[str, ...], start: str, batch_norm: str) -> None:
         """Make the layers from group `start` upwards trainable, and no others."""
         groups = BACKBONES[self.run.recipe.network.backbone].groups
         lower = tuple(groups[: groups.index(start)])
@@ -114,61 +212,38 @@ class Job:
         for layer in self.network.layers:
             frozen = self.pretrained and bool(lower) and layer.name.startswith(lower)
             normalises = isinstance(layer, keras.layers.BatchNormalization)
-            other_head = layer.name in ("landmark", "category") and layer.name != head
+            other_head = layer.name in HEADS and layer.name not in heads
             layer.trainable = not (frozen or other_head or (normalises and not statistics))
             if normalises and not self.pretrained:
                 # Keras' 0.99 takes some 500 steps to forget the random start; a small training
                 # from scratch is hardly longer than that.
                 layer.momentum = 0.9
 
-    def _training_features(self, views: int) -> tuple[npt.NDArray[np.float32], int]:
-        """Features of each training picture, its mirror image and `views` random views.
+    def _model(self, heads: tuple[str, ...]) -> keras.Model:
+        outputs = {head: self.network.get_layer(head).output for head in heads}
+        return keras.Model(self.network.input, outputs)
 
-        Returns ((copies * N, F) float32, copies); each copy is in the order of the entries.
-        """
-        run = self.run
-        pictures = run.pictures("train")
-        parts = [self.features(pictures), self.features(pictures[:, :, ::-1])]
-        entries: Sequence[Entry] = run.entries("train")
-        for view in range(views):
-            batches = AugmentedBatches(
-                run.store,
-                entries,
-                run.labels("train")["landmark"],
-                run.spec.landmarks,
-                run.recipe.augment,
-                batch=FEATURE_BATCH,
-                seed=run.seed,
-                epoch=-1 - view,
-            )
-            parts.append(self._unshuffled(batches))
-        return np.concatenate(parts), len(parts)
-
-    def _unshuffled(self, batches: AugmentedBatches) -> npt.NDArray[np.float32]:
-        found = np.concatenate(
-            [self._trunk(batches.inputs(index)) for index in range(len(batches))]
+    def _labels(self, heads: tuple[str, ...], smoothing: float) -> Labels:
+        """Targets of the training part, and what the recipe's balance makes of rare landmarks."""
+        truth = self.run.labels("train")
+        targets = {
+            head: soft_targets(truth[head], self.network.get_layer(head).units, smoothing)
+            for head in heads
+        }
+        balance = self.run.recipe.data.balance
+        if balance == "none":
+            return Labels(targets)
+        landmarks = self.network.get_layer("landmark").units
+        weights = balanced(truth["landmark"], landmarks)
+        return (
+            Labels(targets, weights=weights)
+            if balance == "weights"
+            else Labels(targets, chances=weights)
         )
-        ordered = np.empty_like(found)
-        ordered[batches.order] = found
-        return ordered
 
-    def features(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return the pooled features (N, F) of prepared pictures, (N, S, S, 3) uint8 RGB."""
-        starts = range(0, len(pictures), FEATURE_BATCH)
-        parts = []
-        with progress("Computing features", len(starts)) as advance:
-            for start in starts:
-                parts.append(self._trunk(normalise(pictures[start : start + FEATURE_BATCH])))
-                advance()
-        if not parts:
-            return np.zeros((0, self.network.get_layer(FEATURES).output.shape[-1]), np.float32)
-        return np.concatenate(parts)
-
-    def _trunk(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return np.asarray(traced(self._trunk_model)(tf.constant(images)), np.float32)
-
-    @functools.cached_property
-    def _trunk_model(self) -> keras.Model:
-        # Kept here, for a model that is an attribute of another becomes one of its layers:
-        # it would be saved with it, and thawing it would thaw the whole trunk.
-        return keras.Model(self.network.input, self.network.get_layer(FEATURES).output)
+    def _loss_weights(self, heads: tuple[str, ...]) -> dict[str, float]:
+        if len(heads) == 1:
+            return {heads[0]: 1.0}
+        strategy = self.run.recipe.strategy
+        weights = {"landmark": strategy.landmark_weight, "category": strategy.category_weight}
+        return {head: weights[head] for head in heads}

@@ -53,7 +53,8 @@ def start(request: Request) -> Run:
     if backbone not in BACKBONES:
         raise RecipeError(f"unknown backbone {backbone!r}; known: {', '.join(BACKBONES)}")
     check_weights(backbone, request.weights)
-    check_start(backbone, request.recipe.fine_tune.start)
+    for group in request.recipe.fine_tune.start:
+        check_start(backbone, group)
     settings = request.recipe.data
     store = PictureStore(settings.image_size, Resize(settings.resize))
     found: dict[str, list[Entry]] = {}
@@ -107,7 +108,7 @@ def train(run: Run) -> Scores | None:
             load_stock_weights(network, BACKBONES[run.recipe.network.backbone], run.weights)
         else:
             logger.info("no pretrained weights: every layer is trained, from random weights")
-        STRATEGIES[run.strategy](Job(run, network, pretrained))
+        STRATEGIES[run.strategy].train(Job(run, network, pretrained))
         return _finish(run, network)
 
 

@@ -12,13 +12,13 @@ import pytest
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 from lmedge.train import batches as batches_module
 from lmedge.train.augment import random_view
-from lmedge.train.batches import AugmentedBatches, FeatureBatches, one_hot
+from lmedge.train.batches import AugmentedBatches, FeatureBatches, Labels, soft_targets
 from lmedge.train.pictures import Entry, PictureStore
 from lmedge.train.recipe import Augment, load_recipe
 from tests import small_run
 
 AUGMENT = load_recipe("default").augment
-STILL = Augment((1.0, 1.0), 1.0, False, False, 0.0, 0.0, 0.0, 0.0)
+STILL = Augment((1.0, 1.0), 1.0, False, False, 0.0, 0.0, 0.0, 0.0, 0.0, ())
 
 
 def view(picture: np.ndarray, settings: Augment, seed: int = 0, size: int = 32) -> np.ndarray:
@@ -110,8 +110,9 @@ def make(store_and_entries: tuple[PictureStore, list[Entry]]) -> Any:
     truth = np.arange(len(entries), dtype=np.int64) % 4
 
     def make(**changes: Any) -> AugmentedBatches:
-        values = {"batch": 5, "seed": 0, "epoch": 0, **changes}
-        return AugmentedBatches(store, entries, truth, 4, AUGMENT, **values)
+        values = {"batch": 5, "seed": 0, "epoch": 0, "augment": AUGMENT, **changes}
+        labels = values.pop("labels", Labels({"landmark": soft_targets(truth, 4)}))
+        return AugmentedBatches(store, entries, labels, values.pop("augment"), **values)
 
     return make
 
@@ -129,7 +130,8 @@ class TestAugmentedBatches:
         batches = make()
         assert len(batches) == 3
         for number, count in enumerate((5, 5, 2)):
-            images, targets = batches[number]
+            images, found = batches[number]
+            targets = found["landmark"]
             assert images.shape == (count, 32, 32, 3)
             assert targets.shape == (count, 4)
             assert images.dtype == targets.dtype == np.float32
@@ -140,7 +142,7 @@ class TestAugmentedBatches:
     def test_an_epoch_shows_every_picture_once_with_its_label(self, make: Any) -> None:
         batches = make()
         assert sorted(batches.order) == list(range(12))
-        targets = np.concatenate([batches[number][1] for number in range(3)])
+        targets = np.concatenate([batches[number][1]["landmark"] for number in range(3)])
         assert (targets.argmax(axis=1) == batches.order % 4).all()
 
     def test_a_view_depends_on_seed_epoch_and_picture_alone(self, make: Any) -> None:
@@ -162,7 +164,7 @@ class TestAugmentedBatches:
         self, make: Any, threads: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         expected = in_order(make())
-        monkeypatch.setattr(batches_module.os, "cpu_count", lambda: threads)
+        monkeypatch.setattr(batches_module, "_WORKERS", threads)
         assert np.array_equal(in_order(make()), expected)
         with concurrent.futures.ThreadPoolExecutor(3) as pool:  # nor who asks, and when
             batches = make()
@@ -175,17 +177,70 @@ class TestAugmentedBatches:
         assert np.array_equal(batches.inputs(1), batches[1][0])
 
 
+class TestMixup:
+    def test_inputs_and_targets_are_mixed_alike(self, make: Any) -> None:
+        """Each is the larger share of itself and the rest of another of its batch."""
+        augment = dataclasses.replace(AUGMENT, mixup=1.0)
+        plain, mixed = make()[0], make(augment=augment)[0]
+        changed = 0
+        for row in range(5):
+            share = mixed[1]["landmark"][row]
+            own = plain[1]["landmark"][row].argmax()
+            assert share.sum() == pytest.approx(1)
+            assert share[own] >= 0.5
+            candidates = [
+                (1 - a) * plain[0][row] + a * plain[0][other]
+                for other in range(5)
+                for a in [1 - share[own]]
+            ]
+            if share[own] < 0.999:
+                assert any(np.allclose(mixed[0][row], each, atol=1e-4) for each in candidates)
+                changed += 1
+        assert changed >= 1
+        again = make(augment=augment)[0]
+        assert np.array_equal(mixed[0], again[0])
+
+
+class TestBalance:
+    truth = np.array([0] * 9 + [1] * 3)
+
+    def test_every_class_weighs_the_same(self) -> None:
+        weights = batches_module.balanced(self.truth, 2)
+        assert weights.mean() == pytest.approx(1)
+        assert weights[:9].sum() == pytest.approx(weights[9:].sum())
+
+    def test_weights_come_with_the_batch(self, make: Any) -> None:
+        weights = batches_module.balanced(self.truth, 2)
+        labels = Labels({"landmark": soft_targets(self.truth, 2)}, weights=weights)
+        batches = make(labels=labels)
+        _, targets, given = batches[0]
+        rare = targets["landmark"].argmax(axis=1) == 1
+        assert np.allclose(given["landmark"], np.where(rare, weights[-1], weights[0]))
+
+    def test_sampling_draws_the_rare_as_often(self, make: Any) -> None:
+        chances = batches_module.balanced(self.truth, 2)
+        labels = Labels({"landmark": soft_targets(self.truth, 2)}, chances=chances)
+        drawn = np.concatenate([make(labels=labels, epoch=n).order for n in range(100)])
+        assert 0.45 < (self.truth[drawn] == 1).mean() < 0.55
+        batches = make(labels=labels)
+        counts = np.bincount(batches.order)
+        twice = int(counts.argmax())
+        assert counts[twice] > 1
+        views = np.concatenate([batches.inputs(n) for n in range(3)])[batches.order == twice]
+        assert not np.array_equal(views[0], views[1])
+
+
 class TestFeatureBatches:
     def test_each_row_once_with_its_target_in_a_seeded_order(self) -> None:
         features = np.arange(20, dtype=np.float32).reshape(10, 2)
-        targets = one_hot(np.arange(10), 10)
+        labels = Labels({"landmark": soft_targets(np.arange(10), 10)})
 
         def order(**numbers: int) -> list[int]:
-            batches = FeatureBatches(features, targets, batch=4, **numbers)
+            batches = FeatureBatches(features, labels, batch=4, **numbers)
             rows = [batches[number] for number in range(len(batches))]
             assert [len(row) for row, _ in rows] == [4, 4, 2]
             found = np.concatenate([row for row, _ in rows])
-            chosen = np.concatenate([target for _, target in rows]).argmax(axis=1)
+            chosen = np.concatenate([target["landmark"] for _, target in rows]).argmax(axis=1)
             assert np.array_equal(found, features[chosen])
             return list(chosen)
 

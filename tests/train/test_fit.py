@@ -13,8 +13,9 @@ import pytest
 from lmedge.train import fit as fit_module
 from lmedge.train import training
 from lmedge.train.backend import keras
-from lmedge.train.batches import FeatureBatches, one_hot
-from lmedge.train.fit import Fitting, Quality, fit
+from lmedge.train.batches import FeatureBatches, Labels, soft_targets
+from lmedge.train.fit import Fitting, fit
+from lmedge.train.quality import Quality
 from lmedge.train.run import HistoryRow, Run, get_weights, read_arrays
 from tests import small_run
 
@@ -120,7 +121,6 @@ class TestResume:
         assert_same_result(run, finished_run)
 
     @pytest.mark.slow
-    @pytest.mark.xfail(strict=True, reason="Keras' dropout masks are no function of the epoch")
     def test_killed_with_dropout_between_the_layers(self, train_in_pieces: Any) -> None:
         settings = (
             "network.head_layers=[12]",
@@ -143,7 +143,7 @@ class TestHistory:
         phases = {
             "landmark-head": recipe.head.epochs,
             "landmark-fine-tuning": recipe.fine_tune.epochs,
-            "category-head": recipe.head.epochs,
+            "category-head": recipe.second_head.epochs,
         }
         expected = [(name, epoch + 1) for name, count in phases.items() for epoch in range(count)]
         assert [(row.phase, row.epoch) for row in finished_run.history()] == expected
@@ -160,7 +160,7 @@ class TestHistory:
         for phase, peak, first in (
             ("landmark-head", recipe.head.learning_rate, 0),
             ("landmark-fine-tuning", recipe.fine_tune.learning_rate, 1),
-            ("category-head", recipe.head.learning_rate, 0),
+            ("category-head", recipe.second_head.learning_rate, 0),
         ):
             rows = [row for row in finished_run.history() if row.phase == phase]
             rates = [row.learning_rate for row in rows]
@@ -195,7 +195,7 @@ class TestBest:
         run = small_run.start(small_photographs, tmp_path / "run", "none")
 
         def fit_with(
-            scores: list[float], count: int = 1_000_000, blend: float = 1.0
+            scores: list[float], count: int = 1_000_000, blend: float = 1.0, keep: str = "f1"
         ) -> tuple[Any, list[Any]]:
             """Fit an epoch a score, which is of `count` pictures.
 
@@ -211,21 +211,23 @@ class TestBest:
 
             def validate(_: Fitting) -> Quality:
                 seen.append(get_weights(network))
-                return Quality(scores[len(seen) - 1], 0.5, 0.5, count)
+                score = scores[len(seen) - 1]
+                return Quality(score, 1 - score, 0.5, count)
 
             monkeypatch.setattr(fit_module, "validate", validate)
+            labels = Labels({"landmark": soft_targets(truth, 2)})
+            settings = dataclasses.replace(
+                run.recipe.head, learning_rate=0.1, weight_decay=0.0, keep=keep
+            )
             fitting = Fitting(
                 phase="test",
-                model=network,
+                model=keras.Model(features, {"landmark": network.output}),
                 network=network,
-                batches=lambda epoch: FeatureBatches(
-                    inputs, one_hot(truth, 2), batch=4, seed=0, epoch=epoch
-                ),
-                validation=(inputs, truth),
+                batches=lambda epoch: FeatureBatches(inputs, labels, batch=4, seed=0, epoch=epoch),
+                validation=(inputs, {"landmark": truth}),
                 epochs=len(scores),
-                learning_rate=0.1,
-                weight_decay=0.0,
-                label_smoothing=0.0,
+                settings=settings,
+                loss_weights={"landmark": 1.0},
                 blend=blend,
             )
             started_from.update(get_weights(network))
@@ -259,6 +261,13 @@ class TestBest:
         others = [number for number in range(len(scores)) if number != best]
         for number in others:
             assert any(not np.array_equal(kept[name], seen[number][name]) for name in kept)
+
+    @pytest.mark.parametrize(("keep", "best"), [("loss", 1), ("last", 3), ("f1", 2)])
+    def test_the_recipe_says_which(self, phase: Any, keep: str, best: int) -> None:
+        """The loss falls as the score rises; of 30 pictures 0.88 is as good as 0.9."""
+        network, seen = phase([0.8, 0.9, 0.88, 0.6], 30, keep=keep)
+        for name, value in get_weights(network).items():
+            assert np.array_equal(value, seen[best][name])
 
     def test_it_is_blended_with_what_it_started_from(
         self, phase: Any, started_from: dict[str, np.ndarray]

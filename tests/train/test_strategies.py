@@ -11,6 +11,7 @@ import pytest
 from lmedge.errors import RecipeError
 from lmedge.train.backbones import BACKBONES, load_stock_weights
 from lmedge.train.backend import keras
+from lmedge.train.features import Trunk
 from lmedge.train.network import build_network, predict_logits
 from lmedge.train.run import get_weights
 from lmedge.train.steps import Job
@@ -25,9 +26,16 @@ STATISTICS = ("/2", "/3")  # moving mean and variance of a batch norm, behind ga
 def make_job(
     tiny_weights: Path, small_photographs: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Any:
-    def make(*settings: str, pretrained: bool = True) -> Job:
+    def make(
+        *settings: str,
+        pretrained: bool = True,
+        strategy: str = "landmarks-first",
+        out: str = "run",
+    ) -> Job:
         weights = tiny_weights if pretrained else "none"
-        run = small_run.start(small_photographs, tmp_path / "run", weights, settings)
+        run = small_run.start(
+            small_photographs, tmp_path / out, weights, settings, strategy=strategy
+        )
         keras.utils.set_random_seed(run.seed)
         network = build_network(run.spec)
         if pretrained:
@@ -54,11 +62,11 @@ def norms(network: Any) -> set[str]:
 def test_the_landmark_head_stays_exactly_what_it_was(make_job: Any) -> None:
     """Through the layers both heads share, too."""
     job = make_job("network.head_layers=[12]", "head.epochs=3", "fine_tune.epochs=1")
-    job.fit_head("landmark", shared=True)
+    job.fit_heads("landmark")
     job.fine_tune("landmark")
     pictures = job.run.pictures("val")
     logits, weights = predict_logits(job.network, pictures), get_weights(job.network)
-    job.fit_head("category", shared=False)
+    job.fit_second_head("category")
     after = predict_logits(job.network, pictures)
     assert layers(changed(weights, get_weights(job.network))) == {"category"}
     assert after["landmark"].tobytes() == logits["landmark"].tobytes()
@@ -68,7 +76,7 @@ def test_the_landmark_head_stays_exactly_what_it_was(make_job: Any) -> None:
 def test_the_head_phase_leaves_the_trunk(make_job: Any) -> None:
     job = make_job("network.head_layers=[12]", "head.epochs=2")
     before = get_weights(job.network)
-    job.fit_head("landmark", shared=True)
+    job.fit_heads("landmark")
     assert layers(changed(before, get_weights(job.network))) == {"landmark", "head_1"}
 
 
@@ -76,7 +84,7 @@ def test_frozen_batch_norm_and_lower_groups_stay(make_job: Any) -> None:
     """After the head phase as well, which draws models of its own over the same layers."""
     job = make_job("fine_tune.start=block2", "fine_tune.epochs=2", "head.epochs=1")
     names = [layer.name for layer in job.network.layers]
-    job.fit_head("landmark", shared=True)
+    job.fit_heads("landmark")
     assert [layer.name for layer in job.network.layers] == names
     before = get_weights(job.network)
     job.fine_tune("landmark")
@@ -114,32 +122,134 @@ def test_an_unknown_group_is_refused(make_job: Any) -> None:
 
 
 class _Recorder:
-    def __init__(self, pretrained: bool) -> None:
-        self.pretrained = pretrained
+    def __init__(self, pretrained: bool, distils: bool) -> None:
+        self.pretrained, self.distils = pretrained, distils
         self.steps: list[tuple[Any, ...]] = []
 
-    def fit_head(self, head: str, *, shared: bool) -> None:
-        self.steps.append(("head", head, shared))
+    def fit_heads(self, *heads: str) -> None:
+        self.steps.append(("heads", *heads))
 
-    def fine_tune(self, head: str) -> None:
-        self.steps.append(("fine-tuning", head))
+    def fit_second_head(self, head: str) -> None:
+        self.steps.append(("second head", head))
+
+    def fine_tune(self, *heads: str, held: str | None = None) -> None:
+        self.steps.append(("fine-tuning", *heads, *(["held", held] if held else [])))
 
 
 class TestOrder:
-    def steps(self, pretrained: bool) -> list[tuple[Any, ...]]:
-        job: Any = _Recorder(pretrained)
-        STRATEGIES["landmarks-first"](job)
+    def steps(
+        self, name: str, *, pretrained: bool = True, distils: bool = False
+    ) -> list[tuple[Any, ...]]:
+        job: Any = _Recorder(pretrained, distils)
+        STRATEGIES[name].train(job)
         return job.steps
 
-    def test_landmarks_first(self) -> None:
-        assert self.steps(pretrained=True) == [
-            ("head", "landmark", True),
-            ("fine-tuning", "landmark"),
-            ("head", "category", False),
-        ]
+    @pytest.mark.parametrize(
+        ("name", "first", "second"),
+        [
+            ("landmarks-first", "landmark", "category"),
+            ("landmarks-feature", "landmark", "category"),
+            ("categories-first", "category", "landmark"),
+            ("categories-feature", "category", "landmark"),
+        ],
+    )
+    def test_one_after_the_other(self, name: str, first: str, second: str) -> None:
+        steps = [("heads", first), ("fine-tuning", first), ("second head", second)]
+        assert self.steps(name) == steps
+        assert self.steps(name, distils=True) == [*steps, ("fine-tuning", second, "held", first)]
 
-    def test_no_frozen_phase_on_random_weights(self) -> None:
-        assert self.steps(pretrained=False)[0] == ("fine-tuning", "landmark")
+    def test_both_at_once(self) -> None:
+        both = ("landmark", "category")
+        assert self.steps("parallel") == [("heads", *both), ("fine-tuning", *both)]
+
+    @pytest.mark.parametrize("name", list(STRATEGIES))
+    def test_no_frozen_phase_first_on_random_weights(self, name: str) -> None:
+        assert self.steps(name, pretrained=False)[0][0] == "fine-tuning"
+
+
+class TestEveryStrategy:
+    """A real, small training each: both heads learn, and what was fitted first stays."""
+
+    SETTINGS = ("network.head_layers=[12]", "network.dropout=0.1", "fine_tune.epochs=1")
+
+    @pytest.mark.parametrize("name", list(STRATEGIES))
+    def test_both_heads_learn(self, make_job: Any, name: str) -> None:
+        job = make_job(*self.SETTINGS, strategy=name)
+        STRATEGIES[name].train(job)
+        logits = predict_logits(job.network, job.run.pictures("train"))
+        for head, truth in job.run.labels("train").items():
+            assert (logits[head].argmax(axis=1) == truth).mean() > 0.6, head
+
+    @pytest.mark.parametrize(
+        ("name", "first", "second"),
+        [
+            ("landmarks-feature", "landmark", "category"),
+            ("categories-feature", "category", "landmark"),
+        ],
+    )
+    def test_the_first_answer_is_a_feature_of_the_second(
+        self, make_job: Any, name: str, first: str, second: str
+    ) -> None:
+        job = make_job(*self.SETTINGS, strategy=name)
+        pictures = job.run.pictures("val")
+        before = predict_logits(job.network, pictures)
+        layer = job.network.get_layer(first)
+        kernel, bias = layer.get_weights()
+        layer.set_weights([kernel, bias + np.arange(len(bias))])
+        after = predict_logits(job.network, pictures)
+        assert not np.allclose(before[second], after[second])
+        units = job.network.get_layer(second).input.shape[-1]
+        assert units == 12 + len(bias)
+
+    def test_distilling_holds_the_first_head(self, make_job: Any) -> None:
+        """Far better than fine-tuning that does not hold it, and the trunk does learn."""
+        kept: dict[str, float] = {}
+        for mode, weight in (("held", 5.0), ("loose", 0.0)):
+            job = make_job(
+                "strategy.phase2=distil",
+                f"strategy.distil_weight={weight}",
+                "fine_tune.epochs=4",
+                "fine_tune.blend=1.0",
+                out=mode,
+            )
+            job.fit_heads("landmark")
+            job.fit_second_head("category")
+            pictures = job.run.pictures("val")
+            logits, weights = predict_logits(job.network, pictures), get_weights(job.network)
+            job.fine_tune("category", held="landmark")
+            after = predict_logits(job.network, pictures)
+            assert "block2a_dwconv" in layers(changed(weights, get_weights(job.network)))
+            kept[mode] = float(np.abs(after["landmark"] - logits["landmark"]).mean())
+        assert kept["held"] < 0.5 * kept["loose"]
+
+    def test_the_closed_form_needs_no_epochs(self, make_job: Any) -> None:
+        closed = ("head.optimizer=discriminant", "second_head.optimizer=discriminant")
+        job = make_job(*closed, "fine_tune.epochs=0")
+        before = get_weights(job.network)
+        STRATEGIES["landmarks-first"].train(job)
+        assert layers(changed(before, get_weights(job.network))) == {"landmark", "category"}
+        assert [row.epoch for row in job.run.history()] == [1, 1]
+        logits = predict_logits(job.network, job.run.pictures("val"))
+        for head, truth in job.run.labels("val").items():
+            assert (logits[head].argmax(axis=1) == truth).mean() > 0.9, head
+
+    def test_features_or_every_epoch_through_the_trunk(self, make_job: Any) -> None:
+        """The same training, but for rounding: cached features are a matter of speed."""
+        found = []
+        for cached in ("true", "false"):
+            job = make_job(f"head.cached={cached}", "head.epochs=4", out=cached)
+            job.fit_heads("landmark")
+            found.append(predict_logits(job.network, job.run.pictures("val"))["landmark"])
+        np.testing.assert_allclose(found[0], found[1], rtol=0.02, atol=0.02)
+
+    def test_several_starts_are_several_phases(self, make_job: Any) -> None:
+        job = make_job('fine_tune.start=["top", "block2"]', "fine_tune.epochs=[1, 2]")
+        before = get_weights(job.network)
+        job.fine_tune("landmark")
+        phases = [(row.phase, row.epoch) for row in job.run.history()]
+        name = "landmark-fine-tuning"
+        assert phases == [(f"{name}-1", 1), (f"{name}-2", 1), (f"{name}-2", 2)]
+        assert "block2a_dwconv" in layers(changed(before, get_weights(job.network)))
 
 
 def test_features_are_those_of_the_prepared_pictures(make_job: Any) -> None:
@@ -148,5 +258,9 @@ def test_features_are_those_of_the_prepared_pictures(make_job: Any) -> None:
     pictures = job.run.pictures("val")
     logits = predict_logits(job.network, pictures)["landmark"]
     dense = job.network.get_layer("landmark")
-    again = job.features(pictures) @ dense.get_weights()[0] + dense.get_weights()[1]
+    entries = job.run.entries("val")
+    features = Trunk(job.network).features(
+        lambda index: job.run.store.prepared(entries[index]), len(entries), "a key"
+    )
+    again = features @ dense.get_weights()[0] + dense.get_weights()[1]
     np.testing.assert_allclose(again, logits, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,185 @@
+"""Features of a frozen trunk, computed once a picture and kept on disk.
+
+On the CPU a float32 TFLite file of the trunk computes them about twice as fast as TensorFlow; it
+takes some seconds to convert, so that it is used from `WORTH_CONVERTING` pictures on.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from lmedge.errors import LmedgeError
+from lmedge.image import Picture
+from lmedge.interpreter import load_runtime
+from lmedge.progress import progress
+from lmedge.quiet import quiet_stderr
+
+from .augment import fixed_copy, random_view
+from .backend import keras, tf
+from .batches import Floats
+from .network import FEATURES, normalise, traced
+from .pictures import CACHE_VERSION, Entry, cache_root, trim
+from .recipe import Recipe
+from .run import Run, read_arrays, write_arrays
+
+BATCH = 32
+WORTH_CONVERTING = 1500  # pictures
+CACHE_BYTES = 2 * 1024**3
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingCopies:
+    """The training pictures, their fixed copies and `views` random views, one set after another."""
+
+    run: Run
+    views: int
+
+    @property
+    def count(self) -> int:
+        """How many times each picture is there."""
+        return 1 + len(self.run.recipe.augment.copies) + self.views
+
+    def __len__(self) -> int:
+        return self.count * len(self.run.entries("train"))
+
+    def __call__(self, index: int) -> Picture:
+        """Return copy index // N of picture index % N: (S, S, 3) uint8 RGB."""
+        run = self.run
+        copy, number = divmod(index, len(run.entries("train")))
+        entry, kinds = run.entries("train")[number], run.recipe.augment.copies
+        rng = np.random.default_rng([run.seed & 0xFFFFFFFF, copy, number])
+        if copy == 0:
+            return run.store.prepared(entry)
+        if copy <= len(kinds):
+            picture = run.store.prepared(entry)
+            return fixed_copy(picture, kinds[copy - 1], run.recipe.augment, rng)
+        return random_view(run.store.working(entry), run.store.size, run.recipe.augment, rng)
+
+    @property
+    def key(self) -> str:
+        """What the pictures depend on."""
+        return "\n".join(
+            [
+                f"copies {self.views} {self.run.seed} {self.run.recipe.augment}",
+                _key(self.run.recipe, self.run.entries("train")),
+            ]
+        )
+
+
+def prepared_key(recipe: Recipe, entries: Sequence[Entry]) -> str:
+    """Return what pictures prepared as on the device depend on."""
+    return f"prepared\n{_key(recipe, entries)}"
+
+
+def _key(recipe: Recipe, entries: Sequence[Entry]) -> str:
+    settings = f"{CACHE_VERSION} {recipe.data.resize} {recipe.data.image_size}"
+    return "\n".join([settings, *(entry.sha256 for entry in entries)])
+
+
+class Trunk:
+    """The frozen part of a network, up to its pooled features."""
+
+    def __init__(self, network: keras.Model) -> None:
+        self.model = keras.Model(network.input, network.get_layer(FEATURES).output)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the weights."""
+        digest = hashlib.sha256(self.model.name.encode())
+        for weight in self.model.get_weights():
+            digest.update(np.ascontiguousarray(weight).tobytes())
+        return digest.hexdigest()
+
+    def features(self, read: Callable[[int], Picture], count: int, key: str) -> Floats:
+        """Return (count, F) features of the pictures read(0), read(1), ...
+
+        read: gives (S, S, 3) uint8 RGB. `key` is all that the pictures depend on: what was
+        computed for the same key and weights is read from the cache.
+        """
+        if count == 0:
+            return np.zeros((0, self.model.output.shape[-1]), np.float32)
+        how = "tflite" if count >= WORTH_CONVERTING and not _has_gpu() else "tensorflow"
+        text = "\n".join([self.digest, how, tf.__version__, key])
+        name = hashlib.sha256(text.encode()).hexdigest()
+        path = cache_root() / "features" / f"{name}.safetensors"
+        if path.exists():
+            try:
+                found = read_arrays(path)["features"]
+                os.utime(path)
+                return np.asarray(found, np.float32)
+            except (LmedgeError, KeyError, OSError):
+                logger.debug("%s is damaged and made anew", path)
+        found = (
+            self._by_tflite(read, count) if how == "tflite" else self._by_tensorflow(read, count)
+        )
+        write_arrays(path, {"features": found})
+        trim(path.parent.glob("*.safetensors"), CACHE_BYTES)
+        return found
+
+    def _by_tensorflow(self, read: Callable[[int], Picture], count: int) -> Floats:
+        call, parts = traced(self.model), []
+        with _pool() as pool, progress("Computing features", -(-count // BATCH)) as advance:
+            for start in range(0, count, BATCH):
+                pictures = list(pool.map(read, range(start, min(start + BATCH, count))))
+                parts.append(np.asarray(call(tf.constant(normalise(np.stack(pictures))))))
+                advance()
+        return np.concatenate(parts)
+
+    def _by_tflite(self, read: Callable[[int], Picture], count: int) -> Floats:
+        graph = self._converted()
+        workers = os.cpu_count() or 1
+        runners = [_Runner(graph) for _ in range(workers)]
+        shares = np.array_split(np.arange(count), workers)
+        found = np.empty((count, self.model.output.shape[-1]), np.float32)
+        with _pool() as pool, progress("Computing features", count) as advance:
+
+            def work(runner: _Runner, share: Sequence[int]) -> None:
+                for index in share:
+                    found[index] = runner(normalise(read(int(index))[None]))
+                    advance()
+
+            list(pool.map(work, runners, shares))
+        return found
+
+    def _converted(self) -> bytes:
+        shape = (1, *self.model.input.shape[1:])
+        function = tf.function(lambda images: self.model(images, training=False), autograph=False)
+        concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32))
+        with quiet_stderr():
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], self.model)
+            return bytes(converter.convert())
+
+
+class _Runner:
+    """A float32 TFLite graph on one thread."""
+
+    def __init__(self, graph: bytes) -> None:
+        _, interpreter_class = load_runtime()
+        self._graph = graph  # read in place: it must live as long as the interpreter
+        with quiet_stderr():
+            self._interpreter = interpreter_class(model_content=graph, num_threads=1)
+            self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
+
+    def __call__(self, image: Floats) -> Floats:
+        self._interpreter.set_tensor(self._input, image)
+        self._interpreter.invoke()
+        return np.asarray(self._interpreter.get_tensor(self._output)[0], np.float32)
+
+
+def _pool() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1)
+
+
+def _has_gpu() -> bool:
+    return bool(tf.config.list_logical_devices("GPU"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,17 +14,10 @@ from lmedge.classifier import Classifier, Prediction
 from lmedge.dataset_folder import LabelledPicture
 from lmedge.errors import DataError
 from lmedge.image import read_picture
+from lmedge.matching import UnknownLandmark, split_known
 from lmedge.progress import progress
 from lmedge.scoring import Scores, score_probabilities
 from lmedge.taxonomy import Taxonomy
-
-
-@dataclasses.dataclass(frozen=True)
-class UnknownLandmark:
-    """A landmark of the data that the file was not trained on, and its number of pictures."""
-
-    landmark: str
-    pictures: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +62,7 @@ def score(classifier: Classifier, pictures: Iterable[LabelledPicture]) -> Accura
     Pictures that cannot be read, or whose landmark the file does not know, are left out and listed.
     Raises DataError when none is left, or when the file puts a landmark into another category.
     """
-    known, unknown = _split_known(classifier.taxonomy, pictures)
+    known, unknown = split_known(classifier.taxonomy, pictures)
     read: list[LabelledPicture] = []
     predictions: list[Prediction] = []
     unreadable: list[UnreadablePicture] = []
@@ -87,31 +79,6 @@ def score(classifier: Classifier, pictures: Iterable[LabelledPicture]) -> Accura
             f"none of the {len(unreadable)} pictures could be read; {unreadable[0].reason}"
         )
     return Accuracy(_score(classifier.taxonomy, read, predictions), unknown, tuple(unreadable))
-
-
-def _split_known(
-    taxonomy: Taxonomy, pictures: Iterable[LabelledPicture]
-) -> tuple[list[LabelledPicture], tuple[UnknownLandmark, ...]]:
-    known: list[LabelledPicture] = []
-    unknown: collections.Counter[str] = collections.Counter()
-    hierarchy = taxonomy.hierarchy()
-    for picture in pictures:
-        category = hierarchy.get(picture.landmark)
-        if category is None:
-            unknown[picture.landmark] += 1
-        elif category != picture.category:
-            raise DataError(
-                f"{picture.path}: {picture.landmark!r} is in category {picture.category!r} here "
-                f"and in {category!r} for the file; use the folders it was trained on"
-            )
-        else:
-            known.append(picture)
-    if not known:
-        raise DataError(
-            f"the file knows none of the {len(unknown)} landmarks here ({_few(sorted(unknown))}), "
-            f"only {_few(taxonomy.landmarks)}; use the folders it was trained on"
-        )
-    return known, tuple(UnknownLandmark(*item) for item in sorted(unknown.items()))
 
 
 def _score(
@@ -132,7 +99,3 @@ def _score(
 def _printable(error: DataError) -> str:
     """Return the message even where a file name in it is not valid UTF-8."""
     return str(error).encode(errors="replace").decode()
-
-
-def _few(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -18,6 +18,11 @@ from .quiet import TALK
 # verb -> (module, its click command, the line shown by `lmedge --help`)
 COMMANDS = {
     "train": ("lmedge.train.command", "train", "Train on a folder of photographs."),
+    "evaluate": (
+        "lmedge.train.evaluate",
+        "evaluate",
+        "Score the float network of a run on photographs.",
+    ),
     "export": ("lmedge.export.command", "export", "Make one int8 .tflite of a training run."),
     "predict": ("lmedge.predict", "predict", "Classify pictures with an exported file."),
     "camera": ("lmedge.camera.command", "camera", "Classify a live camera, a video or a folder."),

@@ -17,6 +17,7 @@ from .backend import keras
 from .optimizers import make_optimizer
 from .quality import Quality, quality_of
 from .recipe_sections import Fit as Settings
+from .reports.tensorboard import epoch_log
 from .run import HistoryRow, Run, Weights, get_weights, read_arrays, set_weights, write_arrays
 
 QUIET_SECONDS = 2.0  # epochs on cached features are over before one has read a line
@@ -65,10 +66,14 @@ def fit(run: Run, fitting: Fitting) -> None:
     if fitting.blend < 1:
         start_weights(run, fitting.phase, fitting.network)
     if start < fitting.epochs:
-        with progress(f"{fitting.phase}", (fitting.epochs - start) * steps) as advance:
+        with (
+            progress(f"{fitting.phase}", (fitting.epochs - start) * steps) as advance,
+            epoch_log(run.folder, fitting.phase) as log,
+        ):
             counter = _Counter(advance)
             for epoch in range(start, fitting.epochs):
                 best = _epoch(run, fitting, epoch, best, state, counter)
+                log(run.history()[-1])
     restore_finished(run, fitting.phase, fitting.network, fitting.epochs, fitting.blend)
 
 

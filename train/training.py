@@ -9,22 +9,21 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from lmedge.dataset_folder import parts, scan
-from lmedge.decoding import softmax
 from lmedge.errors import DataError, RecipeError
 from lmedge.files import write_json
 from lmedge.image import Resize
-from lmedge.scoring import Scores, score_probabilities
+from lmedge.scoring import Scores
 
 from .backbones import BACKBONES, check_start, check_weights, load_stock_weights
 from .backend import keras, tf
 from .fit import checkpoint_folder
-from .network import build_network, predict_logits
+from .network import build_network
 from .pictures import Entry, PictureStore
-from .plots import plot_confusion, plot_curves
 from .recipe import Recipe
+from .reports.folder import report_run
+from .reports.predictions import predict
 from .run import Run, get_weights, write_arrays
 from .split import PARTS, make_split
 from .steps import Job
@@ -113,31 +112,18 @@ def train(run: Run) -> Scores | None:
 
 
 def _finish(run: Run, network: keras.Model) -> Scores | None:
-    report: dict[str, Any] = {}
-    scores: dict[str, Scores] = {}
-    for part in ("val", "test"):
-        if run.entries(part):
-            scores[part] = evaluate(run, network, part)
-            report[part] = scores[part].as_dict()
+    found = {
+        part: predict(network, run.store, run.entries(part), run.taxonomy)
+        for part in ("val", "test")
+        if run.entries(part)
+    }
+    report = {part: predictions.scores.as_dict() for part, predictions in found.items()}
     write_json(run.folder / "metrics.json", report)
-    plots = run.folder / "plots"
-    if run.history():
-        plot_curves(run.history(), plots / "curves.png")
-    shown = "test" if "test" in scores else "val"
-    if shown in scores:
-        for head in ("landmark", "category"):
-            title = f"{head}, {shown} part, float"
-            plot_confusion(getattr(scores[shown], head), title, plots / f"confusion_{head}.png")
+    # The run is finished with its weights: what is drawn after them cannot undo that.
     write_arrays(run.folder / "weights.safetensors", get_weights(network))
     shutil.rmtree(checkpoint_folder(run), ignore_errors=True)
-    return scores.get("test")
-
-
-def evaluate(run: Run, network: keras.Model, part: str) -> Scores:
-    """Score the float network on a part, its heads decoded together."""
-    logits = predict_logits(network, run.pictures(part))
-    probabilities = {head: softmax(values) for head, values in logits.items()}
-    return score_probabilities(probabilities, run.labels(part), run.taxonomy)
+    report_run(run, network, found)
+    return found["test"].scores if "test" in found else None
 
 
 @contextlib.contextmanager

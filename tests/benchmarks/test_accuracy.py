@@ -7,11 +7,12 @@ from pathlib import Path
 import cv2
 import pytest
 
-from lmedge.benchmarks.accuracy import UnknownLandmark, score
+from lmedge.benchmarks.accuracy import score
 from lmedge.classifier import Classifier
 from lmedge.dataset_folder import scan
 from lmedge.errors import DataError
 from lmedge.image import read_picture
+from lmedge.matching import UnknownLandmark
 from tests import bad_pictures
 from tests import tiny_file as tiny
 

@@ -1,0 +1,209 @@
+"""`lmedge evaluate`: the float network of a run on labelled pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lmedge.dataset_folder import PARTS, parts, scan
+from lmedge.errors import DataError, RunError
+from lmedge.matching import UnknownLandmark, split_known
+
+if TYPE_CHECKING:
+    from .pictures import Entry
+    from .reports.predictions import Predictions
+    from .run import Run
+
+SCHEMA = 1
+WEAKEST = 5
+NAMED = 5  # names in one line
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The pictures to score, and what was left out. `part` is None for all pictures of `data`."""
+
+    data: str
+    part: str | None
+    entries: list[Entry]
+    unknown: tuple[UnknownLandmark, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+@click.command(short_help="Score the float network of a run on labelled photographs.")
+@click.argument("run_folder", type=click.Path(path_type=Path), metavar="RUN")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Labelled photographs, in the folders that training reads  "
+    "[default: the run's own test part]",
+)
+@click.option(
+    "--part",
+    type=click.Choice(PARTS),
+    help="Part of the data  [default: test where there is one, else val of the run or all of DIR]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the reports  [default: RUN/evaluation]",
+)
+def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | None) -> None:
+    """Score the float network of a training run, without temperatures and quantization.
+
+    Labels are matched by name. Landmarks that the run does not know are named and left out.
+
+    \b
+    lmedge evaluate runs/photographs --data photographs-it-has-not-seen
+    """  # noqa: D301  (click needs the control character)
+    _check(run_folder, data)
+    from .run import Run
+
+    run = Run.open(run_folder)
+    network = run.network()
+    chosen = _own(run, part) if data is None else _given(run, data, part)
+    from .reports.predictions import predict
+
+    predictions = predict(network, run.store, chosen.entries, run.taxonomy)
+    folder = out or run_folder / "evaluation"
+    _write(run, chosen, predictions, folder)
+    from .reports import folder as reports
+    from .reports.lettering import lettering
+
+    title, letters = _title(chosen), lettering(run.taxonomy)
+    reports.draw_answers(predictions, run.store, title, folder, letters)
+    reports.draw_maps(network, predictions, run.store, title, folder, letters)
+    _show(chosen, predictions)
+    click.echo(f"reports: {click.format_filename(folder)}")
+
+
+def _check(run_folder: Path, data: Path | None) -> None:
+    """Say at once what needs no TensorFlow to be seen."""
+    if not (run_folder / "run.json").exists():
+        raise RunError(
+            f"{run_folder} is not a run folder (run.json is missing); pass the folder that "
+            "`lmedge train` named"
+        )
+    if not (run_folder / "weights.safetensors").exists():
+        raise RunError(
+            f"{run_folder}: training has not ended; go on with `lmedge train ... --resume`"
+        )
+    if data is not None and not data.is_dir():
+        raise DataError(f"{data}: no such folder; check the name")
+
+
+def _own(run: Run, part: str | None) -> Chosen:
+    present = [name for name in ("test", "val", "train") if run.entries(name)]
+    chosen = part or present[0]
+    if chosen not in present:
+        raise DataError(f"{run.folder}: its {chosen} part is empty; pass --data or another --part")
+    return Chosen(run.data, chosen, list(run.entries(chosen)))
+
+
+def _given(run: Run, data: Path, part: str | None) -> Chosen:
+    if part is None and "test" in parts(data):
+        part = "test"
+    known, unknown = split_known(run.taxonomy, scan(data, part), "the run")
+    for entry in unknown:
+        logger.warning("%s: not known to the run, %s left out", *_left_out(entry))
+    entries, unreadable = run.store.admit(known)
+    if not entries:
+        raise DataError(f"none of the {len(known)} pictures could be read; {unreadable[0]}")
+    trained = {entry.sha256 for entry in run.entries("train")}
+    seen = sum(entry.sha256 in trained for entry in entries)
+    if seen and part != "train":
+        logger.warning("%s: the run was trained on %d of these pictures", data, seen)
+    return Chosen(str(data), part, entries, unknown, tuple(unreadable))
+
+
+def _left_out(entry: UnknownLandmark) -> tuple[str, str]:
+    return entry.landmark, _pictures(entry.pictures)
+
+
+def _write(run: Run, chosen: Chosen, predictions: Predictions, folder: Path) -> None:
+    from lmedge.files import write_json, write_text
+
+    from .reports.confusion import LISTED, confusions
+    from .reports.per_class import report_csv, report_text
+
+    scores = predictions.scores
+    skipped = {
+        "pictures": sum(entry.pictures for entry in chosen.unknown) + len(chosen.unreadable),
+        "unknown_landmarks": [dataclasses.asdict(entry) for entry in chosen.unknown],
+        "unreadable": list(chosen.unreadable),
+    }
+    write_json(
+        folder / "evaluation.json",
+        {
+            "schema": SCHEMA,
+            "run": {"path": click.format_filename(run.folder), "split_sha256": run.split.digest()},
+            "data": {"path": click.format_filename(chosen.data), "part": chosen.part},
+            "accuracy": {**scores.as_dict(), "skipped": skipped},
+            "confusions": [dataclasses.asdict(p) for p in confusions(scores.landmark, LISTED)],
+        },
+    )
+    write_text(folder / "report.txt", report_text(scores, _title(chosen)))
+    write_text(folder / "report.csv", report_csv(scores))
+
+
+def _title(chosen: Chosen) -> str:
+    name = Path(chosen.data).resolve().name
+    return f"{name}, {f'{chosen.part} part, ' if chosen.part else ''}float network"
+
+
+def _show(chosen: Chosen, predictions: Predictions) -> None:
+    """Print the table; names are never read as markup."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from .reports.per_class import weakest
+
+    scores, console = predictions.scores, Console()
+    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column(Text(f"{_pictures(scores.landmark.n)}, float", style="bold not dim"))
+    for heading in ("macro F1", "accuracy", "head alone"):
+        table.add_column(heading, justify="right")
+    for head in ("landmark", "category"):
+        score, alone = getattr(scores, head), getattr(scores, f"{head}_marginal")
+        figures = (score.macro_f1, score.accuracy, alone.macro_f1)
+        table.add_row(head, *(f"{value:.3f}" for value in figures))
+    console.print(table)
+    worst = weakest(scores.landmark, WEAKEST)
+    if worst:
+        table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
+        table.add_column(Text("weakest landmarks", style="bold not dim"), overflow="fold")
+        for heading in ("F1", "precision", "recall", "pictures"):
+            table.add_column(heading, justify="right")
+        for entry in worst:
+            figures = (entry.f1, entry.precision, entry.recall)
+            shares = (f"{value:.2f}" for value in figures)
+            table.add_row(Text(entry.name), *shares, str(entry.support))
+        console.print()
+        console.print(table)
+    for line in _notes(chosen):
+        console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def _notes(chosen: Chosen) -> list[str]:
+    lines = []
+    if chosen.unknown:
+        names = [entry.landmark for entry in chosen.unknown]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        count = sum(entry.pictures for entry in chosen.unknown)
+        few = ", ".join(names[:NAMED]) + more
+        lines.append(f"skipped, not known to the run: {_pictures(count)} of {few}")
+    if chosen.unreadable:
+        lines.append(f"skipped, not readable: {_pictures(len(chosen.unreadable))}")
+    return lines
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"

@@ -1,0 +1,1 @@
+"""What people look at after training: curves, confusion, reports, mistakes, activation maps."""

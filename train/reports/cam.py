@@ -1,0 +1,102 @@
+"""Where the network looked: class-activation maps over pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+
+from ..backend import keras, tf
+from ..network import normalise
+from ..pictures import PictureStore
+from .canvas import drawing
+from .lettering import Lettering
+from .predictions import Predictions
+from .tiles import Tiles
+
+SHOWN = 12
+PAIRS = 3  # pictures beside each other, each with its map
+_SIDE = 2.1  # inches
+COLOURS = "viridis"  # told apart by colour-blind people, and rising in lightness
+
+
+def activation_maps(
+    network: keras.Model, pictures: npt.NDArray[np.uint8], classes: npt.NDArray[np.integer]
+) -> npt.NDArray[np.float32]:
+    """Return how much each place speaks for a landmark: (N, h, w) float32, not below zero.
+
+    pictures: (N, S, S, 3) uint8 RGB, classes: (N,) landmark indices; h and w are of the last
+    convolutional maps. Each map is weighed by the mean gradient of the landmark's logit over it
+    (Grad-CAM, Selvaraju et al., arXiv:1610.02391). Where global average pooling and one linear
+    layer follow the maps, the gradient is the layer's weight over h x w: the map is then the exact
+    CAM of Zhou et al. (arXiv:1512.04150), over h x w, whose sum and the bias are the logit.
+    """
+    last = _last_maps(network)
+    trunk = keras.Model(network.input, last)
+    head = keras.Model(last, network.get_layer("landmark").output)
+    maps = trunk(tf.constant(normalise(pictures)), training=False)
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        logits = tf.gather(head(maps, training=False), classes, batch_dims=1)
+    weights = tf.reduce_mean(tape.gradient(logits, maps), axis=(1, 2), keepdims=True)
+    return np.asarray(tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1)), np.float32)
+
+
+def _last_maps(network: keras.Model) -> Any:
+    """Return the output of the last layer that still has a height and a width."""
+    for layer in reversed(network.layers):
+        shape = layer.output.shape if not isinstance(layer.output, dict) else ()
+        if len(shape) == 4 and shape[1] > 1:
+            return layer.output
+    raise ValueError("the backbone has no convolutional maps")
+
+
+def chosen(predictions: Predictions, most: int = SHOWN) -> list[int]:
+    """Return the places of the pictures to show: the worst mistakes, at most half, then right ones.
+
+    The right ones are spread evenly over the part, which is sorted by category and landmark.
+    """
+    wrong = predictions.mistakes()[: most // 2]
+    right = np.flatnonzero(predictions.said == predictions.truth)
+    wanted = min(most - len(wrong), len(right))
+    spread = right[np.linspace(0, len(right) - 1, wanted).round().astype(int)] if wanted else right
+    return [*wrong, *(int(place) for place in spread)]
+
+
+def plot_activation_maps(
+    network: keras.Model,
+    predictions: Predictions,
+    store: PictureStore,
+    title: str,
+    path: Path,
+    lettering: Lettering,
+) -> None:
+    """Draw a few pictures beside what spoke for the landmark that was said, as PNG."""
+    places = chosen(predictions)
+    pictures = store.prepared_many([predictions.entries[place] for place in places])
+    maps = activation_maps(network, pictures, predictions.said[places])
+    heading = f"{title}: what spoke for the landmark that was said (yellow: most)"
+    tiles = Tiles(len(places), PAIRS, 2 * _SIDE, _SIDE)
+    with drawing(path, tiles.size, lettering) as figure:
+        for axes, place, picture, heat in zip(
+            tiles.panels(figure, heading), places, pictures, maps, strict=True
+        ):
+            axes.imshow(np.hstack([picture, overlay(picture, heat)]))
+            tiles.caption(axes, predictions, place, lettering)
+
+
+def overlay(picture: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Lay a map (h, w) in colour over a picture made grey, (S, S, 3) uint8 RGB, as it returns.
+
+    The highest place of the map has the last colour; the more a place says, the more it covers.
+    """
+    smooth = cv2.resize(heat, picture.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    share = np.clip(smooth / max(float(heat.max()), 1e-9), 0, 1)
+    colours = 255 * mpl.colormaps[COLOURS](share)[..., :3]
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    covered = (0.25 + 0.45 * share)[..., None]
+    return np.asarray(np.rint(grey * (1 - covered) + colours * covered), np.uint8)

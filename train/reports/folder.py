@@ -1,0 +1,85 @@
+"""All reports of one part of the data in one place; what cannot be drawn costs a line, no more."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from lmedge.files import write_text
+from lmedge.model_file import HEADS
+
+from ..backend import keras
+from ..pictures import PictureStore
+from ..run import Run
+from .cam import plot_activation_maps
+from .confusion import plot_confusion
+from .curves import plot_curves, unfrozen
+from .lettering import Lettering, lettering
+from .mistakes import plot_mistakes
+from .per_class import report_csv, report_text
+from .predictions import Predictions
+
+logger = logging.getLogger(__name__)
+
+
+def report_run(run: Run, network: keras.Model, found: Mapping[str, Predictions]) -> None:
+    """Write the reports of a finished run: reports at the top of its folder, PNG in plots/.
+
+    `found` has the predictions by part. The test part is shown, or the validation part where there
+    is no test part; the activation maps are of the validation part where there is one.
+    """
+    plots = run.folder / "plots"
+    history = run.history()
+    if history:
+        with spared(plots / "curves.png") as path:
+            plot_curves(history, unfrozen(run), path)
+    part = next((part for part in ("test", "val") if part in found), None)
+    if part is None:
+        return
+    title = f"{part} part, float network"
+    with spared(run.folder / "report.txt") as path:
+        write_text(path, report_text(found[part].scores, title))
+    with spared(run.folder / "report.csv") as path:
+        write_text(path, report_csv(found[part].scores))
+    letters = lettering(run.taxonomy)
+    draw_answers(found[part], run.store, title, plots, letters)
+    mapped = "val" if "val" in found else part
+    draw_maps(network, found[mapped], run.store, f"{mapped} part, float network", plots, letters)
+
+
+def draw_answers(
+    predictions: Predictions, store: PictureStore, title: str, folder: Path, letters: Lettering
+) -> None:
+    """Draw confusion_landmark.png, confusion_category.png and mistakes.png."""
+    taxonomy, scores = predictions.taxonomy, predictions.scores
+    groups = {"landmark": [taxonomy.categories[i] for i in taxonomy.parents], "category": None}
+    for head in HEADS:
+        with spared(folder / f"confusion_{head}.png") as path:
+            plot_confusion(getattr(scores, head), f"{head}, {title}", path, letters, groups[head])
+    with spared(folder / "mistakes.png") as path:
+        plot_mistakes(predictions, store, title, path, letters)
+
+
+def draw_maps(
+    network: keras.Model,
+    predictions: Predictions,
+    store: PictureStore,
+    title: str,
+    folder: Path,
+    letters: Lettering,
+) -> None:
+    """Draw activation_maps.png."""
+    with spared(folder / "activation_maps.png") as path:
+        plot_activation_maps(network, predictions, store, title, path, letters)
+
+
+@contextlib.contextmanager
+def spared(path: Path) -> Iterator[Path]:
+    """Give the path of a report; an error while it is made is a warning that names it."""
+    try:
+        yield path
+    except Exception as error:
+        # Whatever it is: the weights and the metrics are there, and hours may be in them.
+        logger.warning("%s was not written: %s", path, " ".join(str(error).split()) or repr(error))

@@ -1,0 +1,72 @@
+"""What the float network says about labelled pictures, picture by picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.decoding import joint_probabilities, softmax
+from lmedge.progress import progress
+from lmedge.scoring import Scores, score_probabilities
+from lmedge.taxonomy import Taxonomy
+
+from ..backend import keras
+from ..network import predict_logits
+from ..pictures import Entry, PictureStore
+from ..split import labels
+
+BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Answers to N pictures: `truth` (N,) landmark indices, `joint` (N, L) probabilities in 0..1.
+
+    `joint` is of both heads decoded together, without temperatures, as the scores are.
+    """
+
+    entries: tuple[Entry, ...]
+    taxonomy: Taxonomy
+    truth: npt.NDArray[np.int64]
+    joint: npt.NDArray[np.float32]
+    scores: Scores
+
+    @property
+    def said(self) -> npt.NDArray[np.intp]:
+        """(N,) index of the landmark that was said."""
+        return self.joint.argmax(axis=1)
+
+    @property
+    def confidence(self) -> npt.NDArray[np.float32]:
+        """(N,) probability of the landmark that was said."""
+        return self.joint.max(axis=1)
+
+    def mistakes(self) -> list[int]:
+        """Return the places of the wrong answers, the most confident first."""
+        wrong = np.flatnonzero(self.said != self.truth)
+        return [int(i) for i in wrong[np.argsort(-self.confidence[wrong], kind="stable")]]
+
+
+def predict(
+    network: keras.Model, store: PictureStore, entries: Sequence[Entry], taxonomy: Taxonomy
+) -> Predictions:
+    """Classify labelled pictures with the float network, showing progress, and score them."""
+    starts = range(0, len(entries), BATCH)
+    parts = []
+    with progress("Classifying", len(starts)) as advance:
+        for start in starts:
+            pictures = store.prepared_many(entries[start : start + BATCH])
+            parts.append(predict_logits(network, pictures, BATCH))
+            advance()
+    probabilities = {
+        head: softmax(np.concatenate([part[head] for part in parts])) for head in parts[0]
+    }
+    truth = labels(entries, taxonomy)
+    joint = joint_probabilities(
+        probabilities["landmark"], probabilities["category"], taxonomy.parent_index
+    )
+    scores = score_probabilities(probabilities, truth, taxonomy)
+    return Predictions(tuple(entries), taxonomy, truth["landmark"], joint, scores)

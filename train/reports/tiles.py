@@ -1,0 +1,79 @@
+"""Pictures side by side, with what was said and what is true above each."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from .canvas import BLUE, GREY, ORANGE
+from .lettering import Lettering
+from .predictions import Predictions
+
+_ABOVE = 0.42  # inches, two lines of text
+_GAP = 0.12
+_HEADING = 0.35
+_CHARACTER = 0.066  # inches, about, at the size of the text
+_POINTS = 7.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+    """`count` pictures in rows of `columns`, each of `width` x `height` inches."""
+
+    count: int
+    columns: int
+    width: float
+    height: float
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Inches of the figure that holds them, and the heading."""
+        columns = max(1, min(self.columns, self.count))
+        rows = math.ceil(self.count / columns)
+        return (
+            max(7.5, columns * (self.width + _GAP)),
+            _HEADING + rows * (self.height + _ABOVE + _GAP),
+        )
+
+    def panels(self, figure: Figure, heading: str) -> list[Any]:
+        """Return the empty axes of the pictures, row by row, under a heading."""
+        width, height = self.size
+        figure.text(0, 1 - 0.1 / height, heading, fontsize=9, color=GREY, va="top")
+        return [
+            self._panel(figure, place % self.columns, place // self.columns, width, height)
+            for place in range(self.count)
+        ]
+
+    def _panel(self, figure: Figure, column: int, row: int, width: float, height: float) -> Any:
+        left = column * (self.width + _GAP)
+        bottom = height - _HEADING - (row + 1) * (self.height + _ABOVE) - row * _GAP
+        box = (left / width, bottom / height, self.width / width, self.height / height)
+        axes = figure.add_axes(box)
+        axes.axis("off")
+        return axes
+
+    def caption(
+        self, axes: Any, predictions: Predictions, place: int, lettering: Lettering
+    ) -> None:
+        """Write what was said of a picture, the truth where it is another, and both shares."""
+        said, truth = int(predictions.said[place]), int(predictions.truth[place])
+        lines = [("said", truth, BLUE)] if said == truth else [
+            ("true", truth, BLUE),
+            ("said", said, ORANGE),
+        ]  # fmt: skip
+        longest = int(self.width / _CHARACTER) - len("said:   99.9 %")
+        for number, (word, index, colour) in enumerate(lines):
+            name = lettering.shown(predictions.taxonomy.landmarks[index], longest)
+            text = f"{word}: {name}  {percent(float(predictions.joint[place, index]))}"
+            high = 1 + (0.05 + 0.16 * number) / self.height
+            axes.text(0, high, text, color=colour, fontsize=_POINTS, transform=axes.transAxes)
+
+
+def percent(share: float) -> str:
+    """Return a percentage that is never rounded to certainty."""
+    if share >= 0.9995:
+        return ">99.9 %"
+    return "<0.1 %" if share < 0.0005 else f"{100 * share:.1f} %"

@@ -120,6 +120,7 @@ def cli(quiet: bool, verbose: int) -> None:
 
     \b
     lmedge train PHOTOGRAPHS          learn from <category>/<landmark>/*.jpg
+    lmedge evaluate runs/PHOTOGRAPHS --data MORE
     lmedge export runs/PHOTOGRAPHS --int8
     lmedge predict FILE.tflite PICTURE...
     lmedge camera FILE.tflite

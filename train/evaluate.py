@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lmedge.dataset_folder import PARTS, parts, scan
+from lmedge.dataset_folder import PARTS, LabelledPicture, parts, scan
 from lmedge.errors import DataError, RunError
+from lmedge.files import check_writable, write_json, write_text
 from lmedge.matching import UnknownLandmark, split_known
 
 if TYPE_CHECKING:
@@ -63,16 +65,20 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     \b
     lmedge evaluate runs/photographs --data photographs-it-has-not-seen
     """  # noqa: D301  (click needs the control character)
-    _check(run_folder, data)
+    _check(run_folder)
+    if data is not None and part is None and "test" in parts(data):
+        part = "test"
+    pictures = None if data is None else scan(data, part)
+    # Imported here: a mistake in the arguments is said before TensorFlow's seconds.
+    from .reports.predictions import predict
     from .run import Run
 
     run = Run.open(run_folder)
     network = run.network()
-    chosen = _own(run, part) if data is None else _given(run, data, part)
-    from .reports.predictions import predict
-
-    predictions = predict(network, run.store, chosen.entries, run.taxonomy)
+    chosen = _own(run, part) if data is None else _given(run, data, part, pictures or [])
     folder = out or run_folder / "evaluation"
+    check_writable(folder / "evaluation.json")
+    predictions = predict(network, run.store, chosen.entries, run.taxonomy)
     _write(run, chosen, predictions, folder)
     from .reports import folder as reports
     from .reports.lettering import lettering
@@ -84,7 +90,7 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     click.echo(f"reports: {click.format_filename(folder)}")
 
 
-def _check(run_folder: Path, data: Path | None) -> None:
+def _check(run_folder: Path) -> None:
     """Say at once what needs no TensorFlow to be seen."""
     if not (run_folder / "run.json").exists():
         raise RunError(
@@ -95,8 +101,6 @@ def _check(run_folder: Path, data: Path | None) -> None:
         raise RunError(
             f"{run_folder}: training has not ended; go on with `lmedge train ... --resume`"
         )
-    if data is not None and not data.is_dir():
-        raise DataError(f"{data}: no such folder; check the name")
 
 
 def _own(run: Run, part: str | None) -> Chosen:
@@ -107,12 +111,11 @@ def _own(run: Run, part: str | None) -> Chosen:
     return Chosen(run.data, chosen, list(run.entries(chosen)))
 
 
-def _given(run: Run, data: Path, part: str | None) -> Chosen:
-    if part is None and "test" in parts(data):
-        part = "test"
-    known, unknown = split_known(run.taxonomy, scan(data, part), "the run")
+def _given(run: Run, data: Path, part: str | None, pictures: Sequence[LabelledPicture]) -> Chosen:
+    known, unknown = split_known(run.taxonomy, pictures, "the run")
     for entry in unknown:
-        logger.warning("%s: not known to the run, %s left out", *_left_out(entry))
+        left_out = _pictures(entry.pictures)
+        logger.warning("%s: not known to the run, %s left out", entry.landmark, left_out)
     entries, unreadable = run.store.admit(known)
     if not entries:
         raise DataError(f"none of the {len(known)} pictures could be read; {unreadable[0]}")
@@ -123,13 +126,7 @@ def _given(run: Run, data: Path, part: str | None) -> Chosen:
     return Chosen(str(data), part, entries, unknown, tuple(unreadable))
 
 
-def _left_out(entry: UnknownLandmark) -> tuple[str, str]:
-    return entry.landmark, _pictures(entry.pictures)
-
-
 def _write(run: Run, chosen: Chosen, predictions: Predictions, folder: Path) -> None:
-    from lmedge.files import write_json, write_text
-
     from .reports.confusion import LISTED, confusions
     from .reports.per_class import report_csv, report_text
 

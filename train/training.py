@@ -22,7 +22,7 @@ from .fit import checkpoint_folder
 from .network import build_network
 from .pictures import Entry, PictureStore
 from .recipe import Recipe
-from .reports.folder import report_run
+from .reports.folder import report_run, spared
 from .reports.predictions import predict
 from .run import Run, get_weights, write_arrays
 from .split import PARTS, make_split
@@ -122,7 +122,8 @@ def _finish(run: Run, network: keras.Model) -> Scores | None:
     # The run is finished with its weights: what is drawn after them cannot undo that.
     write_arrays(run.folder / "weights.safetensors", get_weights(network))
     shutil.rmtree(checkpoint_folder(run), ignore_errors=True)
-    report_run(run, network, found)
+    with spared(run.folder / "plots"):
+        report_run(run, network, found)
     return found["test"].scores if "test" in found else None
 
 

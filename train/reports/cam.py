@@ -49,8 +49,8 @@ def activation_maps(
 def _last_maps(network: keras.Model) -> Any:
     """Return the output of the last layer that still has a height and a width."""
     for layer in reversed(network.layers):
-        shape = layer.output.shape if not isinstance(layer.output, dict) else ()
-        if len(shape) == 4 and shape[1] > 1:
+        shape = tuple(layer.output.shape)
+        if len(shape) == 4 and shape[1] > 1:  # squeeze-and-excite keeps a height of 1
             return layer.output
     raise ValueError("the backbone has no convolutional maps")
 

@@ -49,7 +49,7 @@ def plot_curves(rows: Sequence[HistoryRow], unfrozen: Mapping[str, str], path: P
         if _positive(rows):
             _logarithmic(panels[0])
         panels[1, 0].set(ylabel="accuracy, macro F1", ylim=_lowest(rows))
-        _legend(figure, panels[:, 0])
+        _legend(figure, panels[1, 0])
 
 
 def _draw(upper: Any, lower: Any, rows: Sequence[HistoryRow]) -> None:
@@ -68,6 +68,8 @@ def _draw(upper: Any, lower: Any, rows: Sequence[HistoryRow]) -> None:
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
         axes.margins(x=0.03)
+        if len(rows) == 1:
+            axes.set_xlim(epochs[0] - 0.5, epochs[0] + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
 
 
@@ -89,8 +91,8 @@ def _logarithmic(row: Sequence[Any]) -> None:
         axes.yaxis.set_minor_locator(ticker.NullLocator())
 
 
-def _legend(figure: Any, axes: Sequence[Any]) -> None:
-    handles, labels = axes[-1].get_legend_handles_labels()
+def _legend(figure: Any, axes: Any) -> None:
+    handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(
         "training: augmented pictures, loss with label smoothing; validation: without either",

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import logging
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib import font_manager, ft2font
@@ -49,7 +49,7 @@ def lettering(taxonomy: Taxonomy, fonts: Sequence[Font] | None = None) -> Letter
     """Choose fonts for the names of a taxonomy, from all that are installed unless given.
 
     A name with a letter that no font has is drawn as "landmark 12" or "category 3", its `number`
-    in report.csv.
+    in report.csv; a symbol that no font has is left out of its name.
     """
     names = (*taxonomy.landmarks, *taxonomy.categories)
     missing = _letters(names) - _has(Font(PLAIN, Path(font_manager.findfont(PLAIN))))
@@ -61,7 +61,7 @@ def lettering(taxonomy: Taxonomy, fonts: Sequence[Font] | None = None) -> Letter
         if not missing:
             break
     stand_ins = {
-        name: f"{kind} {number}"
+        name: _stand_in(name, missing, f"{kind} {number}")
         for kind, group in (("category", taxonomy.categories), ("landmark", taxonomy.landmarks))
         for number, name in enumerate(group, start=1)
         if _letters([name]) & missing
@@ -74,6 +74,12 @@ def lettering(taxonomy: Taxonomy, fonts: Sequence[Font] | None = None) -> Letter
             next(iter(stand_ins)),
         )
     return Lettering(tuple(families), stand_ins)
+
+
+def _stand_in(name: str, missing: Collection[str], number: str) -> str:
+    kept = "".join(character for character in name if character not in missing).strip()
+    only_symbols = all(unicodedata.category(c)[0] in "SP" for c in name if c in missing)
+    return kept if kept and only_symbols else number
 
 
 def installed() -> tuple[Font, ...]:

@@ -37,12 +37,12 @@ class Predictions:
     @property
     def said(self) -> npt.NDArray[np.intp]:
         """(N,) index of the landmark that was said."""
-        return self.joint.argmax(axis=1)
+        return np.asarray(self.joint.argmax(axis=1), np.intp)
 
     @property
     def confidence(self) -> npt.NDArray[np.float32]:
         """(N,) probability of the landmark that was said."""
-        return self.joint.max(axis=1)
+        return np.asarray(self.joint.max(axis=1), np.float32)
 
     def mistakes(self) -> list[int]:
         """Return the places of the wrong answers, the most confident first."""

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from ..backend import tf
 from ..run import HistoryRow
@@ -30,31 +31,28 @@ def epoch_log(folder: Path, phase: str) -> Iterator[Callable[[HistoryRow], None]
     The package tensorboard is needed to look at the files, not to write them. A file that cannot
     be written is a warning, once: it must not end a training.
     """
-    writer = None
-    try:
-        writer = tf.summary.create_file_writer(str(folder / FOLDER / phase))
-    except (OSError, tf.errors.OpError) as error:
-        _warn(error)
-    working = writer is not None
+    writer: Any = None
 
     def write(row: HistoryRow) -> None:
-        nonlocal working
-        if not working:
+        nonlocal writer
+        if writer is None:
             return
         try:
             with writer.as_default():
                 tf.summary.experimental.write_raw_pb(_summary(row), step=row.epoch)
             writer.flush()
         except (OSError, tf.errors.OpError) as error:
-            working = False
+            writer = None
             _warn(error)
 
     try:
-        yield write
-    finally:
-        if writer is not None:
-            with contextlib.suppress(OSError, tf.errors.OpError):
-                writer.close()
+        writer = tf.summary.create_file_writer(str(folder / FOLDER / phase))
+    except (OSError, tf.errors.OpError) as error:
+        _warn(error)
+    yield write
+    if writer is not None:
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            writer.close()
 
 
 def _summary(row: HistoryRow) -> bytes:

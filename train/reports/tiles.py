@@ -15,7 +15,7 @@ from .predictions import Predictions
 _ABOVE = 0.42  # inches, two lines of text
 _GAP = 0.12
 _HEADING = 0.35
-_CHARACTER = 0.066  # inches, about, at the size of the text
+_CHARACTER = 0.058  # inches, about, at the size of the text
 _POINTS = 7.5
 
 

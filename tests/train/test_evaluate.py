@@ -1,0 +1,87 @@
+"""`lmedge evaluate` in real processes: labels by name, one table, reports in a folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lmedge.train.run import Run
+from tests import bad_pictures, small_run
+from tests.processes import assert_refused, lmedge
+
+REPORTS = {
+    "evaluation.json",
+    "report.txt",
+    "report.csv",
+    "confusion_landmark.png",
+    "confusion_category.png",
+    "mistakes.png",
+    "activation_maps.png",
+}
+
+
+def test_new_photographs_some_of_them_strange(finished_run: Run, tmp_path: Path) -> None:
+    data = small_run.write_photographs(tmp_path / "new", 3, seed=7)
+    shutil.copytree(data / "bridges" / "old bridge", data / "bridges" / "unheard of")
+    bad = bad_pictures.text(data / "tower" / "tower" / "text.jpg")
+    process = small_run.lmedge(
+        "evaluate", finished_run.folder, "--data", data, "--out", tmp_path / "out"
+    )
+    assert process.returncode == 0, process.stderr
+    assert "unheard of: not known to the run, 3 pictures left out" in process.stderr
+    assert "skipped, not known to the run: 3 pictures of unheard of" in process.stdout
+    assert "macro F1" in process.stdout
+    assert {path.name for path in (tmp_path / "out").iterdir()} == REPORTS
+    report = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))
+    assert report["data"] == {"path": str(data), "part": None}
+    accuracy = report["accuracy"]
+    assert accuracy["landmark"]["n"] == 12
+    assert accuracy["skipped"]["pictures"] == 4
+    assert accuracy["skipped"]["unknown_landmarks"] == [{"landmark": "unheard of", "pictures": 3}]
+    assert str(bad) in accuracy["skipped"]["unreadable"][0]
+    with (tmp_path / "out" / "report.csv").open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["head"] == "landmark"]
+    f1 = [float(row["f1"]) for row in rows]
+    assert sum(f1) / len(f1) == pytest.approx(accuracy["landmark"]["macro_f1"], abs=1e-4)
+
+
+def test_without_data_it_is_the_runs_own_test_part(finished_run: Run, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished_run.folder, tmp_path / "run"))
+    process = small_run.lmedge("evaluate", folder)
+    assert process.returncode == 0, process.stderr
+    report = json.loads((folder / "evaluation" / "evaluation.json").read_text("utf-8"))
+    metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+    for head in ("landmark", "category"):
+        assert report["accuracy"][head] == metrics["test"][head]
+    assert report["data"]["part"] == "test"
+
+
+class TestRefused:
+    def test_no_run_and_no_data_at_once(self, finished_run: Run, tmp_path: Path) -> None:
+        process = lmedge("evaluate", tmp_path, "--data", tmp_path)
+        assert_refused(process, 5, "not a run folder", "run.json")
+        process = lmedge("evaluate", finished_run.folder, "--data", tmp_path / "gone")
+        assert_refused(process, 3, "gone", "no such folder")
+
+    def test_a_run_that_has_not_ended(self, finished_run: Run, tmp_path: Path) -> None:
+        folder = Path(shutil.copytree(finished_run.folder, tmp_path / "run"))
+        (folder / "weights.safetensors").unlink()
+        assert_refused(lmedge("evaluate", folder), 5, "training has not ended", "--resume")
+
+    def test_nothing_the_run_knows(self, finished_run: Run, tmp_path: Path) -> None:
+        landmarks = {"one": ("a", (9, 9, 9)), "two": ("a", (99, 9, 9))}
+        data = small_run.write_photographs(tmp_path / "other", 1, landmarks=landmarks)
+        out = tmp_path / "out"
+        process = small_run.lmedge("evaluate", finished_run.folder, "--data", data, "--out", out)
+        assert_refused(process, 3, "the run knows none of the 2 landmarks here (one, two)")
+        assert not out.exists()
+
+    def test_a_landmark_in_another_category(self, finished_run: Run, tmp_path: Path) -> None:
+        landmarks = {"tower": ("bridges", (9, 9, 9)), "old bridge": ("bridges", (99, 9, 9))}
+        data = small_run.write_photographs(tmp_path / "other", 1, landmarks=landmarks)
+        process = small_run.lmedge("evaluate", finished_run.folder, "--data", data)
+        assert_refused(process, 3, "'tower' is in category 'bridges' here and in 'tower'")

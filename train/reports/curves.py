@@ -70,7 +70,7 @@ def _draw(upper: Any, lower: Any, rows: Sequence[HistoryRow]) -> None:
         axes.margins(x=0.03)
         if len(rows) == 1:
             axes.set_xlim(epochs[0] - 0.5, epochs[0] + 0.5)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(ticker.MaxNLocator("auto", integer=True, min_n_ticks=1))
 
 
 def _mark(upper: Any, lower: Any, freed: str | None, *, begins: bool) -> None:

@@ -66,12 +66,13 @@ def lettering(taxonomy: Taxonomy, fonts: Sequence[Font] | None = None) -> Letter
         for number, name in enumerate(group, start=1)
         if _letters([name]) & missing
     }
-    if stand_ins:
+    numbered = [name for name, shown in stand_ins.items() if shown not in name]
+    if numbered:
         logger.info(
-            "no installed font has every letter of %d names (%s, ...): plots show their numbers in "
-            "report.csv; a Noto font for that script, installed, shows the names",
-            len(stand_ins),
-            next(iter(stand_ins)),
+            "no installed font has the letters of %d names, %s for one: plots show their numbers "
+            "in report.csv; install a font of that script, Noto for instance, to see the names",
+            len(numbered),
+            numbered[0],
         )
     return Lettering(tuple(families), stand_ins)
 

@@ -8,6 +8,7 @@
 | sigmoid | per tensor | fixed: 0..255/256, the only one LOGISTIC has |
 | every other output | per tensor | from calibration, see ranges.py |
 | convolution in front of a ReLU | no | the two are one operation in the file |
+| maximum of a pooling layer | no | has the scale of what it is taken from |
 
 tensorflow-model-optimization wraps the layers and trains through the rounding. Its own scheme is
 not used: it quantizes depthwise kernels per tensor, leaves the sigmoid unquantized, and starts
@@ -176,6 +177,8 @@ def layer_config(layer: keras.layers.Layer, ranges: Mapping[str, Range]) -> Laye
 def _output_range(layer: keras.layers.Layer, ranges: Mapping[str, Range]) -> Range | None:
     if layer.name == INPUT or isinstance(layer, BorderPad):
         return INPUT_RANGE
+    if isinstance(layer, keras.layers.MaxPooling2D):
+        return None  # a scale of its own would be an operation of its own
     activation = layer.get_config().get("activation")
     if isinstance(layer, keras.layers.Activation) and activation == "sigmoid":
         return SIGMOID_RANGE

@@ -43,6 +43,7 @@ TRAIN_EXTRA = {
     "scipy",
     "matplotlib",
     "safetensors",
+    "h5py",
     "imagehash",
     "PIL",
 }

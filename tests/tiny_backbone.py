@@ -20,17 +20,15 @@ STOCK_VARIANCE = (0.052, 0.050, 0.051)
 
 def build(image: Any) -> Any:
     """Draw it: (N, H, W, 3) float32 network inputs -> (N, 24) features."""
-    from lmedge.train import backbones
-    from lmedge.train.backend import keras
+    from lmedge.train.backbones.layers import BorderPad, conv_bn
 
-    x = backbones.BorderPad(kernel_size=3, name="stem_pad")(image)
-    x = backbones._conv_bn(x, 8, 3, 2, "stem_conv", "stem_bn", padding="valid")
-    return _rest(keras, backbones, x)
+    x = BorderPad(kernel_size=3, name="stem_pad")(image)
+    return _rest(conv_bn(x, 8, 3, 2, "stem_conv", "stem_bn", padding="valid"))
 
 
 def stock(*, include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> Any:
     """Draw the stock twin, which takes raw pixels; `weights` is None or the path of an .h5 file."""
-    from lmedge.train import backbones
+    from lmedge.train.backbones.layers import conv_bn
     from lmedge.train.backend import keras
 
     assert not include_top
@@ -39,18 +37,22 @@ def stock(*, include_top: bool, weights: str | None, input_shape: tuple[int, int
     x = keras.layers.Normalization(mean=STOCK_MEAN, variance=STOCK_VARIANCE)(x)
     odd = input_shape[0] % 2
     x = keras.layers.ZeroPadding2D(((odd, 1), (odd, 1)))(x)
-    x = backbones._conv_bn(x, 8, 3, 2, "stem_conv", "stem_bn", padding="valid")
-    model = keras.Model(image, _rest(keras, backbones, x))
+    x = conv_bn(x, 8, 3, 2, "stem_conv", "stem_bn", padding="valid")
+    model = keras.Model(image, _rest(x))
     if weights is not None:
         model.load_weights(weights)
     return model
 
 
-def _rest(keras: Any, backbones: Any, x: Any) -> Any:
-    x = backbones._swish(x, "stem_activation")
-    x = backbones._block(x, backbones.Stage(3, 1, 8, 1, 1), 1, "block1a_")
-    x = backbones._block(x, backbones.Stage(3, 1, 16, 2, 2), 2, "block2a_")
-    x = backbones._swish(backbones._conv_bn(x, 24, 1, 1, "top_conv", "top_bn"), "top_activation")
+def _rest(x: Any) -> Any:
+    from lmedge.train.backbones.efficientnet import Stage, block
+    from lmedge.train.backbones.layers import conv_bn, swish
+    from lmedge.train.backend import keras
+
+    x = swish(x, "stem_activation")
+    x = block(x, Stage(3, 1, 8, 1, 1), 1, "block1a_")
+    x = block(x, Stage(3, 1, 16, 2, 2), 2, "block2a_")
+    x = swish(conv_bn(x, 24, 1, 1, "top_conv", "top_bn"), "top_activation")
     return keras.layers.GlobalAveragePooling2D(name="features")(x)
 
 
@@ -75,13 +77,12 @@ def save_stock_weights(path: Path, seed: int = 0) -> Path:
 @contextmanager
 def installed() -> Iterator[None]:
     """Make "tiny" a known backbone meanwhile."""
-    from lmedge.train.backbones import BACKBONES, Backbone
+    from lmedge.train.backbones import BACKBONES, Backbone, Stem, StockModel
 
     backbone = Backbone(
         name=NAME,
         build=build,
-        stock=stock,
-        stem=("stem_pad", "stem_conv", "stem_bn"),
+        pretrained=StockModel(stock, Stem("stem_pad", "stem_conv", "stem_bn")),
         groups=("stem", "block1", "block2", "top"),
     )
     with pytest.MonkeyPatch.context() as patch:

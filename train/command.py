@@ -11,6 +11,7 @@ import click
 
 from lmedge.errors import RunError
 
+from .backbone_names import BACKBONE_NAMES
 from .recipe import Recipe, load_recipe, recipe_from
 
 logger = logging.getLogger(__name__)
@@ -30,13 +31,17 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--strategy", default="landmarks-first", show_default=True, help="Order of the two tasks."
 )
-@click.option("--backbone", help="Network body. [default: the recipe's, efficientnetb0]")
+@click.option(
+    "--backbone",
+    metavar="NAME",
+    help=f"Network body: {', '.join(BACKBONE_NAMES)}. [default: the recipe's, efficientnetb0]",
+)
 @click.option(
     "--weights",
     default="imagenet",
     show_default=True,
     metavar="imagenet|none|PATH",
-    help="Where the backbone starts: the Keras download, nothing, or a stock .h5 file.",
+    help="Where the backbone starts: the Keras download, nothing, or its .h5 file without top.",
 )
 @click.option("--image-size", type=int, help="Side of the input. [default: the recipe's, 224]")
 @click.option(

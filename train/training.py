@@ -16,7 +16,13 @@ from lmedge.files import write_json
 from lmedge.image import Resize
 from lmedge.scoring import Scores
 
-from .backbones import BACKBONES, check_start, check_weights, load_stock_weights
+from .backbones import (
+    BACKBONES,
+    check_backbone,
+    check_start,
+    check_weights,
+    load_stock_weights,
+)
 from .backend import keras, tf
 from .fit import checkpoint_folder
 from .network import build_network
@@ -49,8 +55,7 @@ def start(request: Request) -> Run:
     if request.strategy not in STRATEGIES:
         raise RecipeError(f"unknown strategy {request.strategy!r}; known: {', '.join(STRATEGIES)}")
     backbone = request.recipe.network.backbone
-    if backbone not in BACKBONES:
-        raise RecipeError(f"unknown backbone {backbone!r}; known: {', '.join(BACKBONES)}")
+    check_backbone(backbone)
     check_weights(backbone, request.weights)
     for group in request.recipe.fine_tune.start:
         check_start(backbone, group)

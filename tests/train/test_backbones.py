@@ -150,7 +150,7 @@ class TestTiny:
         model = draw(backbone, size)
         load_stock_weights(model, backbone, str(tiny_weights))
         shape = (size, size, 3)
-        stock = backbone.stock(include_top=False, weights=str(tiny_weights), input_shape=shape)
+        stock = tiny_backbone.stock(include_top=False, weights=str(tiny_weights), input_shape=shape)
         pixels = np.random.default_rng(0).integers(0, 256, (4, *shape), np.uint8)
         found = model.predict(normalise(pixels), verbose=0)
         expected = stock.predict(pixels.astype(np.float32), verbose=0)

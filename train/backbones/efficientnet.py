@@ -1,0 +1,110 @@
+"""EfficientNetB0 and EfficientNet-Lite0 as flat graphs.
+
+Layers are named as in the stock Keras EfficientNetB0, in both networks. Strided convolutions use
+"same" padding, which for every input size pads as the stock network's explicit padding layers do.
+The stem alone pads by a layer of its own, see `convention`.
+
+EfficientNet-Lite0 is the same network for devices: no squeeze-and-excite and ReLU6 in place of
+swish (github.com/tensorflow/tpu, models/official/efficientnet/lite). Its stem and head have the
+widths of EfficientNetB0, as those of all Lite networks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..backend import keras
+from .layers import BorderPad, conv_bn, initializer, relu6, swish
+
+SQUEEZE_RATIO = 0.25
+GROUPS = ("stem", *(f"block{n}" for n in range(1, 8)), "top")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One row of table 1 of the EfficientNet paper (arXiv:1905.11946)."""
+
+    kernel_size: int
+    repeats: int
+    filters: int
+    expand_ratio: int
+    strides: int
+
+
+STAGES = (
+    Stage(3, 1, 16, 1, 1),
+    Stage(3, 2, 24, 6, 2),
+    Stage(5, 2, 40, 6, 2),
+    Stage(3, 3, 80, 6, 2),
+    Stage(5, 3, 112, 6, 1),
+    Stage(5, 4, 192, 6, 2),
+    Stage(3, 1, 320, 6, 1),
+)
+
+
+def efficientnetb0(image: keras.KerasTensor) -> keras.KerasTensor:
+    """EfficientNetB0 up to its pooled features.
+
+    image: (N, H, W, 3) float32, (pixel - PIXEL_MEAN) / PIXEL_SCALE, RGB. Returns (N, 1280).
+    """
+    return _body(image, lite=False)
+
+
+def efficientnet_lite0(image: keras.KerasTensor) -> keras.KerasTensor:
+    """EfficientNet-Lite0 up to its pooled features; input and output as `efficientnetb0`."""
+    return _body(image, lite=True)
+
+
+def _body(image: keras.KerasTensor, *, lite: bool) -> keras.KerasTensor:
+    activation = relu6 if lite else swish
+    x = BorderPad(kernel_size=3, name="stem_pad")(image)
+    x = conv_bn(x, 32, 3, 2, "stem_conv", "stem_bn", padding="valid")
+    x = activation(x, "stem_activation")
+    for number, stage in enumerate(STAGES, start=1):
+        for repeat in range(stage.repeats):
+            strides = stage.strides if repeat == 0 else 1
+            x = block(x, stage, strides, f"block{number}{chr(ord('a') + repeat)}_", lite=lite)
+    x = activation(conv_bn(x, 1280, 1, 1, "top_conv", "top_bn"), "top_activation")
+    return keras.layers.GlobalAveragePooling2D(name="features")(x)
+
+
+def block(
+    x: keras.KerasTensor, stage: Stage, strides: int, prefix: str, *, lite: bool = False
+) -> keras.KerasTensor:
+    """One mobile inverted bottleneck, with squeeze-and-excite unless `lite`."""
+    entry, channels, activation = x, x.shape[-1], relu6 if lite else swish
+    if stage.expand_ratio != 1:
+        x = conv_bn(
+            x, channels * stage.expand_ratio, 1, 1, f"{prefix}expand_conv", f"{prefix}expand_bn"
+        )
+        x = activation(x, f"{prefix}expand_activation")
+    x = keras.layers.DepthwiseConv2D(
+        stage.kernel_size,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        depthwise_initializer=initializer(),
+        name=f"{prefix}dwconv",
+    )(x)
+    x = keras.layers.BatchNormalization(name=f"{prefix}bn")(x)
+    x = activation(x, f"{prefix}activation")
+    if not lite:
+        x = _squeeze_excite(x, max(1, int(channels * SQUEEZE_RATIO)), prefix)
+    x = conv_bn(x, stage.filters, 1, 1, f"{prefix}project_conv", f"{prefix}project_bn")
+    if strides == 1 and channels == stage.filters:
+        x = keras.layers.Add(name=f"{prefix}add")([x, entry])
+    return x
+
+
+def _squeeze_excite(x: keras.KerasTensor, reduced: int, prefix: str) -> keras.KerasTensor:
+    channels = x.shape[-1]
+    s = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{prefix}se_squeeze")(x)
+    s = keras.layers.Conv2D(
+        reduced, 1, kernel_initializer=initializer(), name=f"{prefix}se_reduce"
+    )(s)
+    s = swish(s, f"{prefix}se_reduce_activation")
+    s = keras.layers.Conv2D(
+        channels, 1, kernel_initializer=initializer(), name=f"{prefix}se_expand"
+    )(s)
+    s = keras.layers.Activation("sigmoid", name=f"{prefix}se_expand_activation")(s)
+    return keras.layers.Multiply(name=f"{prefix}se_excite")([x, s])

@@ -1,0 +1,189 @@
+"""Where pretrained weights come from: a stock Keras model, or a bare file without one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.errors import WeightsError
+
+from ..backend import keras
+from .convention import Convention, Images, Stem, fold
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+IMAGENET = "imagenet"
+
+
+class Pretrained(Protocol):
+    """How the weights of one backbone are found and put into its network."""
+
+    @property
+    def stem(self) -> Stem:
+        """The layers the input convention is folded into."""
+
+    def check(self, backbone: str, weights: str) -> None:
+        """Raise WeightsError for weights that cannot be had, as far as a glance can tell."""
+
+    def load(self, model: keras.Model, backbone: str, weights: str) -> None:
+        """Put the weights into `model` and fold their input convention, or raise WeightsError.
+
+        The model is left as it was when an error is raised.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class StockModel:
+    """A model of keras.applications: downloaded, or from its HDF5 file without top.
+
+    `draw` takes include_top, weights and input_shape; `preprocess` is what is done to raw RGB
+    pixels in front of the model, (N, H, W, 3) float32, None for a model that does all of it.
+    """
+
+    draw: Callable[..., keras.Model]
+    stem: Stem
+    preprocess: Callable[[Images], Images] | None = None
+
+    def check(self, backbone: str, weights: str) -> None:
+        """Look at the signature of a file; a download is not tried."""
+        if weights != IMAGENET:
+            check_signature(weights, f"a stock {backbone} file without top (.h5)")
+
+    def load(self, model: keras.Model, backbone: str, weights: str) -> None:
+        """Copy by layer name; the input convention is measured, not assumed.
+
+        The input layers of one stock model differ between its two kinds of weights.
+        """
+        stock = self._stock(backbone, weights)
+        convention = Convention.measured(self._front(stock))
+        ours = {layer.name for layer in model.layers}
+        for layer in stock.layers:
+            if layer.name in ours and layer.weights:
+                model.get_layer(layer.name).set_weights(layer.get_weights())
+        fold(model, self.stem, convention)
+
+    def _stock(self, backbone: str, weights: str) -> keras.Model:
+        self.check(backbone, weights)
+        try:
+            return self.draw(include_top=False, weights=weights, input_shape=(64, 64, 3))
+        except Exception as error:  # Keras wraps a failed download in a bare Exception
+            if weights != IMAGENET:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise WeightsError(
+                    f"{weights} does not hold {backbone} weights without top: {reason}"
+                ) from error
+            raise WeightsError(
+                "the ImageNet weights cannot be downloaded here; fetch the file elsewhere and pass "
+                "its path with --weights PATH, or train from scratch with --weights none"
+            ) from error
+
+    def _front(self, stock: keras.Model) -> Callable[[Images], Images]:
+        """Return what happens to raw pixels in front of the first convolution."""
+        probe = keras.Model(stock.input, stock.get_layer(self.stem.conv).input)
+
+        def front(pixels: Images) -> Images:
+            given = pixels if self.preprocess is None else self.preprocess(pixels.copy())
+            return np.asarray(probe(given), np.float32)
+
+        return front
+
+
+@dataclasses.dataclass(frozen=True)
+class BareFile:
+    """A Keras `.weights.h5` file of a network that keras.applications does not have.
+
+    The file names its layers by kind and number, in the order of the network:
+    layers/conv2d/vars/0, layers/conv2d_1/vars/0, ... `origin` says where it comes from.
+    """
+
+    convention: Convention
+    stem: Stem
+    origin: str
+
+    def check(self, backbone: str, weights: str) -> None:
+        """Look at the signature of the file; there is nothing to download."""
+        if weights == IMAGENET:
+            raise WeightsError(
+                f"Keras has no {backbone} weights to download; pass --weights PATH of "
+                f"{self.origin}, or train from scratch with --weights none"
+            )
+        check_signature(weights, self.origin)
+
+    def load(self, model: keras.Model, backbone: str, weights: str) -> None:
+        """Read every layer of the backbone, then set them all."""
+        self.check(backbone, weights)
+        try:
+            with h5py.File(weights, "r") as file:
+                found = [(layer, _read(file, layer, name)) for layer, name in _stored_names(model)]
+                _no_more(file, [name for _, name in _stored_names(model)])
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            reason = str(error.args[0]) if error.args else type(error).__name__
+            raise WeightsError(
+                f"{weights} does not hold {backbone} weights without top: {reason}"
+            ) from error
+        for layer, values in found:
+            layer.set_weights(values)
+        fold(model, self.stem, self.convention)
+
+
+_KINDS = {
+    keras.layers.Conv2D: "conv2d",
+    keras.layers.DepthwiseConv2D: "depthwise_conv2d",
+    keras.layers.BatchNormalization: "batch_normalization",
+}
+
+
+def _stored_names(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, str]]:
+    """Yield the layers of the backbone that hold weights, and their names in a bare file."""
+    counts = dict.fromkeys(_KINDS.values(), 0)
+    for layer in model.layers:
+        kind = _KINDS.get(type(layer))
+        if kind is not None:
+            yield layer, f"{kind}_{counts[kind]}" if counts[kind] else kind
+            counts[kind] += 1
+
+
+def _read(file: h5py.File, layer: keras.layers.Layer, name: str) -> list[npt.NDArray[np.float32]]:
+    """Return the weights of one layer, checked. Raises ValueError."""
+    values = []
+    for number, ours in enumerate(layer.weights):
+        path, shape = f"layers/{name}/vars/{number}", tuple(ours.shape)
+        stored = file.get(path)
+        if not isinstance(stored, h5py.Dataset):
+            raise ValueError(f"{path} is missing")
+        if stored.shape != shape or stored.dtype.kind != "f":
+            kind = f"{stored.dtype} {stored.shape}"
+            raise ValueError(f"{path} is {kind}, expected are floats of {shape}")
+        values.append(stored[()].astype(np.float32))
+        if not np.isfinite(values[-1]).all():
+            raise ValueError(f"{path} holds numbers that are not finite")
+    return values
+
+
+def _no_more(file: h5py.File, names: list[str]) -> None:
+    """Raise ValueError for a file of a larger network."""
+    layers = file["layers"].items()
+    held = {name for name, layer in layers if isinstance(layer, h5py.Group) and layer.get("vars")}
+    more = sorted(held - set(names))
+    if more:
+        raise ValueError(f"it also holds layers/{more[0]}, which the network does not have")
+
+
+def check_signature(weights: str, wanted: str) -> None:
+    """Raise WeightsError for a path that is no HDF5 file; `wanted` says what to pass."""
+    path = Path(weights)
+    try:
+        with path.open("rb") as stream:
+            signature = stream.read(len(HDF5_SIGNATURE))
+    except OSError as error:
+        raise WeightsError(
+            f"cannot read the weights {path}: {error.strerror}; pass --weights PATH of {wanted}, "
+            "or --weights none"
+        ) from error
+    if signature != HDF5_SIGNATURE:
+        raise WeightsError(f"{path} is not an HDF5 weights file; pass {wanted}")

@@ -167,8 +167,8 @@ def _read(file: h5py.File, layer: keras.layers.Layer, name: str) -> list[npt.NDA
 
 def _no_more(file: h5py.File, names: list[str]) -> None:
     """Raise ValueError for a file of a larger network."""
-    layers = file["layers"].items()
-    held = {name for name, layer in layers if isinstance(layer, h5py.Group) and layer.get("vars")}
+    layers = ((n, layer) for n, layer in file["layers"].items() if isinstance(layer, h5py.Group))
+    held = {name for name, layer in layers if len(layer.get("vars", ()))}
     more = sorted(held - set(names))
     if more:
         raise ValueError(f"it also holds layers/{more[0]}, which the network does not have")

@@ -10,37 +10,25 @@ import numpy as np
 import pytest
 
 from lmedge.errors import WeightsError
-from lmedge.image import Resize, prepare, read_picture
 from lmedge.train.backbones import BACKBONES, Backbone, load_stock_weights
 from lmedge.train.backend import keras
-from lmedge.train.network import FEATURES, normalise
+from lmedge.train.network import normalise
 from tests import tiny_backbone
-
-SHARED = Path(__file__).parents[2].parent / "shared"
-WEIGHTS = SHARED / "weights" / "efficientnetb0_notop.h5"
-OTHER_WEIGHTS = SHARED / "weights" / "efficientnet_lite0_notop.weights.h5"
-PHOTOGRAPHS = SHARED / "data" / "usc30"
-needs_shared = pytest.mark.skipif(
-    not (WEIGHTS.exists() and PHOTOGRAPHS.is_dir()),
-    reason=f"the stock weights and photographs are not in {SHARED}",
+from tests.stock_features import (
+    B0_WEIGHTS,
+    LITE0_WEIGHTS,
+    PHOTOGRAPHS,
+    SHARED,
+    cosines,
+    draw,
+    groups_of_layers,
+    photographs,
 )
 
-
-def photographs(size: int) -> np.ndarray:
-    paths = sorted(PHOTOGRAPHS.glob("*/*/*.jpg"))
-    chosen = paths[:: len(paths) // 24][:24]
-    assert len({path.parent for path in chosen}) > 20
-    return np.stack([prepare(read_picture(path), size, Resize.SQUASH) for path in chosen])
-
-
-def draw(backbone: Backbone, size: int) -> Any:
-    image = keras.Input((size, size, 3), name="image")
-    return keras.Model(image, backbone.build(image))
-
-
-def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+needs_shared = pytest.mark.skipif(
+    not (B0_WEIGHTS.exists() and PHOTOGRAPHS.is_dir()),
+    reason=f"the stock weights and photographs are not in {SHARED}",
+)
 
 
 def stock_features(stock: Any, pixels: np.ndarray) -> np.ndarray:
@@ -57,7 +45,7 @@ def real() -> Backbone:
 def ours(real: Backbone) -> Any:
     """Our EfficientNetB0 at 224 with the stock weights of a file."""
     model = draw(real, 224)
-    load_stock_weights(model, real, str(WEIGHTS))
+    load_stock_weights(model, real, str(B0_WEIGHTS))
     return model
 
 
@@ -65,7 +53,7 @@ def ours(real: Backbone) -> Any:
 def stock() -> Any:
     """Keras' own EfficientNetB0; its padding is drawn for one input size."""
     return keras.applications.EfficientNetB0(
-        include_top=False, weights=str(WEIGHTS), input_shape=(224, 224, 3)
+        include_top=False, weights=str(B0_WEIGHTS), input_shape=(224, 224, 3)
     )
 
 
@@ -104,7 +92,7 @@ class TestFeatures:
         self, real: Backbone, ours: Any, stock: Any, downloads: Any
     ) -> None:
         """The stock model has one more input layer for "imagenet" than for a path."""
-        downloads(lambda *_, **__: str(WEIGHTS))
+        downloads(lambda *_, **__: str(B0_WEIGHTS))
         imagenet = keras.applications.EfficientNetB0(include_top=False, input_shape=(64, 64, 3))
         assert len(imagenet.layers) == len(stock.layers) + 1
         model = draw(real, 64)
@@ -127,16 +115,12 @@ class TestFeatures:
     def test_weights_of_another_network_are_refused(self, real: Backbone, ours: Any) -> None:
         before = ours.get_weights()
         with pytest.raises(WeightsError, match="does not hold efficientnetb0 weights"):
-            load_stock_weights(ours, real, str(OTHER_WEIGHTS))
+            load_stock_weights(ours, real, str(LITE0_WEIGHTS))
         for was, now in zip(before, ours.get_weights(), strict=True):
             assert np.array_equal(was, now)
 
     def test_groups_cover_the_network_in_order(self, real: Backbone, ours: Any) -> None:
-        named = [
-            next(number for number, group in enumerate(real.groups) if name.startswith(group))
-            for name in (layer.name for layer in ours.layers)
-            if name not in ("image", FEATURES)
-        ]
+        named = groups_of_layers(real, ours)
         assert named == sorted(named)
         assert set(named) == set(range(len(real.groups)))
 

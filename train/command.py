@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 )
 @click.option(
     "--backbone",
-    metavar="NAME",
-    help=f"Network body: {', '.join(BACKBONE_NAMES)}. [default: the recipe's, efficientnetb0]",
+    metavar="|".join(BACKBONE_NAMES),
+    help="Network body. [default: the recipe's, efficientnetb0]",
 )
 @click.option(
     "--weights",

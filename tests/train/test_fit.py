@@ -142,7 +142,7 @@ class TestHistory:
         recipe = finished_run.recipe
         phases = {
             "landmark-head": recipe.head.epochs,
-            "landmark-fine-tuning": recipe.fine_tune.epochs,
+            "landmark-fine-tuning": recipe.fine_tune.epochs[0],
             "category-head": recipe.second_head.epochs,
         }
         expected = [(name, epoch + 1) for name, count in phases.items() for epoch in range(count)]
@@ -294,7 +294,12 @@ class TestWithoutValidation:
         self, tiny_weights: Path, small_photographs: Path, tmp_path: Path
     ) -> None:
         """The last epoch is kept where there is nothing to choose by."""
-        settings = ("data.val_fraction=0", "head.epochs=4", "fine_tune.epochs=2")
+        settings = (
+            "data.val_fraction=0",
+            "head.epochs=4",
+            "second_head.epochs=4",
+            "fine_tune.epochs=2",
+        )
         run = small_run.start(small_photographs, tmp_path / "run", tiny_weights, settings)
         last: dict[str, Any] = {}
         with pytest.MonkeyPatch.context() as patch:

@@ -56,7 +56,9 @@ def test_settings_win_and_the_last_one_most(tmp_path: Path) -> None:
         ("head.weight_decay=0", 0.0),  # a whole number where a fraction may stand
         ("data.resize=crop", "crop"),  # a bare word is a string
         ('data.resize="crop"', "crop"),
-        (" fine_tune.start = block5 ", "block5"),
+        (" head.optimizer = adam ", "adam"),
+        ("fine_tune.start=block5", ("block5",)),  # one is a list of one
+        ("augment.copies=[]", ()),
     ],
 )
 def test_a_setting_is_read_as_its_kind(setting: str, value: Any) -> None:
@@ -71,7 +73,7 @@ def test_a_setting_is_read_as_its_kind(setting: str, value: Any) -> None:
     [
         ("fine_tune.epoch=3", ["fine_tune.epoch", "did you mean fine_tune.epochs?"]),
         ("heads.epochs=3", ["heads", "did you mean head?"]),
-        ("head.qqq=3", ["head.qqq", "allowed: batch, epochs"]),
+        ("head.qqq=3", ["head.qqq", "allowed: batch, cached, epochs"]),
         ("head.epochs=three", ["head.epochs", "'three' is not a number"]),
         ("head.epochs=1.5", ["head.epochs", "1.5 is not a number"]),
         ("head.epochs=true", ["head.epochs", "True is not"]),
@@ -97,6 +99,20 @@ def test_a_setting_is_read_as_its_kind(setting: str, value: Any) -> None:
         ("fine_tune.label_smoothing=1", ["fine_tune.label_smoothing"]),
         ("quantize.epochs=-1", ["quantize.epochs"]),
         ("quantize.calibration_pictures=0", ["quantize.calibration_pictures", "at least 1"]),
+        ("head.optimizer=adamm", ["head.optimizer", "did you mean adam"]),
+        ("fine_tune.optimizer=discriminant", ["fine_tune.optimizer", "adamw, adam, sgd"]),
+        ("second_head.keep=best", ["second_head.keep", "f1, loss, last"]),
+        ("head.schedule=linear", ["head.schedule", "cosine, constant"]),
+        ("head.shrinkage=0", ["head.shrinkage", "above 0"]),
+        ("data.balance=weight", ["data.balance", "did you mean weights?"]),
+        ("data.normalisation=none", ["data.normalisation", "stock, unit"]),
+        ("data.val_count=-1", ["data.val_count", "0 and above"]),
+        ("augment.mixup=-1", ["augment.mixup", "0 to 10"]),
+        ('augment.copies=["blur"]', ["augment.copies", "flip_left_right"]),
+        ("network.dropout=[0.1, 0.2]", ["network.dropout", "0 head layers"]),
+        ("fine_tune.epochs=[1, 2]", ["fine_tune.epochs", "starts (1)"]),
+        ("strategy.phase2=distill", ["strategy.phase2", "did you mean distil?"]),
+        ("strategy.distil_weight=-1", ["strategy.distil_weight", "0 and above"]),
         ("epochs=3", ["--set epochs=3", "section.key=value"]),
         ("head.epochs", ["--set head.epochs", "section.key=value"]),
         ("=3", ["section.key=value"]),
@@ -160,11 +176,19 @@ def test_what_is_written_reads_the_same(seed: int, tmp_path: Path) -> None:
     values["head"]["weight_decay"] = 10 ** rng.uniform(-12, 3)
     values["augment"]["crop_scale"] = sorted(rng.uniform(1e-3, 1) for _ in range(2))
     values["augment"]["flip_up_down"] = rng.random() < 0.5
+    for section in ("head", "second_head"):
+        values[section]["optimizer"] = rng.choice(["adam", "adamw", "sgd"])
+    values["network"]["dropout"] = [rng.random()]
     values["network"]["head_layers"] = [rng.randint(1, 2000) for _ in range(rng.randint(0, 4))]
     values["network"]["backbone"] = "".join(rng.choices("ab\"\\é/#= '", k=8))
     recipe = recipe_from(values)
     (tmp_path / "recipe.toml").write_text(recipe.as_toml(), "utf-8")
     assert load_recipe(str(tmp_path / "recipe.toml")) == recipe
+
+
+def test_the_closed_form_has_no_head_layers() -> None:
+    with pytest.raises(RecipeError, match=r"second_head\.optimizer: .*network\.head_layers"):
+        load_recipe("default", ["second_head.optimizer=discriminant", "network.head_layers=[8]"])
 
 
 def test_missing_values_are_named() -> None:

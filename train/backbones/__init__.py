@@ -16,7 +16,7 @@ from lmedge.errors import RecipeError
 
 from ..backend import keras
 from . import efficientnet, vgg
-from .convention import Convention, Stem, fold
+from .convention import Convention, Stem, fold, shrink_pixels
 from .efficientnet import Stage, efficientnet_lite0, efficientnetb0
 from .layers import BorderPad
 from .pretrained import HDF5_SIGNATURE, BareFile, Download, Pretrained, StockModel
@@ -125,10 +125,15 @@ def check_weights(backbone: str, weights: str) -> None:
         BACKBONES[backbone].pretrained.check(backbone, weights)
 
 
-def load_stock_weights(model: keras.Model, backbone: Backbone, weights: str) -> None:
+def load_stock_weights(
+    model: keras.Model, backbone: Backbone, weights: str, normalisation: str = "stock"
+) -> None:
     """Put pretrained weights into `model` by layer name and fold their input convention.
 
     weights: "imagenet" (downloaded as Keras does) or the path of an HDF5 file without top. Raises
     WeightsError when they cannot be had or do not fit; the model is then as it was.
+    normalisation: "stock" as the weights expect, or "unit" for pixels divided by 255 before that.
     """
     backbone.pretrained.load(model, backbone.name, weights)
+    if normalisation == "unit":
+        shrink_pixels(model, backbone.pretrained.stem, 1 / 255)

@@ -77,6 +77,29 @@ class Convention:
         return np.asarray(np.linalg.solve(self.matrix, -self.offset), np.float64)
 
 
+def shrink_pixels(model: keras.Model, stem: Stem, factor: float) -> None:
+    """Make a folded `model` see pixels multiplied by `factor`, as weights that expect others would.
+
+    The colour of the border is multiplied back, as far as a byte can hold it.
+    """
+    pad, conv = model.get_layer(stem.pad), model.get_layer(stem.conv)
+    shift = (
+        PIXEL_MEAN * (factor - 1) / PIXEL_SCALE
+    )  # x of the pixel that becomes (0 - mean) / scale
+    border = (np.asarray(pad.get_weights()[0], np.float64) - shift) / factor
+    low, high = ((value - PIXEL_MEAN) / PIXEL_SCALE for value in (0, 255))
+    pad.set_weights([np.clip(border, low, high).astype(np.float32)])
+    kernel, *bias = (value.astype(np.float64) for value in conv.get_weights())
+    constant = kernel.sum(axis=(0, 1, 2)) * shift
+    conv.set_weights(
+        [(kernel * factor).astype(np.float32), *((b + constant).astype(np.float32) for b in bias)]
+    )
+    if stem.norm is not None:
+        norm = model.get_layer(stem.norm)
+        gamma, beta, mean, variance = norm.get_weights()
+        norm.set_weights([gamma, beta, (mean - constant).astype(np.float32), variance])
+
+
 def fold(model: keras.Model, stem: Stem, convention: Convention) -> None:
     """Fold a convention into the stem of `model`, whose layers hold the pretrained weights.
 

@@ -19,8 +19,13 @@ _UNFROZEN = "#FFF4D6"
 
 def unfrozen(run: Run) -> dict[str, str]:
     """Return what each phase of a run that trains the backbone trains of it, by phase."""
-    start = "every layer" if run.weights == "none" else f"from {run.recipe.fine_tune.start}"
-    return {row.phase: start for row in run.history() if FINE_TUNING in row.phase}
+    starts = run.recipe.fine_tune.start
+    found: dict[str, str] = {}
+    for phase in {row.phase for row in run.history() if FINE_TUNING in row.phase}:
+        # Of several phases one after another each is numbered, from 1.
+        number = int(phase.rpartition("-")[2]) if len(starts) > 1 else 1
+        found[phase] = "every layer" if run.weights == "none" else f"from {starts[number - 1]}"
+    return found
 
 
 def plot_curves(rows: Sequence[HistoryRow], unfrozen: Mapping[str, str], path: Path) -> None:

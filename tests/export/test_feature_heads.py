@@ -1,0 +1,70 @@
+"""A head whose answer is a feature of the other: quantized to the end, as simulated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lmedge.decoding import softmax
+from lmedge.export import convert, metadata
+from lmedge.export.lower import lower
+from lmedge.export.quantize import SIGMOID_RANGE, layer_config, quantize
+from lmedge.export.ranges import choose_ranges, observe
+from lmedge.export.verify import run_file
+from lmedge.model_file import HEADS, ModelFile, parse_model
+from lmedge.taxonomy import Taxonomy
+from lmedge.train.backend import keras
+from lmedge.train.network import NetworkSpec, build_network, normalise, predict_logits
+from tests import small_run, tiny_backbone
+from tests.export.test_convert import assert_gives_probabilities, assert_tensors_are_quantized
+
+
+def packed(graph: bytes, size: int) -> ModelFile:
+    taxonomy = Taxonomy.from_pairs((f"category {n % 3}", f"landmark {n}") for n in range(5))
+    info = {"preprocessing": {"size": size, "resize": "squash"}}
+    card = metadata.Card("a name", "a network", "0.1.0", taxonomy, size, info)
+    return parse_model(metadata.pack(graph, card), Path("a.tflite"))
+
+
+@pytest.fixture(params=[("landmark", ()), ("category", (12,))], ids=lambda p: p[0])
+def made(request: pytest.FixtureRequest, tiny: None) -> tuple[Any, ModelFile, np.ndarray]:
+    feature, layers = request.param
+    keras.utils.set_random_seed(0)
+    network = build_network(
+        NetworkSpec(tiny_backbone.NAME, 32, 5, 3, layers, (0.2,), feature=feature)
+    )
+    for head in HEADS:  # answers that differ from picture to picture
+        kernel, bias = network.get_layer(head).get_weights()
+        network.get_layer(head).set_weights([kernel * 8, bias])
+    pictures = np.stack(
+        [small_run.draw((20 * n, 90, 240 - 20 * n), n, (32, 32)) for n in range(12)]
+    )
+    lowered = lower(network)
+    observed = observe(lowered, normalise(pictures), np.random.default_rng(0))
+    ranges = choose_ranges(lowered, observed)
+    assert (
+        layer_config(lowered.get_layer(f"{feature}_probabilities"), ranges).output == SIGMOID_RANGE
+    )
+    quantized = quantize(lowered, ranges)
+    graph = convert.to_int8(quantized, dict.fromkeys(HEADS, 1.0))
+    return quantized, packed(graph, 32), pictures
+
+
+def test_every_operation_is_int8(made: tuple[Any, ModelFile, np.ndarray]) -> None:
+    _, file, pictures = made
+    floats = {name: n for name, n in file.operators.items() if name[1] != "int8"}
+    assert floats == {(name, "float32"): 2 for name in ("DEQUANTIZE", "MUL", "SOFTMAX")}
+    assert file.operators["SOFTMAX", "int8"] == 1
+    assert file.operators["CONCATENATION", "int8"] == 3  # two of the border
+    assert_tensors_are_quantized(file)
+    assert_gives_probabilities(file, pictures)
+
+
+def test_the_file_computes_what_was_simulated(made: tuple[Any, ModelFile, np.ndarray]) -> None:
+    quantized, file, pictures = made
+    found, logits = run_file(file, pictures), predict_logits(quantized, pictures)
+    for head in HEADS:
+        assert np.abs(found[head] - softmax(logits[head])).mean() < 0.02

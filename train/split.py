@@ -11,22 +11,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import imagehash
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-from scipy.sparse.csgraph import connected_components
 
 from lmedge.dataset_folder import LabelledPicture
 from lmedge.errors import DataError, RunError
-from lmedge.image import Picture
 from lmedge.taxonomy import Taxonomy
 
 from .pictures import Entry, PictureStore
+from .similar import Look, near_duplicates
 
 PARTS = ("train", "val", "test")
-MAX_HASH_DISTANCE = 8  # of 64 bits
-MIN_CORRELATION = 0.93  # of 16 x 16 grey thumbnails: what the hash suggests must look alike
 _COLUMNS = ("part", "category", "landmark", "sha256", "path")
 logger = logging.getLogger(__name__)
 
@@ -94,12 +89,14 @@ def make_split(
     val_fraction: float,
     test_fraction: float,
     seed: int,
+    looks: Mapping[str, Look] | None = None,
 ) -> Split:
     """Use the parts that are given and cut the missing ones from "train".
 
     given: entries by part, "train" at least; a part that is absent and whose fraction is above
     zero is cut from the training part of each landmark. Near-duplicates of one landmark stay on
-    one side. Raises DataError when a landmark has too few pictures.
+    one side; `looks` spares looking at the pictures again. Raises DataError when a landmark has too
+    few pictures.
     """
     shares = {"test": test_fraction, "val": val_fraction}
     wanted = {part: share for part, share in shares.items() if part not in given}
@@ -113,7 +110,7 @@ def make_split(
     train: list[Entry] = []
     for landmark, entries in sorted(by_landmark.items()):
         rng = np.random.default_rng([seed, *landmark.encode()])
-        groups = near_duplicates(entries, store)
+        groups = near_duplicates(entries, store, looks)
         rng.shuffle(groups)
         for part, share in wanted.items():
             count = max(1, round(len(entries) * share)) if share > 0 else 0
@@ -155,44 +152,3 @@ def _check_counts(
                 f"the {part} part shows {sorted(unknown)[0]!r}, which the training part does not; "
                 "add pictures of it to the training part or remove it"
             )
-
-
-def near_duplicates(entries: Sequence[Entry], store: PictureStore) -> list[list[Entry]]:
-    """Group the entries: the same photograph, or nearly, in one group. Order is stable.
-
-    Two pictures belong together when their 64-bit perceptual hashes (or that of a mirror image)
-    differ in at most MAX_HASH_DISTANCE bits and their thumbnails correlate.
-    """
-    pictures = [store.prepared(entry) for entry in entries]
-    plain = [_look(picture) for picture in pictures]
-    mirrored = [_look(np.ascontiguousarray(picture[:, ::-1])) for picture in pictures]
-    alike = _alike(plain, plain) | _alike(plain, mirrored)
-    _, groups = connected_components(alike, directed=False)
-    return [
-        [entry for entry, group in zip(entries, groups, strict=True) if group == number]
-        for number in range(groups.max() + 1)
-    ]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Look:
-    """A picture's perceptual hash as 64 signs, and its grey thumbnail as a unit vector."""
-
-    signs: npt.NDArray[np.float32]
-    thumbnail: npt.NDArray[np.float32]
-
-
-def _look(picture: Picture) -> _Look:
-    image = Image.fromarray(picture)
-    signs = np.where(imagehash.phash(image).hash.ravel(), 1, -1).astype(np.float32)
-    grey = np.asarray(image.convert("L").resize((16, 16), Image.Resampling.BOX), np.float32).ravel()
-    grey = grey - grey.mean()
-    return _Look(signs, grey / max(float(np.linalg.norm(grey)), 1e-9))
-
-
-def _alike(left: Sequence[_Look], right: Sequence[_Look]) -> npt.NDArray[np.bool_]:
-    signs = [np.stack([look.signs for look in looks]) for looks in (left, right)]
-    thumbnails = [np.stack([look.thumbnail for look in looks]) for looks in (left, right)]
-    distance = (64 - signs[0] @ signs[1].T) / 2
-    close: npt.NDArray[np.bool_] = distance <= MAX_HASH_DISTANCE
-    return close & (thumbnails[0] @ thumbnails[1].T >= MIN_CORRELATION)

@@ -14,7 +14,8 @@ from lmedge.dataset_folder import LabelledPicture, scan
 from lmedge.errors import DataError, RunError
 from lmedge.image import Resize, read_picture
 from lmedge.train.pictures import Entry, PictureStore
-from lmedge.train.split import PARTS, Split, labels, make_split, near_duplicates
+from lmedge.train.similar import near_duplicates
+from lmedge.train.split import PARTS, Split, labels, make_split
 from tests import small_run
 
 SHARED = Path(__file__).parents[2].parent / "shared"

@@ -17,6 +17,7 @@ from .quiet import TALK
 
 # verb -> (module, its click command, the line shown by `lmedge --help`)
 COMMANDS = {
+    "data": ("lmedge.train.data.command", "data", "Check photographs and split them."),
     "train": ("lmedge.train.command", "train", "Train on a folder of photographs."),
     "evaluate": (
         "lmedge.train.evaluate",

@@ -51,12 +51,15 @@ def parts(data: str | os.PathLike[str]) -> tuple[str, ...]:
     return found if "train" in found else ()
 
 
-def scan(data: str | os.PathLike[str], part: str | None = None) -> list[LabelledPicture]:
+def scan(
+    data: str | os.PathLike[str], part: str | None = None, *, one_category_each: bool = True
+) -> list[LabelledPicture]:
     """List the labelled pictures of `data`, always in the same order.
 
     `part` is one of `parts(data)`; None means all of them, or the plain layout. Suffixes may be in
     any case, hidden files and folders are ignored, symbolic links are followed. Raises DataError,
-    naming the folder or file, for any layout but the ones above and for contradictory labels.
+    naming the folder or file, for any layout but the ones above and for contradictory labels; a
+    landmark under two category folders is let through with `one_category_each` off.
     """
     data = Path(data)
     _check_folder(data)
@@ -67,7 +70,8 @@ def scan(data: str | os.PathLike[str], part: str | None = None) -> list[Labelled
     ]
     if not pictures:
         raise DataError(f"{data if part is None else data / part}: no pictures found; {LAYOUT}")
-    _check_one_category_each(pictures)
+    if one_category_each:
+        _check_one_category_each(pictures)
     return pictures
 
 

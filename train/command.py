@@ -51,6 +51,17 @@ logger = logging.getLogger(__name__)
     show_default=True,
     help="Fixes split, order, augmentation and initial weights.",
 )
+@click.option(
+    "--split",
+    type=click.Path(path_type=Path),
+    help="File of `lmedge data split`. [default: DATA/split.csv if it is there]",
+)
+@click.option(
+    "--exclude",
+    type=click.Path(path_type=Path),
+    help="List of pictures to leave out. [default: DATA/exclude.txt if it is there]",
+)
+@click.option("--allow-leak", is_flag=True, help="Train although a picture is in two parts.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out where it was stopped.")
 def train(
     data: Path,
@@ -62,6 +73,9 @@ def train(
     weights: str,
     image_size: int | None,
     seed: int,
+    split: Path | None,
+    exclude: Path | None,
+    allow_leak: bool,
     resume: bool,
 ) -> None:
     """Train on photographs in DATA/<category>/<landmark>/*.jpg.
@@ -88,7 +102,11 @@ def train(
     else:
         if weights not in ("imagenet", "none"):
             weights = str(Path(weights).resolve())  # --resume may be called from elsewhere
-        run = training.start(training.Request(data, folder, values, strategy, weights, seed))
+        run = training.start(
+            training.Request(
+                data, folder, values, strategy, weights, seed, split, exclude, allow_leak
+            )
+        )
     test = training.train(run)
     minutes = (time.monotonic() - began) / 60
     click.echo(f"trained in {minutes:.1f} min: {folder}")

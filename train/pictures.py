@@ -42,6 +42,11 @@ class Entry:
     picture: LabelledPicture
     sha256: str
 
+    @property
+    def order(self) -> tuple[str, str, str]:
+        """What entries are sorted by."""
+        return self.picture.category, self.picture.landmark, str(self.picture.path)
+
 
 def cache_root() -> Path:
     """Return the folder of everything that can be made again: LMEDGE_CACHE or ~/.cache/lmedge."""
@@ -101,8 +106,8 @@ class PictureStore:
 
     def _admit(self, picture: LabelledPicture) -> str | DataError:
         try:
-            _check_name(picture.path)
-            encoded = _read(picture.path)
+            check_name(picture.path)
+            encoded = read_file(picture.path)
             sha256 = hashlib.sha256(encoded).hexdigest()
             entry = Entry(picture, sha256)
             kinds = (f"{self.resize.value}{self.size}", f"{self.resize.value}{self.work_size}-work")
@@ -131,7 +136,7 @@ class PictureStore:
             array = _unpack(path.read_bytes())
             os.utime(path)  # the cache drops what was used longest ago
         except (OSError, ValueError, struct.error):
-            encoded = _read(entry.picture.path)
+            encoded = read_file(entry.picture.path)
             if hashlib.sha256(encoded).hexdigest() != entry.sha256:
                 raise DataError(
                     f"{entry.picture.path}: changed since the run began; put it back or train anew"
@@ -180,7 +185,7 @@ def _sizes(files: Iterable[Path]) -> Iterator[tuple[os.stat_result, Path]]:
             yield file.stat(), file
 
 
-def _check_name(path: Path) -> None:
+def check_name(path: Path) -> None:
     """Refuse a name the run folder's text files cannot hold; old archives leave such names."""
     try:
         str(path).encode()
@@ -189,7 +194,8 @@ def _check_name(path: Path) -> None:
         raise DataError(f"{shown}: its name is not valid UTF-8; rename it") from None
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Read a picture file. Raises DataError when it is missing, too large or unreadable."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DataError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, not read")

@@ -117,11 +117,9 @@ def make_split(
             parts[part] += _take(groups, count, landmark, part)
         train += [entry for group in groups for entry in group]
     parts["train"] = train
-    return Split({part: tuple(sorted(parts[part], key=_by_name)) for part in PARTS})
-
-
-def _by_name(entry: Entry) -> tuple[str, str, str]:
-    return entry.picture.category, entry.picture.landmark, str(entry.picture.path)
+    return Split(
+        {part: tuple(sorted(parts[part], key=lambda entry: entry.order)) for part in PARTS}
+    )
 
 
 def _take(groups: list[list[Entry]], count: int, landmark: str, part: str) -> list[Entry]:
@@ -145,8 +143,14 @@ def _check_counts(
                 f"landmark {landmark!r} has {len(entries)} picture that can be read in {folder}; "
                 f"add at least {needed - len(entries)} more, or remove the folder"
             )
+    check_known([entry for entries in train.values() for entry in entries], parts)
+
+
+def check_known(train: Iterable[Entry], parts: Mapping[str, Sequence[Entry]]) -> None:
+    """Raise DataError when a part shows a landmark that is not trained on."""
+    trained = {entry.picture.landmark for entry in train}
     for part, entries in parts.items():
-        unknown = {entry.picture.landmark for entry in entries} - set(train)
+        unknown = {entry.picture.landmark for entry in entries} - trained
         if unknown:
             raise DataError(
                 f"the {part} part shows {sorted(unknown)[0]!r}, which the training part does not; "

@@ -10,8 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from lmedge.dataset_folder import parts, scan
-from lmedge.errors import DataError, RecipeError
+from lmedge.errors import RecipeError
 from lmedge.files import write_json
 from lmedge.image import Resize
 from lmedge.scoring import Scores
@@ -24,14 +23,15 @@ from .backbones import (
     load_stock_weights,
 )
 from .backend import keras, tf
+from .data.preparation import Wish, prepare_split
 from .fit import checkpoint_folder
 from .network import build_network
-from .pictures import Entry, PictureStore
+from .pictures import PictureStore
 from .recipe import Recipe
 from .reports.folder import report_run, spared
 from .reports.predictions import predict
 from .run import Run, get_weights, write_arrays
-from .split import PARTS, make_split
+from .split import PARTS
 from .steps import Job
 from .strategies import STRATEGIES
 
@@ -40,7 +40,10 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What `lmedge train` was asked for."""
+    """What `lmedge train` was asked for.
+
+    split, exclude: files, or None for split.csv and exclude.txt in `data` where they are there.
+    """
 
     data: Path
     out: Path
@@ -48,6 +51,9 @@ class Request:
     strategy: str
     weights: str
     seed: int
+    split: Path | None = None
+    exclude: Path | None = None
+    allow_leak: bool = False
 
 
 def start(request: Request) -> Run:
@@ -61,24 +67,16 @@ def start(request: Request) -> Run:
         check_start(backbone, group)
     settings = request.recipe.data
     store = PictureStore(settings.image_size, Resize(settings.resize))
-    found: dict[str, list[Entry]] = {}
-    skipped: list[str] = []
     data = request.data.resolve() if request.data.exists() else request.data
-    for part in parts(data) or (None,):
-        entries, bad = store.admit(scan(data, part))
-        found[part or "train"] = entries
-        skipped += bad
-        if not entries:
-            raise DataError(f"{request.data}: none of the {len(bad)} pictures could be read")
-    if skipped:
-        logger.warning("%d pictures were skipped because they cannot be read", len(skipped))
-    split = make_split(
-        found,
-        store,
-        seed=request.seed,
-        val_fraction=settings.val_fraction,
-        test_fraction=settings.test_fraction,
+    wish = Wish(
+        request.seed,
+        settings.val_fraction,
+        settings.test_fraction,
+        request.split,
+        request.exclude,
+        request.allow_leak,
     )
+    split, skipped = prepare_split(data, store, wish)
     taxonomy = split.taxonomy()
     logger.info(
         "%d landmarks in %d categories; %s pictures to train on, %s to validate, %s to test",

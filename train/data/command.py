@@ -1,0 +1,190 @@
+"""`lmedge data check` and `lmedge data split`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lmedge.errors import LmedgeError
+from lmedge.files import check_writable, write_json, write_text
+from lmedge.image import Resize
+
+from ..recipe import load_recipe
+from .findings import KINDS, Finding, by_kind
+
+SHOWN = 3  # findings of a kind, below the table
+logger = logging.getLogger(__name__)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_FOLDER = click.Path(path_type=Path)
+_EXCLUDE_HELP = "List of pictures to leave out. [default: DATA/exclude.txt if it is there]"
+
+
+@click.group(short_help="Check photographs, and split them once and for all.")
+def data() -> None:
+    """Data you can trust: what is wrong with the photographs, and a split that travels with them.
+
+    \b
+    lmedge data check photographs --report checked
+    lmedge data check photographs --exclude-file photographs/exclude.txt
+    lmedge data split photographs
+    """  # noqa: D301  (click needs the control character)
+
+
+@data.command(short_help="Say what is wrong with the photographs.")
+@click.argument("data", type=_FOLDER)
+@click.option("--report", type=_FOLDER, help="Folder for report.json and the contact sheet.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not as a table.")
+@click.option("--exclude-file", type=_FILE, help="Write the pictures to leave out to this file.")
+@click.option("--exclude", type=_FILE, help=_EXCLUDE_HELP)
+@click.option(
+    "--ignore",
+    multiple=True,
+    type=click.Choice(list(KINDS)),
+    metavar="KIND",
+    help=f"Leave out findings of a kind. Repeatable. Kinds: {', '.join(KINDS)}.",
+)
+@click.option(
+    "--min-side",
+    type=click.IntRange(1),
+    default=112,
+    show_default=True,
+    help="A picture with a shorter side below this many pixels is tiny.",
+)
+@click.option("--strict", is_flag=True, help="Exit with code 1 when something was found.")
+@click.pass_context
+def check(
+    context: click.Context,
+    data: Path,
+    report: Path | None,
+    as_json: bool,
+    exclude_file: Path | None,
+    exclude: Path | None,
+    ignore: tuple[str, ...],
+    min_side: int,
+    strict: bool,
+) -> None:
+    """Look at every photograph of DATA and say what is wrong. Nothing is changed or deleted.
+
+    DATA is laid out as for `lmedge train`. What is in the exclude file is not looked at.
+    """
+    from .check import check as run_check
+    from .exclude import exclude_file_of, read_exclusions, write_exclusions
+
+    if exclude_file is not None:
+        check_writable(exclude_file)  # said before minutes of reading
+    listed = exclude_file_of(data, exclude)
+    settings = load_recipe("default", ()).data
+    result = run_check(
+        data,
+        exclusions=read_exclusions(listed) if listed is not None else (),
+        ignore=ignore,
+        min_side=min_side,
+        fractions={"test": settings.test_fraction, "val": settings.val_fraction},
+    )
+    if as_json:
+        click.echo(json.dumps(result.as_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        _show(result.findings, _summary(result.as_dict()))
+    if report is not None:
+        from .sheet import write_sheets
+
+        write_json(report / "report.json", result.as_dict())
+        pages = write_sheets(result.findings, data, report)
+        logger.info("written: %s", ", ".join(map(str, [report / "report.json", *pages])))
+    if exclude_file is not None:
+        exclusions = result.exclusions()
+        write_exclusions(exclude_file, exclusions)
+        logger.info("written: %s, %d pictures to leave out", exclude_file, len(exclusions))
+    if strict and result.findings:
+        context.exit(1)
+
+
+def _summary(about: dict[str, object]) -> str:
+    excluded = f", {about['excluded']} excluded" if about["excluded"] else ""
+    landmarks = about["landmarks"]
+    assert isinstance(landmarks, list)
+    categories = {one["category"] for one in landmarks}
+    names = {one["landmark"] for one in landmarks}
+    return (
+        f"{about['pictures']} pictures of {len(names)} landmarks in {len(categories)} "
+        f"categories{excluded}"
+    )
+
+
+def _show(findings: tuple[Finding, ...], summary: str) -> None:
+    if not findings:
+        click.echo(f"{summary}: nothing found")
+        return
+    table = Table(title=summary, title_justify="left")
+    table.add_column("finding", no_wrap=True)
+    table.add_column("number", justify="right")
+    table.add_column("what it is")
+    table.add_column("what to do")
+    for kind, group in by_kind(findings):
+        table.add_row(kind, str(len(group)), *KINDS[kind])
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    for kind, group in by_kind(findings):
+        for finding in group[:SHOWN]:
+            console.print(f"{kind}: {finding.message}", soft_wrap=True)
+        if len(group) > SHOWN:
+            console.print(f"{kind}: and {len(group) - SHOWN} more, all with --report or --json")
+
+
+@data.command(short_help="Write the split to a file that travels with the data.")
+@click.argument("data", type=_FOLDER)
+@click.option("--out", type=_FILE, help="Where to write it. [default: DATA/split.csv]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--exclude", type=_FILE, help=_EXCLUDE_HELP)
+@click.option(
+    "--val-fraction", type=click.FloatRange(0, 0.5), help="Of each landmark. [default: 0.15]"
+)
+@click.option(
+    "--test-fraction", type=click.FloatRange(0, 0.5), help="Of each landmark. [default: 0.2]"
+)
+@click.option("--allow-leak", is_flag=True, help="Write it although a picture is in two parts.")
+@click.option("--overwrite", is_flag=True, help="Replace a split file that is there.")
+def split(
+    data: Path,
+    out: Path | None,
+    seed: int,
+    exclude: Path | None,
+    val_fraction: float | None,
+    test_fraction: float | None,
+    allow_leak: bool,
+    overwrite: bool,
+) -> None:
+    """Cut DATA into training, validation and test part and write which picture is where.
+
+    `lmedge train DATA` then uses DATA/split.csv. Its paths are relative to DATA, every picture is
+    known by its hash: copy the folder, and the split is the same. Parts of your own are kept.
+    """
+    from ..pictures import PictureStore
+    from .preparation import Wish, prepare_split
+    from .split_file import SPLIT_FILE, as_portable_csv
+
+    path = out or data / SPLIT_FILE
+    if path.exists() and not overwrite:
+        raise LmedgeError(f"{path} is there already; pass --overwrite to cut anew, or --out FILE")
+    settings = load_recipe("default", ()).data
+    wish = Wish(
+        seed,
+        settings.val_fraction if val_fraction is None else val_fraction,
+        settings.test_fraction if test_fraction is None else test_fraction,
+        exclude=exclude,
+        allow_leak=allow_leak,
+    )
+    store = PictureStore(settings.image_size, Resize(settings.resize))
+    made, _ = prepare_split(data, store, wish, cut_anew=True)
+    write_text(path, as_portable_csv(made, data))
+    counts = Counter({part: len(entries) for part, entries in made.parts.items()})
+    click.echo(
+        f"{path}: {counts['train']} pictures to train on, {counts['val']} to validate, "
+        f"{counts['test']} to test"
+    )

@@ -1,0 +1,104 @@
+"""The exclude file: pictures that are left out, without touching them.
+
+A CSV of path,sha256,reason below a line with these names; paths are relative to DATA. The hash may
+be empty, lines that begin with # are comments. A picture is left out when its path is listed and
+its file is still the one the hash was taken of.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lmedge.dataset_folder import LabelledPicture
+from lmedge.errors import DataError
+from lmedge.files import write_text
+
+from ..pictures import read_file
+from .inspection import relative_name
+
+EXCLUDE_FILE = "exclude.txt"
+COLUMNS = ("path", "sha256", "reason")
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Exclusion:
+    """A picture that is left out: its path relative to DATA, its file's hash or "", and why."""
+
+    name: str
+    sha256: str = ""
+    reason: str = ""
+
+
+def exclude_file_of(data: Path, given: Path | None) -> Path | None:
+    """Return the file that was named, else DATA/exclude.txt if it is there, else None."""
+    if given is not None:
+        return given
+    usual = data / EXCLUDE_FILE
+    return usual if usual.is_file() else None
+
+
+def read_exclusions(path: Path) -> tuple[Exclusion, ...]:
+    """Read an exclude file. Raises DataError, naming file and line, when it is none."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise DataError(f"{path}: cannot be read ({why}); check the name") from error
+    lines = [line for line in text.splitlines(keepends=True) if not line.startswith("#")]
+    found = []
+    try:
+        for row in csv.reader(lines, strict=True):
+            name, sha256, reason = (*map(str.strip, row), "", "", "")[:3]
+            if not name or (name, sha256) == COLUMNS[:2]:
+                continue
+            if sha256 and (len(sha256) != 64 or not set(sha256.lower()) <= set("0123456789abcdef")):
+                raise DataError(f"{path}: {sha256!r} of {name} is not a SHA-256; remove the line")
+            found.append(Exclusion(name, sha256.lower(), reason))
+    except csv.Error as error:
+        raise DataError(f"{path}: not a CSV of {','.join(COLUMNS)} ({error})") from error
+    return tuple(found)
+
+
+def write_exclusions(path: Path, exclusions: Iterable[Exclusion]) -> None:
+    """Write an exclude file, whole or not at all."""
+    stream = io.StringIO()
+    stream.write("# Left out by `lmedge train`; remove a line to keep its picture.\n")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for one in exclusions:  # a path that begins with # must not read as a comment
+        chosen = quoted if one.name.startswith("#") else writer
+        chosen.writerow((one.name, one.sha256, one.reason))
+    write_text(path, stream.getvalue())
+
+
+def leave_out(
+    pictures: Sequence[LabelledPicture], exclusions: Iterable[Exclusion], data: Path
+) -> list[LabelledPicture]:
+    """Return the pictures that are not excluded; a file that changed since is kept, and said."""
+    listed = {one.name: one for one in exclusions}
+    kept = []
+    for picture in pictures:
+        one = listed.get(relative_name(picture.path, data))
+        if one is not None and _is(picture.path, one.sha256):
+            continue
+        if one is not None:
+            logger.warning("%s: changed since it was excluded, kept", picture.path)
+        kept.append(picture)
+    return kept
+
+
+def _is(path: Path, sha256: str) -> bool:
+    if not sha256:
+        return True
+    try:
+        return hashlib.sha256(read_file(path)).hexdigest() == sha256
+    except DataError:
+        return True  # it was listed, and cannot be read: nothing is lost without it

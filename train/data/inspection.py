@@ -1,0 +1,147 @@
+"""One look at each picture file: everything the checks need, none of its pixels kept."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.dataset_folder import LabelledPicture
+from lmedge.errors import DataError
+from lmedge.image import Picture, Resize, decode_picture, prepare
+from lmedge.picture_header import read_size
+from lmedge.progress import progress
+
+from ..pictures import Entry, check_name, read_file
+from ..similar import Look, look
+from .completeness import KINDS, end_is_missing, ends_grey, kind_of, quantization_of
+
+LOOK_SIZE = 224
+BORDER_RANGE = 6  # grey levels a border may vary by, in each channel
+MIN_BORDER = 0.02  # of the height or width
+Border = tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspected:
+    """What was found out about one picture file.
+
+    part: "train", "val", "test", or None where DATA has no parts. sha256: of the file, "" where it
+    cannot be read. kind: "JPEG", "PNG", ..., None when it is no known format. size: (width, height)
+    as stored. problem: ("unreadable" or "truncated", why), None for a picture that is whole. look
+    and border are there for every picture that decodes.
+    """
+
+    picture: LabelledPicture
+    part: str | None
+    name: str
+    sha256: str = ""
+    kind: str | None = None
+    size: tuple[int, int] | None = None
+    problem: tuple[str, str] | None = None
+    look: Look | None = None
+    border: Border = ()
+    quantization: str | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether training would read it: it decodes."""
+        return self.look is not None
+
+    @property
+    def entry(self) -> Entry:
+        """The picture as training knows it."""
+        return Entry(self.picture, self.sha256)
+
+
+def inspect_pictures(
+    pictures: Sequence[tuple[str | None, LabelledPicture]], data: Path
+) -> list[Inspected]:
+    """Read every picture once; `pictures` come with their part, names are relative to `data`."""
+    with (
+        progress("Reading pictures", len(pictures)) as advance,
+        concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+    ):
+        found = []
+        for seen in pool.map(lambda item: _inspect(item[1], item[0], data), pictures):
+            found.append(seen)
+            advance()
+    return found
+
+
+def relative_name(path: Path, data: Path) -> str:
+    """Return the path below `data` with forward slashes, as split.csv and exclude.txt hold it."""
+    return path.relative_to(data).as_posix()
+
+
+def _inspect(picture: LabelledPicture, part: str | None, data: Path) -> Inspected:
+    seen = Inspected(picture, part, relative_name(picture.path, data))
+    try:
+        check_name(picture.path)
+        encoded = read_file(picture.path)
+    except DataError as error:
+        return dataclasses.replace(seen, problem=("unreadable", _reason(error, picture.path)))
+    kind = kind_of(encoded)
+    seen = dataclasses.replace(seen, sha256=hashlib.sha256(encoded).hexdigest(), kind=kind)
+    if kind not in KINDS:
+        why = f"{kind}, not a JPEG, PNG, WebP or BMP picture" if kind else "not a picture"
+        return dataclasses.replace(seen, problem=("unreadable", why if encoded else "empty file"))
+    missing = end_is_missing(encoded, kind)
+    if missing:
+        seen = dataclasses.replace(seen, problem=("truncated", "its end is missing"))
+    try:
+        size = read_size(encoded, "")
+        decoded = decode_picture(encoded, "")
+    except DataError as error:
+        problem = seen.problem or ("unreadable", _reason(error, Path()))
+        return dataclasses.replace(seen, problem=problem)
+    problem = seen.problem
+    if problem is None and ends_grey(decoded, kind):
+        problem = ("truncated", "its lower part is the even grey of missing data")
+    return dataclasses.replace(
+        seen,
+        size=size,
+        problem=problem,
+        look=look(prepare(decoded, LOOK_SIZE, Resize.SQUASH)),
+        border=border_of(decoded),
+        quantization=quantization_of(encoded, kind),
+    )
+
+
+def _reason(error: DataError, path: Path) -> str:
+    text = str(error).removeprefix(str(path)).removeprefix(".").removeprefix(": ")
+    return text.split(";")[0]
+
+
+def border_of(picture: Picture) -> Border:
+    """Return the sides with an even border, each with its colour, such as "top black".
+
+    picture: (H, W, 3) uint8 RGB. A border is at least MIN_BORDER of the height or width, two pixels
+    at least, and varies by at most BORDER_RANGE in each channel. Colours: black, white, coloured.
+    """
+    turned = picture.transpose(1, 0, 2)
+    sides = {
+        "top": picture,
+        "bottom": picture[::-1],
+        "left": turned,
+        "right": turned[::-1],
+    }
+    found = []
+    for side, rows in sides.items():
+        strip = rows[: max(2, round(MIN_BORDER * len(rows)))]
+        low, high = strip.min((0, 1)), strip.max((0, 1))
+        if (high.astype(int) - low <= BORDER_RANGE).all():
+            found.append(f"{side} {_colour(low)}")
+    return tuple(found)
+
+
+def _colour(low: npt.NDArray[np.uint8]) -> str:
+    if (low <= 12).all():
+        return "black"
+    return "white" if (low >= 240).all() else "coloured"

@@ -56,13 +56,13 @@ def size_findings(
         if count < needed:
             parts = " and ".join(["training", *cut])
             yield _too_small(f"{name}: {count} different pictures for {parts}", name)
-        for part in sorted(given - {"train"}, key=str):
+        for part in sorted(given - {"train"}):
             if count and not different[name, part]:
                 yield _too_small(f"{name}: no picture in the {part} part", name)
     yield from _imbalance(training)
 
 
-def _parts_to_cut(given: set[str | None], fractions: Mapping[str, float]) -> list[str]:
+def _parts_to_cut(given: set[str], fractions: Mapping[str, float]) -> list[str]:
     """Return what `make_split` cuts; see there."""
     cut = [part for part, share in fractions.items() if part not in given and share > 0]
     return [part for part in cut if part != "test" or not given & {"val", "test"}]

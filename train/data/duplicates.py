@@ -15,7 +15,7 @@ def same_pictures(seen: Sequence[Inspected]) -> Pairs:
     """Return the pairs (i, j), i < j, of files with the same bytes or near-duplicate pictures."""
     usable = [index for index, one in enumerate(seen) if one.look is not None]
     looks = [one.look for one in seen if one.look is not None]
-    pairs = {(usable[i], usable[j]) for i, j in pairs_alike(looks)}
+    pairs = {(usable[i], usable[j]) for i, j in pairs_alike(looks, details=True)}
     first: dict[str, int] = {}
     for index, one in enumerate(seen):
         if one.sha256:  # pictures of one colour have no look to compare, but may be the same file
@@ -62,4 +62,6 @@ def _finding(kind: str, group: list[Inspected], exclude: list[Inspected]) -> Fin
 
 
 def _parts(group: list[Inspected]) -> str:
-    return " and ".join(sorted({str(one.part) for one in group}, key=lambda part: _RANK[part]))
+    return " and ".join(
+        sorted({one.part or "" for one in group}, key=lambda part: _RANK.get(part, 0))
+    )

@@ -92,22 +92,20 @@ def _inspect(picture: LabelledPicture, part: str | None, data: Path) -> Inspecte
     if kind not in KINDS:
         why = f"{kind}, not a JPEG, PNG, WebP or BMP picture" if kind else "not a picture"
         return dataclasses.replace(seen, problem=("unreadable", why if encoded else "empty file"))
-    missing = end_is_missing(encoded, kind)
-    if missing:
+    if end_is_missing(encoded, kind):
         seen = dataclasses.replace(seen, problem=("truncated", "its end is missing"))
     try:
         size = read_size(encoded, "")
         decoded = decode_picture(encoded, "")
     except DataError as error:
-        problem = seen.problem or ("unreadable", _reason(error, Path()))
-        return dataclasses.replace(seen, problem=problem)
-    problem = seen.problem
-    if problem is None and ends_grey(decoded, kind):
-        problem = ("truncated", "its lower part is the even grey of missing data")
+        trouble = seen.problem or ("unreadable", _reason(error, Path()))
+        return dataclasses.replace(seen, problem=trouble)
+    if seen.problem is None and ends_grey(decoded, kind):
+        trouble = ("truncated", "its lower part is the even grey of missing data")
+        seen = dataclasses.replace(seen, problem=trouble)
     return dataclasses.replace(
         seen,
         size=size,
-        problem=problem,
         look=look(prepare(decoded, LOOK_SIZE, Resize.SQUASH)),
         border=border_of(decoded),
         quantization=quantization_of(encoded, kind),

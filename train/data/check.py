@@ -39,8 +39,10 @@ class Report:
         for finding in self.findings:
             for name in finding.exclude:
                 reasons.setdefault(name, []).append(f"{finding.kind}: {_why(finding, name)}")
-        new = [Exclusion(name, hashes[name], "; ".join(why)) for name, why in reasons.items()]
-        return sorted([*self.excluded, *new], key=lambda one: one.name)
+        listed = {one.name: one for one in self.excluded}
+        for name, why in reasons.items():
+            listed[name] = Exclusion(name, hashes[name], "; ".join(why))
+        return sorted(listed.values(), key=lambda one: one.name)
 
     def as_dict(self) -> dict[str, Any]:
         """Return report.json; docs/formats.md describes it."""

@@ -51,12 +51,13 @@ def read_exclusions(path: Path) -> tuple[Exclusion, ...]:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise DataError(f"{path}: cannot be read ({why}); check the name") from error
-    lines = [line for line in text.splitlines(keepends=True) if not line.startswith("#")]
+    lines = [line for line in io.StringIO(text, newline="\n") if not line.startswith("#")]
     found = []
     try:
         for row in csv.reader(lines, strict=True):
-            name, sha256, reason = (*map(str.strip, row), "", "", "")[:3]
-            if not name or (name, sha256) == COLUMNS[:2]:
+            name, sha256, reason = (*row, "", "", "")[:3]
+            sha256 = sha256.strip()
+            if not name.strip() or (name, sha256) == COLUMNS[:2]:
                 continue
             if sha256 and (len(sha256) != 64 or not set(sha256.lower()) <= set("0123456789abcdef")):
                 raise DataError(f"{path}: {sha256!r} of {name} is not a SHA-256; remove the line")

@@ -76,8 +76,11 @@ def inspect_pictures(
 
 
 def relative_name(path: Path, data: Path) -> str:
-    """Return the path below `data` with forward slashes, as split.csv and exclude.txt hold it."""
-    return path.relative_to(data).as_posix()
+    """Return the path below `data` with forward slashes, as split.csv and exclude.txt hold it.
+
+    What is no UTF-8 in it, and so cannot stand in those files, is replaced to be shown.
+    """
+    return os.fsencode(path.relative_to(data).as_posix()).decode("utf-8", "replace")
 
 
 def _inspect(picture: LabelledPicture, part: str | None, data: Path) -> Inspected:
@@ -95,10 +98,10 @@ def _inspect(picture: LabelledPicture, part: str | None, data: Path) -> Inspecte
     if end_is_missing(encoded, kind):
         seen = dataclasses.replace(seen, problem=("truncated", "its end is missing"))
     try:
-        size = read_size(encoded, "")
-        decoded = decode_picture(encoded, "")
+        size = read_size(encoded, str(picture.path))
+        decoded = decode_picture(encoded, str(picture.path))
     except DataError as error:
-        trouble = seen.problem or ("unreadable", _reason(error, Path()))
+        trouble = seen.problem or ("unreadable", _reason(error, picture.path))
         return dataclasses.replace(seen, problem=trouble)
     if seen.problem is None and ends_grey(decoded, kind):
         trouble = ("truncated", "its lower part is the even grey of missing data")
@@ -113,7 +116,9 @@ def _inspect(picture: LabelledPicture, part: str | None, data: Path) -> Inspecte
 
 
 def _reason(error: DataError, path: Path) -> str:
-    text = str(error).removeprefix(str(path)).removeprefix(".").removeprefix(": ")
+    """Return what the message says behind the file's name and before what to do."""
+    shown = os.fsencode(path).decode("utf-8", "replace")
+    text = str(error).removeprefix(str(path)).removeprefix(shown).removeprefix(": ")
     return text.split(";")[0]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -59,6 +61,16 @@ class TestFiles:
         assert "empty file" in told["empty.bmp"][1]
         assert "a JPEG picture" in told["misnamed.png"][1]
         assert "40 x 12" in told["tiny.png"][1]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+    def test_a_name_that_is_not_utf_8(self, photographs: Path) -> None:
+        path = photographs / TOWER / os.fsdecode(b"caf\xe9.jpg")
+        shutil.copyfile(first(photographs / TOWER), path)
+        report = run_check(photographs)
+        (finding,) = report.findings
+        assert finding.kind == "unreadable"
+        assert finding.message == f"{finding.names[0]}: its name is not valid UTF-8"
+        json.dumps(report.as_dict(), ensure_ascii=False).encode()
 
     def test_a_jpeg_named_jpeg_is_right(self, photographs: Path) -> None:
         path = first(photographs / TOWER)

@@ -1,0 +1,57 @@
+"""Near-duplicates: copies in disguise are found, other pictures of the same layout are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lmedge.image import Resize, prepare, read_picture
+from lmedge.train.similar import groups_of, look, pairs_alike
+from tests import small_run
+
+from .test_split import disguises
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+PHOTOGRAPHS = SHARED / "data" / "usc30"
+
+
+def tower(seed: int) -> np.ndarray:
+    """Return a dark tower before a bright sky, with a surface and clouds of its own."""
+    picture = small_run.draw((190, 200, 210), seed, (224, 224)).astype(np.float32)
+    picture = 190 + 0.1 * (picture - 190)
+    noise = np.random.default_rng(seed).normal(0, 1, (24, 6, 3)).astype(np.float32)
+    picture[30:200, 95:130] = 45 + 25 * cv2.resize(noise, (35, 170))
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def test_the_same_layout_is_not_the_same_picture() -> None:
+    looks = [look(tower(seed)) for seed in range(12)]
+    assert len(pairs_alike(looks)) > 1
+    assert pairs_alike(looks, details=True) == []
+
+
+def test_many_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = [look(small_run.draw((90, 90, 90), seed % 11, (64, 64))) for seed in range(33)]
+    whole = pairs_alike(looks, details=True)
+    assert whole == [(i, j) for i in range(33) for j in range(i + 1, 33) if (j - i) % 11 == 0]
+    monkeypatch.setattr("lmedge.train.similar.CHUNK", 5)
+    assert pairs_alike(looks, details=True) == whole
+
+
+def test_groups() -> None:
+    assert groups_of(0, []) == []
+    assert groups_of(3, []) == [[0], [1], [2]]
+    assert groups_of(6, [(1, 4), (4, 5), (0, 3)]) == [[0, 3], [1, 4, 5], [2]]
+
+
+@pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason=f"no photographs in {PHOTOGRAPHS}")
+def test_disguises_have_the_same_details() -> None:
+    for path in sorted(PHOTOGRAPHS.glob("*/*/*.jpg"))[::40]:
+        original = read_picture(path)
+        pictures = [original, *disguises(original).values()]
+        looks = [look(prepare(np.ascontiguousarray(one), 224, Resize.SQUASH)) for one in pictures]
+        found = pairs_alike(looks, details=True)
+        assert {(0, other) for other in range(1, len(looks))} <= set(found), path

@@ -7,7 +7,8 @@ That is right for keeping pictures on one side of a split, where a pair too many
 towers before a plain sky pass it as well, so whoever accuses asks for the same details too.
 Measured on 109 photographs and copies of them (halved, cut by 1.5 %, mirrored, darker, JPEG quality
 30) the details correlate 0.85 or more; on drawings that pass the first test without being copies,
-0.61 at most.
+0.61 at most, and on other photographs that pass it at 12 bits and 0.85, 0.46. Plain silhouettes of
+one shape, size and place are still taken for one picture.
 """
 
 from __future__ import annotations

@@ -89,17 +89,20 @@ def make_split(
     val_fraction: float,
     test_fraction: float,
     seed: int,
+    counts: Mapping[str, int] | None = None,
     looks: Mapping[str, Look] | None = None,
 ) -> Split:
     """Use the parts that are given and cut the missing ones from "train".
 
     given: entries by part, "train" at least; a part that is absent and whose fraction is above
     zero is cut from the training part of each landmark. Near-duplicates of one landmark stay on
-    one side; `looks` spares looking at the pictures again. Raises DataError when a landmark has too
+    one side. `counts` by part, where above zero, are so many pictures of each landmark whatever the
+    fraction; `looks` spares looking at the pictures again. Raises DataError when a landmark has too
     few pictures.
     """
     shares = {"test": test_fraction, "val": val_fraction}
     wanted = {part: share for part, share in shares.items() if part not in given}
+    fixed = counts or {}
     if "val" in given or "test" in given:
         wanted.pop("test", None)  # who brings a part of their own decides about the test part
     parts: dict[str, list[Entry]] = {part: list(given.get(part, ())) for part in PARTS}
@@ -114,7 +117,7 @@ def make_split(
         rng.shuffle(groups)
         for part, share in wanted.items():
             count = max(1, round(len(entries) * share)) if share > 0 else 0
-            parts[part] += _take(groups, count, landmark, part)
+            parts[part] += _take(groups, fixed.get(part, 0) or count, landmark, part)
         train += [entry for group in groups for entry in group]
     parts["train"] = train
     return Split(

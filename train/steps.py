@@ -15,6 +15,7 @@ from .backend import keras
 from .batches import (
     AugmentedBatches,
     FeatureBatches,
+    Floats,
     Labels,
     PictureBatches,
     PreparedInputs,
@@ -118,9 +119,8 @@ class Job:
         feature = self.run.spec.feature
         for head in sorted(heads, key=lambda name: name != feature):
             layer = self.network.get_layer(head)
-            below = keras.Model(self.network.get_layer(FEATURES).output, layer.input)
             kernel, bias = discriminant(
-                below.predict(features, batch_size=1024, verbose=0),
+                self._below(layer, features),
                 np.tile(truth[head], copies.count),
                 None if weights is None else np.tile(weights, copies.count),
                 layer.units,
@@ -129,6 +129,14 @@ class Job:
             )
             layer.set_weights([kernel, bias])
         solved(self.run, fitting, *self._training_quality(fitting), time.monotonic() - began)
+
+    def _below(self, layer: keras.layers.Layer, features: Floats) -> Floats:
+        """Return what an output layer reads, for these features of the trunk."""
+        trunk = self.network.get_layer(FEATURES).output
+        if layer.input is trunk:
+            return features
+        model = keras.Model(trunk, layer.input)
+        return np.asarray(model.predict(features, batch_size=1024, verbose=0), np.float32)
 
     def _training_quality(self, fitting: Fitting) -> tuple[float, float]:
         """Loss and accuracy on the training copies, as an epoch would have told."""

@@ -75,6 +75,7 @@ def start(request: Request) -> Run:
         request.split,
         request.exclude,
         request.allow_leak,
+        {"val": settings.val_count, "test": settings.test_count},
     )
     split, skipped = prepare_split(data, store, wish)
     taxonomy = split.taxonomy()

@@ -85,6 +85,18 @@ class TestCut:
         found = split(store, {"train": admit(store, tmp_path)})
         assert set(counts(found, "train").values()) == {1}
 
+    def test_counts_go_before_fractions(self, store: PictureStore, entries: list[Entry]) -> None:
+        found = make_split(
+            {"train": entries},
+            store,
+            val_fraction=0.15,
+            test_fraction=0.0,
+            counts={"val": 0, "test": 3},
+            seed=0,
+        )
+        assert set(counts(found, "test").values()) == {3}
+        assert set(counts(found, "val").values()) == {2}
+
     def test_no_share_no_part(self, store: PictureStore, entries: list[Entry]) -> None:
         found = make_split({"train": entries}, store, val_fraction=0.0, test_fraction=0.0, seed=0)
         assert not found.parts["val"]

@@ -28,7 +28,7 @@ class Wish:
     """How a data set is to be split.
 
     split, exclude: files, or None for those in the data folder if they are there. Fractions are of
-    each landmark's pictures.
+    each landmark's pictures; `counts` by part go before them where they are above zero.
     """
 
     seed: int
@@ -37,6 +37,7 @@ class Wish:
     split: Path | None = None
     exclude: Path | None = None
     allow_leak: bool = False
+    counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def prepare_split(
@@ -62,6 +63,7 @@ def prepare_split(
             seed=wish.seed,
             val_fraction=wish.val_fraction,
             test_fraction=wish.test_fraction,
+            counts=wish.counts,
             looks=looks,
         )
     seen, pairs = _compared(split, looks, data)

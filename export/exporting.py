@@ -24,6 +24,7 @@ from .card import Outcome, describe, report
 from .finetune import fine_tune
 from .lower import lower
 from .quantize import quantize
+from .refine import refine
 from .temperature import fit_temperature
 from .verify import compare, gate, run_file
 
@@ -73,8 +74,9 @@ def _quantize(run: Run, network: keras.Model, seconds: dict[str, float]) -> kera
         lowered = lower(network)
     with _timed(seconds, "calibration"):
         logger.info("calibrating the ranges of %d tensors", len(lowered.layers) - 1)
-        observed = ranges.observe(lowered, calibration_inputs(run, rng), rng)
-        chosen = ranges.choose_ranges(lowered, observed)
+        images = calibration_inputs(run, rng)
+        observed = ranges.observe(lowered, images, rng)
+        chosen = refine(lowered, ranges.choose_ranges(lowered, observed), images)
     with _timed(seconds, "quantization"):
         quantized = quantize(lowered, chosen)
     with _timed(seconds, "fine-tuning"):

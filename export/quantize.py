@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from tensorflow_model_optimization.quantization import keras as tfmot
 
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
@@ -46,15 +48,18 @@ class KernelQuantizer(tfmot.quantizers.Quantizer):  # type: ignore[misc]
 
     def __call__(self, inputs: tf.Tensor, training: bool, weights: Any, **_: Any) -> tf.Tensor:
         """Round in the forward pass; the gradient passes straight through."""
-        axes = [axis for axis in range(len(inputs.shape)) if axis != self.axis]
-        limit = tf.reduce_max(tf.abs(inputs), axes, keepdims=True)
-        scale = tf.maximum(limit, 1e-8) / KERNEL_LEVELS
-        rounded = tf.round(inputs / scale) * scale
-        return inputs + tf.stop_gradient(rounded - inputs)
+        return inputs + tf.stop_gradient(_on_grid(inputs, self.axis) - inputs)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {"axis": self.axis}
+
+
+def _on_grid(kernel: tf.Tensor, axis: int) -> tf.Tensor:
+    axes = [other for other in range(len(kernel.shape)) if other != axis]
+    limit = tf.reduce_max(tf.abs(kernel), axes, keepdims=True)
+    scale = tf.maximum(limit, 1e-8) / KERNEL_LEVELS
+    return tf.round(kernel / scale) * scale
 
 
 class RangeQuantizer(tfmot.quantizers.Quantizer):  # type: ignore[misc]
@@ -162,15 +167,26 @@ def quantize(lowered: keras.Model, ranges: Mapping[str, Range]) -> keras.Model:
     return keras.Model(quantized.input, outputs, name=lowered.name)
 
 
+def rounded_kernel(layer: keras.layers.Layer, kernel: npt.NDArray[np.float32]) -> tf.Tensor:
+    """Return the kernel of a convolution or dense layer as the scheme rounds it."""
+    _, axis = _kernel_axis(layer)
+    return _on_grid(tf.constant(kernel), axis)
+
+
+def _kernel_axis(layer: keras.layers.Layer) -> tuple[str | None, int]:
+    """Return the name of the kernel and the axis of its output channels; None without one."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return "depthwise_kernel", 2
+    if isinstance(layer, keras.layers.Conv2D):
+        return "kernel", 3
+    if isinstance(layer, keras.layers.Dense):
+        return "kernel", 1
+    return None, -1
+
+
 def layer_config(layer: keras.layers.Layer, ranges: Mapping[str, Range]) -> LayerConfig:
     """Return what the scheme says of one lowered layer."""
-    kernel, axis = None, -1
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        kernel, axis = "depthwise_kernel", 2
-    elif isinstance(layer, keras.layers.Conv2D):
-        kernel, axis = "kernel", 3
-    elif isinstance(layer, keras.layers.Dense):
-        kernel, axis = "kernel", 1
+    kernel, axis = _kernel_axis(layer)
     return LayerConfig(kernel, axis, _output_range(layer, ranges))
 
 

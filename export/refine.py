@@ -1,0 +1,171 @@
+"""Ranges and biases once more, layer by layer, with the rounding of all layers before.
+
+`ranges.py` looks at one tensor at a time. Two things only show behind the next layer. An error that
+has the same sign all over a picture, as clipping has, survives the averaging at the end of the
+network, while the rounding of single values does not. And a channel much smaller than the step of
+its tensor is rounded to a constant, which the next layer multiplies to a shift of its outputs: that
+shift is measured and taken from the bias (Nagel et al., arXiv:1906.04721, section 4.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.progress import progress
+
+from ..train.backend import keras, tf
+from .lower import consumers, input_names
+from .quantize import layer_config, rounded_kernel
+from .ranges import Range
+
+PICTURES = 24
+FRACTIONS = (0.1, 0.15, 0.2, 0.27, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.93, 1.0)
+LOW_FRACTIONS = (0.3, 0.5, 0.7, 0.85, 1.0)
+SHORT_TAIL = -0.5  # a low end above this, that of a swish, is kept whole
+# How much more an error that all of a picture shares counts than one of a single value: the network
+# ends with a mean over 7 x 7 positions.
+COHERENCE = 49.0
+# The mean of a channel over fewer values is of these pictures rather than of the channel.
+MIN_VALUES = 50_000
+# Where the answers themselves are computed for every candidate.
+LAST_LAYERS = 24
+LAST_POSITIONS = 64
+Cost = Callable[[tf.Tensor], float]
+_READERS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+
+
+def refine(
+    lowered: keras.Model, ranges: Mapping[str, Range], images: npt.NDArray[np.float32]
+) -> dict[str, Range]:
+    """Return better ranges for `lowered` and correct its biases in place.
+
+    ranges: as from `choose_ranges`. images: (N, S, S, 3) network inputs; the first PICTURES are
+    used. Ranges of tensors that anything but a convolution or a dense layer reads stay.
+    """
+    refined = dict(ranges)
+    exact: dict[str, tf.Tensor] = {}
+    rounded: dict[str, tf.Tensor] = {}
+    pending = {layer.name: len(consumers(layer)) for layer in lowered.layers}
+    with progress("Refining the ranges", len(lowered.layers)) as advance:
+        for layer in lowered.layers:
+            advance()
+            if isinstance(layer, keras.layers.InputLayer):
+                exact[layer.name] = rounded[layer.name] = tf.constant(images[:PICTURES])
+                continue
+            names = input_names(layer)
+            target = _apply(layer, [exact[name] for name in names])
+            found = _rounded(layer, [rounded[name] for name in names], target)
+            if layer_config(layer, refined).output is not None:
+                if layer.name in refined and _is_refined(layer, lowered):
+                    cost = _cost_of(layer, lowered, exact, target)
+                    refined[layer.name] = _search(found, target, cost)
+                low, high = layer_config(layer, refined).output or (0.0, 0.0)
+                found = tf.quantization.fake_quant_with_min_max_vars(found, low, high)
+            exact[layer.name], rounded[layer.name] = target, found
+            for name in names:  # what nobody will read any more
+                pending[name] -= 1
+                if not pending[name]:
+                    del exact[name], rounded[name]
+    return refined
+
+
+def _is_refined(layer: keras.layers.Layer, network: keras.Model) -> bool:
+    readers = consumers(layer)
+    return (
+        layer.name not in network.output_names
+        and bool(readers)
+        and all(isinstance(reader, _READERS) for reader in readers)
+    )
+
+
+def _apply(layer: keras.layers.Layer, inputs: list[tf.Tensor]) -> tf.Tensor:
+    return layer(inputs if len(inputs) > 1 else inputs[0])
+
+
+def _rounded(layer: keras.layers.Layer, inputs: list[tf.Tensor], target: tf.Tensor) -> tf.Tensor:
+    """Return the output with a rounded kernel and rounded inputs, its shift taken from the bias."""
+    if not isinstance(layer, _READERS):
+        return _apply(layer, inputs)
+    kernel, bias = layer.get_weights()
+    found = _linear(layer, inputs[0], rounded_kernel(layer, kernel)) + bias
+    axes = list(range(len(found.shape) - 1))
+    if np.prod([found.shape[axis] for axis in axes]) < MIN_VALUES:
+        return found
+    shift = tf.reduce_mean(found - target, axes)
+    layer.set_weights([kernel, bias - shift.numpy()])
+    return found - shift
+
+
+def _linear(layer: keras.layers.Layer, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    if isinstance(layer, keras.layers.Dense):
+        return tf.matmul(x, kernel)
+    padding = layer.padding.upper()
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return tf.nn.depthwise_conv2d(x, kernel, (1, *layer.strides, 1), padding)
+    return tf.nn.conv2d(x, kernel, layer.strides, padding)
+
+
+def _search(values: tf.Tensor, target: tf.Tensor, cost: Cost) -> Range:
+    """Return the range whose error costs least."""
+    low, high = min(float(tf.reduce_min(target)), 0.0), max(float(tf.reduce_max(target)), 1e-3)
+    lows = (low,) if low > SHORT_TAIL else tuple(low * share for share in LOW_FRACTIONS)
+    candidates = [(start, high * share) for share in FRACTIONS for start in lows]
+
+    def cost_of(ends: Range) -> float:
+        return cost(tf.quantization.fake_quant_with_min_max_vars(values, *ends) - values)
+
+    return min(candidates, key=cost_of)
+
+
+def _cost_of(
+    layer: keras.layers.Layer,
+    network: keras.Model,
+    exact: Mapping[str, tf.Tensor],
+    target: tf.Tensor,
+) -> Cost:
+    """Return what an error of this layer's output costs: in the answers, near the end of the
+    network where that takes no time; else in what the next layers compute.
+    """
+    rest = network.layers[network.layers.index(layer) + 1 :]
+    if len(rest) <= LAST_LAYERS and np.prod(target.shape[1:-1]) <= LAST_POSITIONS:
+        answers = _answers(network, rest, {**exact, layer.name: target})
+
+        def in_the_answers(error: tf.Tensor) -> float:
+            found = _answers(network, rest, {**exact, layer.name: target + error})
+            return sum(
+                float(tf.reduce_mean((a - b) ** 2) / (tf.math.reduce_variance(b) + 1e-6))
+                for a, b in zip(found, answers, strict=True)
+            )
+
+        return in_the_answers
+    readers = [(reader, reader.get_weights()[0]) for reader in consumers(layer)]
+
+    def in_the_next(error: tf.Tensor) -> float:
+        return sum(_size(_linear(reader, error, kernel)) for reader, kernel in readers)
+
+    return in_the_next
+
+
+def _answers(
+    network: keras.Model, rest: Sequence[keras.layers.Layer], known: Mapping[str, tf.Tensor]
+) -> list[tf.Tensor]:
+    """Return the logits of each head from what is known in front of `rest`."""
+    values = dict(known)
+    for layer in rest:
+        values[layer.name] = _apply(layer, [values[name] for name in input_names(layer)])
+    return [values[head] for head in network.output_names]
+
+
+def _size(error: tf.Tensor) -> float:
+    """Mean squared error, what a picture shares counted COHERENCE times; (N, ..., C).
+
+    What all pictures share is left out where `_rounded` takes it from the bias.
+    """
+    places = list(range(len(error.shape) - 1))
+    if np.prod([error.shape[axis] for axis in places]) >= MIN_VALUES:
+        error = error - tf.reduce_mean(error, places)
+    shared = tf.reduce_mean(error, places[1:]) if places[1:] else error
+    return float(tf.reduce_mean(error**2) + COHERENCE * tf.reduce_mean(shared**2))

@@ -126,8 +126,9 @@ def _cost_of(
     exact: Mapping[str, tf.Tensor],
     target: tf.Tensor,
 ) -> Cost:
-    """Return what an error of this layer's output costs: in the answers, near the end of the
-    network where that takes no time; else in what the next layers compute.
+    """Return what an error of this layer's output costs in what the next layers compute.
+
+    Near the end of the network, where that takes no time, it is what it costs in the answers.
     """
     rest = network.layers[network.layers.index(layer) + 1 :]
     if len(rest) <= LAST_LAYERS and np.prod(target.shape[1:-1]) <= LAST_POSITIONS:

@@ -13,6 +13,7 @@ from lmedge.errors import RunError
 
 from .backbone_names import BACKBONE_NAMES
 from .recipe import Recipe, load_recipe, recipe_from
+from .strategies import STRATEGIES, check_strategy
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,11 @@ logger = logging.getLogger(__name__)
     help="Change one value of the recipe, e.g. fine_tune.epochs=5. Repeatable.",
 )
 @click.option(
-    "--strategy", default="landmarks-first", show_default=True, help="Order of the two tasks."
+    "--strategy",
+    default="landmarks-first",
+    show_default=True,
+    metavar="|".join(STRATEGIES),
+    help="Order of the two tasks.",
 )
 @click.option(
     "--backbone",
@@ -88,6 +93,7 @@ def train(
     lmedge train photographs --weights efficientnetb0_notop.h5 --set fine_tune.epochs=20
     """  # noqa: D301  (click needs the control character)
     values = _with_options(load_recipe(recipe, settings), backbone, image_size)
+    check_strategy(strategy)
     # Imported here: a mistake in the arguments is said before TensorFlow's seconds.
     from . import training
     from .run import Run

@@ -32,7 +32,7 @@ from .network import NetworkSpec, build_network
 from .pictures import Entry, PictureStore
 from .recipe import Recipe, change_recipe, load_recipe, recipe_from
 from .split import Split, labels
-from .strategies import STRATEGIES
+from .strategies import STRATEGIES, check_strategy
 
 FORMAT = 1
 PACKAGES = (
@@ -131,6 +131,7 @@ class Run:
                     f"{folder / 'split.csv'} is not the split this run was made with; put the "
                     "file back or train anew"
                 )
+            check_strategy(about["strategy"])
             return cls(
                 folder,
                 recipe,

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from lmedge.errors import RecipeError
 from lmedge.files import write_json
 from lmedge.image import Resize
 from lmedge.scoring import Scores
@@ -33,7 +32,7 @@ from .reports.predictions import predict
 from .run import Run, get_weights, write_arrays
 from .split import PARTS
 from .steps import Job
-from .strategies import STRATEGIES
+from .strategies import STRATEGIES, check_strategy
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +57,7 @@ class Request:
 
 def start(request: Request) -> Run:
     """Read the photographs, split them and write the run's description."""
-    if request.strategy not in STRATEGIES:
-        raise RecipeError(f"unknown strategy {request.strategy!r}; known: {', '.join(STRATEGIES)}")
+    check_strategy(request.strategy)
     backbone = request.recipe.network.backbone
     check_backbone(backbone)
     check_weights(backbone, request.weights)

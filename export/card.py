@@ -12,8 +12,9 @@ from lmedge import __version__
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 
 from ..train.run import Run, versions
+from .gate import Verdict
 from .metadata import Card
-from .verify import Comparison, Verdict
+from .verify import Comparison
 
 REPORT_SCHEMA = 1
 

@@ -22,20 +22,21 @@ from ..train.run import Run
 from . import convert, metadata, ranges
 from .card import Outcome, describe, report
 from .finetune import fine_tune
+from .gate import Limits, gate
 from .lower import lower
 from .quantize import quantize
 from .refine import refine
 from .temperature import fit_temperature
-from .verify import compare, gate, run_file
+from .verify import compare, run_file
 
 logger = logging.getLogger(__name__)
 
 
-def export(run: Run, path: Path, *, tolerance: float, force: bool) -> Outcome:
+def export(run: Run, path: Path, *, limits: Limits, force: bool) -> Outcome:
     """Export the int8 file of a finished run to `path`, and the report beside it.
 
-    tolerance: macro F1 that either head may lose on the validation part, in 0..1. Raises GateError
-    when it loses more, unless `force`; the report is written all the same, the file is not.
+    limits: what may be lost on the validation part. Raises GateError when more is lost, unless
+    `force`; the report is written all the same, the file is not.
     """
     seconds: dict[str, float] = {}
     keras.utils.set_random_seed(run.seed)
@@ -49,7 +50,7 @@ def export(run: Run, path: Path, *, tolerance: float, force: bool) -> Outcome:
         logger.info("converting to int8 (about a minute)")
         graph = convert.to_int8(quantized, temperatures)
     with _timed(seconds, "verification"):
-        outcome = _verify(run, network, graph, temperatures, tolerance, path)
+        outcome = _verify(run, network, graph, temperatures, limits, path)
     outcome = dataclasses.replace(outcome, seconds=seconds)
     written = outcome.verdict.passed or force
     write_json(report_path(path), report(run, path, outcome, written=written))
@@ -103,13 +104,13 @@ def _verify(
     network: keras.Model,
     graph: bytes,
     temperatures: Mapping[str, float],
-    tolerance: float,
+    limits: Limits,
     path: Path,
 ) -> Outcome:
     """Run the file itself on the validation and test parts, and put the result into it."""
     float_temperatures = _temperatures(run, network)
     trial = parse_model(metadata.pack(graph, describe(run, temperatures, path)), path)
-    comparisons, verdict = [], gate(None, None, tolerance)
+    comparisons, verdict = [], gate(None, None, limits)
     for part in ("val", "test"):
         if not run.entries(part):
             continue
@@ -119,7 +120,7 @@ def _verify(
         comparison = compare(part, logits, float_temperatures, file, run.labels(part), run.taxonomy)
         comparisons.append(comparison)
         if part == "val":
-            verdict = gate(comparison, file, tolerance)
+            verdict = gate(comparison, file, limits)
     data = metadata.pack(graph, describe(run, temperatures, path, comparisons, verdict))
     return Outcome(data, tuple(comparisons), verdict, {}, dict(temperatures))
 

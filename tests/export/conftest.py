@@ -62,6 +62,7 @@ class Exported:
 def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The int8 file of the finished run. Shared: not to be changed."""
     from lmedge.export import convert, exporting
+    from lmedge.export.gate import Limits
 
     path = tmp_path_factory.mktemp("exported") / "a file.tflite"
     seen: dict[str, Any] = {}
@@ -73,7 +74,7 @@ def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convert, "to_int8", to_int8)
-        outcome = exporting.export(trained, path, tolerance=0.01, force=False)
+        outcome = exporting.export(trained, path, limits=Limits(0.01), force=False)
     return Exported(trained, path, outcome, **seen)
 
 

@@ -18,7 +18,8 @@ from lmedge import cli
 from lmedge.errors import GateError, RunError
 from lmedge.export import convert, exporting
 from lmedge.export.exporting import report_path
-from lmedge.model_file import read_model
+from lmedge.export.gate import Limits
+from lmedge.model_file import HEADS, read_model
 from lmedge.train.run import Run
 from tests import small_run
 
@@ -62,7 +63,11 @@ class TestWritten:
         assert report["schema"] == 1
         assert report["file"] == "a file.tflite"
         assert report["bytes"] == exported.path.stat().st_size
-        assert report["gate"] == {"tolerance": 0.01, "problems": [], "passed": True}
+        judged = report["gate"]
+        assert (judged["tolerance"], judged["problems"], judged["passed"]) == (0.01, [], True)
+        assert [change["head"] for change in judged["changes"]] == list(HEADS)
+        for change in judged["changes"]:
+            assert change["low"] <= change["difference"] <= change["high"]
         assert [part["part"] for part in report["parts"]] == ["val", "test"]
         for part in report["parts"]:
             for side in ("float", "file"):
@@ -117,7 +122,7 @@ class TestGate:
         path = tmp_path / "x.tflite"
         path.write_bytes(b"an earlier export")
         with pytest.raises(GateError):
-            exporting.export(ruined, path, tolerance=0.01, force=False)
+            exporting.export(ruined, path, limits=Limits(0.01), force=False)
         assert path.read_bytes() == b"an earlier export"
 
     def test_force_writes_it_with_its_failure_inside(
@@ -133,7 +138,9 @@ class TestGate:
         assert "macro F1 fell by" in " ".join(gate["problems"])
 
     def test_a_wide_tolerance_lets_it_pass(self, ruined: Run, tmp_path: Path) -> None:
-        outcome = exporting.export(ruined, tmp_path / "x.tflite", tolerance=1.0, force=False)
+        outcome = exporting.export(
+            ruined, tmp_path / "x.tflite", limits=Limits(1.0, 1.0), force=False
+        )
         assert outcome.verdict.passed
         assert (tmp_path / "x.tflite").exists()
 
@@ -145,7 +152,7 @@ class TestGate:
 
         monkeypatch.setattr(exporting, "run_file", stop)
         with pytest.raises(KeyboardInterrupt):
-            exporting.export(ruined, tmp_path / "x.tflite", tolerance=0.01, force=False)
+            exporting.export(ruined, tmp_path / "x.tflite", limits=Limits(0.01), force=False)
         assert not list(tmp_path.iterdir())
 
 
@@ -219,10 +226,10 @@ class TestWithoutValidation:
     ) -> None:
         monkeypatch.setattr(convert, "to_int8", lambda *_: exported.graph)
         with pytest.raises(GateError, match="no validation part to judge the file by"):
-            exporting.export(run, tmp_path / "x.tflite", tolerance=0.01, force=False)
+            exporting.export(run, tmp_path / "x.tflite", limits=Limits(0.01), force=False)
         assert not (tmp_path / "x.tflite").exists()
         monkeypatch.setattr(exporting, "_quantize", lambda *_: exported.quantized)
-        exporting.export(run, tmp_path / "x.tflite", tolerance=0.01, force=True)
+        exporting.export(run, tmp_path / "x.tflite", limits=Limits(0.01), force=True)
         assert "no validation part" in read_model(tmp_path / "x.tflite").info["gate"]["problems"][0]
 
 

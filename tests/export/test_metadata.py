@@ -17,8 +17,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from lmedge.errors import ModelFileError
+from lmedge.export.gate import Limits, gate
 from lmedge.export.metadata import Card, pack
-from lmedge.export.verify import compare, gate, run_file
+from lmedge.export.verify import compare, run_file
 from lmedge.flatbuffer import Table
 from lmedge.model_file import HEADS, parse_model, read_model
 from lmedge.taxonomy import Taxonomy
@@ -115,7 +116,8 @@ class TestZip:
         assert provenance["recipe"] == json.loads(json.dumps(run.recipe.as_dict()))
         assert provenance["trained_with"] == dict(run.versions)
         assert {"tensorflow", "python"} <= set(provenance["exported_with"])
-        assert info["gate"] == {"tolerance": 0.01, "problems": []}
+        assert (info["gate"]["tolerance"], info["gate"]["problems"]) == (0.01, [])
+        assert len(info["gate"]["changes"]) == 2
 
     def test_nothing_tells_where_or_when(self, exported: Exported) -> None:
         """No path of the computer that trained, and no time: the bytes would tell them."""
@@ -245,9 +247,9 @@ class TestRefused:
             file = run_file(parse_model(pack(bytes_, EQUAL_CARD), Path("x.tflite")), pictures)
             ones = dict.fromkeys(HEADS, 1.0)
             found = compare("val", floats, ones, file, truth, taxonomy)
-            verdicts.append(gate(found, file, 0.01))
+            verdicts.append(gate(found, file, Limits()))
         assert verdicts[0].passed
-        assert not verdicts[1].passed
+        assert verdicts[1].problems[0] == "the landmark and the category output are swapped"
 
 
 def equal_heads() -> bytes:

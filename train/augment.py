@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from lmedge.image import Picture
 
-from .recipe import Augment
+from .recipe_sections import Augment
 
 
 def random_view(

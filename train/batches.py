@@ -22,7 +22,7 @@ from .augment import random_view
 from .backend import keras
 from .network import normalise
 from .pictures import Entry, PictureStore
-from .recipe import Augment
+from .recipe_sections import Augment
 
 Floats = npt.NDArray[np.float32]
 Targets = Mapping[str, Floats]

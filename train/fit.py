@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 # An epoch's batches: a keras Sequence of (inputs, targets by head[, weights by head]).
 Epoch = Callable[[int], keras.utils.Sequence]
-Inputs = npt.NDArray[np.float32] | keras.utils.Sequence
+Inputs = Any  # (N, ...) float32, or a keras Sequence of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,6 +244,7 @@ class _Checkpoint:
             return 0, None
         arrays = read_arrays(self._path)
         set_weights(self._fitting.network, _below(arrays, "network/"), self._path)
+        assert self._optimizer is not None  # what was solved has ended with its one epoch
         self._optimizer.build(self._fitting.model.trainable_variables)
         saved = _below(arrays, "optimizer/")
         for number, variable in enumerate(self._optimizer.variables):

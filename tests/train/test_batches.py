@@ -14,7 +14,8 @@ from lmedge.train import batches as batches_module
 from lmedge.train.augment import random_view
 from lmedge.train.batches import AugmentedBatches, FeatureBatches, Labels, soft_targets
 from lmedge.train.pictures import Entry, PictureStore
-from lmedge.train.recipe import Augment, load_recipe
+from lmedge.train.recipe import load_recipe
+from lmedge.train.recipe_sections import Augment
 from tests import small_run
 
 AUGMENT = load_recipe("default").augment

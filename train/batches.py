@@ -42,14 +42,20 @@ class Labels:
     """What is to be learned of N pictures, and how much each counts.
 
     `weights` multiply the loss of a picture, `chances` say how often it is drawn; (N,) with mean 1,
-    or None where all count alike.
+    or None where all count alike. Of `copies` copies of the N pictures, one set behind the other,
+    picture i is copy i // N of picture i % N.
     """
 
     targets: Targets
     weights: Floats | None = None
     chances: Floats | None = None
+    copies: int = 1
 
     def __len__(self) -> int:
+        return self.copies * self._pictures
+
+    @property
+    def _pictures(self) -> int:
         return len(next(iter(self.targets.values())))
 
     @property
@@ -58,27 +64,24 @@ class Labels:
         return self.weights if self.chances is None else self.chances
 
     def tiled(self, copies: int) -> Labels:
-        """Return the labels of `copies` copies of the pictures, one set behind the other."""
-
-        def tile(values: Floats | None) -> Floats | None:
-            return None if values is None else np.tile(values, copies)
-
-        targets = {head: np.tile(values, (copies, 1)) for head, values in self.targets.items()}
-        return Labels(targets, tile(self.weights), tile(self.chances))
+        """Return the labels of `copies` copies of the pictures; none of them is copied."""
+        return dataclasses.replace(self, copies=copies * self.copies)
 
     def batch(self, inputs: Floats, chosen: npt.NDArray[np.int64]) -> Batch:
         """Return what keras fits on: inputs, targets by head, and weights where there are any."""
-        targets = {head: values[chosen] for head, values in self.targets.items()}
+        rows = chosen % self._pictures
+        targets = {head: values[rows] for head, values in self.targets.items()}
         if self.weights is None:
             return inputs, targets
-        return inputs, targets, dict.fromkeys(targets, self.weights[chosen])
+        return inputs, targets, dict.fromkeys(targets, self.weights[rows])
 
     def order(self, seed: int, epoch: int) -> npt.NDArray[np.int64]:
         """Return the indices of one epoch: each once, or drawn by chance where there are any."""
         rng = _rng(seed, epoch)
         if self.chances is None:
             return rng.permutation(len(self))
-        return rng.choice(len(self), len(self), p=self.chances / self.chances.sum())
+        chances = np.tile(self.chances, self.copies)
+        return rng.choice(len(self), len(self), p=chances / chances.sum())
 
 
 def balanced(truth: npt.NDArray[np.int64], classes: int) -> Floats:
@@ -196,6 +199,19 @@ class FeatureBatches(_Batches):
     def inputs(self, index: int) -> Floats:
         """Return the features of a batch."""
         return self._features[self._chosen(index)]
+
+
+class FeatureInputs(keras.utils.Sequence):  # type: ignore[misc]
+    """Features in order, without labels, (N, F) float32 a batch; they need not be in memory."""
+
+    def __init__(self, features: Floats, batch: int = 64) -> None:
+        self._features, self._batch = features, batch
+
+    def __len__(self) -> int:
+        return -(-len(self._features) // self._batch)
+
+    def __getitem__(self, index: int) -> Floats:
+        return self._features[index * self._batch : (index + 1) * self._batch]
 
 
 class PreparedInputs(keras.utils.Sequence):  # type: ignore[misc]

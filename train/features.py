@@ -12,11 +12,11 @@ import functools
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from lmedge.errors import LmedgeError
 from lmedge.image import Picture
 from lmedge.interpreter import load_runtime
 from lmedge.progress import progress
@@ -25,14 +25,16 @@ from lmedge.quiet import quiet_stderr
 from .augment import fixed_copy, random_view
 from .backend import keras, tf
 from .batches import Floats
+from .cache import cache_root, feature_limit, trim
+from .feature_file import read_features, write_features
 from .network import FEATURES, normalise, traced
-from .pictures import CACHE_VERSION, Entry, cache_root, trim
+from .pictures import CACHE_VERSION, Entry
 from .recipe import Recipe
-from .run import Run, read_arrays, write_arrays
+from .run import Run
 
 BATCH = 32
 WORTH_CONVERTING = 1500  # pictures
-CACHE_BYTES = 2 * 1024**3
+BLOCK = 1024  # pictures whose features are in memory at once
 logger = logging.getLogger(__name__)
 
 
@@ -103,7 +105,8 @@ class Trunk:
         """Return (count, F) features of the pictures read(0), read(1), ...
 
         read: gives (S, S, 3) uint8 RGB. `key` is all that the pictures depend on: what was
-        computed for the same key and weights is read from the cache.
+        computed for the same key and weights is read from the cache. The features stay on disk and
+        are read where they are used; memory does not grow with their number.
         """
         if count == 0:
             return np.zeros((0, self.model.output.shape[-1]), np.float32)
@@ -111,44 +114,45 @@ class Trunk:
         text = "\n".join([self.digest, how, tf.__version__, key])
         name = hashlib.sha256(text.encode()).hexdigest()
         path = cache_root() / "features" / f"{name}.safetensors"
+        shape = (count, self.model.output.shape[-1])
         if path.exists():
             try:
-                found = read_arrays(path)["features"]
+                found = read_features(path, shape)
                 os.utime(path)
-                return np.asarray(found, np.float32)
-            except (LmedgeError, KeyError, OSError):
+                return found
+            except (ValueError, OSError):
                 logger.debug("%s is damaged and made anew", path)
-        found = (
-            self._by_tflite(read, count) if how == "tflite" else self._by_tensorflow(read, count)
-        )
-        write_arrays(path, {"features": found})
-        trim(path.parent.glob("*.safetensors"), CACHE_BYTES)
+        compute = self._by_tflite if how == "tflite" else self._by_tensorflow
+        write_features(path, shape, compute(read, count))
+        found = read_features(path, shape)  # before the trim, which may take the file's name away
+        trim(path.parent.glob("*.safetensors"), feature_limit())
         return found
 
-    def _by_tensorflow(self, read: Callable[[int], Picture], count: int) -> Floats:
-        call, parts = traced(self.model), []
+    def _by_tensorflow(self, read: Callable[[int], Picture], count: int) -> Iterator[Floats]:
+        call = traced(self.model)
         with _pool() as pool, progress("Computing features", -(-count // BATCH)) as advance:
             for start in range(0, count, BATCH):
                 pictures = list(pool.map(read, range(start, min(start + BATCH, count))))
-                parts.append(np.asarray(call(tf.constant(normalise(np.stack(pictures))))))
+                yield np.asarray(call(tf.constant(normalise(np.stack(pictures)))), np.float32)
                 advance()
-        return np.concatenate(parts)
 
-    def _by_tflite(self, read: Callable[[int], Picture], count: int) -> Floats:
+    def _by_tflite(self, read: Callable[[int], Picture], count: int) -> Iterator[Floats]:
         graph = self._converted()
         workers = os.cpu_count() or 1
         runners = [_Runner(graph) for _ in range(workers)]
-        shares = np.array_split(np.arange(count), workers)
-        found = np.empty((count, self.model.output.shape[-1]), np.float32)
         with _pool() as pool, progress("Computing features", count) as advance:
 
-            def work(runner: _Runner, share: Sequence[int]) -> None:
-                for index in share:
-                    found[index] = runner(normalise(read(int(index))[None]))
+            def work(runner: _Runner, share: npt.NDArray[np.int64]) -> list[Floats]:
+                rows = []
+                for index in share.tolist():
+                    rows.append(runner(normalise(read(index)[None])))
                     advance()
+                return rows
 
-            list(pool.map(work, runners, shares))
-        return found
+            for start in range(0, count, BLOCK):
+                block = np.arange(start, min(start + BLOCK, count))
+                shares = pool.map(work, runners, np.array_split(block, workers))
+                yield np.asarray([row for share in shares for row in share], np.float32)
 
     def _converted(self) -> bytes:
         shape = (1, *self.model.input.shape[1:])

@@ -16,8 +16,10 @@ from lmedge.model_file import HEADS
 
 from .backbones import BACKBONES
 from .backend import keras, tf
+from .pictures import PreparedPictures
 
 FEATURES = "features"  # the backbone's last layer: pooled, (N, F)
+Pictures = npt.NDArray[np.uint8] | PreparedPictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,15 +108,18 @@ def head_network(network: keras.Model, heads: Sequence[str]) -> keras.Model:
     return keras.Model(features, {head: network.get_layer(head).output for head in heads})
 
 
-def normalise(pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def normalise(pictures: Pictures) -> npt.NDArray[np.float32]:
     """Return pictures, uint8 RGB, in the units of the network's input."""
-    return (pictures.astype(np.float32) - PIXEL_MEAN) / PIXEL_SCALE
+    return (np.asarray(pictures).astype(np.float32) - PIXEL_MEAN) / PIXEL_SCALE
 
 
 def predict_logits(
-    network: keras.Model, pictures: npt.NDArray[np.uint8], batch: int = 32
+    network: keras.Model, pictures: Pictures, batch: int = 32
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Run the float network on (N, S, S, 3) uint8 RGB: logits of each head, (N, L) and (N, C)."""
+    """Run the float network on (N, S, S, 3) uint8 RGB: logits of each head, (N, L) and (N, C).
+
+    Pictures that are not in memory are read batch by batch.
+    """
     if not len(pictures):
         return {head: np.zeros((0, network.output[head].shape[-1]), np.float32) for head in HEADS}
     call = traced(network)

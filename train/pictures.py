@@ -8,15 +8,16 @@ used longest ago go first. It may be deleted at any time.
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import hashlib
 import logging
 import math
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +28,10 @@ from lmedge.files import write_bytes
 from lmedge.image import MAX_FILE_BYTES, Picture, Resize, decode_picture, prepare, shrink_short_side
 from lmedge.progress import progress
 
+from .cache import cache_root, picture_limit, trim
+
 WORK_SCALE = 8 / 7  # working size over input size: room for a random crop
-CACHE_BYTES = 4 * 1024**3
 CACHE_VERSION = 1  # raised with every change of the preprocessing
-TRIM_EVERY = 256  # pictures stored between two looks at the size of the cache
 _SIDES = struct.Struct("<II")  # height, width
 logger = logging.getLogger(__name__)
 
@@ -48,11 +49,6 @@ class Entry:
         return self.picture.category, self.picture.landmark, str(self.picture.path)
 
 
-def cache_root() -> Path:
-    """Return the folder of everything that can be made again: LMEDGE_CACHE or ~/.cache/lmedge."""
-    return Path(os.environ.get("LMEDGE_CACHE") or Path.home() / ".cache" / "lmedge")
-
-
 def cache_folder() -> Path:
     """Return where decoded pictures are kept."""
     return cache_root() / "pictures"
@@ -62,12 +58,14 @@ class PictureStore:
     """Prepared and working pictures of one input size and resize policy."""
 
     def __init__(
-        self, size: int, resize: Resize, folder: Path | None = None, limit: int = CACHE_BYTES
+        self, size: int, resize: Resize, folder: Path | None = None, limit: int | None = None
     ) -> None:
-        self.size, self.resize, self.limit = size, resize, limit
+        self.size, self.resize = size, resize
+        self.limit = picture_limit() if limit is None else limit
         self.work_size = math.ceil(size * WORK_SCALE)
         self.folder = folder or cache_folder()
-        self._stored = 0
+        self._bytes: int | None = None  # about what the cache holds, once it was looked at
+        self._counting = threading.Lock()
 
     def admit(self, pictures: Sequence[LabelledPicture]) -> tuple[list[Entry], list[str]]:
         """Read, decode and cache each picture; return those that decode, and what was skipped.
@@ -128,6 +126,7 @@ class PictureStore:
         }
         for kind, array in made.items():
             write_bytes(self._file(entry, kind), _SIDES.pack(*array.shape[:2]) + array.tobytes())
+        self._count(sum(array.nbytes for array in made.values()))
         return made
 
     def _load(self, entry: Entry, kind: str) -> Picture:
@@ -142,29 +141,48 @@ class PictureStore:
                     f"{entry.picture.path}: changed since the run began; put it back or train anew"
                 ) from None
             array = self._store(entry, decode_picture(encoded, str(entry.picture.path)))[kind]
-            self._stored += 1
-            if self._stored % TRIM_EVERY == 0:
-                self._trim()
         return np.asarray(array, np.uint8)
 
     def _file(self, entry: Entry, kind: str) -> Path:
         return self.folder / entry.sha256[:2] / f"{entry.sha256}-{kind}-v{CACHE_VERSION}.rgb"
 
+    def _count(self, added: int) -> None:
+        """Keep count of the cache, so that its files are listed only when it may be too large."""
+        with self._counting:
+            if self._bytes is not None:
+                self._bytes += added
+            if self._bytes is None or self._bytes > self.limit:
+                self._trim()
+
     def _trim(self) -> None:
-        trim(self.folder.glob("??/*.rgb"), self.limit)
+        self._bytes = trim(self.folder.glob("??/*.rgb"), self.limit)
 
 
-def trim(files: Iterable[Path], limit: int) -> None:
-    """Remove the files used longest ago until they are within nine tenths of `limit` bytes."""
-    found = list(_sizes(files))
-    total = sum(stat.st_size for stat, _ in found)
-    if total <= limit:
-        return
-    for stat, file in sorted(found, key=lambda item: item[0].st_mtime):
-        file.unlink(missing_ok=True)
-        total -= stat.st_size
-        if total <= 0.9 * limit:
-            break
+class PreparedPictures(Sequence[Picture]):
+    """Pictures as the device sees them, (S, S, 3) uint8 RGB each, read when they are asked for.
+
+    A slice is (N, S, S, 3) uint8, and so is np.asarray of all.
+    """
+
+    def __init__(self, store: PictureStore, entries: Sequence[Entry]) -> None:
+        self._store, self._entries = store, entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, index: int) -> Picture: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> npt.NDArray[np.uint8]: ...
+
+    def __getitem__(self, index: int | slice) -> npt.NDArray[np.uint8]:
+        if isinstance(index, slice):
+            return self._store.prepared_many(self._entries[index])
+        return self._store.prepared(self._entries[index])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self[:], dtype)
 
 
 def _unpack(packed: bytes) -> Picture:
@@ -175,14 +193,6 @@ def _unpack(packed: bytes) -> Picture:
     """
     height, width = _SIDES.unpack_from(packed)
     return np.frombuffer(packed, np.uint8, offset=_SIDES.size).reshape(height, width, 3)
-
-
-def _sizes(files: Iterable[Path]) -> Iterator[tuple[os.stat_result, Path]]:
-    for file in files:
-        if file.name.startswith("."):
-            continue  # being written
-        with contextlib.suppress(FileNotFoundError):  # another run trims as well
-            yield file.stat(), file
 
 
 def check_name(path: Path) -> None:

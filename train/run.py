@@ -29,7 +29,7 @@ from lmedge.taxonomy import Taxonomy
 from .backend import keras
 from .batches import AugmentedBatches, Labels
 from .network import NetworkSpec, build_network
-from .pictures import Entry, PictureStore
+from .pictures import Entry, PictureStore, PreparedPictures
 from .recipe import Recipe, change_recipe, load_recipe, recipe_from
 from .split import Split, labels
 from .strategies import STRATEGIES, check_strategy
@@ -187,9 +187,9 @@ class Run:
         """Return the label indices of a part by head, (N,) each."""
         return labels(self.entries(part), self.taxonomy)
 
-    def pictures(self, part: str) -> npt.NDArray[np.uint8]:
-        """Return a part as the device sees it: (N, S, S, 3) uint8 RGB."""
-        return self.store.prepared_many(self.entries(part))
+    def pictures(self, part: str) -> PreparedPictures:
+        """Return a part as the device sees it, N x (S, S, 3) uint8 RGB, read picture by picture."""
+        return PreparedPictures(self.store, self.entries(part))
 
     def training_inputs(self, epoch: int, batch: int) -> Iterator[npt.NDArray[np.float32]]:
         """Yield one epoch of augmented training pictures as network inputs, without labels."""

@@ -15,6 +15,7 @@ from .backend import keras
 from .batches import (
     AugmentedBatches,
     FeatureBatches,
+    FeatureInputs,
     Floats,
     Labels,
     PictureBatches,
@@ -104,10 +105,12 @@ class Job:
         run, entries = self.run, self.run.entries("val")
         if self._plain(settings):
             return PreparedInputs(run.store, entries)
-        return self._trunk.features(
-            lambda index: run.store.prepared(entries[index]),
-            len(entries),
-            prepared_key(run.recipe, entries),
+        return FeatureInputs(
+            self._trunk.features(
+                lambda index: run.store.prepared(entries[index]),
+                len(entries),
+                prepared_key(run.recipe, entries),
+            )
         )
 
     def _solve(self, fitting: Fitting, heads: tuple[str, ...], settings: Head) -> None:

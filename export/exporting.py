@@ -115,7 +115,7 @@ def _verify(
         if not run.entries(part):
             continue
         pictures = run.pictures(part)
-        file = run_file(trial, pictures)  # type: ignore[arg-type]  # read one by one
+        file = run_file(trial, pictures)
         logits = predict_logits(network, pictures)
         comparison = compare(part, logits, float_temperatures, file, run.labels(part), run.taxonomy)
         comparisons.append(comparison)

@@ -16,6 +16,8 @@ from lmedge.progress import progress
 from lmedge.scoring import Scores, score_probabilities
 from lmedge.taxonomy import Taxonomy
 
+from ..train.network import Pictures
+
 Probabilities = Mapping[str, npt.NDArray[np.float32]]
 Labels = npt.NDArray[np.int64]
 Truth = Mapping[str, npt.NDArray[np.int64]]
@@ -52,7 +54,7 @@ class Comparison:
         }
 
 
-def run_file(model: ModelFile, pictures: npt.NDArray[np.uint8]) -> dict[str, Any]:
+def run_file(model: ModelFile, pictures: Pictures) -> dict[str, Any]:
     """Run the exact file on (N, S, S, 3) uint8 RGB: probabilities by head, (N, L) and (N, C)."""
     interpreter = Interpreter(model)
     outputs = []

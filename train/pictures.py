@@ -15,7 +15,7 @@ import math
 import os
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -158,7 +158,7 @@ class PictureStore:
         self._bytes = trim(self.folder.glob("??/*.rgb"), self.limit)
 
 
-class PreparedPictures(Sequence[Picture]):
+class PreparedPictures:
     """Pictures as the device sees them, (S, S, 3) uint8 RGB each, read when they are asked for.
 
     A slice is (N, S, S, 3) uint8, and so is np.asarray of all.
@@ -169,6 +169,9 @@ class PreparedPictures(Sequence[Picture]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __iter__(self) -> Iterator[Picture]:
+        return (self._store.prepared(entry) for entry in self._entries)
 
     @overload
     def __getitem__(self, index: int) -> Picture: ...

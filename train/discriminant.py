@@ -30,7 +30,8 @@ def discriminant(
     of classes with equal priors and one covariance, here of features scaled to unit variance and
     drawn to the identity by `shrinkage` (Friedman 1989). All logits are then scaled by the one
     factor that gives the least cross-entropy against targets smoothed by `smoothing`; without it
-    they are as sure as the Gaussians, which is far too sure. weights: (N,) or None.
+    they are as sure as the Gaussians, which is far too sure. weights: (N,) or None. Every class has a
+    picture.
     """
     x = features.astype(np.float64)
     share = np.ones(len(x)) if weights is None else weights.astype(np.float64)
@@ -52,14 +53,9 @@ def discriminant(
 
 
 def _means(x: Floats, truth: npt.NDArray[np.int64], share: Floats, classes: int) -> Floats:
-    """Mean of each class, (classes, F); that of all for a class without pictures."""
+    """Mean of each class, (classes, F)."""
     own = [truth == number for number in range(classes)]
-    return np.stack(
-        [
-            np.average(x[mine], axis=0, weights=share[mine]) if mine.any() else x.mean(axis=0)
-            for mine in own
-        ]
-    )
+    return np.stack([np.average(x[mine], axis=0, weights=share[mine]) for mine in own])
 
 
 def _scale(logits: Floats, truth: npt.NDArray[np.int64], share: Floats, smoothing: float) -> float:

@@ -11,11 +11,11 @@ import pytest
 
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 from lmedge.train import batches as batches_module
-from lmedge.train.augment import random_view
+from lmedge.train.augment import fixed_copy, random_view
 from lmedge.train.batches import AugmentedBatches, FeatureBatches, Labels, soft_targets
 from lmedge.train.pictures import Entry, PictureStore
 from lmedge.train.recipe import load_recipe
-from lmedge.train.recipe_sections import Augment
+from lmedge.train.recipe_sections import COPIES, Augment
 from tests import small_run
 
 AUGMENT = load_recipe("default").augment
@@ -93,6 +93,40 @@ class TestView:
             assert (found[2:-2, 2:-2] == 200).mean() > 0.9
         crops = [view(picture, settings, seed) for seed in range(10)]
         assert len({crop.tobytes() for crop in crops}) == 10
+
+
+class TestFixedCopy:
+    def copy(self, picture: np.ndarray, kind: str, **changes: Any) -> np.ndarray:
+        settings = dataclasses.replace(AUGMENT, **changes)
+        return fixed_copy(picture, kind, settings, np.random.default_rng(0))
+
+    def test_mirrors(self, picture: np.ndarray) -> None:
+        assert np.array_equal(self.copy(picture, "flip_left_right"), picture[:, ::-1])
+        assert np.array_equal(self.copy(picture, "flip_up_down"), picture[::-1])
+
+    def test_a_rotation_is_by_the_whole_angle(self) -> None:
+        """A quarter turn of a square shows every pixel again."""
+        picture = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+        found = self.copy(picture, "rotation", rotation_degrees=90.0)
+        assert np.abs(found.astype(int) - np.rot90(picture).astype(int)).max() <= 1
+
+    def test_a_rotation_repeats_the_edge(self) -> None:
+        white = np.full((40, 40, 3), 255, np.uint8)
+        assert (self.copy(white, "rotation", rotation_degrees=30.0) == 255).all()
+
+    def test_noise_has_its_variance(self) -> None:
+        """On mid grey little of it is clipped: 0.2 before, somewhat less after."""
+        grey = np.full((200, 200, 3), 128, np.uint8)
+        found = self.copy(grey, "noise").astype(float) / 255
+        clipped = np.clip(0.5 + np.random.default_rng(1).normal(0, 0.2**0.5, 10**6), 0, 1)
+        assert found.var() == pytest.approx(clipped.var(), rel=0.03)
+
+    def test_every_kind_a_recipe_may_name(self, picture: np.ndarray) -> None:
+        for kind in COPIES:
+            found = self.copy(picture, kind)
+            assert found.shape == picture.shape
+            assert found.dtype == np.uint8
+            assert not np.array_equal(found, picture)
 
 
 @pytest.fixture(scope="module")

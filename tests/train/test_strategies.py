@@ -242,6 +242,35 @@ class TestEveryStrategy:
             found.append(predict_logits(job.network, job.run.pictures("val"))["landmark"])
         np.testing.assert_allclose(found[0], found[1], rtol=0.02, atol=0.02)
 
+    @pytest.mark.parametrize("optimizer", ["adam", "sgd", "adamw"])
+    def test_every_optimizer_learns(self, make_job: Any, optimizer: str) -> None:
+        job = make_job(
+            f"head.optimizer={optimizer}",
+            f"head.learning_rate={0.5 if optimizer == 'sgd' else 0.05}",
+            "head.schedule=constant",
+        )
+        job.fit_heads("landmark")
+        rows = job.run.history()
+        assert rows[-1].accuracy > 0.8
+        assert len({row.learning_rate for row in rows}) == 1
+
+    def test_pixels_divided_by_255_first(
+        self, make_job: Any, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As if the stock weights were given dark pictures; the border is what a byte can hold."""
+        networks = []
+        for normalisation in ("stock", "unit"):
+            job = make_job(out=normalisation)
+            backbone = BACKBONES[tiny_backbone.NAME]
+            load_stock_weights(job.network, backbone, str(tiny_weights), normalisation)
+            networks.append(keras.Model(job.network.input, job.network.get_layer("stem_bn").output))
+        pictures = job.run.pictures("val")[:4].astype(np.float32)
+        stock, unit = networks
+        expected = stock((pictures / 255 - 114) / 57).numpy()
+        found = unit((pictures - 114) / 57).numpy()
+        inner = (slice(None), slice(1, -1), slice(1, -1))
+        np.testing.assert_allclose(found[inner], expected[inner], rtol=1e-3, atol=1e-3)
+
     def test_several_starts_are_several_phases(self, make_job: Any) -> None:
         job = make_job('fine_tune.start=["top", "block2"]', "fine_tune.epochs=[1, 2]")
         before = get_weights(job.network)

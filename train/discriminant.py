@@ -30,8 +30,8 @@ def discriminant(
     of classes with equal priors and one covariance, here of features scaled to unit variance and
     drawn to the identity by `shrinkage` (Friedman 1989). All logits are then scaled by the one
     factor that gives the least cross-entropy against targets smoothed by `smoothing`; without it
-    they are as sure as the Gaussians, which is far too sure. weights: (N,) or None. Every class has a
-    picture.
+    they are as sure as the Gaussians, which is far too sure. weights: (N,) or None. Every class
+    must have a picture.
     """
     x = features.astype(np.float64)
     share = np.ones(len(x)) if weights is None else weights.astype(np.float64)

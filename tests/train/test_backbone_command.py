@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from lmedge.train.backbone_names import BACKBONE_NAMES
+from tests import tiny_backbone
 from tests.processes import assert_refused, lmedge
 
 
 def test_the_light_names_are_those_there_are() -> None:
     from lmedge.train import backbones
 
-    assert tuple(backbones.BACKBONES) == BACKBONE_NAMES
-    for name, backbone in backbones.BACKBONES.items():
+    own = {name: found for name, found in backbones.BACKBONES.items() if name != tiny_backbone.NAME}
+    assert tuple(own) == BACKBONE_NAMES
+    for name, backbone in own.items():
         assert backbone.name == name
         assert "block3" in backbone.groups  # where the default recipe starts
 

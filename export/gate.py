@@ -118,10 +118,7 @@ def _broken(comparison: Comparison, file: Probabilities) -> Iterator[str]:
             yield f"the {head} output is not finite"
         elif min(values.shape) > 1 and np.ptp(values, axis=0).max() == 0:
             yield f"the {head} output is the same for every picture"
-    shapes = {file[head].shape for head in HEADS}
-    if len(shapes) == 1 and all(
-        comparison.crossed[head] > comparison.agreement[head] for head in HEADS
-    ):
+    if comparison.swapped:
         yield "the landmark and the category output are swapped"
 
 

@@ -27,16 +27,16 @@ Truth = Mapping[str, npt.NDArray[np.int64]]
 class Comparison:
     """Float and file on the same pictures.
 
-    `agreement` is the share, 0..1, of equal top classes, `crossed` that of each head's float top
-    class with the file's other head. `answers` are the true class, float's and the file's by head,
-    decoded together, (N,) each.
+    `agreement` is the share, 0..1, of equal top classes. `swapped` tells that each of two heads of
+    one size is far closer to float's other head. `answers` are the true class, float's and the
+    file's by head, decoded together, (N,) each.
     """
 
     part: str
     float_scores: Scores
     file_scores: Scores
     agreement: Mapping[str, float]
-    crossed: Mapping[str, float]
+    swapped: bool
     answers: Mapping[str, tuple[Labels, Labels, Labels]]
 
     def fall(self, head: str) -> float:
@@ -79,19 +79,28 @@ def compare(
         head: float((floats[head].argmax(axis=1) == file[head].argmax(axis=1)).mean())
         for head in HEADS
     }
-    top = {head: file[head].argmax(axis=1) for head in HEADS}
-    crossed = {
-        head: float((floats[head].argmax(axis=1) == top[other]).mean())
-        for head, other in zip(HEADS, reversed(HEADS), strict=True)
-    }
     before, after = (answers(found, taxonomy) for found in (floats, file))
     return Comparison(
         part,
         score_probabilities(floats, truth, taxonomy),
         score_probabilities(file, truth, taxonomy),
         agreement,
-        crossed,
+        _swapped(floats, file),
         {head: (truth[head], before[head], after[head]) for head in HEADS},
+    )
+
+
+def _swapped(floats: Probabilities, file: Probabilities) -> bool:
+    first, second = HEADS
+    if file[first].shape != file[second].shape:
+        return False
+
+    def distance(head: str, other: str) -> float:
+        return float(np.abs(file[head] - floats[other]).mean())
+
+    return all(
+        distance(head, other) < 0.5 * distance(head, head)
+        for head, other in ((first, second), (second, first))
     )
 
 

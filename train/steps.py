@@ -96,7 +96,7 @@ class Job:
             return lambda epoch: PictureBatches(
                 copies, labels, batch=settings.batch, seed=run.seed, epoch=epoch
             )
-        features = self._trunk.features(copies, len(copies), copies.key)
+        features = self._features_of(copies)
         return lambda epoch: FeatureBatches(
             features, labels, batch=settings.batch, seed=run.seed, epoch=epoch
         )
@@ -117,7 +117,7 @@ class Job:
         """Put the closed-form solution into the outputs, in the order in which they depend."""
         began = time.monotonic()
         copies = TrainingCopies(self.run, settings.views)
-        features = self._trunk.features(copies, len(copies), copies.key)
+        features = self._features_of(copies)
         truth, weights = self.run.labels("train"), self._labels(heads, 0.0).importance
         feature = self.run.spec.feature
         for head in sorted(heads, key=lambda name: name != feature):
@@ -147,6 +147,9 @@ class Job:
         found = fitting.model.evaluate(fitting.batches(0), verbose=0, return_dict=True)
         accuracies = [value for name, value in found.items() if name.endswith("accuracy")]
         return float(found["loss"]), float(np.mean(accuracies))
+
+    def _features_of(self, copies: TrainingCopies) -> Floats:
+        return self._trunk.features(copies, len(copies), copies.key)
 
     @property
     def _trunk(self) -> Trunk:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lmedge.errors import RecipeError
+from .naming import check_known
 
 if TYPE_CHECKING:
     from .steps import Job
@@ -65,8 +64,4 @@ STRATEGIES: dict[str, Strategy] = {
 
 def check_strategy(name: str) -> None:
     """Raise RecipeError, with the nearest name, unless `name` is a strategy."""
-    if name in STRATEGIES:
-        return
-    near = difflib.get_close_matches(name.lower(), STRATEGIES, 1, 0.4)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise RecipeError(f"unknown strategy {name!r} (known: {', '.join(STRATEGIES)}){hint}")
+    check_known("strategy", name, STRATEGIES)

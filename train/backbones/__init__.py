@@ -9,12 +9,12 @@ layers: what those did is folded into the first convolution when weights are loa
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable
 
 from lmedge.errors import RecipeError
 
 from ..backend import keras
+from ..naming import check_known
 from . import efficientnet, vgg
 from .convention import Convention, Stem, fold, shrink_pixels
 from .efficientnet import Stage, efficientnet_lite0, efficientnetb0
@@ -99,11 +99,7 @@ BACKBONES = {
 
 def check_backbone(name: str) -> None:
     """Raise RecipeError, with the nearest name, unless `name` is a backbone."""
-    if name in BACKBONES:
-        return
-    near = difflib.get_close_matches(name.lower(), BACKBONES, 1, 0.4)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise RecipeError(f"unknown backbone {name!r} (known: {', '.join(BACKBONES)}){hint}")
+    check_known("backbone", name, BACKBONES)
 
 
 def check_start(backbone: str, start: str) -> None:

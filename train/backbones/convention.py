@@ -89,15 +89,8 @@ def shrink_pixels(model: keras.Model, stem: Stem, factor: float) -> None:
     border = (np.asarray(pad.get_weights()[0], np.float64) - shift) / factor
     low, high = ((value - PIXEL_MEAN) / PIXEL_SCALE for value in (0, 255))
     pad.set_weights([np.clip(border, low, high).astype(np.float32)])
-    kernel, *bias = (value.astype(np.float64) for value in conv.get_weights())
-    constant = kernel.sum(axis=(0, 1, 2)) * shift
-    conv.set_weights(
-        [(kernel * factor).astype(np.float32), *((b + constant).astype(np.float32) for b in bias)]
-    )
-    if stem.norm is not None:
-        norm = model.get_layer(stem.norm)
-        gamma, beta, mean, variance = norm.get_weights()
-        norm.set_weights([gamma, beta, (mean - constant).astype(np.float32), variance])
+    kernel = conv.get_weights()[0].astype(np.float64)
+    _replace(model, stem, kernel * factor, kernel.sum(axis=(0, 1, 2)) * shift)
 
 
 def fold(model: keras.Model, stem: Stem, convention: Convention) -> None:
@@ -109,12 +102,19 @@ def fold(model: keras.Model, stem: Stem, convention: Convention) -> None:
     """
     pad, conv = model.get_layer(stem.pad), model.get_layer(stem.conv)
     pad.set_weights([((convention.border - PIXEL_MEAN) / PIXEL_SCALE).astype(np.float32)])
-    kernel, *bias = (value.astype(np.float64) for value in conv.get_weights())
+    kernel = conv.get_weights()[0].astype(np.float64)
     shift = convention.matrix @ np.full(3, PIXEL_MEAN) + convention.offset
     constant = np.einsum("hwcf,c->f", kernel, shift)
     folded = np.einsum("hwcf,cd->hwdf", kernel, convention.matrix * PIXEL_SCALE)
+    _replace(model, stem, folded, constant)
+
+
+def _replace(model: keras.Model, stem: Stem, kernel: Matrix, constant: Matrix) -> None:
+    """Put a kernel into the stem and let its output grow by a constant of each filter, (F,)."""
+    conv = model.get_layer(stem.conv)
+    bias = (value.astype(np.float64) for value in conv.get_weights()[1:])
     conv.set_weights(
-        [folded.astype(np.float32), *((b + constant).astype(np.float32) for b in bias)]
+        [kernel.astype(np.float32), *((value + constant).astype(np.float32) for value in bias)]
     )
     if stem.norm is not None:
         norm = model.get_layer(stem.norm)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +12,7 @@ from rich.text import Text
 from .accuracy import Accuracy
 from .latency import Latency, Spread
 from .load import Load
+from .regression import Change
 from .report import FileFacts, Report
 
 _WEAKEST = 5
@@ -39,6 +40,16 @@ def show(report: Report, console: Console) -> None:
     console.print(_accuracy_table(report.accuracy, part))
     for line in _accuracy_notes(report.accuracy):
         _say(console, line)
+
+
+def show_changes(found: Sequence[Change], console: Console) -> None:
+    """Print two reports beside each other."""
+    table = _table("", "old", "new", "change")
+    for change in found:
+        verdict = "worse" if change.worse > 0 else "better" if change.worse < 0 else ""
+        shown = f"{abs(change.worse):.1%} {verdict}".strip()
+        table.add_row(change.name, f"{change.old:.5g}", f"{change.new:.5g}", shown)
+    console.print(table)
 
 
 def _operators(file: FileFacts) -> str:

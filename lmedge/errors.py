@@ -58,3 +58,9 @@ class RecipeError(LmedgeError):
     """A recipe names an unknown key or an impossible value."""
 
     exit_code = 10
+
+
+class RegressionError(LmedgeError):
+    """A benchmark got worse than another by more than was allowed."""
+
+    exit_code = 12

@@ -19,16 +19,15 @@ from .load import measure_load
 from .pages import write_report
 from .regression import changes, doubts, share
 from .report import DataFacts, Environment, FileFacts, Report
-from .tables import show, show_changes
+from .several import compare_files, write_comparison
+from .tables import show, show_changes, show_together
 
 EFFORTS = {None: USUAL, "quick": QUICK, "thorough": THOROUGH}
 _log = logging.getLogger(__name__)
 
 
 @click.command()
-@click.argument(
-    "file", type=click.Path(path_type=Path), metavar="FILE.tflite", required=False, default=None
-)
+@click.argument("given", type=click.Path(path_type=Path), metavar="FILE.tflite...", nargs=-1)
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -68,7 +67,7 @@ _log = logging.getLogger(__name__)
     help="With --compare: exit with code 12 when a figure got worse by more, 5% for instance.",
 )
 def benchmark(
-    file: Path | None,
+    given: tuple[Path, ...],
     data: Path | None,
     part: str | None,
     threads: int,
@@ -80,19 +79,20 @@ def benchmark(
 ) -> None:
     """Measure how often an exported file is right and how long it takes on this machine.
 
-    Latency is single-stream, as MLPerf measures it. The folder holds report.json, report.csv,
+    Latency is single-stream, as MLPerf measures it. Several files take turns, and are held against
+    the first on the same pictures. The folder of one file holds report.json, report.csv,
     samples.csv, and with `pip install 'lmedge[report]'` report.html, report.md and plots.
 
     \b
     lmedge benchmark landmarks.tflite --data photographs-it-has-not-seen
+    lmedge benchmark a.tflite b.tflite --data photographs-it-has-not-seen
     lmedge benchmark --compare old/report.json new/report.json --fail-over 5%
     """  # noqa: D301  (click needs the control character)
-    if (file is None) == (reports is None):
+    if (not given) == (reports is None):
         raise click.UsageError("pass FILE.tflite, or --compare OLD NEW")
     if reports is not None:
         _compare(*reports, fail_over)
         return
-    assert file is not None
     if fail_over is not None:
         raise click.UsageError("--fail-over needs --compare")
     if part is not None and data is None:
@@ -100,6 +100,15 @@ def benchmark(
     if runs is not None and effort is not None:
         raise click.UsageError("--runs and --quick or --thorough exclude each other")
     chosen = EFFORTS[effort] if runs is None else Effort(runs, 0.0)
+    if len(given) > 1:
+        facts, pictures = _choose(data, part)
+        together = compare_files(given, threads, chosen, pictures)
+        folder = out or Path("runs") / f"benchmark-{given[0].stem}-and-others"
+        names = write_comparison(together, folder)
+        show_together(together, Console())
+        click.echo(f"report: {click.format_filename(folder)}: {', '.join(names)}")
+        return
+    (file,) = given
     classifier = Classifier(file, threads=threads)
     environment = Environment.current()
     facts, pictures = _choose(data, part)

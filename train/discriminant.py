@@ -7,12 +7,16 @@ each landmark's few pictures alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 import scipy.optimize
 
 Floats = npt.NDArray[np.float64]
+BLOCK = 2048
+SCALED = 20_000
 
 
 def discriminant(
@@ -30,17 +34,20 @@ def discriminant(
     of classes with equal priors and one covariance, here of features scaled to unit variance and
     drawn to the identity by `shrinkage` (Friedman 1989). All logits are then scaled by the one
     factor that gives the least cross-entropy against targets smoothed by `smoothing`; without it
-    they are as sure as the Gaussians, which is far too sure. weights: (N,) or None. Every class
-    must have a picture.
+    they are as sure as the Gaussians, which is far too sure; at most SCALED pictures, evenly
+    spaced, choose it. weights: (N,) or None. Every class must have a picture. Features may be on
+    disk: BLOCK pictures are in memory at once.
     """
-    x = features.astype(np.float64)
-    share = np.ones(len(x)) if weights is None else weights.astype(np.float64)
-    means = _means(x, truth, share, classes)
-    inner = (x - means[truth]) * np.sqrt(share / share.sum())[:, None]
-    spread = np.sqrt((inner**2).sum(axis=0))
+    share = np.ones(len(truth)) if weights is None else weights.astype(np.float64)
+    means = _means(features, truth, share, classes)
+    covariance = np.zeros((features.shape[1],) * 2)
+    for rows in _blocks(len(truth)):
+        inner = features[rows] - means[truth[rows]]
+        inner *= np.sqrt(share[rows] / share.sum())[:, None]
+        covariance += inner.T @ inner
+    spread = np.sqrt(np.diag(covariance))
     spread[spread == 0] = 1.0
-    inner /= spread
-    covariance = (1 - shrinkage) * (inner.T @ inner)
+    covariance *= (1 - shrinkage) / np.outer(spread, spread)
     covariance[np.diag_indices_from(covariance)] += shrinkage
     scaled = means / spread
     kernel = scipy.linalg.solve(covariance, scaled.T, assume_a="pos")
@@ -48,14 +55,26 @@ def discriminant(
     kernel = kernel / spread[:, None]
     kernel -= kernel.mean(axis=1, keepdims=True)  # what all logits share says nothing
     bias -= bias.mean()
-    factor = _scale(x @ kernel + bias, truth, share, smoothing)
+    some = slice(None, None, -(-len(truth) // SCALED))
+    factor = _scale(features[some] @ kernel + bias, truth[some], share[some], smoothing)
     return (kernel * factor).astype(np.float32), (bias * factor).astype(np.float32)
 
 
-def _means(x: Floats, truth: npt.NDArray[np.int64], share: Floats, classes: int) -> Floats:
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, start + BLOCK) for start in range(0, count, BLOCK))
+
+
+def _means(
+    x: npt.NDArray[np.float32], truth: npt.NDArray[np.int64], share: Floats, classes: int
+) -> Floats:
     """Mean of each class, (classes, F)."""
-    own = [truth == number for number in range(classes)]
-    return np.stack([np.average(x[mine], axis=0, weights=share[mine]) for mine in own])
+    sums, totals = np.zeros((classes, x.shape[1])), np.zeros((classes, 1))
+    for rows in _blocks(len(truth)):
+        chosen = np.zeros((classes, len(truth[rows])))
+        chosen[truth[rows], np.arange(chosen.shape[1])] = share[rows]
+        sums += chosen @ x[rows]
+        totals += chosen.sum(axis=1, keepdims=True)
+    return np.asarray(sums / totals, np.float64)
 
 
 def _scale(logits: Floats, truth: npt.NDArray[np.int64], share: Floats, smoothing: float) -> float:

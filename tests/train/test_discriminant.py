@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -76,3 +79,32 @@ def test_a_feature_that_never_changes() -> None:
     kernel, bias = discriminant(features, truth, None, 2, shrinkage=0.3, smoothing=0.1)
     assert np.isfinite(kernel).all()
     assert ((features @ kernel + bias).argmax(axis=1) == truth).all()
+
+
+def test_block_by_block_it_is_the_same(
+    clouds: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, truth = clouds
+    weights = np.linspace(0.5, 2.0, 60).astype(np.float32)
+    options = {"shrinkage": 0.3, "smoothing": 0.1}
+    whole = discriminant(features, truth, weights, 5, **options)
+    monkeypatch.setattr("lmedge.train.discriminant.BLOCK", 7)
+    for a, b in zip(discriminant(features, truth, weights, 5, **options), whole, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_memory_does_not_grow_with_the_pictures(tmp_path: Path) -> None:
+    count, width = 40_000, 256  # 41 MB as float32, 82 MB as float64
+    features = np.memmap(tmp_path / "features", "<f4", "w+", shape=(count, width))
+    features[:] = np.random.default_rng(0).normal(0, 1, (1, width))
+    features[::2, 0] += 5
+    features[:, 1:] += np.random.default_rng(1).normal(0, 1, (count, 1))
+    truth = np.arange(count) % 2
+    tracemalloc.start()
+    try:
+        kernel, bias = discriminant(features, truth, None, 2, shrinkage=0.3, smoothing=0.1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 45e6  # a block, the rows that choose the scale, and the covariance
+    assert ((features[:100] @ kernel + bias).argmax(axis=1) == truth[:100]).all()

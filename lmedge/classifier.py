@@ -119,12 +119,21 @@ class Classifier:
         joint = joint_probabilities(landmark, category, self._parents)
         return self._answer(joint, landmark, category, start=start)
 
-    def with_joint(self, prediction: Prediction, joint: npt.NDArray[np.float32]) -> Prediction:
+    def with_joint(
+        self,
+        prediction: Prediction,
+        joint: npt.NDArray[np.float32],
+        *,
+        lead: int | None = None,
+    ) -> Prediction:
         """Answer again from another joint probability (L,), a smoothed one for instance.
 
-        The marginals and the time stay those of `prediction`.
+        The marginals and the time stay those of `prediction`. `lead`: index of the landmark to
+        answer with, in place of the most probable one.
         """
-        answer = self._answer(joint, prediction.landmark_marginal, prediction.category_marginal)
+        answer = self._answer(
+            joint, prediction.landmark_marginal, prediction.category_marginal, lead=lead
+        )
         return dataclasses.replace(answer, milliseconds=prediction.milliseconds)
 
     def _answer(
@@ -133,10 +142,14 @@ class Classifier:
         landmark: npt.NDArray[np.float32],
         category: npt.NDArray[np.float32],
         start: float | None = None,
+        lead: int | None = None,
     ) -> Prediction:
+        order = (-joint).argsort(kind="stable")[: self.top].tolist()
+        if lead is not None and order[0] != lead:
+            order = [lead, *(index for index in order if index != lead)][: self.top]
         top = tuple(
             Candidate(self._names[index][0], self._names[index][1], float(joint[index]))
-            for index in (-joint).argsort(kind="stable")[: self.top].tolist()
+            for index in order
         )
         best = top[0]  # one answer: never a landmark of another category
         members = self._members[best.category]

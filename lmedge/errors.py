@@ -58,3 +58,9 @@ class RecipeError(LmedgeError):
     """A recipe names an unknown key or an impossible value."""
 
     exit_code = 10
+
+
+class CameraLostError(SourceError):
+    """A camera or stream went away and did not come back within the time given."""
+
+    exit_code = 11

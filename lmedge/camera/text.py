@@ -57,6 +57,18 @@ def shortened(text: str, capital: float, available: float) -> str:
     return text[:fits].rstrip() + ELLIPSIS if fits else ""
 
 
+def wrapped(text: str, capital: float, available: float) -> list[str]:
+    """Break `text` into lines of at most `available` pixels, at spaces; a longer word is cut."""
+    lines: list[str] = []
+    for word in drawable(text).split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and width(longer, capital) <= available:
+            lines[-1] = longer
+        else:
+            lines.append(shortened(word, capital, available))
+    return lines
+
+
 def draw(picture: BgrPicture, text: str, at: tuple[int, int], capital: float, color: Color) -> None:
     """Write `text` into `picture`, (H, W, 3) uint8 BGR; `at`: left end of its base line."""
     cv2.putText(

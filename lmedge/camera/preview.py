@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 import time
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,6 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'self' 'unsafe-inline'; img-src blob:",
 }
-
-_log = logging.getLogger(__name__)
 
 
 class Preview:
@@ -62,19 +61,22 @@ class Preview:
         self._encoded: tuple[int, bytes, str] = (0, b"", "{}")
         self._encoded_at = 0.0
         application = _application(bottle, self, token, only_own=token is None)
+        self._loop = waitress.wasyncore
+        self._sockets: dict[int, Any] = {}
+        self._closing = threading.Event()
         try:
             self._server = waitress.create_server(
-                application, host=host, port=port, threads=_WORKERS, ident=None,
-                clear_untrusted_proxy_headers=True,
-            )  # fmt: skip
+                application, map=self._sockets, host=host, port=port, threads=_WORKERS, ident=None
+            )
         except (OSError, ValueError) as error:
+            self._loop.close_all(self._sockets)
             reason = getattr(error, "strerror", None) or error
             raise LmedgeError(
                 f"--preview {host}:{port}: cannot listen there ({reason}); choose another port"
             ) from error
         self.port = int(self._server.effective_port)
         shown = f"[{host}]" if ":" in host else host
-        query = "" if token is None else f"?token={token}"
+        query = "" if token is None else f"?token={urllib.parse.quote(token)}"
         self.url = f"http://{shown}:{self.port}/{query}"
         self._thread = threading.Thread(target=self._serve, name="preview", daemon=True)
         self._thread.start()
@@ -95,9 +97,10 @@ class Preview:
         return True
 
     def close(self) -> None:
-        """Stop listening."""
-        self._server.close()
-        self._thread.join(2.0)
+        """Stop listening and drop every connection."""
+        self._closing.set()
+        self._server.pull_trigger()
+        self._thread.join()
 
     def newest(self, after: int) -> tuple[int, bytes, str] | None:
         """Return number, JPEG and figures as JSON of what is newer than `after`, None if nothing.
@@ -119,11 +122,10 @@ class Preview:
             return self._encoded
 
     def _serve(self) -> None:
-        try:
-            self._server.run()
-        except OSError as error:
-            if error.errno != 9:  # closed by `close`
-                _log.warning("the preview ended: %s", error)
+        while not self._closing.is_set():
+            self._loop.loop(timeout=1.0, map=self._sockets, count=1)
+        self._server.task_dispatcher.shutdown()
+        self._loop.close_all(self._sockets, ignore_all=True)
 
 
 def is_own(host: str) -> bool:
@@ -149,7 +151,7 @@ def _render(result: Result | None, message: str | None) -> tuple[BgrPicture, str
         picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
     rate = result.frames_per_second
     figures = {**json.loads(to_json(result)), "rate": None if rate is None else round(rate, 1)}
-    return picture, json.dumps(figures)  # headers are ASCII
+    return result.annotate(picture), json.dumps(figures)  # headers are ASCII
 
 
 def _application(bottle: Any, preview: Preview, token: str | None, only_own: bool) -> Any:
@@ -197,10 +199,10 @@ def _application(bottle: Any, preview: Preview, token: str | None, only_own: boo
 def _libraries() -> tuple[Any, Any]:
     try:
         import bottle
-        import waitress
+        import waitress.wasyncore
     except ImportError as error:
         raise MissingDependencyError(
             f"the preview needs {error.name}: run `pip install 'lmedge[camera]'`"
         ) from error
-    logging.getLogger("waitress").setLevel(logging.ERROR)
+    logging.getLogger("waitress").setLevel(logging.ERROR)  # it tells of every slow moment
     return bottle, waitress

@@ -87,7 +87,7 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     "--smoothing",
     type=click.FloatRange(0, 3600),
     metavar="SECONDS",
-    help="Average over about this time; 0 for none  [default: 0.5, for pictures 0]",
+    help="Average over about this time; 0 for none  [default: 0.3, for pictures 0]",
 )
 @click.option("--no-smoothing", is_flag=True, help="Show each frame's own labels.")
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="End after N frames.")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lmedge.classifier import Classifier, Prediction
 from lmedge.errors import LmedgeError
 
-DEFAULT_SECONDS = 0.5
+DEFAULT_SECONDS = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Steadiness:
     """
 
     seconds: float = DEFAULT_SECONDS
-    margin: float = 0.1
+    margin: float = 0.3
     dwell: float = 0.5
 
     def __post_init__(self) -> None:

@@ -32,10 +32,11 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 @dataclasses.dataclass(frozen=True)
 class CameraRate:
-    """One run. Times in ms, memory in MB (10^6 bytes); `rate_ratio` is loop over bare invoke,
-    the median of the rounds with their 10th and 90th percentile.
+    """One file. Times in ms, memory in MB (10^6 bytes).
 
-    `delay_limit_ms` is 1.5 times the median invoke and one interval of 30 frames a second.
+    `rate_ratio` is the loop's rate over that of the bare invoke, the median of the rounds with
+    their 10th and 90th percentile. `delay_limit_ms` is 1.5 times the median invoke and one
+    interval of 30 frames a second.
     """
 
     file: str

@@ -19,6 +19,8 @@ from lmedge.progress import progress
 from lmedge.scoring import Scores, score_probabilities
 from lmedge.taxonomy import Taxonomy
 
+from .details import Details, details_of
+
 
 @dataclasses.dataclass(frozen=True)
 class UnreadablePicture:
@@ -33,6 +35,7 @@ class Accuracy:
     """The scores of both heads on the same pictures, and the pictures that were left out."""
 
     scores: Scores
+    details: Details
     unknown: tuple[UnknownLandmark, ...]
     unreadable: tuple[UnreadablePicture, ...]
 
@@ -45,6 +48,7 @@ class Accuracy:
         """Return plain values for JSON."""
         return {
             **self.scores.as_dict(),
+            **self.details.as_dict(),
             "skipped": {
                 "pictures": self.skipped,
                 "unknown_landmarks": [dataclasses.asdict(entry) for entry in self.unknown],
@@ -78,15 +82,16 @@ def score(classifier: Classifier, pictures: Iterable[LabelledPicture]) -> Accura
         raise DataError(
             f"none of the {len(unreadable)} pictures could be read; {unreadable[0].reason}"
         )
-    return Accuracy(_score(classifier.taxonomy, read, predictions), unknown, tuple(unreadable))
+    scores, details = _score(classifier.taxonomy, read, predictions)
+    return Accuracy(scores, details, unknown, tuple(unreadable))
 
 
 def _score(
     taxonomy: Taxonomy, pictures: Sequence[LabelledPicture], predictions: Sequence[Prediction]
-) -> Scores:
+) -> tuple[Scores, Details]:
     landmarks = {name: i for i, name in enumerate(taxonomy.landmarks)}
     truth = np.array([landmarks[picture.landmark] for picture in pictures], np.int64)
-    return score_probabilities(
+    scores = score_probabilities(
         {
             "landmark": np.stack([prediction.landmark_marginal for prediction in predictions]),
             "category": np.stack([prediction.category_marginal for prediction in predictions]),
@@ -94,6 +99,10 @@ def _score(
         {"landmark": truth, "category": taxonomy.parent_index[truth].astype(np.int64)},
         taxonomy,
     )
+    joint = np.stack([prediction.joint for prediction in predictions])
+    paths = [picture.path for picture in pictures]
+    heads = {"landmark": scores.landmark, "category": scores.category}
+    return scores, details_of(paths, truth, joint, heads, taxonomy)
 
 
 def _printable(error: DataError) -> str:

@@ -1,4 +1,8 @@
-"""Single-stream latency of a file: one picture at a time, as a device sees them."""
+"""Single-stream latency of a file: one picture at a time, as a device sees them.
+
+After MLPerf Inference's single-stream scenario: the next query is sent when the one before is
+answered, at least 1,024 of them and for at least 10 seconds, and percentiles are reported.
+"""
 
 from __future__ import annotations
 
@@ -16,29 +20,54 @@ from lmedge.image import prepare
 from lmedge.interpreter import load_runtime
 
 FRAME_SIZE = (480, 640)  # height, width: what webcams give unless asked
-MIN_RUNS = 200
-MIN_SECONDS = 3.0
 WARM_UP_RUNS = 10
 WARM_UP_SECONDS = 0.3
 
 Clock = Callable[[], int]
+Samples = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """How long to measure: at least so many runs, and at least so many seconds."""
+
+    runs: int
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if self.runs < 1:
+            raise LmedgeError(f"runs must be at least 1, not {self.runs}")
+
+
+QUICK, USUAL, THOROUGH = Effort(100, 1.0), Effort(1024, 10.0), Effort(1024, 60.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """Percentiles (linearly interpolated) and mean of a series, in milliseconds."""
+    """A series in milliseconds: percentiles (linearly interpolated), mean, least, deviation."""
 
     p50: float
     p90: float
+    p95: float
     p99: float
     mean: float
+    min: float
+    std: float
 
     @classmethod
     def of(cls, nanoseconds: npt.ArrayLike) -> Spread:
         """Summarise a series of (N,) durations in nanoseconds, N at least 1."""
         milliseconds = np.asarray(nanoseconds, np.float64) / 1e6
-        p50, p90, p99 = np.percentile(milliseconds, (50, 90, 99)).tolist()
-        return cls(p50, p90, p99, float(milliseconds.mean()))
+        p50, p90, p95, p99 = np.percentile(milliseconds, (50, 90, 95, 99)).tolist()
+        return cls(
+            p50, p90, p95, p99,
+            float(milliseconds.mean()), float(milliseconds.min()), float(milliseconds.std()),
+        )  # fmt: skip
+
+    @property
+    def tail(self) -> float:
+        """The 99th percentile over the median."""
+        return self.p99 / self.p50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +76,8 @@ class Latency:
 
     `load_ms` is reading, checking and preparing the file with the runtime already imported,
     `first_ms` the first invoke, `invoke_ms` the graph alone, `end_to_end_ms` from a decoded
-    640 x 480 frame to a Prediction. `runs` of each were measured after `warm_up` of each.
+    640 x 480 frame to a Prediction. `runs` of each were measured after `warm_up` of each;
+    `samples` are (runs, 2) nanoseconds, invoke and end to end, in the order they were taken.
     """
 
     threads: int
@@ -57,11 +87,29 @@ class Latency:
     first_ms: float
     invoke_ms: Spread
     end_to_end_ms: Spread
+    samples: Samples = dataclasses.field(repr=False, compare=False)
 
     @property
     def overhead(self) -> float:
         """Median end-to-end time over median invoke time: 1.0 would be free."""
         return self.end_to_end_ms.p50 / self.invoke_ms.p50
+
+    @property
+    def frames_per_second(self) -> float:
+        """How many frames a second one stream classifies, by the mean end-to-end time."""
+        return 1000.0 / self.end_to_end_ms.mean
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values for JSON, without the samples."""
+        values = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "samples"
+        }
+        values |= {
+            name: dataclasses.asdict(values[name]) for name in ("invoke_ms", "end_to_end_ms")
+        }
+        return {**values, "overhead": self.overhead, "frames_per_second": self.frames_per_second}
 
 
 def example_frame() -> npt.NDArray[np.uint8]:
@@ -70,16 +118,18 @@ def example_frame() -> npt.NDArray[np.uint8]:
 
 
 def measure(
-    path: Path, *, threads: int = 1, runs: int | None = None, clock: Clock = time.perf_counter_ns
+    path: Path,
+    *,
+    threads: int = 1,
+    effort: Effort = USUAL,
+    clock: Clock = time.perf_counter_ns,
 ) -> Latency:
-    """Measure a file: `runs` of each kind, or at least 200 and about 3 seconds of both together.
+    """Measure a file.
 
     A bare invoke and a whole classification take turns, and who goes first alternates, so that
     whatever else the machine does falls on both alike. `clock` gives nanoseconds. Raises
     ModelFileError when the file cannot be used.
     """
-    if runs is not None and runs < 1:
-        raise LmedgeError(f"runs must be at least 1, not {runs}")
     load_runtime()  # its import belongs to the process, not to the file
     start = clock()
     classifier = Classifier(path, threads=threads)
@@ -89,9 +139,9 @@ def measure(
     before_first = clock()
     classifier.interpreter.invoke()
     first = clock()
-    warm_up = _take_turns(classifier, frame, clock, WARM_UP_RUNS, WARM_UP_SECONDS)
-    least, seconds = (MIN_RUNS, MIN_SECONDS) if runs is None else (runs, 0.0)
-    measured = _take_turns(classifier, frame, clock, least, seconds)
+    tasks = (classifier.interpreter.invoke, lambda: classifier.classify(frame))
+    warm_up = take_turns(tasks, Effort(WARM_UP_RUNS, WARM_UP_SECONDS), clock)
+    measured = take_turns(tasks, effort, clock)
     return Latency(
         threads=threads,
         runs=len(measured),
@@ -100,25 +150,22 @@ def measure(
         first_ms=(first - before_first) / 1e6,
         invoke_ms=Spread.of(measured[:, 0]),
         end_to_end_ms=Spread.of(measured[:, 1]),
+        samples=measured,
     )
 
 
-def _take_turns(
-    classifier: Classifier,
-    frame: npt.NDArray[np.uint8],
-    clock: Clock,
-    least: int,
-    seconds: float,
-) -> npt.NDArray[np.int64]:
-    """Return (runs, 2) nanoseconds, invoke and classify, until both bounds are reached."""
-    tasks = (classifier.interpreter.invoke, lambda: classifier.classify(frame))
-    taken: list[tuple[int, int]] = []
+def take_turns(
+    tasks: tuple[Callable[[], object], ...], effort: Effort, clock: Clock = time.perf_counter_ns
+) -> Samples:
+    """Return (runs, tasks) nanoseconds; every second round goes backwards."""
+    taken: list[list[int]] = []
     began = clock()
-    while len(taken) < least or clock() - began < seconds * 1e9:
-        pair = [0, 0]
-        for task in (0, 1) if len(taken) % 2 == 0 else (1, 0):
+    while len(taken) < effort.runs or clock() - began < effort.seconds * 1e9:
+        times = [0] * len(tasks)
+        order = range(len(tasks)) if len(taken) % 2 == 0 else range(len(tasks) - 1, -1, -1)
+        for number in order:
             start = clock()
-            tasks[task]()
-            pair[task] = clock() - start
-        taken.append((pair[0], pair[1]))
+            tasks[number]()
+            times[number] = clock() - start
+        taken.append(times)
     return np.array(taken, np.int64)

@@ -18,9 +18,11 @@ from lmedge.interpreter import load_runtime
 from lmedge.model_file import ModelFile
 
 from .accuracy import Accuracy
+from .conditions import Conditions
 from .latency import Latency
+from .load import Load
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +102,16 @@ class Report:
 
     file: FileFacts
     environment: Environment
+    conditions: Conditions
     latency: Latency
+    load: Load
     data: DataFacts | None = None
     accuracy: Accuracy | None = None
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why the latency is noisy; empty when nothing speaks against it."""
+        return self.conditions.doubts(self.latency.end_to_end_ms.tail)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of report.json; docs/formats.md names its fields."""
@@ -113,12 +122,22 @@ class Report:
             "data": self.data
             and {"path": click.format_filename(self.data.path), "part": self.data.part},
             "accuracy": self.accuracy and self.accuracy.as_dict(),
-            "latency": {**dataclasses.asdict(self.latency), "overhead": self.latency.overhead},
+            "latency": {
+                **self.latency.as_dict(),
+                **self.load.as_dict(),
+                "conditions": self.conditions.as_dict(),
+                "noisy": self.doubts,
+            },
         }
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write report.json, whole or not at all. Raises LmedgeError when that fails."""
         files.write_json(path, self.as_dict())
+
+    def write_samples(self, path: str | os.PathLike[str]) -> None:
+        """Write every measured time, in the order it was taken, as CSV in milliseconds."""
+        rows = [f"{a / 1e6:.6f},{b / 1e6:.6f}" for a, b in self.latency.samples.tolist()]
+        files.write_text(path, "\n".join(["invoke_ms,end_to_end_ms", *rows, ""]))
 
 
 def _formats(info: Mapping[str, Any]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from .accuracy import Accuracy
 from .latency import Latency, Spread
+from .load import Load
 from .report import FileFacts, Report
 
 _WEAKEST = 5
@@ -27,8 +28,10 @@ def show(report: Report, console: Console) -> None:
     _say(console, f"{environment.processor}, {environment.cores} cores, {environment.runtime}")
     console.print()
     console.print(_latency_table(report.latency))
-    for line in _latency_notes(report.latency):
+    for line in _latency_notes(report.latency, report.load):
         _say(console, line)
+    for doubt in report.doubts:
+        _say(console, f"noisy: {doubt}; measure again on a quiet machine")
     if report.accuracy is None:
         return
     part = report.data.part if report.data else None
@@ -63,10 +66,10 @@ def _table(title: str, *headings: str) -> Table:
 def _latency_table(latency: Latency) -> Table:
     threads = "1 thread" if latency.threads == 1 else f"{latency.threads} threads"
     title = f"latency in ms, {threads}, {latency.runs} runs"
-    table = _table(title, "p50", "p90", "p99", "mean")
+    table = _table(title, "p50", "p90", "p95", "p99", "mean")
 
     def row(name: str, spread: Spread) -> None:
-        times = (spread.p50, spread.p90, spread.p99, spread.mean)
+        times = (spread.p50, spread.p90, spread.p95, spread.p99, spread.mean)
         table.add_row(name, *map(_milliseconds, times))
 
     row("invoke", latency.invoke_ms)
@@ -74,11 +77,18 @@ def _latency_table(latency: Latency) -> Table:
     return table
 
 
-def _latency_notes(latency: Latency) -> Iterator[str]:
-    load, first = _milliseconds(latency.load_ms), _milliseconds(latency.first_ms)
-    yield f"load {load} ms, first invoke {first} ms"
-    per_second = 1000.0 / latency.end_to_end_ms.p50
-    yield f"frame to labels: {latency.overhead:.2f} x invoke, {per_second:.0f} a second"
+def _latency_notes(latency: Latency, load: Load) -> Iterator[str]:
+    loading, first = _milliseconds(latency.load_ms), _milliseconds(latency.first_ms)
+    yield f"load {loading} ms, first invoke {first} ms"
+    rate = latency.frames_per_second
+    yield f"frame to labels: {latency.overhead:.2f} x invoke, {rate:.0f} a second"
+    stages = (f"{name} {_milliseconds(spread.p50)}" for name, spread in load.stages_ms.items())
+    yield f"stages of a 640 x 480 JPEG in ms: {', '.join(stages)}"
+    sweep = (f"{entry.threads}: {_milliseconds(entry.invoke_p50_ms)}" for entry in load.sweep)
+    yield f"invoke in ms by threads: {', '.join(sweep)}"
+    cores = "1 core" if load.offline_workers == 1 else f"{load.offline_workers} cores"
+    yield f"one classifier a core: {load.offline_per_second:.0f} pictures a second on {cores}"
+    yield f"memory of this process: {load.peak_mb:.0f} MB at the peak"
 
 
 def _accuracy_table(accuracy: Accuracy, part: str | None) -> Table:
@@ -98,6 +108,11 @@ def _accuracy_table(accuracy: Accuracy, part: str | None) -> Table:
 def _accuracy_notes(accuracy: Accuracy) -> Iterator[str]:
     conflicts = accuracy.scores.conflict_rate
     yield f"head alone: macro F1 without the other head; the two disagree on {conflicts:.1%}"
+    details = accuracy.details
+    low, high = details.accuracy_interval["landmark"]
+    yield f"landmark accuracy {low:.3f} to {high:.3f} (95 %), right among three {details.top3:.3f}"
+    if details.category_of_wrong is not None:
+        yield f"of wrong landmarks {details.category_of_wrong:.0%} are in the right category"
     seen = [score for score in accuracy.scores.landmark.classes if score.support and score.f1 < 1]
     if seen:
         weakest = sorted(seen, key=lambda score: (score.f1, score.name))[:_WEAKEST]

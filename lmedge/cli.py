@@ -24,6 +24,11 @@ COMMANDS = {
         "evaluate",
         "Score the float network of a run on photographs.",
     ),
+    "compare": (
+        "lmedge.train.compare.command",
+        "compare",
+        "Compare strategies, backbones and recipes.",
+    ),
     "export": ("lmedge.export.command", "export", "Make one int8 .tflite of a training run."),
     "predict": ("lmedge.predict", "predict", "Classify pictures with an exported file."),
     "camera": ("lmedge.camera.command", "camera", "Classify a live camera, a video or a folder."),

@@ -47,7 +47,8 @@ class Recipe:
             check(
                 phase.optimizer != "discriminant" or not self.network.head_layers,
                 f"{section}.optimizer",
-                "discriminant has no head layers; take adamw, or network.head_layers = []",
+                "discriminant solves one layer; with network.head_layers take adamw, adam or sgd "
+                "in [head] and [second_head]",
             )
 
     def as_dict(self) -> dict[str, dict[str, Any]]:

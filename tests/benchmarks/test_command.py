@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import shutil
@@ -18,12 +19,12 @@ def test_report_says_what_was_measured(tiny_file: Path, photographs: Path, tmp_p
     arguments = ("benchmark", tiny_file, "--data", photographs, "--runs", 20, "--out", tmp_path)
     process = lmedge(*arguments, COLUMNS="80")
     assert process.returncode == 0, process.stderr
-    assert max(len(line) for line in process.stdout.splitlines()[:12]) <= 80
+    assert max(len(line) for line in process.stdout.splitlines()[:7]) <= 80
     for word in ("invoke", "macro F1", "landmark", "category", "text.jpg", "1.000"):
         assert word in process.stdout
     report = json.loads((tmp_path / "report.json").read_text())
     assert list(report) == ["schema", "file", "environment", "data", "accuracy", "latency"]
-    assert report["schema"] == 1
+    assert report["schema"] == 2
     assert report["file"]["sha256"] == hashlib.sha256(tiny_file.read_bytes()).hexdigest()
     assert report["file"]["bytes"] == tiny_file.stat().st_size
     assert {"operator": "MEAN", "dtype": "int8", "count": 1} in report["file"]["operators"]
@@ -42,9 +43,57 @@ def test_report_says_what_was_measured(tiny_file: Path, photographs: Path, tmp_p
     latency = report["latency"]
     assert (latency["threads"], latency["runs"]) == (1, 20)
     for series in ("invoke_ms", "end_to_end_ms"):
-        assert set(latency[series]) == {"p50", "p90", "p99", "mean"}
+        assert set(latency[series]) == {"p50", "p90", "p95", "p99", "mean", "min", "std"}
     ratio = latency["end_to_end_ms"]["p50"] / latency["invoke_ms"]["p50"]
     assert latency["overhead"] == pytest.approx(ratio)
+    assert set(latency["stages_ms"]) == {"decode", "preprocess", "invoke", "postprocess"}
+    assert latency["sweep"][0]["threads"] == 1
+    assert latency["peak_mb"] >= latency["steady_mb"] > 0
+    assert latency["offline_per_second"] > 0
+    samples = (tmp_path / "samples.csv").read_text().splitlines()
+    assert samples[0] == "invoke_ms,end_to_end_ms"
+    assert len(samples) == 21
+    with (tmp_path / "report.csv").open(newline="") as stream:
+        rows = {name: value for _, name, value in csv.reader(stream)}
+    assert float(rows["landmark.macro_f1"]) == 1.0
+    assert float(rows["invoke_ms.p50"]) == pytest.approx(latency["invoke_ms"]["p50"], rel=1e-4)
+
+
+def test_pages_need_no_network_and_read_names_as_text(
+    tiny_file: Path, photographs: Path, tmp_path: Path
+) -> None:
+    wrong = photographs / "towers" / "red" / "<b>x & y.jpg"
+    shutil.copy(next((photographs / "domes" / "blue").iterdir()), wrong)
+    process = lmedge(
+        "benchmark", tiny_file, "--data", photographs, "--runs", 5, "--out", tmp_path / "out"
+    )
+    assert process.returncode == 0, process.stderr
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "http:" not in page.replace("http://www.w3.org/", "")
+    assert "https:" not in page
+    assert "&lt;b&gt;x &amp; y.jpg" in page
+    assert "data:image/jpeg;base64," in page
+    assert page.count("<svg") == 5
+    assert "prefers-color-scheme: dark" in page
+    assert "| red | landmark |" in (tmp_path / "out" / "report.md").read_text("utf-8")
+    for name in ("latency", "stages", "threads", "rejection", "confusion"):
+        for kind in ("png", "svg"):
+            assert (tmp_path / "out" / "plots" / f"{name}.{kind}").stat().st_size > 1000
+
+
+def test_a_device_without_the_extra_gets_figures(
+    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "jinja2.py").write_text("raise ImportError('none here', name='jinja2')")
+    process = lmedge(
+        "benchmark", tiny_file, "--runs", 5, "--out", tmp_path / "out", PYTHONPATH=str(blocked)
+    )
+    assert process.returncode == 0, process.stderr
+    assert "lmedge[report]" in process.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"report.json", "report.csv", "samples.csv"}
 
 
 def test_without_data_speed_alone_and_in_the_default_folder(
@@ -86,7 +135,9 @@ def test_bad_input_is_refused_before_anything_is_measured(
     assert not list(tmp_path.rglob("report.json"))
 
 
-@pytest.mark.parametrize("options", [["--part", "test"], ["--runs", "0"], ["--threads", "x"]])
+@pytest.mark.parametrize(
+    "options", [["--part", "test"], ["--runs", "0"], ["--threads", "x"], ["--runs", "9", "--quick"]]
+)
 def test_wrong_arguments(tiny_file: Path, options: list[str]) -> None:
     process = lmedge("benchmark", tiny_file, *options)
     assert process.returncode == 2

@@ -39,6 +39,12 @@ def test_what_a_file_leaves_out_is_taken_from_the_default(tmp_path: Path) -> Non
     assert recipe.fine_tune == default.fine_tune
 
 
+def test_a_list_of_numbers_is_read_from_a_setting() -> None:
+    plain = ["head.optimizer=adam", "second_head.optimizer=adam"]
+    found = load_recipe("default", [*plain, "network.head_layers=[128, 64]"])
+    assert found.network.head_layers == (128, 64)
+
+
 def test_settings_win_and_the_last_one_most(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("[head]\nepochs = 7\n")
@@ -50,7 +56,6 @@ def test_settings_win_and_the_last_one_most(tmp_path: Path) -> None:
     [
         ("augment.crop_scale=[0.5, 0.9]", (0.5, 0.9)),
         ("augment.flip_up_down=true", True),
-        ("network.head_layers=[128, 64]", (128, 64)),
         ("network.head_layers=[]", ()),
         ("head.learning_rate=1e-4", 1e-4),
         ("head.weight_decay=0", 0.0),  # a whole number where a fraction may stand
@@ -188,7 +193,7 @@ def test_what_is_written_reads_the_same(seed: int, tmp_path: Path) -> None:
 
 def test_the_closed_form_has_no_head_layers() -> None:
     with pytest.raises(RecipeError, match=r"second_head\.optimizer: .*network\.head_layers"):
-        load_recipe("default", ["second_head.optimizer=discriminant", "network.head_layers=[8]"])
+        load_recipe("default", ["head.optimizer=adam", "network.head_layers=[8]"])
 
 
 def test_missing_values_are_named() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from lmedge.dataset_folder import LabelledPicture, parts, scan
 from lmedge.errors import DataError
 
+from ..folds import make_folds
 from ..pictures import Entry, PictureStore
 from ..similar import Look, Pairs, groups_of, look_at
 from ..split import PARTS, Split, make_split
@@ -66,12 +67,27 @@ def prepare_split(
             counts=wish.counts,
             looks=looks,
         )
-    seen, pairs = _compared(split, looks, data)
-    if path is None:
-        split = _keep_together(split, seen, pairs, set(given))
-        seen, pairs = _compared(split, looks, data)
-    _judge(seen, pairs, wish, data)
-    return split, skipped
+    return _without_leaks(split, looks, wish, data, None if path else set(given)), skipped
+
+
+def prepare_folds(data: Path, store: PictureStore, wish: Wish, folds: int) -> list[Split]:
+    """Return a split a fold of all photographs in `data`, whatever parts it has.
+
+    `wish.split` and the test part it asks for are not used. Raises DataError as `prepare_split`.
+    """
+    given, _ = _admit(data, store, _exclusions(data, wish.exclude))
+    entries = sorted((e for found in given.values() for e in found), key=lambda entry: entry.order)
+    looks = look_at(entries, store)
+    made = make_folds(
+        entries,
+        store,
+        looks,
+        folds=folds,
+        seed=wish.seed,
+        val_fraction=wish.val_fraction,
+        val_count=wish.counts.get("val", 0),
+    )
+    return [_without_leaks(split, looks, wish, data, set()) for split in made]
 
 
 def _exclusions(data: Path, given: Path | None) -> tuple[Exclusion, ...]:
@@ -103,6 +119,18 @@ def _admit(
     if skipped:
         logger.warning("%d pictures were skipped because they cannot be read", len(skipped))
     return found, skipped
+
+
+def _without_leaks(
+    split: Split, looks: Mapping[str, Look], wish: Wish, data: Path, given: set[str] | None
+) -> Split:
+    """Keep like pictures together where parts other than `given` were cut; judge what is left."""
+    seen, pairs = _compared(split, looks, data)
+    if given is not None:
+        split = _keep_together(split, seen, pairs, given)
+        seen, pairs = _compared(split, looks, data)
+    _judge(seen, pairs, wish, data)
+    return split
 
 
 def _compared(split: Split, looks: Mapping[str, Look], data: Path) -> tuple[list[Inspected], Pairs]:

@@ -1,0 +1,134 @@
+"""What the machine was doing meanwhile: the reasons to doubt a latency."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+from lmedge import machine
+
+TAIL = 2.0  # times the median that the 99th percentile may be
+OTHERS = 0.25  # cores that other processes may keep busy
+_CPU = Path("sys/devices/system/cpu")
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """The state of the processor at one moment; None where the system does not tell.
+
+    `frequency_mhz` is of the first core, `temperature_c` the warmest sensor, `throttled` how often
+    the processor was slowed for heat or for want of power since it was started. `busy_seconds` are
+    of all cores together, `own_seconds` of this process.
+    """
+
+    governor: str | None
+    frequency_mhz: float | None
+    temperature_c: float | None
+    throttled: int | None
+    busy_seconds: float | None
+    own_seconds: float
+    seconds: float
+
+    @classmethod
+    def now(cls, root: Path = Path("/")) -> Moment:
+        """Look."""
+        frequency = _number(root / _CPU / "cpu0/cpufreq/scaling_cur_freq")
+        times = os.times()
+        return cls(
+            governor=_text(root / _CPU / "cpu0/cpufreq/scaling_governor"),
+            frequency_mhz=None if frequency is None else frequency / 1e3,
+            temperature_c=_temperature(root),
+            throttled=_throttled(root),
+            busy_seconds=_busy(root / "proc/stat"),
+            own_seconds=times.user + times.system + times.children_user + times.children_system,
+            seconds=time.monotonic(),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """Before and after; `others` is how many cores other processes kept busy, on average."""
+
+    before: Moment
+    after: Moment
+
+    @property
+    def others(self) -> float | None:
+        """Busy cores less our own, or None where the system does not tell."""
+        if self.before.busy_seconds is None or self.after.busy_seconds is None:
+            return None
+        busy = self.after.busy_seconds - self.before.busy_seconds
+        own = self.after.own_seconds - self.before.own_seconds
+        return max(0.0, (busy - own) / max(self.after.seconds - self.before.seconds, 1e-9))
+
+    def doubts(self, tail: float) -> list[str]:
+        """Return why the run is noisy; `tail` is the 99th percentile over the median."""
+        found = []
+        if tail > TAIL:
+            found.append(f"the 99th percentile is {tail:.1f} times the median")
+        if self.others is not None and self.others > OTHERS:
+            found.append(f"other processes kept {self.others:.1f} of {machine.cores()} cores busy")
+        if (self.after.throttled or 0) > (self.before.throttled or 0):
+            found.append("the processor was throttled")
+        return found
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values for JSON."""
+        sides = {}
+        for name in ("before", "after"):
+            values = dataclasses.asdict(getattr(self, name))
+            sides[name] = {
+                key: values[key]
+                for key in ("governor", "frequency_mhz", "temperature_c", "throttled")
+            }
+        return {**sides, "others_cores": self.others}
+
+
+def _temperature(root: Path) -> float | None:
+    found = [
+        value
+        for path in sorted((root / "sys/class/thermal").glob("thermal_zone*/temp"))
+        if (value := _number(path)) is not None
+    ]
+    return max(found) / 1e3 if found else None
+
+
+def _throttled(root: Path) -> int | None:
+    """Return Intel's count of throttling, or the bits of a Raspberry Pi that say it happened."""
+    count = _number(root / _CPU / "cpu0/thermal_throttle/core_throttle_count")
+    if count is not None:
+        return int(count)
+    bits = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
+    try:
+        return None if bits is None else int(bits, 16).bit_count()
+    except ValueError:
+        return None
+
+
+def _busy(stat: Path) -> float | None:
+    """Return the seconds that all cores together were not idle since the start."""
+    line = (_text(stat) or "").splitlines()[:1]
+    try:
+        ticks = [int(word) for word in line[0].split()[1:9]]
+    except (IndexError, ValueError):
+        return None
+    if len(ticks) < 8:
+        return None
+    # user, nice, system, idle, iowait, irq, softirq, steal; guests are counted in user already
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8", "replace").strip()
+    except OSError:
+        return None
+
+
+def _number(path: Path) -> float | None:
+    try:
+        return float(_text(path) or "")
+    except ValueError:
+        return None

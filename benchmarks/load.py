@@ -1,0 +1,136 @@
+"""Where the time goes, what more threads bring, and how much memory it takes."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import resource
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lmedge import machine
+from lmedge.classifier import Classifier
+from lmedge.image import decode_picture, prepare
+
+from .latency import FRAME_SIZE, Effort, Spread, take_turns
+
+STAGES = ("decode", "preprocess", "invoke", "postprocess")
+OFFLINE_SECONDS = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ThreadTime:
+    """Median invoke time with so many threads."""
+
+    threads: int
+    invoke_p50_ms: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """Stages of one JPEG of 640 x 480, in milliseconds; thread sweep; all cores at once.
+
+    `offline_per_second` is pictures a second with one classifier on each of `offline_workers`
+    cores. Memory is of the whole process, in MB: `steady_mb` after the measurements, `peak_mb` the
+    most there was; None where the system does not tell.
+    """
+
+    stages_ms: dict[str, Spread]
+    sweep: tuple[ThreadTime, ...]
+    offline_per_second: float
+    offline_workers: int
+    steady_mb: float | None
+    peak_mb: float
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values for JSON."""
+        return dataclasses.asdict(self)
+
+
+def example_jpeg() -> bytes:
+    """Return a smooth picture of 640 x 480 as a JPEG of quality 90, always the same."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (24, 32, 3), np.uint8)
+    frame = cv2.resize(coarse, FRAME_SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+    _, encoded = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return encoded.tobytes()
+
+
+def measure_load(path: Path, threads: int, effort: Effort) -> Load:
+    """Measure a file; each part takes a tenth of `effort`."""
+    part = Effort(max(1, effort.runs // 10), effort.seconds / 10)
+    return Load(
+        stages_ms=_stages(path, threads, part),
+        sweep=tuple(_sweep(path, part)),
+        offline_per_second=_offline(path, min(OFFLINE_SECONDS, effort.seconds)),
+        offline_workers=machine.cores(),
+        steady_mb=_resident(),
+        peak_mb=_peak(),
+    )
+
+
+def _stages(path: Path, threads: int, effort: Effort) -> dict[str, Spread]:
+    classifier = Classifier(path, threads=threads)
+    model, interpreter, encoded = classifier.model, classifier.interpreter, example_jpeg()
+    frame = decode_picture(encoded, "example")
+    interpreter.run(prepare(frame, model.size, model.resize))
+    outputs = interpreter.outputs()
+    tasks = (
+        lambda: decode_picture(encoded, "example"),
+        lambda: interpreter.set_image(prepare(frame, model.size, model.resize)),
+        interpreter.invoke,
+        lambda: classifier.decode(*outputs),
+    )
+    measured = take_turns(tasks, effort)
+    return {name: Spread.of(measured[:, n]) for n, name in enumerate(STAGES)}
+
+
+def _sweep(path: Path, effort: Effort) -> list[ThreadTime]:
+    cores = machine.cores()
+    counts = sorted({1, cores, *(n for n in (2, 4, 8, 16) if n <= cores)})
+    interpreters = [Classifier(path, threads=count).interpreter for count in counts]
+    for interpreter in interpreters:
+        interpreter.invoke()
+    measured = take_turns(tuple(one.invoke for one in interpreters), effort)
+    return [
+        ThreadTime(count, float(np.median(measured[:, n])) / 1e6) for n, count in enumerate(counts)
+    ]
+
+
+def _offline(path: Path, seconds: float) -> float:
+    """Return pictures a second with a classifier on every core."""
+    workers = machine.cores()
+    frame = decode_picture(example_jpeg(), "example")
+    classifiers = [Classifier(path) for _ in range(workers)]
+    for classifier in classifiers:
+        classifier.classify(frame)
+    began = time.perf_counter()
+
+    def work(classifier: Classifier) -> int:
+        count = 0
+        while count == 0 or time.perf_counter() - began < seconds:
+            classifier.classify(frame)
+            count += 1
+        return count
+
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        total = sum(pool.map(work, classifiers))
+    return total / (time.perf_counter() - began)
+
+
+def _resident() -> float | None:
+    try:
+        pages = int(Path("/proc/self/statm").read_text("utf-8").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * resource.getpagesize() / 1e6
+
+
+def _peak() -> float:
+    """Return the most memory there was; the system counts kilobytes, macOS bytes."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 1e6 if sys.platform == "darwin" else most * 1024 / 1e6

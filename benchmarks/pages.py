@@ -1,0 +1,123 @@
+"""The files of a benchmark: report.json and CSV always, pages and plots where they can be drawn."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import logging
+from importlib import resources
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+
+from lmedge import files
+from lmedge.errors import DataError
+from lmedge.image import Resize, prepare, read_picture
+
+from .details import Mistake
+from .report import Report
+
+THUMBNAIL = 192
+_log = logging.getLogger(__name__)
+
+
+def write_report(report: Report, folder: Path) -> list[str]:
+    """Write everything below `folder` and return the names. Raises LmedgeError when that fails."""
+    report.write(folder / "report.json")
+    report.write_samples(folder / "samples.csv")
+    files.write_text(folder / "report.csv", as_csv(report))
+    names = ["report.json", "report.csv", "samples.csv"]
+    try:
+        import jinja2
+        import matplotlib as mpl
+    except ImportError as error:
+        _log.info("no pages and plots without %s: pip install 'lmedge[report]'", error.name)
+        return names
+    _log.debug("jinja2 %s, matplotlib %s", jinja2.__version__, mpl.__version__)
+    return [*names, *_write_pages(report, folder)]
+
+
+def _write_pages(report: Report, folder: Path) -> list[str]:
+    import jinja2
+
+    from .plots import draw_all
+
+    plots = draw_all(report, folder / "plots")
+    environment = jinja2.Environment(
+        autoescape=jinja2.select_autoescape(["html.jinja"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["ms"] = lambda value: f"{value:.2f}"
+    environment.filters["share"] = lambda value: f"{value:.3f}"
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["filename"] = click.format_filename
+    templates = resources.files("lmedge.benchmarks") / "templates"
+    mistakes = report.accuracy.details.mistakes if report.accuracy else ()
+    for name in ("report.html", "report.md"):
+        text = templates.joinpath(f"{name}.jinja").read_text("utf-8")
+        source = environment.from_string(text)
+        if name == "report.html":
+            source = environment.overlay(autoescape=True).from_string(text)
+        page = source.render(
+            report=report,
+            classes=_classes(report),
+            plots={key: jinja2.utils.markupsafe.Markup(svg) for key, svg in plots.items()},
+            pictures=[(mistake, _thumbnail(mistake)) for mistake in mistakes],
+        )
+        files.write_text(folder / name, page)
+    return ["report.html", "report.md", "plots/"]
+
+
+def _classes(report: Report) -> list[tuple[str, object, tuple[float, float] | None]]:
+    """Return (head, class score, recall interval) of every class that has pictures."""
+    if report.accuracy is None:
+        return []
+    scores, intervals = report.accuracy.scores, report.accuracy.details.recall_interval
+    heads = (("landmark", scores.landmark), ("category", scores.category))
+    return [
+        (head, entry, intervals.get(entry.name) if head == "landmark" else None)
+        for head, score in heads
+        for entry in sorted(score.classes, key=lambda entry: (entry.f1, entry.name))
+        if entry.support
+    ]
+
+
+def _thumbnail(mistake: Mistake) -> str | None:
+    """Return a data URL of the picture as the network sees it in shape, or None when it is gone."""
+    try:
+        picture = prepare(read_picture(mistake.path), THUMBNAIL, Resize.PAD)
+    except DataError:
+        return None
+    bgr = np.ascontiguousarray(picture[..., ::-1])
+    _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+def as_csv(report: Report) -> str:
+    """Return one figure a row: section, name, value; floats with six significant digits."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("section", "name", "value"))
+    for section, values in report.as_dict().items():
+        writer.writerows(_flat(section, "", values))
+    return stream.getvalue()
+
+
+def _flat(section: str, name: str, value: object) -> list[tuple[str, str, object]]:
+    inside: list[tuple[str, object]]
+    if isinstance(value, dict):
+        inside = [(str(key), entry) for key, entry in value.items()]
+    elif isinstance(value, list | tuple):
+        inside = [(str(number), entry) for number, entry in enumerate(value)]
+    else:
+        shown = "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
+        return [(section, name, shown)]
+    rows = []
+    for key, entry in inside:
+        rows += _flat(section, f"{name}.{key}" if name else key, entry)
+    return rows

@@ -1,0 +1,1 @@
+"""`lmedge compare`: settings beside each other on the same photographs."""

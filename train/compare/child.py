@@ -1,0 +1,32 @@
+"""`python -m lmedge.train.compare.child WORDS`: an lmedge command that ends with its parent.
+
+Its standard input is a pipe of the parent's: when that closes, however the parent ended, the
+command ends too, so that no training goes on beside the one that follows it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import NoReturn
+
+from lmedge.cli import main
+
+ENDED = 75  # the exit code, EX_TEMPFAIL of sysexits.h
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(ENDED)
+
+
+def run(words: list[str]) -> NoReturn:
+    """Run a command of lmedge and end with its exit code, or when standard input closes."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    main(words)
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])

@@ -1,0 +1,220 @@
+"""What is to be run: settings, each on the same splits."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lmedge.errors import RecipeError
+from lmedge.image import Resize
+
+from ..backbone_names import BACKBONE_NAMES
+from ..data.preparation import Wish, prepare_folds, prepare_split
+from ..naming import check_known
+from ..pictures import PictureStore
+from ..recipe import Recipe, load_recipe
+from ..split import Split
+from ..strategies import STRATEGIES, check_strategy
+
+ALL = "all"
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One way to train. `varied` are the "section.key=value" changes that --vary made."""
+
+    strategy: str
+    recipe_name: str
+    recipe: Recipe
+    weights: str
+    varied: tuple[str, ...] = ()
+
+    @property
+    def backbone(self) -> str:
+        """The network's body."""
+        return self.recipe.network.backbone
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """What tells this setting from others, by what it is called."""
+        return {
+            "strategy": self.strategy,
+            "backbone": self.backbone,
+            "recipe": self.recipe_name,
+            **dict(change.split("=", 1) for change in self.varied),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Repeat:
+    """One of the splits that every setting is run on; `fold` is None for the recipe's split."""
+
+    seed: int
+    fold: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As it is shown."""
+        return f"seed {self.seed}" if self.fold is None else f"fold {self.fold}, seed {self.seed}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One setting on one repeat: a training of its own."""
+
+    setting: Setting
+    repeat: Repeat
+    split: Split
+
+    @property
+    def key(self) -> str:
+        """Name of its folder: readable, and the same for the same work alone."""
+        readable = [*self.setting.columns.values(), self.repeat.name]
+        words = re.sub(r"[^A-Za-z0-9.]+", "-", " ".join(readable)).strip("-")
+        told = json.dumps(
+            [
+                self.setting.recipe.as_dict(),
+                self.setting.strategy,
+                self.setting.weights,
+                self.repeat.seed,
+                self.split.digest(),
+            ],
+            sort_keys=True,
+        )
+        return f"{words[:80]}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+
+
+def settings_of(
+    strategies: str,
+    backbones: str | None,
+    recipes: str,
+    vary: Sequence[str],
+    changes: Sequence[str],
+    weights: Sequence[str],
+) -> list[Setting]:
+    """Return every combination of the comma-separated lists, in their order.
+
+    Raises RecipeError, before anything is run, for a name or value that is not allowed.
+    """
+    given = _weights(weights)
+    rounds = [_variants(one) for one in vary]
+    found = []
+    for recipe, backbone, strategy in itertools.product(
+        _listed(recipes, "recipe"),
+        [None] if backbones is None else _names(backbones, "backbone", BACKBONE_NAMES),
+        _names(strategies, "strategy", STRATEGIES),
+    ):
+        check_strategy(strategy)
+        chosen = [] if backbone is None else [f"network.backbone={backbone}"]
+        for varied in itertools.product(*rounds):
+            values = load_recipe(recipe, [*changes, *chosen, *varied])
+            found.append(
+                Setting(
+                    strategy,
+                    Path(recipe).stem,
+                    values,
+                    given.get(values.network.backbone, given[""]),
+                    varied,
+                )
+            )
+    if len(set(map(_identity, found))) < len(found):
+        raise RecipeError("the same setting is asked for twice; leave one of them out")
+    return found
+
+
+def _identity(setting: Setting) -> str:
+    return json.dumps([setting.recipe.as_dict(), setting.strategy], sort_keys=True)
+
+
+def _listed(text: str, kind: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise RecipeError(f"an empty name among the {kind} names {text!r}; write them as a,b,c")
+    return names
+
+
+def _names(text: str, kind: str, known: Sequence[str] | Mapping[str, object]) -> list[str]:
+    if text == ALL:
+        return list(known)
+    names = _listed(text, kind)
+    for name in names:
+        check_known(kind, name, known)
+    return names
+
+
+def _variants(text: str) -> list[str]:
+    """Return "key=a", "key=b" ... of "key=a,b"; commas inside brackets or quotes do not part."""
+    key, separator, values = text.partition("=")
+    if not separator or not values.strip():
+        raise RecipeError(f"--vary {text}: write it as section.key=a,b,c")
+    parts = re.findall(r"(?:\[[^\]]*\]|\"[^\"]*\"|[^,\[\"]+)+", values)
+    return [f"{key.strip()}={part.strip()}" for part in parts]
+
+
+def _weights(given: Sequence[str]) -> dict[str, str]:
+    """Return the weights by backbone; under "" those of every other."""
+    found = {"": "imagenet"}
+    for text in given:
+        name, separator, value = text.partition("=")
+        if not separator or name not in BACKBONE_NAMES:
+            name, value = "", text
+        if value not in ("imagenet", "none"):
+            value = str(Path(value).resolve())
+        found[name] = value
+    return found
+
+
+def cells_of(
+    settings: Sequence[Setting],
+    data: Path,
+    *,
+    folds: int | None,
+    seeds: int,
+    exclude: Path | None,
+    allow_leak: bool,
+) -> list[Cell]:
+    """Return all that is to be run, repeat by repeat, so that a table fills evenly.
+
+    With `folds` all pictures are cut anew, by the default recipe's look at them, so that every
+    setting is tested on the same pictures; without, each recipe cuts its own split.
+    """
+    splits: dict[str, list[Split]] = {}
+    found = []
+    for seed, setting in itertools.product(range(seeds), settings):
+        wish, store = (
+            _wish(setting.recipe, seed, exclude, allow_leak),
+            _store(setting.recipe, folds),
+        )
+        asked = repr((wish, store.size, store.resize))
+        if asked not in splits:
+            splits[asked] = (
+                prepare_folds(data, store, wish, folds)
+                if folds
+                else [prepare_split(data, store, wish)[0]]
+            )
+        for fold, split in enumerate(splits[asked]):
+            repeat = Repeat(seed, fold if folds else None)
+            found.append(Cell(setting, repeat, split))
+    return sorted(found, key=lambda cell: (cell.repeat.seed, cell.repeat.fold or 0))
+
+
+def _wish(recipe: Recipe, seed: int, exclude: Path | None, allow_leak: bool) -> Wish:
+    settings = recipe.data
+    return Wish(
+        seed,
+        settings.val_fraction,
+        settings.test_fraction,
+        exclude=exclude,
+        allow_leak=allow_leak,
+        counts={"val": settings.val_count, "test": settings.test_count},
+    )
+
+
+def _store(recipe: Recipe, folds: int | None) -> PictureStore:
+    settings = load_recipe("default").data if folds else recipe.data
+    return PictureStore(settings.image_size, Resize(settings.resize))

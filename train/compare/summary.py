@@ -1,0 +1,209 @@
+"""From results to rows, and the files that hold them."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmedge import __version__
+from lmedge.files import write_json, write_text
+
+from .cell import Int8, Result
+from .plan import Cell, Setting
+from .published import published
+from .statistics import Comparison, Estimate, compare_all, estimate
+
+HEADS = ("landmark", "category")
+SCHEMA = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A setting over its repeats. `scores` are macro F1 by head, one a repeat; float network."""
+
+    setting: Setting
+    repeats: tuple[str, ...]
+    results: tuple[Result, ...]
+    scores: Mapping[str, tuple[float, ...]]
+    estimates: Mapping[str, Estimate]
+    int8: Mapping[str, Estimate] | None
+
+    @property
+    def train_seconds(self) -> float:
+        """Mean over the repeats."""
+        return float(np.mean([result.train_seconds for result in self.results]))
+
+    @property
+    def bytes(self) -> int | None:
+        """Mean size of the int8 files; None where none were made."""
+        files = self.files
+        return round(float(np.mean([file.bytes for file in files]))) if files else None
+
+    @property
+    def files(self) -> list[Int8]:
+        """What is known of the int8 files."""
+        return [result.int8 for result in self.results if result.int8 is not None]
+
+    @property
+    def published(self) -> dict[str, float] | None:
+        """The study's own figures by head, for its recipe."""
+        return published(self.setting)
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """All rows, best landmark score first; tests by head, rows numbered in this order."""
+
+    rows: tuple[Row, ...]
+    tests: tuple[Comparison, ...]
+
+    def against_best(self, head: str, number: int) -> Comparison | None:
+        """Return the test of a row against the best one of a head; None for itself or untested."""
+        best = self.best(head)
+        for test in self.tests:
+            if test.head == head and {test.first, test.second} == {best, number}:
+                return test
+        return None
+
+    def best(self, head: str) -> int:
+        """Return the number of the row with the highest mean."""
+        means = [row.estimates[head].mean for row in self.rows]
+        return int(np.argmax(means))
+
+
+def summarise(results: Sequence[tuple[Cell, Result]]) -> Summary:
+    """Gather results by setting and test every pair of settings, head by head."""
+    groups: dict[int, list[tuple[Cell, Result]]] = {}
+    for cell, result in results:
+        groups.setdefault(id(cell.setting), []).append((cell, result))
+    ratio = float(np.mean([r.test_pictures / r.train_pictures for _, r in results]))
+    rows = sorted(
+        (_row(group, ratio) for group in groups.values()),
+        key=lambda row: -row.estimates["landmark"].mean,
+    )
+    tested = [[result.tested for result in row.results] for row in rows]
+    tests = [
+        test
+        for head in HEADS
+        for test in compare_all(head, [row.scores[head] for row in rows], tested, ratio)
+    ]
+    return Summary(tuple(rows), tuple(tests))
+
+
+def _row(group: Sequence[tuple[Cell, Result]], ratio: float) -> Row:
+    results = tuple(result for _, result in group)
+    scores = {
+        "landmark": tuple(result.landmark_f1 for result in results),
+        "category": tuple(result.category_f1 for result in results),
+    }
+    files = [result.int8 for result in results if result.int8 is not None]
+    int8 = {
+        "landmark": [file.landmark_f1 for file in files],
+        "category": [file.category_f1 for file in files],
+    }
+    return Row(
+        setting=group[0][0].setting,
+        repeats=tuple(cell.repeat.name for cell, _ in group),
+        results=results,
+        scores=scores,
+        estimates={head: estimate(values, ratio) for head, values in scores.items()},
+        int8={head: estimate(values, ratio) for head, values in int8.items()} if files else None,
+    )
+
+
+def write_files(summary: Summary, data: Path, command: str, folder: Path) -> list[Path]:
+    """Write results.csv (a row a run), summary.csv (a row a setting) and compare.json."""
+    paths = [folder / name for name in ("results.csv", "summary.csv", "compare.json")]
+    note = f"# command: {command}\n# data: {data.resolve().name}\n"
+    write_text(paths[0], note + _csv(_runs(summary)))
+    write_text(paths[1], note + _csv([_flat(summary, n) for n in range(len(summary.rows))]))
+    write_json(paths[2], as_dict(summary, data, command))
+    return paths
+
+
+def _csv(rows: Sequence[Mapping[str, object]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return stream.getvalue()
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    return f"{value:.5g}" if isinstance(value, float) else value
+
+
+def _runs(summary: Summary) -> list[dict[str, object]]:
+    rows = []
+    for row in summary.rows:
+        for name, result in zip(row.repeats, row.results, strict=True):
+            values = dataclasses.asdict(result)
+            int8 = values.pop("int8") or {}
+            values.pop("tested")
+            rows.append(
+                {
+                    **row.setting.columns,
+                    "repeat": name,
+                    **values,
+                    **{f"int8_{key}": value for key, value in int8.items()},
+                }
+            )
+    return rows
+
+
+def _flat(summary: Summary, number: int) -> dict[str, object]:
+    row = summary.rows[number]
+    flat: dict[str, object] = {**row.setting.columns, "repeats": len(row.results)}
+    for head in HEADS:
+        flat |= _interval(f"{head}_f1", row.estimates[head])
+        test = summary.against_best(head, number)
+        flat[f"{head}_p_against_best"] = None if test is None else test.adjusted
+    for head in HEADS if row.published else ():
+        assert row.published is not None
+        flat[f"published_{head}_f1"] = row.published[head]
+    flat["train_seconds"], flat["parameters"] = row.train_seconds, row.results[0].parameters
+    for head in HEADS if row.int8 else ():
+        assert row.int8 is not None
+        flat |= _interval(f"int8_{head}_f1", row.int8[head])
+    if row.int8:
+        flat["bytes"] = row.bytes
+        flat["gates_passed"] = sum(file.gate_passed for file in row.files)
+    return flat
+
+
+def _interval(name: str, found: Estimate) -> dict[str, object]:
+    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def as_dict(summary: Summary, data: Path, command: str) -> dict[str, Any]:
+    """Return what compare.json holds; docs/formats.md describes it."""
+    return {
+        "schema": SCHEMA,
+        "lmedge": __version__,
+        "command": command,
+        "data": str(data),
+        "settings": [
+            {
+                **_flat(summary, number),
+                "weights": row.setting.weights,
+                "values": row.setting.recipe.as_dict(),
+                "runs": [
+                    {"repeat": name, **dataclasses.asdict(result)}
+                    for name, result in zip(row.repeats, row.results, strict=True)
+                ],
+            }
+            for number, row in enumerate(summary.rows)
+        ],
+        "tests": [
+            {**dataclasses.asdict(test), "told_apart": test.told_apart} for test in summary.tests
+        ],
+    }

@@ -1,0 +1,87 @@
+"""The table at the end of a comparison."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .statistics import Estimate
+from .summary import HEADS, Summary
+
+
+def names_of(summary: Summary) -> list[str]:
+    """Return what tells each setting from the others; everything where there is but one."""
+    columns = [row.setting.columns for row in summary.rows]
+    names = list(dict.fromkeys(name for row in columns for name in row))
+    telling = [n for n in names if len({row.get(n) for row in columns}) > 1] or names[:1]
+    return [
+        ", ".join(
+            row[name] if name in names[:3] else f"{name}={row[name]}"
+            for name in telling
+            if name in row
+        )
+        for row in columns
+    ]
+
+
+def show(summary: Summary, title: str) -> None:
+    """Print a row a setting, and below it what the marks mean."""
+    rows = summary.rows
+    with_files = any(row.int8 for row in rows)
+    with_study = any(row.published for row in rows)
+    table = Table(title=title, title_justify="left")
+    table.add_column("setting", overflow="fold")
+    for head in HEADS:
+        table.add_column(f"{head} F1", justify="right", no_wrap=True)
+    if with_study:
+        table.add_column("published", justify="right")
+    if with_files:
+        for heading in ("int8", "MB"):
+            table.add_column(heading, justify="right")
+    table.add_column("train", justify="right")
+    table.add_column("parameters", justify="right")
+    for number, (name, row) in enumerate(zip(names_of(summary), rows, strict=True)):
+        cells = [_score(row.estimates[head]) + _mark(summary, head, number) for head in HEADS]
+        if with_study:
+            figures = row.published
+            cells.append(" / ".join(f"{figures[head]:.2f}" for head in HEADS) if figures else "")
+        if with_files:
+            int8 = row.int8
+            cells.append(" / ".join(f"{int8[head].mean:.3f}" for head in HEADS) if int8 else "")
+            cells.append(f"{row.bytes / 1e6:.2f}" if row.bytes else "")
+        minutes = row.train_seconds / 60
+        cells += [f"{minutes:.1f} min", f"{row.results[0].parameters / 1e6:.2f} M"]
+        table.add_row(Text(name), *cells)
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.print(table)
+    for line in _notes(summary):
+        console.print(line, soft_wrap=True)
+
+
+def _score(found: Estimate) -> str:
+    return f"{found.mean:.3f}" + ("" if found.half is None else f" ±{found.half:.3f}")
+
+
+def _mark(summary: Summary, head: str, number: int) -> str:
+    test = summary.against_best(head, number)
+    if test is None:
+        return "  "
+    return " *" if test.told_apart else " ="
+
+
+def _notes(summary: Summary) -> list[str]:
+    rows = summary.rows
+    if max(len(row.results) for row in rows) < 2:
+        return ["one run a setting: no interval and no test; pass --folds or --seeds for both"]
+    lines = ["± half of the 95 % interval of the mean (corrected for overlapping training parts)"]
+    if summary.tests:
+        lines.append(
+            "* behind the best by more than noise, = not told apart from it "
+            "(paired, corrected resampled t-test, Holm)"
+        )
+    elif len(rows) > 1:
+        lines.append("not tested: the settings were not tested on the same pictures; pass --folds")
+    if any(row.published for row in rows):
+        lines.append("published: landmark / category of the study, on its own 90 photographs")
+    return lines

@@ -101,7 +101,7 @@ def shoot(
     random: np.random.Generator,
 ) -> list[Shot]:
     """Film and classify all scenes, (truth, picture), in turn."""
-    shots = []
+    shots: list[Shot] = []
     for truth, path in scenes:
         for number, frame in enumerate(film(read_picture(path), random)):
             prediction = classifier.classify(frame)

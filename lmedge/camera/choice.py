@@ -16,18 +16,25 @@ class Choice:
     file it loads that again with n threads.
     """
 
-    def __init__(self, files: Sequence[str | os.PathLike[str]], threads: int = 1) -> None:
-        """Load the files; raises ModelFileError when one cannot be used."""
+    def __init__(
+        self,
+        files: Sequence[str | os.PathLike[str]],
+        threads: int | None = 1,
+        *,
+        delegate: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Load the files; threads and delegate as of Classifier, which says what is raised."""
         if not files:
             raise LmedgeError("name at least one .tflite file")
-        self._classifiers = [Classifier(file, threads=threads) for file in files]
+        self._delegate = delegate
+        self._classifiers = [Classifier(file, threads=threads, delegate=delegate) for file in files]
         self._several = len(files) > 1
         self.current = self._classifiers[0]
 
     def choose(self, number: int) -> str:
         """Take file or thread count `number`, from 1, and return what was done, to be shown."""
         if not self._several:
-            self.current = Classifier(self.current.model, threads=number)
+            self.current = Classifier(self.current.model, threads=number, delegate=self._delegate)
             return f"{number} thread{'s' if number > 1 else ''}"
         if number > len(self._classifiers):
             return f"there are {len(self._classifiers)} files"

@@ -13,6 +13,7 @@ import click
 
 from lmedge.errors import LmedgeError
 from lmedge.files import check_writable
+from lmedge.options import delegate_option, threads_option
 
 from .capture import Wish
 from .choice import Choice
@@ -82,7 +83,8 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     metavar="FILE.mp4",
     help="Record the frames with their labels drawn in.",
 )
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@threads_option
+@delegate_option
 @click.option(
     "--smoothing",
     type=click.FloatRange(0, 3600),
@@ -105,7 +107,8 @@ def camera(
     token: str | None,
     jsonl: str | None,
     record: Path | None,
-    threads: int,
+    threads: int | None,
+    delegate: Path | None,
     smoothing: float | None,
     no_smoothing: bool,
     frames: int | None,
@@ -128,7 +131,7 @@ def camera(
             raise click.BadParameter("the name must end in .mp4", param_hint="--record")
         check_writable(record)
     window = not headless and _has_display(preview is not None)
-    choice = Choice(files, threads)
+    choice = Choice(files, threads, delegate=delegate)
     wish, view = Wish(size, fps), View(int(rotate), mirror, roi)
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(open_source(source, wish=wish, view=view, give_up=give_up))

@@ -36,7 +36,7 @@ def font_for(text: str) -> str | None:
 @functools.lru_cache(maxsize=64)
 def width(text: str, font: str, capital: float) -> int:
     """Width of `text` in pixels, with capitals `capital` pixels high."""
-    return round(_font(font, capital).getlength(text))
+    return int(_font(font, capital).getlength(text) + 0.5)
 
 
 @functools.lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ import click
 from .view import View
 
 
-class Pair(click.ParamType):
+class Pair(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
     """WIDTHxHEIGHT in pixels."""
 
     name = "WIDTHxHEIGHT"
@@ -22,7 +22,7 @@ class Pair(click.ParamType):
         return int(width), int(height)
 
 
-class Region(click.ParamType):
+class Region(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
     """LEFT,TOP,WIDTH,HEIGHT as shares of the picture."""
 
     name = "LEFT,TOP,WIDTH,HEIGHT"
@@ -39,7 +39,7 @@ class Region(click.ParamType):
         return left, top, width, height
 
 
-class Address(click.ParamType):
+class Address(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
     """HOST:PORT, or PORT on this machine alone."""
 
     name = "HOST:PORT"

@@ -158,7 +158,6 @@ def _application(bottle: Any, preview: Preview, token: str | None, only_own: boo
     """Build the pages: `/` and `/newest?after=N`."""
     application = bottle.Bottle()
 
-    @application.hook("before_request")
     def check() -> None:
         request = bottle.request
         if token is not None:
@@ -172,16 +171,10 @@ def _application(bottle: Any, preview: Preview, token: str | None, only_own: boo
             if not is_own(name or request.get_header("Host", "")):
                 raise bottle.HTTPResponse("ask for 127.0.0.1\n", 403)
 
-    @application.hook("after_request")
     def protect() -> None:
         for name, value in _HEADERS.items():
             bottle.response.set_header(name, value)
 
-    @application.get("/")
-    def page() -> str:
-        return _PAGE.read_text("utf-8")
-
-    @application.get("/newest")
     def newest() -> Any:
         after = bottle.request.query.get("after", "0")
         found = preview.newest(int(after) if after.isdigit() and len(after) < 16 else 0)
@@ -193,6 +186,10 @@ def _application(bottle: Any, preview: Preview, token: str | None, only_own: boo
         bottle.response.set_header("X-Figures", figures)
         return jpeg
 
+    application.add_hook("before_request", check)
+    application.add_hook("after_request", protect)
+    application.route("/", callback=lambda: _PAGE.read_text("utf-8"))
+    application.route("/newest", callback=newest)
     return application
 
 

@@ -10,21 +10,24 @@ from rich.console import Console
 
 from lmedge.classifier import Classifier
 from lmedge.dataset_folder import PARTS, LabelledPicture, parts, scan
+from lmedge.errors import RegressionError
 
 from .accuracy import score
 from .conditions import Conditions, Moment
 from .latency import QUICK, THOROUGH, USUAL, Effort, measure
 from .load import measure_load
 from .pages import write_report
+from .regression import changes, doubts, share
 from .report import DataFacts, Environment, FileFacts, Report
-from .tables import show
+from .several import compare_files, write_comparison
+from .tables import show, show_changes, show_together
 
 EFFORTS = {None: USUAL, "quick": QUICK, "thorough": THOROUGH}
 _log = logging.getLogger(__name__)
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
+@click.argument("given", type=click.Path(path_type=Path), metavar="FILE.tflite...", nargs=-1)
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -50,25 +53,62 @@ _log = logging.getLogger(__name__)
     metavar="DIR",
     help="Folder of the report  [default: runs/benchmark-FILE]",
 )
+@click.option(
+    "--compare",
+    "reports",
+    type=click.Path(path_type=Path),
+    nargs=2,
+    metavar="OLD NEW",
+    help="Measure nothing: hold two report.json against each other.",
+)
+@click.option(
+    "--fail-over",
+    metavar="SHARE",
+    help="With --compare: exit with code 12 when a figure got worse by more, 5% for instance.",
+)
 def benchmark(
-    file: Path,
+    given: tuple[Path, ...],
     data: Path | None,
     part: str | None,
     threads: int,
     runs: int | None,
     effort: str | None,
     out: Path | None,
+    reports: tuple[Path, Path] | None,
+    fail_over: str | None,
 ) -> None:
     """Measure how often an exported file is right and how long it takes on this machine.
 
-    Latency is single-stream, as MLPerf measures it. The folder holds report.json, report.csv,
+    Latency is single-stream, as MLPerf measures it. Several files take turns, and are held against
+    the first on the same pictures. The folder of one file holds report.json, report.csv,
     samples.csv, and with `pip install 'lmedge[report]'` report.html, report.md and plots.
-    """
+
+    \b
+    lmedge benchmark landmarks.tflite --data photographs-it-has-not-seen
+    lmedge benchmark a.tflite b.tflite --data photographs-it-has-not-seen
+    lmedge benchmark --compare old/report.json new/report.json --fail-over 5%
+    """  # noqa: D301  (click needs the control character)
+    if (not given) == (reports is None):
+        raise click.UsageError("pass FILE.tflite, or --compare OLD NEW")
+    if reports is not None:
+        _compare(*reports, fail_over)
+        return
+    if fail_over is not None:
+        raise click.UsageError("--fail-over needs --compare")
     if part is not None and data is None:
         raise click.UsageError("--part needs --data")
     if runs is not None and effort is not None:
         raise click.UsageError("--runs and --quick or --thorough exclude each other")
     chosen = EFFORTS[effort] if runs is None else Effort(runs, 0.0)
+    if len(given) > 1:
+        facts, pictures = _choose(data, part)
+        together = compare_files(given, threads, chosen, pictures)
+        folder = out or Path("runs") / f"benchmark-{given[0].stem}-and-others"
+        names = write_comparison(together, folder)
+        show_together(together, Console())
+        click.echo(f"report: {click.format_filename(folder)}: {', '.join(names)}")
+        return
+    (file,) = given
     classifier = Classifier(file, threads=threads)
     environment = Environment.current()
     facts, pictures = _choose(data, part)
@@ -85,6 +125,22 @@ def benchmark(
     names = write_report(report, folder)
     show(report, Console())
     click.echo(f"report: {click.format_filename(folder)}: {', '.join(names)}")
+
+
+def _compare(old: Path, new: Path, fail_over: str | None) -> None:
+    try:
+        limit = None if fail_over is None else share(fail_over)
+    except ValueError as error:
+        raise click.UsageError(f"--fail-over {fail_over}: write it as 5% or 0.05") from error
+    found = changes(old, new)
+    show_changes(found, Console())
+    for path in (old, new):
+        for doubt in doubts(path):
+            click.echo(f"{click.format_filename(path)} is noisy: {doubt}")
+    worse = [change for change in found if limit is not None and change.worse > limit]
+    if worse:
+        names = ", ".join(f"{change.name} by {change.worse:.1%}" for change in worse)
+        raise RegressionError(f"{new} is worse than {old}: {names}; the limit is {fail_over}")
 
 
 def _choose(data: Path | None, part: str | None) -> tuple[DataFacts | None, list[LabelledPicture]]:

@@ -27,11 +27,19 @@ def draw_all(report: Report, folder: Path) -> dict[str, str]:
     """
     found = {}
     for name, (size, draw) in _plots(report).items():
-        png, svg = _render(size, draw)
-        files.write_bytes(folder / f"{name}.png", png)
-        files.write_text(folder / f"{name}.svg", svg)
-        found[name] = _embedded(svg)
+        found[name] = _embedded(save(folder / name, size, draw))
     return found
+
+
+def save(path: Path, size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
+    """Write a plot of `size` inches as `path`.png and .svg; return the SVG.
+
+    Raises ImportError without matplotlib.
+    """
+    png, svg = _render(size, draw)
+    files.write_bytes(path.with_name(f"{path.name}.png"), png)
+    files.write_text(path.with_name(f"{path.name}.svg"), svg)
+    return svg
 
 
 def _plots(report: Report) -> dict[str, tuple[tuple[float, float], Callable[[Axes], None]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -12,7 +12,9 @@ from rich.text import Text
 from .accuracy import Accuracy
 from .latency import Latency, Spread
 from .load import Load
+from .regression import Change
 from .report import FileFacts, Report
+from .several import Together
 
 _WEAKEST = 5
 _SHOWN_NAMES = 5
@@ -41,6 +43,40 @@ def show(report: Report, console: Console) -> None:
         _say(console, line)
 
 
+def show_together(together: Together, console: Console) -> None:
+    """Print several files beside each other."""
+    table = _table("", "MB", "p50 ms", "p90 ms", "x first (95 %)", width=20)
+    for entry in together.entries:
+        low, high = entry.ratio_interval
+        ratio = f"{entry.ratio:.3f} ({low:.3f} to {high:.3f})"
+        times = (_milliseconds(entry.p50_ms), _milliseconds(entry.p90_ms))
+        table.add_row(Text(entry.name), f"{entry.bytes / 1e6:.2f}", *times, ratio)
+    console.print(table)
+    if not together.pictures:
+        return
+    title = f"landmarks of {_pictures(together.pictures)}"
+    table = _table(title, "macro F1", "less the first (95 %)", "same answer", width=20)
+    for entry in together.entries:
+        assert entry.difference_interval is not None
+        low, high = entry.difference_interval
+        difference = f"{entry.difference:+.3f} ({low:+.3f} to {high:+.3f})"
+        table.add_row(
+            Text(entry.name), f"{entry.macro_f1:.3f}", difference, f"{entry.same_answer:.1%}"
+        )
+    console.print()
+    console.print(table)
+
+
+def show_changes(found: Sequence[Change], console: Console) -> None:
+    """Print two reports beside each other."""
+    table = _table("", "old", "new", "change")
+    for change in found:
+        verdict = "worse" if change.worse > 0 else "better" if change.worse < 0 else ""
+        shown = f"{abs(change.worse):.1%} {verdict}".strip()
+        table.add_row(change.name, f"{change.old:.5g}", f"{change.new:.5g}", shown)
+    console.print(table)
+
+
 def _operators(file: FileFacts) -> str:
     counts: collections.Counter[str] = collections.Counter()
     for entry in file.operators:
@@ -55,9 +91,9 @@ def _say(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=soft)
 
 
-def _table(title: str, *headings: str) -> Table:
+def _table(title: str, *headings: str, width: int = 34) -> Table:
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column(Text(title, style="bold not dim"), min_width=34)
+    table.add_column(Text(title, style="bold not dim"), min_width=width, overflow="fold")
     for heading in headings:
         table.add_column(heading, justify="right")
     return table

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lmedge.interval import paired_interval, undetected_share
 from lmedge.metrics import HeadScore
 from lmedge.model_file import HEADS
 
-from .interval import paired_interval, undetected_share
 from .verify import Comparison, Probabilities
 
 ROUNDING = 1e-9  # 1.00 - 0.99 is more than 0.01 in binary

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lmedge.export.gate import ENOUGH, Limits, gate
-from lmedge.export.interval import paired_interval, undetected_share
 from lmedge.export.verify import Comparison, compare
+from lmedge.interval import paired_interval, undetected_share
 from lmedge.metrics import macro_f1
 from lmedge.taxonomy import Taxonomy
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lmedge import __version__
+from lmedge import __version__, machine
 from lmedge.files import write_json, write_text
 
 from .cell import Int8, Result
@@ -120,7 +120,8 @@ def _row(group: Sequence[tuple[Cell, Result]], ratio: float) -> Row:
 def write_files(summary: Summary, data: Path, command: str, folder: Path) -> list[Path]:
     """Write results.csv (a row a run), summary.csv (a row a setting) and compare.json."""
     paths = [folder / name for name in ("results.csv", "summary.csv", "compare.json")]
-    note = f"# command: {command}\n# data: {data.resolve().name}\n"
+    machine_line = f"{machine.processor_model()}, {machine.cores()} cores"
+    note = f"# command: {command}\n# machine: {machine_line}\n# data: {data.resolve().name}\n"
     write_text(paths[0], note + _csv(_runs(summary)))
     write_text(paths[1], note + _csv([_flat(summary, n) for n in range(len(summary.rows))]))
     write_json(paths[2], as_dict(summary, data, command))

@@ -30,8 +30,8 @@ def show(summary: Summary, title: str) -> None:
     rows = summary.rows
     with_files = any(row.int8 for row in rows)
     with_study = any(row.published for row in rows)
-    table = Table(title=title, title_justify="left")
-    table.add_column("setting", overflow="fold")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("setting", overflow="fold", min_width=18)
     for head in HEADS:
         table.add_column(f"{head} F1", justify="right", no_wrap=True)
     if with_study:
@@ -40,7 +40,7 @@ def show(summary: Summary, title: str) -> None:
         for heading in ("int8", "MB"):
             table.add_column(heading, justify="right")
     table.add_column("train", justify="right")
-    table.add_column("parameters", justify="right")
+    table.add_column("params", justify="right")
     for number, (name, row) in enumerate(zip(names_of(summary), rows, strict=True)):
         cells = [_score(row.estimates[head]) + _mark(summary, head, number) for head in HEADS]
         if with_study:
@@ -51,9 +51,10 @@ def show(summary: Summary, title: str) -> None:
             cells.append(" / ".join(f"{int8[head].mean:.3f}" for head in HEADS) if int8 else "")
             cells.append(f"{row.bytes / 1e6:.2f}" if row.bytes else "")
         minutes = row.train_seconds / 60
-        cells += [f"{minutes:.1f} min", f"{row.results[0].parameters / 1e6:.2f} M"]
+        cells += [f"{minutes:.1f} min", f"{row.results[0].parameters / 1e6:.1f} M"]
         table.add_row(Text(name), *cells)
     console = Console(highlight=False, markup=False, emoji=False)
+    console.print(title, style="bold", soft_wrap=True)
     console.print(table)
     for line in _notes(summary):
         console.print(line, soft_wrap=True)

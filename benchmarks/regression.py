@@ -1,0 +1,79 @@
+"""Two report.json held against each other, for continuous integration."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from lmedge.errors import LmedgeError
+
+# what is compared: path into the report, and whether more of it is better
+FIGURES = {
+    "landmark macro F1": (("accuracy", "landmark", "macro_f1"), True),
+    "category macro F1": (("accuracy", "category", "macro_f1"), True),
+    "invoke p50, ms": (("latency", "invoke_ms", "p50"), False),
+    "frame to labels p50, ms": (("latency", "end_to_end_ms", "p50"), False),
+    "frame to labels p90, ms": (("latency", "end_to_end_ms", "p90"), False),
+    "memory at the peak, MB": (("latency", "peak_mb"), False),
+    "size, bytes": (("file", "bytes"), False),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One figure in both reports. `worse` is the share it got worse by, below zero for better."""
+
+    name: str
+    old: float
+    new: float
+    worse: float
+
+
+def changes(old: Path, new: Path) -> list[Change]:
+    """Return every figure that both reports have. Raises LmedgeError for what is no report."""
+    before, after = _read(old), _read(new)
+    found = []
+    for name, (path, more_is_better) in FIGURES.items():
+        first, second = _figure(before, path), _figure(after, path)
+        if first is None or second is None or first <= 0:
+            continue
+        worse = (first - second) / first if more_is_better else (second - first) / first
+        found.append(Change(name, first, second, worse))
+    if not found:
+        raise LmedgeError(f"{old} and {new} have no figure in common; compare like with like")
+    return found
+
+
+def doubts(path: Path) -> list[str]:
+    """Return why the latency of a report is to be doubted; empty where it does not say."""
+    found = _read(path)["latency"].get("noisy", [])
+    return [str(reason) for reason in found]
+
+
+def share(text: str) -> float:
+    """Read "5%" or "0.05". Raises ValueError for what is neither, or below zero."""
+    value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if not 0 <= value < 100:
+        raise ValueError(text)
+    return value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        report = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise LmedgeError(
+            f"{path}: cannot be read as a report ({error}); check the name"
+        ) from error
+    if not isinstance(report, dict) or not isinstance(report.get("latency"), dict):
+        raise LmedgeError(f"{path}: is no report of `lmedge benchmark`; pass its report.json")
+    return report
+
+
+def _figure(report: dict[str, Any], path: tuple[str, ...]) -> float | None:
+    value: Any = report
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return float(value) if isinstance(value, int | float) else None

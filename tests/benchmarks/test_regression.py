@@ -1,0 +1,63 @@
+"""`lmedge benchmark --compare`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import assert_refused, lmedge
+
+
+def write(path: Path, f1: float = 0.9, p50: float = 3.0, noisy: tuple[str, ...] = ()) -> Path:
+    spread = {"p50": p50, "p90": 2 * p50}
+    report: dict[str, Any] = {
+        "file": {"bytes": 5_000_000},
+        "accuracy": {"landmark": {"macro_f1": f1}, "category": {"macro_f1": 1.0}},
+        "latency": {"invoke_ms": spread, "end_to_end_ms": spread, "noisy": list(noisy)},
+    }
+    path.write_text(json.dumps(report))
+    return path
+
+
+def compare(old: Path, new: Path, *words: str) -> Any:
+    return lmedge("benchmark", "--compare", old, new, *words)
+
+
+def test_worse_by_more_than_allowed(tmp_path: Path) -> None:
+    old, slow = write(tmp_path / "old.json"), write(tmp_path / "slow.json", p50=3.3)
+    assert_refused(compare(old, slow, "--fail-over", "5%"), 12, "invoke p50", "10.0%", "5%")
+    assert compare(old, slow, "--fail-over", "0.11").returncode == 0
+    assert compare(old, slow).returncode == 0
+    wrong = write(tmp_path / "wrong.json", f1=0.8)
+    assert_refused(compare(old, wrong, "--fail-over", "5%"), 12, "landmark macro F1 by 11.1%")
+
+
+def test_better_is_no_failure(tmp_path: Path) -> None:
+    old = write(tmp_path / "old.json")
+    process = compare(old, write(tmp_path / "new.json", f1=0.99, p50=1.0), "--fail-over", "0%")
+    assert process.returncode == 0, process.stderr
+    assert "10.0% better" in process.stdout
+    assert "66.7% better" in process.stdout
+
+
+def test_doubts_are_said(tmp_path: Path) -> None:
+    old = write(tmp_path / "old.json", noisy=("the processor was throttled",))
+    process = compare(old, write(tmp_path / "new.json"))
+    assert "old.json is noisy: the processor was throttled" in process.stdout
+
+
+def test_what_is_no_report(tmp_path: Path) -> None:
+    good, bad = write(tmp_path / "good.json"), tmp_path / "bad.json"
+    assert_refused(compare(good, bad), 1, "bad.json", "cannot be read")
+    bad.write_text("[1]")
+    assert_refused(compare(good, bad), 1, "bad.json", "no report")
+
+
+@pytest.mark.parametrize("words", [(), ("--fail-over", "many"), ("--fail-over", "-5%")])
+def test_wrong_arguments(words: tuple[str, ...], tmp_path: Path) -> None:
+    good = write(tmp_path / "good.json")
+    arguments = ("--compare", good, good, *words) if words else ("--fail-over", "5%")
+    assert lmedge("benchmark", *arguments).returncode == 2

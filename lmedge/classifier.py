@@ -17,6 +17,7 @@ from .image import Color, check_frame, prepare
 from .interpreter import Interpreter
 from .model_file import ModelFile, read_model
 from .taxonomy import Taxonomy
+from .threads import best_threads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,21 +68,31 @@ class Classifier:
 
     >>> Classifier("landmarks.tflite").classify(frame).landmark  # doctest: +SKIP
 
-    Not safe for use from several threads at once: give each thread its own.
+    May be used from several threads, which then take turns; for more at a time give each thread
+    its own.
     """
 
     def __init__(
-        self, model: str | os.PathLike[str] | ModelFile, *, threads: int = 1, top: int = 3
+        self,
+        model: str | os.PathLike[str] | ModelFile,
+        *,
+        threads: int | None = 1,
+        top: int = 3,
+        delegate: str | os.PathLike[str] | None = None,
     ) -> None:
         """Load and check `model`; `top` is how many candidates a Prediction lists.
 
-        Raises ModelFileError when the file cannot be used.
+        `threads`: None measures once which count is fastest here. `delegate`: the path of a TFLite
+        delegate. Raises ModelFileError when the file cannot be used, LmedgeError when the delegate
+        cannot.
         """
         if top < 1:
             raise LmedgeError(f"top must be at least 1, not {top}")
         self.model = model if isinstance(model, ModelFile) else read_model(model)
         self.top = top
-        self.interpreter = Interpreter(self.model, threads)
+        if threads is None:
+            threads = 1 if delegate is not None else best_threads(self.model)
+        self.interpreter = Interpreter(self.model, threads, delegate=delegate)
         taxonomy = self.model.taxonomy
         self._parents = taxonomy.parent_index
         self._names = tuple(taxonomy.hierarchy().items())
@@ -119,12 +130,21 @@ class Classifier:
         joint = joint_probabilities(landmark, category, self._parents)
         return self._answer(joint, landmark, category, start=start)
 
-    def with_joint(self, prediction: Prediction, joint: npt.NDArray[np.float32]) -> Prediction:
+    def with_joint(
+        self,
+        prediction: Prediction,
+        joint: npt.NDArray[np.float32],
+        *,
+        lead: int | None = None,
+    ) -> Prediction:
         """Answer again from another joint probability (L,), a smoothed one for instance.
 
-        The marginals and the time stay those of `prediction`.
+        The marginals and the time stay those of `prediction`. `lead`: index of the landmark to
+        answer with, in place of the most probable one.
         """
-        answer = self._answer(joint, prediction.landmark_marginal, prediction.category_marginal)
+        answer = self._answer(
+            joint, prediction.landmark_marginal, prediction.category_marginal, lead=lead
+        )
         return dataclasses.replace(answer, milliseconds=prediction.milliseconds)
 
     def _answer(
@@ -133,10 +153,14 @@ class Classifier:
         landmark: npt.NDArray[np.float32],
         category: npt.NDArray[np.float32],
         start: float | None = None,
+        lead: int | None = None,
     ) -> Prediction:
+        order = (-joint).argsort(kind="stable")[: self.top].tolist()
+        if lead is not None and order[0] != lead:
+            order = [lead, *(index for index in order if index != lead)][: self.top]
         top = tuple(
             Candidate(self._names[index][0], self._names[index][1], float(joint[index]))
-            for index in (-joint).argsort(kind="stable")[: self.top].tolist()
+            for index in order
         )
         best = top[0]  # one answer: never a landmark of another category
         members = self._members[best.category]

@@ -60,6 +60,12 @@ class RecipeError(LmedgeError):
     exit_code = 10
 
 
+class CameraLostError(SourceError):
+    """A camera or stream went away and did not come back within the time given."""
+
+    exit_code = 11
+
+
 class RegressionError(LmedgeError):
     """A benchmark got worse than another by more than was allowed."""
 

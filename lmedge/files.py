@@ -13,6 +13,11 @@ from typing import Any
 from .errors import LmedgeError
 
 
+def cache_folder() -> Path:
+    """Return the folder of everything that can be made again: LMEDGE_CACHE or ~/.cache/lmedge."""
+    return Path(os.environ.get("LMEDGE_CACHE") or Path.home() / ".cache" / "lmedge")
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success flush it to disk and rename it to `path`.

@@ -43,10 +43,11 @@ class Resize(enum.StrEnum):
     SQUASH = "squash"
 
 
-def read_picture(path: str | os.PathLike[str]) -> Picture:
+def read_picture(path: str | os.PathLike[str], side: int | None = None) -> Picture:
     """Decode a picture file: upright by its EXIF orientation, (H, W, 3) uint8 RGB.
 
-    Raises DataError, naming the file, when it is missing, too large, or cannot be decoded.
+    `side`: the picture will be prepared at this size, see `decode_picture`. Raises DataError,
+    naming the file, when it is missing, too large, or cannot be decoded.
     """
     path = Path(path)
     try:
@@ -55,13 +56,15 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
         encoded = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    return decode_picture(encoded, str(path))
+    return decode_picture(encoded, str(path), side)
 
 
-def decode_picture(encoded: bytes, name: str) -> Picture:
+def decode_picture(encoded: bytes, name: str, side: int | None = None) -> Picture:
     """Decode the bytes of a picture file as `read_picture` does; `name` is used in errors.
 
-    The header is checked before any decoder sees the bytes.
+    The header is checked before any decoder sees the bytes. With `side`, a large JPEG is decoded
+    at half, a quarter or an eighth of its size, as often as `prepare` would halve it for that
+    side: the decoder leaves out what the halving would average away.
     """
     width, height = read_size(encoded, name)
     if width * height > MAX_PIXELS:
@@ -70,12 +73,29 @@ def decode_picture(encoded: bytes, name: str) -> Picture:
             "megapixels; make it smaller"
         )
     try:
-        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+        scale = _scale(encoded, width, height, side)
+        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), scale)
+        if picture is not None and scale != cv2.IMREAD_COLOR_RGB:  # the reduced ones are BGR only
+            picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     except cv2.error:
         picture = None
     if picture is None:
         raise DataError(f"{name}: truncated or damaged; replace or remove it")
     return np.asarray(picture, np.uint8)
+
+
+def _scale(encoded: bytes, width: int, height: int, side: int | None) -> int:
+    """Return OpenCV's flag for the scale to decode at; full for all but JPEG."""
+    scale = 1
+    if side is not None and encoded[:2] == b"\xff\xd8":
+        while scale < 8 and min(width, height) / (scale * side) >= HALVE_FROM:
+            scale *= 2
+    return {
+        1: cv2.IMREAD_COLOR_RGB,
+        2: cv2.IMREAD_REDUCED_COLOR_2,
+        4: cv2.IMREAD_REDUCED_COLOR_4,
+        8: cv2.IMREAD_REDUCED_COLOR_8,
+    }[scale]
 
 
 def check_frame(frame: npt.NDArray[np.uint8]) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
+import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,7 @@ from .model_file import ModelFile
 from .quiet import quiet_stderr
 
 Output = npt.NDArray[np.float32]
+_log = logging.getLogger(__name__)
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 
 
@@ -32,22 +37,65 @@ def load_runtime() -> tuple[str, Any]:
     )
 
 
+def load_delegate(runtime: str, path: str | os.PathLike[str]) -> Any:
+    """Load a delegate, a shared library with TFLite's plug-in interface, for `runtime`.
+
+    Raises LmedgeError when it cannot be loaded or is none.
+    """
+    try:
+        library = ctypes.CDLL(os.fspath(path))
+    except OSError as error:
+        raise LmedgeError(f"{path}: cannot be loaded as a delegate ({error})") from error
+    if not hasattr(library, "tflite_plugin_create_delegate"):
+        raise LmedgeError(f"{path}: a library, but no TFLite delegate; check the path")
+    module = __import__(f"{runtime}.interpreter", fromlist=["load_delegate"])
+    try:
+        return module.load_delegate(os.fspath(path))
+    except (ValueError, RuntimeError, OSError) as error:
+        raise LmedgeError(
+            f"{path}: the delegate does not start ({error}); is its device connected?"
+        ) from error
+
+
 class Interpreter:
     """Run a checked model on one picture at a time; the heads are bound by name.
 
-    Not safe for use from several threads at once: give each thread its own.
+    `run` may be called from several threads: one picture is run after the other. For more at a
+    time give each thread an interpreter of its own.
     """
 
-    def __init__(self, model: ModelFile, threads: int = 1) -> None:
+    def __init__(
+        self,
+        model: ModelFile,
+        threads: int = 1,
+        *,
+        delegate: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Load the graph; `delegate` is the path of a shared library that runs what it can.
+
+        Raises ModelFileError when this runtime cannot run the file, LmedgeError when the delegate
+        cannot be loaded.
+        """
         if threads < 1:
             raise LmedgeError(f"threads must be at least 1, not {threads}")
         self.runtime, interpreter_class = load_runtime()
+        if self.runtime == "tflite_runtime":
+            _log.warning(
+                "tflite-runtime runs int8 files many times slower than LiteRT; where there is a "
+                "wheel for this machine: pip install ai-edge-litert"
+            )
         self.threads = threads
+        self._lock = threading.Lock()
+        delegates = None if delegate is None else [load_delegate(self.runtime, delegate)]
         # The runtime reads the bytes in place: they must live as long as it does.
         self._data = model.data
         try:
             with quiet_stderr():
-                self._runner = interpreter_class(model_content=self._data, num_threads=threads)
+                self._runner = interpreter_class(
+                    model_content=self._data,
+                    num_threads=threads,
+                    experimental_delegates=delegates,
+                )
                 self._runner.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelFileError(
@@ -74,6 +122,7 @@ class Interpreter:
 
     def run(self, picture: Picture) -> tuple[Output, Output]:
         """Classify one picture, (S, S, 3) uint8 RGB: landmark (L,) and category (C,)."""
-        self.set_image(picture)
-        self.invoke()
-        return self.outputs()
+        with self._lock:
+            self.set_image(picture)
+            self.invoke()
+            return self.outputs()

@@ -63,6 +63,16 @@ def processor_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return board or platform.processor() or platform.machine() or "unknown"
 
 
+def processor_celsius(zones: Path = Path("/sys/class/thermal")) -> float | None:
+    """Return the temperature of the hottest thermal zone, None where the system does not tell.
+
+    Linux gives thousandths of a degree; zones that are switched off give nothing or nonsense.
+    """
+    values = [_read(path).strip() for path in zones.glob("thermal_zone*/temp")]
+    degrees = [int(value) / 1000 for value in values if value.lstrip("-").isdigit()]
+    return max((value for value in degrees if 0 < value < 150), default=None)
+
+
 def load_average() -> tuple[float, float, float] | None:
     """Return the load over 1, 5 and 15 minutes, or None where the system does not tell."""
     try:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
+import contextlib
+import csv
 import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.cells import cell_len, chop_cells
@@ -15,8 +20,15 @@ from rich.cells import cell_len, chop_cells
 from .classifier import Candidate, Classifier, Prediction
 from .dataset_folder import list_pictures
 from .errors import DataError
-from .image import read_picture
+from .image import Picture, read_picture
+from .machine import cores
+from .options import delegate_option, threads_option
+from .progress import Advance, progress
+from .sorting import copy_sorted
 
+CSV_COLUMNS = (
+    "path", "landmark", "landmark_probability", "category", "category_probability", "milliseconds",
+)  # fmt: skip
 _HEADINGS = ("picture", "landmark", "category")
 _PERCENT = 6  # cells of "100.0%"
 _GAP = "  "
@@ -32,34 +44,104 @@ _GAP = "  "
     type=click.IntRange(1),
     help="Candidates listed for each picture  [default: 3 in JSON, the best one in the table]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--json", "style", flag_value="json", help="Print one JSON object a line.")
+@click.option("--csv", "style", flag_value="csv", help="Print CSV with a header.")
+@click.option(
+    "--copy-to",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Copy each picture to DIR/<category>/<landmark>/; nothing is overwritten.",
+)
+@threads_option
+@delegate_option
 def predict(
-    file: Path, paths: tuple[Path, ...], top: int | None, as_json: bool, threads: int
+    file: Path,
+    paths: tuple[Path, ...],
+    top: int | None,
+    style: str | None,
+    copy_to: Path | None,
+    threads: int | None,
+    delegate: Path | None,
 ) -> None:
     """Classify pictures, and all pictures in folders, with an exported file.
 
     A picture that cannot be read is named on standard error and skipped; the exit code is then 3.
     """
-    classifier = Classifier(file, threads=threads, top=top or (3 if as_json else 1))
+    classifier = Classifier(
+        file, threads=threads, top=top or (3 if style == "json" else 1), delegate=delegate
+    )
     pictures = find_pictures(paths)
-    unreadable = []
-    table = None if as_json else _Table.fit(pictures, classifier, _width())
-    if table is not None:
-        click.echo(click.style(table.heading(), dim=True))
-    for path in pictures:
-        try:
-            prediction = classifier.classify(read_picture(path))
-        except DataError as error:
-            if len(pictures) == 1:
-                raise
-            unreadable.append(path)
-            click.echo(f"skipped: {error}", err=True)
-            continue
-        for line in [to_json(path, prediction)] if table is None else table.lines(path, prediction):
-            click.echo(line)
+    write = _writer(style, pictures, classifier)
+    unreadable = 0
+    # A bar would stand between the lines of a terminal, which are progress enough.
+    silent: contextlib.AbstractContextManager[Advance] = contextlib.nullcontext(lambda: None)
+    with silent if sys.stdout.isatty() else progress("classify", len(pictures)) as advance:
+        for path, picture in decode_all(pictures, classifier.model.size):
+            advance()
+            if isinstance(picture, DataError):
+                if len(pictures) == 1:
+                    raise picture
+                unreadable += 1
+                click.echo(f"skipped: {picture}", err=True)
+                continue
+            prediction = classifier.classify(picture)
+            write(path, prediction)
+            if copy_to is not None:
+                copy_sorted(path, prediction, copy_to)
     if unreadable:
-        raise DataError(f"{len(unreadable)} of {len(pictures)} pictures could not be read")
+        raise DataError(f"{unreadable} of {len(pictures)} pictures could not be read")
+
+
+def decode_all(
+    pictures: Sequence[Path], side: int, workers: int | None = None
+) -> Iterator[tuple[Path, Picture | DataError]]:
+    """Yield each picture decoded for `side`, or why it cannot be read, in the given order.
+
+    Decoding runs ahead in `workers` threads, as many as there are cores unless given, by a few
+    pictures only: memory does not grow with their number.
+    """
+
+    def decode(path: Path) -> Picture | DataError:
+        try:
+            return read_picture(path, side)
+        except DataError as error:
+            return error
+
+    workers = workers or cores()
+    with concurrent.futures.ThreadPoolExecutor(workers, "decode") as pool:
+        ahead: collections.deque[tuple[Path, concurrent.futures.Future[Picture | DataError]]]
+        ahead = collections.deque()
+        try:
+            for path in pictures:
+                ahead.append((path, pool.submit(decode, path)))
+                if len(ahead) > 2 * workers:
+                    first, waiting = ahead.popleft()
+                    yield first, waiting.result()
+            while ahead:
+                first, waiting = ahead.popleft()
+                yield first, waiting.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _writer(
+    style: str | None, pictures: Sequence[Path], classifier: Classifier
+) -> Callable[[Path, Prediction], None]:
+    """Return what prints one picture; headings are printed at once."""
+    if style == "json":
+        return lambda path, prediction: click.echo(to_json(path, prediction))
+    if style == "csv":
+        lines = csv.writer(sys.stdout, lineterminator="\n")
+        lines.writerow(CSV_COLUMNS)
+        return lambda path, prediction: _write_csv(lines, path, prediction)
+    table = _Table.fit(pictures, classifier, _width())
+    click.echo(click.style(table.heading(), dim=True))
+    return lambda path, prediction: click.echo("\n".join(table.lines(path, prediction)))
+
+
+def _write_csv(lines: Any, path: Path, prediction: Prediction) -> None:
+    values = {"path": click.format_filename(path), **prediction.as_dict()}
+    lines.writerow(values[column] for column in CSV_COLUMNS)
 
 
 def find_pictures(paths: Sequence[Path]) -> list[Path]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lmedge.errors import RecipeError
+from lmedge.files import cache_folder
 
 DEFAULT_GB = 6.0
 PICTURES = 2 / 3  # share of the decoded pictures; the rest is for features
@@ -17,7 +18,7 @@ VARIABLE = "LMEDGE_CACHE_GB"
 
 def cache_root() -> Path:
     """Return the folder of everything that can be made again: LMEDGE_CACHE or ~/.cache/lmedge."""
-    return Path(os.environ.get("LMEDGE_CACHE") or Path.home() / ".cache" / "lmedge")
+    return cache_folder()
 
 
 def picture_limit() -> int:

@@ -1,20 +1,25 @@
 """A camera, a video or pictures, classified frame by frame.
 
 >>> with open_source(0) as source:  # doctest: +SKIP
-...     run_camera(Classifier("x.tflite"), source, [Recorder("labelled.mp4", source.rate)])
+...     run_camera(Classifier("x.tflite"), source, [Recorder("labelled.mp4")])
 """
 
-from .frames import BgrPicture, Frame, Source
+from .choice import Choice
+from .frames import Absence, BgrPicture, Frame, Source
 from .loop import End, Summary, run_camera, stopping_on_signals
 from .overlay import annotate
 from .recorder import Recorder
 from .sinks import JsonLines, LabelLines, Result, Sink
-from .smoothing import Smoother
+from .smoothing import UNSMOOTHED, Smoother, Steadiness, Steady
 from .sources import LiveSource, PictureSource, VideoSource, open_source
+from .view import View
 from .window import Window
 
 __all__ = [
+    "UNSMOOTHED",
+    "Absence",
     "BgrPicture",
+    "Choice",
     "End",
     "Frame",
     "JsonLines",
@@ -26,8 +31,11 @@ __all__ = [
     "Sink",
     "Smoother",
     "Source",
+    "Steadiness",
+    "Steady",
     "Summary",
     "VideoSource",
+    "View",
     "Window",
     "annotate",
     "open_source",

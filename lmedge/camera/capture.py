@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import socket
@@ -15,6 +16,9 @@ import cv2
 from lmedge.errors import SourceError
 
 OPEN_SECONDS = 10.0
+READ_SECONDS = 5.0
+# Over TCP, as OpenCV has it by default; a frame cut short by the network is not shown in part.
+_FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;discardcorrupt|err_detect;explode"
 PORTS = {"http": 80, "https": 443, "rtsp": 554}
 DEVICE = re.compile(r"/dev/video(\d+)")
 
@@ -29,7 +33,21 @@ class Capture(Protocol):
         """Give the device or connection back."""
 
 
-def open_device(device: int | str) -> cv2.VideoCapture:
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What a camera is asked for: `size` (width, height) in pixels, `rate` in frames a second.
+
+    Drivers take the nearest they have.
+    """
+
+    size: tuple[int, int] | None = None
+    rate: float | None = None
+
+
+NOTHING = Wish()
+
+
+def open_device(device: int | str, wish: Wish = NOTHING) -> cv2.VideoCapture:
     """Open a camera by its index, or by its path /dev/videoN.
 
     Raises SourceError with the reason, as far as the system tells it.
@@ -42,9 +60,20 @@ def open_device(device: int | str) -> cv2.VideoCapture:
         _be_quiet()
         capture = cv2.VideoCapture(index)
         if capture.isOpened():
+            _ask(capture, wish)
             return capture
         capture.release()
     raise SourceError(f"camera {device} does not open: {_why_no_device(index)}")
+
+
+def _ask(capture: cv2.VideoCapture, wish: Wish) -> None:
+    if wish.size is not None:
+        # Uncompressed pictures beyond VGA do not fit through USB 2 at full rate.
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, wish.size[0])
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wish.size[1])
+    if wish.rate is not None:
+        capture.set(cv2.CAP_PROP_FPS, wish.rate)
 
 
 def open_url(url: str) -> cv2.VideoCapture:
@@ -53,9 +82,9 @@ def open_url(url: str) -> cv2.VideoCapture:
     Raises SourceError with the reason, as far as the network tells it; never shows a password.
     """
     _be_quiet()
-    milliseconds = int(1000 * OPEN_SECONDS)
-    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds]
-    limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
+    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG_OPTIONS)
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1000 * OPEN_SECONDS)]
+    limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * READ_SECONDS)]
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
     if not capture.isOpened():
         capture.release()

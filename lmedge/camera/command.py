@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import sys
 from pathlib import Path
@@ -10,31 +11,66 @@ from typing import TextIO
 
 import click
 
-from lmedge.classifier import Classifier
 from lmedge.errors import LmedgeError
 from lmedge.files import check_writable
+from lmedge.options import delegate_option, threads_option
 
+from .capture import Wish
+from .choice import Choice
 from .frames import Source
+from .listing import list_cameras
 from .loop import Summary, run_camera, stopping_on_signals
+from .options import Address, Pair, Region
+from .preview import Preview
 from .recorder import Recorder
 from .sinks import JsonLines, LabelLines, Sink
+from .smoothing import UNSMOOTHED, Steadiness
 from .sources import open_source
+from .view import View
 from .window import Window, check_display
 
 _log = logging.getLogger(__name__)
 
 
+def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    for line in list_cameras() or ["no camera found"]:
+        click.echo(line)
+    context.exit()
+
+
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.tflite..."
+)
+@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list,
+              help="Show which cameras are there, and end.")  # fmt: skip
 @click.option(
     "--source",
     default="0",
     show_default=True,
     metavar="0|PATH|URL",
-    help="A camera's number or /dev/videoN, a video, a picture, a folder of pictures, or an "
-    "http, https or rtsp address.",
+    help="A camera's number, /dev/videoN or picamera2, a video, a picture, a folder or pattern of "
+    "pictures, or an http, https or rtsp address.",
 )
+@click.option("--size", type=Pair(), help="Ask the camera for this size.")
+@click.option("--fps", type=click.FloatRange(0, 1000, min_open=True),
+              help="Ask the camera for this rate.")  # fmt: skip
+@click.option("--rotate", type=click.Choice(["0", "90", "180", "270"]), default="0",
+              help="Turn the picture clockwise.")  # fmt: skip
+@click.option("--mirror", is_flag=True, help="Mirror the picture left to right.")
+@click.option("--roi", type=Region(), help="Look at this part only, in shares of the picture.")
+@click.option("--give-up", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+              help="End, with exit code 11, when a camera is away for so long  [default: never]",
+              )  # fmt: skip
 @click.option("--headless", is_flag=True, help="Open no window.")
+@click.option(
+    "--preview",
+    type=Address(),
+    help="Serve a page with the picture and the labels; any address but 127.0.0.1 needs --token.",
+)
+@click.option("--token", envvar="LMEDGE_TOKEN", help="What browsers must know to see the preview.")
 @click.option(
     "--jsonl",
     type=click.Path(dir_okay=False, allow_dash=True),
@@ -47,67 +83,113 @@ _log = logging.getLogger(__name__)
     metavar="FILE.mp4",
     help="Record the frames with their labels drawn in.",
 )
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@threads_option
+@delegate_option
 @click.option(
     "--smoothing",
     type=click.FloatRange(0, 3600),
     metavar="SECONDS",
-    help="Average over about this time; 0 for none  [default: 0.5, for pictures 0]",
+    help="Average over about this time; 0 for none  [default: 0.3, for pictures 0]",
 )
+@click.option("--no-smoothing", is_flag=True, help="Show each frame's own labels.")
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="End after N frames.")
 def camera(
-    file: Path,
+    files: tuple[Path, ...],
     source: str,
+    size: tuple[int, int] | None,
+    fps: float | None,
+    rotate: str,
+    mirror: bool,
+    roi: tuple[float, float, float, float] | None,
+    give_up: float | None,
     headless: bool,
+    preview: tuple[str, int] | None,
+    token: str | None,
     jsonl: str | None,
     record: Path | None,
-    threads: int,
+    threads: int | None,
+    delegate: Path | None,
     smoothing: float | None,
+    no_smoothing: bool,
     frames: int | None,
 ) -> None:
     """Classify a live camera, a video or pictures, and show both labels on each frame.
 
     Of a camera or stream the newest frame is always the one classified; videos and folders are
-    read in full. `q` in the window, or Ctrl-C, ends; recordings are finished then.
+    read in full. A camera that goes away is waited for. Keys in the window: `q` ends, space
+    pauses, `s` saves the picture, `o` hides the overlay, 1 to 9 choose one of several files, or
+    the number of threads. Ctrl-C ends too; recordings are finished then.
 
     \b
     lmedge camera landmarks.tflite
     lmedge camera landmarks.tflite --source walk.mp4 --headless --record labelled.mp4
+    lmedge camera landmarks.tflite --headless --preview 127.0.0.1:8000
     lmedge camera landmarks.tflite --source rtsp://camera.local/live --headless --jsonl -
     """  # noqa: D301 - click's mark, the character itself
     if record is not None:
         if record.suffix.lower() != ".mp4":
             raise click.BadParameter("the name must end in .mp4", param_hint="--record")
         check_writable(record)
-    if not headless:
-        check_display()
-    classifier = Classifier(file, threads=threads)
+    window = not headless and _has_display(preview is not None)
+    choice = Choice(files, threads, delegate=delegate)
+    wish, view = Wish(size, fps), View(int(rotate), mirror, roi)
     with contextlib.ExitStack() as stack:
-        opened = stack.enter_context(open_source(source))
-        stream = None if jsonl is None else _open_lines(jsonl, stack)
-        sinks = _sinks(opened, headless, stream, record)
+        opened = stack.enter_context(open_source(source, wish=wish, view=view, give_up=give_up))
+        outputs = Outputs(jsonl, record, preview, token, window)
+        sinks = outputs.open(opened, choice, stack)
+        steadiness = _steadiness(opened, smoothing, no_smoothing)
         with stopping_on_signals(opened):
-            summary = run_camera(classifier, opened, sinks, smoothing=smoothing, frames=frames)
+            summary = run_camera(choice, opened, sinks, smoothing=steadiness, frames=frames)
     _log.info("%s", _sentence(summary))
     for written in (record, None if jsonl in {None, "-"} else jsonl):
         if written is not None and summary.frames:
             _log.info("wrote %s", written)
 
 
-def _sinks(
-    source: Source, headless: bool, stream: TextIO | None, record: Path | None
-) -> list[Sink]:
-    """Files before the window: a frame that is seen has been written."""
-    sinks: list[Sink] = []
-    if stream is not None:
-        sinks.append(JsonLines(stream))
-    elif headless:
-        sinks.append(LabelLines(sys.stdout))
-    if record is not None:
-        sinks.append(Recorder(record, source.rate))
-    if not headless:
-        sinks.append(Window(source))
-    return sinks
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """Where the results go, as the command line says."""
+
+    jsonl: str | None
+    record: Path | None
+    preview: tuple[str, int] | None
+    token: str | None
+    window: bool
+
+    def open(self, source: Source, choice: Choice, stack: contextlib.ExitStack) -> list[Sink]:
+        """Open all of them, files before the window: a frame that is seen has been written."""
+        sinks: list[Sink] = []
+        if self.jsonl is not None:
+            sinks.append(JsonLines(_open_lines(self.jsonl, stack)))
+        elif not self.window:
+            sinks.append(LabelLines(sys.stdout))
+        if self.record is not None:
+            sinks.append(Recorder(self.record))
+        if self.preview is not None:
+            page = Preview(*self.preview, token=self.token)
+            _log.info("preview at %s", page.url)
+            sinks.append(page)
+        if self.window:
+            sinks.append(Window(source, choice))
+        return sinks
+
+
+def _has_display(optional: bool) -> bool:
+    """Return whether there is a window to open; without one a preview is enough."""
+    try:
+        check_display()
+    except LmedgeError as error:
+        if not optional:
+            raise
+        _log.info("no window: %s", error)
+        return False
+    return True
+
+
+def _steadiness(source: Source, seconds: float | None, none: bool) -> Steadiness:
+    if none or (seconds is None and not source.sequence):
+        return UNSMOOTHED
+    return Steadiness() if seconds is None else Steadiness(seconds=seconds)
 
 
 def _open_lines(target: str, stack: contextlib.ExitStack) -> TextIO:
@@ -123,6 +205,8 @@ def _sentence(summary: Summary) -> str:
     frames = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
     extra = f", {summary.dropped} dropped" if summary.dropped else ""
     extra += f", {summary.skipped} skipped" if summary.skipped else ""
+    if summary.absences:
+        extra += f", away {summary.absences} time{'s' if summary.absences > 1 else ''}"
     return (
         f"{frames} in {summary.seconds:.1f} s{extra}; {summary.rate:.1f} a second, "
         f"{summary.median_ms:.1f} ms to classify one; {summary.end}"

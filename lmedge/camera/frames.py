@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-import numpy.typing as npt
+from .view import WHOLE, BgrPicture, View
 
-BgrPicture = npt.NDArray[np.uint8]
+__all__ = ["Absence", "BgrPicture", "Frame", "Source"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +29,20 @@ class Frame:
     name: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Absence:
+    """A live source gives no frames at the moment; `message` says since when and what is done."""
+
+    message: str
+
+
 class Source(abc.ABC):
     """Frames to iterate over once, and the resource behind them; a context manager.
 
     `rate` is the frames a second of a file, None for live sources. `sequence` says whether
     neighbouring frames show the same scene. `dropped` counts frames a live source delivered that
-    nobody took, `skipped` the pictures that cannot be read.
+    nobody took, `skipped` the pictures that cannot be read, `absences` how often a live source
+    went away.
     """
 
     live: bool = False
@@ -43,15 +50,21 @@ class Source(abc.ABC):
     rate: float | None = None
     dropped: int = 0
     skipped: int = 0
+    absences: int = 0
 
-    def __init__(self, name: str) -> None:
-        """Name the source as messages show it."""
+    def __init__(self, name: str, view: View = WHOLE) -> None:
+        """Name the source as messages show it; `view` is applied to every frame."""
         self.name = name
+        self.view = view
         self._stop = threading.Event()
 
     @abc.abstractmethod
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames; raise SourceError when the source fails or holds none."""
+    def __iter__(self) -> Iterator[Frame | Absence]:
+        """Yield the frames; raise SourceError when the source fails or holds none.
+
+        While a live source is away an Absence comes several times a second, so that a window goes
+        on answering.
+        """
 
     @property
     def stopped(self) -> bool:

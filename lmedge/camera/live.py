@@ -1,28 +1,38 @@
-"""Live sources: a thread that keeps only the newest frame."""
+"""Live sources: a thread that keeps only the newest frame, and opens again what went away."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from lmedge.errors import SourceError
+from lmedge.errors import CameraLostError, SourceError
 
 from .capture import Capture
-from .frames import BgrPicture, Frame, Source
+from .frames import Absence, BgrPicture, Frame, Source
+from .view import WHOLE, View
 
-PATIENCE = 10.0  # seconds without a frame until a live source counts as gone
+FIRST_FRAME = 10.0  # seconds until a source that opened must have given a frame
+PATIENCE = 3.0  # seconds without a frame until a source counts as away, its read may be hanging
+BACK_OFF = (0.5, 10.0)  # seconds between attempts to open again: the first, doubled up to the last
+_FAILING = 1.0  # seconds of failing reads until the capture is given back and opened again
 _SLICE = 0.1  # seconds between looks at the stop flag while waiting
 _JOIN = 2.0  # seconds a closing source waits for its thread
+
+_log = logging.getLogger(__name__)
 
 
 class LiveSource(Source):
     """A camera or a network stream: the newest frame is given, older ones are dropped and counted.
 
-    A source that delivers nothing for `patience` seconds ends with SourceError; a frame is never
-    given twice. `open_capture` is called once, in the caller's thread.
+    A frame is never given twice. A source that goes away is opened again, with growing pauses,
+    and may come back at another resolution; meanwhile Absence is given. `give_up` seconds without
+    a frame end it with CameraLostError; None waits for ever. The first frame must come within
+    `first_frame` seconds, or SourceError is raised. `open_capture` is called in the caller's
+    thread first, then in the capture thread.
     """
 
     live = True
@@ -32,26 +42,49 @@ class LiveSource(Source):
         name: str,
         open_capture: Callable[[], Capture],
         *,
+        view: View = WHOLE,
+        give_up: float | None = None,
         patience: float = PATIENCE,
-        clock: Callable[[], float] = time.monotonic,
+        first_frame: float = FIRST_FRAME,
+        back_off: tuple[float, float] = BACK_OFF,
     ) -> None:
         """Open the capture and start the thread; raises what `open_capture` raises."""
-        super().__init__(name)
-        self.patience = patience
-        self._clock = clock
-        self._capture = open_capture()
-        self._start = clock()
+        super().__init__(name, view)
+        self._open = open_capture
+        self._give_up, self._patience, self._first_frame = give_up, patience, first_frame
+        self._back_off = back_off
+        capture = open_capture()
+        self._start = self._latest = time.monotonic()
         self._newest: Frame | None = None
         self._delivered = 0
-        self._failure: Exception | None = None
+        self._reason: str | None = None  # why the capture was given back
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._pump, name=f"capture {name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._pump, args=(capture,), name=f"capture {name}", daemon=True
+        )
         self._thread.start()
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Frame | Absence]:
         """Yield the newest frame each time; wait for one where there is none yet."""
-        while (frame := self._take()) is not None:
-            yield frame
+        away = False
+        while not self.stopped:
+            frame = self._take()
+            if frame is not None:
+                if away:
+                    _log.warning("%s is back", self.name)
+                away = False
+                picture = self.view.apply(frame.picture)
+                yield Frame(picture, frame.index, frame.seconds)
+                continue
+            absence = self._absence()
+            if absence is None:
+                continue
+            if not away:
+                away = True
+                self.absences += 1
+                why = f" ({self._reason})" if self._reason else ""
+                _log.warning("%s gives no frames%s; trying again", self.name, why)
+            yield absence
 
     def close(self) -> None:
         """Stop the thread, which releases the capture; one that hangs is left to the system."""
@@ -60,47 +93,90 @@ class LiveSource(Source):
             self._thread.join(_JOIN)
 
     def _take(self) -> Frame | None:
-        deadline = time.monotonic() + self.patience
+        """Take the newest frame; wait a slice for it: a signal handler cannot wake this thread."""
         with self._changed:
-            while not self.stopped:
-                if self._newest is not None:
-                    frame, self._newest = self._newest, None
-                    return frame
-                if self._failure is not None:
-                    raise SourceError(f"{self.name} failed: {self._failure}") from self._failure
-                if time.monotonic() >= deadline:
-                    raise SourceError(self._silence())
-                # Short waits: a signal handler sets the flag but cannot wake this thread.
+            if self._newest is None:
                 self._changed.wait(_SLICE)
+            frame, self._newest = self._newest, None
+            return frame
+
+    def _absence(self) -> Absence | None:
+        """Say how long there was no frame; None as long as that is nothing to speak of."""
+        with self._changed:
+            silent = time.monotonic() - self._latest
+            gone = self._reason is not None
+            if self._newest is not None:
+                return None
+        why = f" ({self._reason})" if self._reason else ""
+        if not self._delivered and silent >= self._first_frame:
+            raise SourceError(
+                f"{self.name} opened but delivers no frames (none for {silent:.0f} s){why}; try "
+                "another one of `lmedge camera --list`"
+            )
+        if self._give_up is not None and self._delivered and silent >= self._give_up:
+            raise CameraLostError(
+                f"{self.name} gave no frames for {silent:.0f} s{why}; check its cable or network "
+                "and start again"
+            )
+        if self._delivered and (gone or silent >= self._patience):
+            return Absence(f"{self.name}: no frames for {silent:.0f} s, trying again")
         return None
 
-    def _silence(self) -> str:
-        what = "stopped delivering frames" if self._delivered else "opened but delivers no frames"
-        return (
-            f"{self.name} {what} (none for {self.patience:g} s); check its cable or network "
-            "and start again"
-        )
-
-    def _pump(self) -> None:
-        try:
-            while not self.stopped:
-                delivered, picture = self._capture.read()
-                if not delivered or picture is None:
-                    self._stop.wait(_SLICE / 2)  # a dead capture fails at once: do not spin
-                    continue
-                self._put(np.asarray(picture, np.uint8), self._clock() - self._start)
-        except Exception as error:
-            with self._changed:
-                self._failure = error
-                self._changed.notify_all()
-        finally:
+    def _pump(self, capture: Capture | None) -> None:
+        pause = self._back_off[0]
+        while not self.stopped:
+            if capture is None:
+                self._stop.wait(pause)
+                pause = min(2 * pause, self._back_off[1])
+                capture = self._reopen()
+                continue
+            before = self._delivered
+            try:
+                reason = self._deliver(capture)
+            except Exception as error:  # whatever a driver raises: the camera is opened again
+                reason = str(error) or type(error).__name__
             # In this thread: releasing while another one reads is not safe.
-            self._capture.release()
+            capture.release()
+            capture = None
+            if self._delivered > before:
+                pause = self._back_off[0]
+            self._note(reason)
+        if capture is not None:
+            capture.release()
 
-    def _put(self, picture: BgrPicture, seconds: float) -> None:
+    def _reopen(self) -> Capture | None:
+        if self.stopped:
+            return None
+        try:
+            return self._open()
+        except Exception as error:
+            self._note(str(error) or type(error).__name__)
+            return None
+
+    def _deliver(self, capture: Capture) -> str:
+        """Put frames until reads fail for a second, and say so."""
+        good = time.monotonic()
+        while not self.stopped:
+            delivered, picture = capture.read()
+            if delivered and picture is not None:
+                good = time.monotonic()
+                self._put(np.asarray(picture, np.uint8), good)
+            elif time.monotonic() - good >= _FAILING:
+                break
+            else:
+                self._stop.wait(_SLICE / 2)  # a dead capture fails at once: do not spin
+        return "reading it fails"
+
+    def _note(self, reason: str) -> None:
+        with self._changed:
+            self._reason = reason
+            self._changed.notify_all()
+
+    def _put(self, picture: BgrPicture, now: float) -> None:
         with self._changed:
             if self._newest is not None:
                 self.dropped += 1
-            self._newest = Frame(picture, self._delivered, seconds)
+            self._newest = Frame(picture, self._delivered, now - self._start)
             self._delivered += 1
+            self._latest, self._reason = now, None
             self._changed.notify_all()

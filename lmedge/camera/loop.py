@@ -15,9 +15,10 @@ from types import FrameType
 from lmedge.classifier import Classifier
 from lmedge.errors import LmedgeError
 
-from .frames import Source
+from .choice import Choice
+from .frames import Absence, Source
 from .sinks import Result, Sink
-from .smoothing import DEFAULT_SECONDS, Smoother
+from .smoothing import UNSMOOTHED, Smoother, Steadiness
 
 # Of so many last frames the median time is taken: memory stays flat over days.
 _TIMED = 10_000
@@ -40,13 +41,15 @@ class Summary:
     """What the loop did.
 
     `frames` were classified, `dropped` came while another was classified, `skipped` could not be
-    read. `seconds` from the first frame's arrival to the end; `rate` in frames a second;
-    `median_ms` of the classification, over the last 10,000 frames; both 0 without a frame.
+    read; the source went away `absences` times. `seconds` from the first frame's arrival to the
+    end; `rate` in frames a second; `median_ms` of the classification, over the last 10,000
+    frames; both 0 without a frame.
     """
 
     frames: int
     dropped: int
     skipped: int
+    absences: int
     seconds: float
     rate: float
     median_ms: float
@@ -54,35 +57,36 @@ class Summary:
 
 
 def run_camera(
-    classifier: Classifier,
+    classifier: Classifier | Choice,
     source: Source,
     sinks: Sequence[Sink] = (),
     *,
-    smoothing: float | None = None,
+    smoothing: Steadiness | None = None,
     frames: int | None = None,
     clock: Clock = time.perf_counter,
 ) -> Summary:
     """Classify the frames of `source` and hand each result to every sink, in order.
 
-    `smoothing`: time constant in seconds, 0 for none; None means 0.5 s, and none for unrelated
-    pictures. `frames`: end after so many. The sinks are closed, whatever happens; the source is
-    the caller's. Raises SourceError when the source fails, LmedgeError when a sink does.
+    `classifier` may be a Choice, which a sink changes while the loop runs. `smoothing`: None means
+    Steadiness() for sequences, and none for unrelated pictures. `frames`: end after so many. The
+    sinks are closed, whatever happens; the source is the caller's. Raises SourceError when the
+    source fails, LmedgeError when a sink does.
     """
     if frames is not None and frames < 1:
         raise LmedgeError(f"frames must be at least 1, not {frames}")
     if smoothing is None:
-        smoothing = DEFAULT_SECONDS if source.sequence else 0.0
+        smoothing = Steadiness() if source.sequence else UNSMOOTHED
     tally = _Tally(clock)
     with contextlib.ExitStack() as closing:
         for sink in sinks:
             closing.callback(sink.close)
-        smoother = Smoother(classifier, smoothing)
-        end = _run(classifier, source, sinks, smoother, frames, tally)
+        end = _run(classifier, source, sinks, smoothing, frames, tally)
         seconds = tally.seconds()
     return Summary(
         frames=tally.frames,
         dropped=source.dropped,
         skipped=source.skipped,
+        absences=source.absences,
         seconds=seconds,
         rate=tally.frames / seconds if seconds > 0 else 0.0,
         median_ms=statistics.median(tally.milliseconds) if tally.milliseconds else 0.0,
@@ -141,18 +145,28 @@ class _Tally:
 
 
 def _run(
-    classifier: Classifier,
+    choice: Classifier | Choice,
     source: Source,
     sinks: Sequence[Sink],
-    smoother: Smoother,
+    smoothing: Steadiness,
     limit: int | None,
     tally: _Tally,
 ) -> End:
+    classifier, smoother = None, None
     for frame in source:
+        if isinstance(frame, Absence):
+            wanted = [sink.absent(frame) for sink in sinks]
+            if not all(wanted):
+                return End.QUIT
+            continue
         tally.arrived()
-        prediction = classifier.classify(frame.picture, color="bgr")
+        current = choice.current if isinstance(choice, Choice) else choice
+        if smoother is None or current is not classifier:  # another file has other labels
+            classifier, smoother = current, Smoother(current, smoothing)
+        prediction = current.classify(frame.picture, color="bgr")
         rate = tally.classified(prediction.milliseconds)
-        result = Result(frame, smoother.update(prediction, frame.seconds), rate)
+        steady = smoother.update(prediction, frame.seconds)
+        result = Result(frame, steady.prediction, rate, steady.known)
         # Every sink gets the last frame, also when one of them asks to end.
         wanted = [sink.take(result) for sink in sinks]
         if not all(wanted):

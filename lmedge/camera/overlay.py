@@ -1,15 +1,18 @@
-"""The panel drawn on a frame: both labels with probability bars, rate and time."""
+"""The panel drawn on a frame: both labels with probability bars, rate, time and temperature."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import cv2
+import numpy as np
 
 from lmedge.classifier import Prediction
 
 from . import text
-from .frames import BgrPicture
+from .view import BgrPicture
+
+UNKNOWN = "not a landmark"
 
 # BGR. The bars are sky blue and orange of Okabe and Ito's palette (Color Universal Design, 2008),
 # told apart by every kind of colour vision; the panel keeps its contrast on any photograph.
@@ -30,6 +33,7 @@ _FOOT = 0.8
 _WIDTH = 25.0
 _ROW = 1.0 + _TO_BAR + _BAR + _TO_ROW
 _HEIGHT = 2 * _PADDING + 2 * _ROW + _FOOT
+_LINE = 1.8  # from one line of a message to the next
 _SMALLEST = 10.0  # pixels: a capital letter one can read
 _ILLEGIBLE = 3.0
 
@@ -61,12 +65,18 @@ def panel(frame_width: int, frame_height: int) -> Panel | None:
 
 
 def annotate(
-    frame: BgrPicture, prediction: Prediction, *, frames_per_second: float | None = None
+    frame: BgrPicture,
+    prediction: Prediction,
+    *,
+    frames_per_second: float | None = None,
+    known: bool = True,
+    celsius: float | None = None,
 ) -> BgrPicture:
     """Return a copy of `frame` with both labels drawn on it; (H, W, 3) uint8 BGR in and out.
 
-    The foot shows the classification's milliseconds, and the rate when it is given. A frame under
-    about 60 x 30 pixels has no room and is copied as it is.
+    Where `known` is False the panel says so in place of labels. The foot shows the
+    classification's milliseconds, the rate and the processor's temperature where they are given. A
+    frame under about 60 x 30 pixels has no room and is copied as it is.
     """
     picture = frame.copy()
     box = panel(frame.shape[1], frame.shape[0])
@@ -75,17 +85,38 @@ def annotate(
     region = picture[box.top : box.top + box.height, box.left : box.left + box.width]
     region[:] = cv2.convertScaleAbs(region, alpha=SHADE)
     unit, top = box.unit, box.top + _PADDING * box.unit
-    _row(picture, box, top, prediction.landmark, prediction.landmark_probability, LANDMARK)
-    top += _ROW * unit
-    _row(picture, box, top, prediction.category, prediction.category_probability, CATEGORY)
-    top += _ROW * unit
-    rate = "" if frames_per_second is None else f"{frames_per_second:.1f} fps   "
-    foot = text.shortened(
-        f"{rate}{prediction.milliseconds:.1f} ms", _FOOT * unit, box.width - 2 * _PADDING * unit
-    )
-    at = (int(box.left + _PADDING * unit), int(top + _FOOT * unit))
-    text.draw(picture, foot, at, _FOOT * unit, PALE)
+    left, room = box.left + _PADDING * unit, box.width - 2 * _PADDING * unit
+    if known:
+        _row(picture, box, top, prediction.landmark, prediction.landmark_probability, LANDMARK)
+        second = top + _ROW * unit
+        _row(picture, box, second, prediction.category, prediction.category_probability, CATEGORY)
+    else:
+        said = text.shortened(UNKNOWN, unit, room)
+        text.draw(picture, said, (int(left), int(top + unit)), unit, WHITE)
+    top += 2 * _ROW * unit
+    figures = [
+        "" if frames_per_second is None else f"{frames_per_second:.1f} fps",
+        f"{prediction.milliseconds:.1f} ms",
+        "" if celsius is None else f"{celsius:.0f} °C",
+    ]
+    foot = text.shortened("   ".join(filter(None, figures)), _FOOT * unit, room)
+    text.draw(picture, foot, (int(left), int(top + _FOOT * unit)), _FOOT * unit, PALE)
     return picture
+
+
+def notice(message: str, width: int, height: int) -> BgrPicture:
+    """Return a dark card with `message` in its middle, (height, width, 3) uint8 BGR.
+
+    It stands where a frame would be while there is none.
+    """
+    card = np.full((height, width, 3), 30, np.uint8)
+    unit = max(_ILLEGIBLE, min(max(_SMALLEST, min(width, height) / 24), width / 22))
+    lines = text.wrapped(message, unit, width - 4 * unit)
+    top = height / 2 - (len(lines) - 1) * _LINE * unit / 2
+    for number, line in enumerate(lines):
+        left = (width - text.width(line, unit)) / 2
+        text.draw(card, line, (int(left), int(top + number * _LINE * unit)), unit, WHITE)
+    return card
 
 
 def _row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from lmedge.image import SUFFIXES, read_picture
 
 from .capture import open_video
 from .frames import Frame, Source
+from .view import WHOLE as FULL_VIEW
+from .view import View
 
 DEFAULT_RATE = 25.0  # of a video that does not say
 PICTURES_RATE = 1.0  # a folder of pictures, seen or recorded: one a second
@@ -29,10 +32,13 @@ class VideoSource(Source):
     """A video, each frame of it, in order and to its end."""
 
     def __init__(
-        self, path: str | os.PathLike[str], capture: cv2.VideoCapture | None = None
+        self,
+        path: str | os.PathLike[str],
+        capture: cv2.VideoCapture | None = None,
+        view: View = FULL_VIEW,
     ) -> None:
         """Open `path`, or take a `capture` already open; raises SourceError when it is no video."""
-        super().__init__(readable(path))
+        super().__init__(readable(path), view)
         self._capture = capture if capture is not None else open_video(Path(path))
         declared = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = declared if 0 < declared <= 1000 else DEFAULT_RATE
@@ -46,7 +52,7 @@ class VideoSource(Source):
             if not delivered:
                 self._check_end(index)
                 return
-            yield Frame(np.asarray(picture, np.uint8), index, self._time(index))
+            yield Frame(self.view.apply(np.asarray(picture, np.uint8)), index, self._time(index))
             index += 1
 
     def close(self) -> None:
@@ -78,9 +84,11 @@ class PictureSource(Source):
     sequence = False
     rate = PICTURES_RATE
 
-    def __init__(self, name: str, paths: Sequence[Path], root: Path) -> None:
+    def __init__(
+        self, name: str, paths: Sequence[Path], root: Path, view: View = FULL_VIEW
+    ) -> None:
         """Take `paths`, whose frames are named from `root` on."""
-        super().__init__(name)
+        super().__init__(name, view)
         self.paths = tuple(paths)
         self._root = root
 
@@ -100,19 +108,31 @@ class PictureSource(Source):
                 continue
             bgr = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), np.uint8)
             name = readable(path.relative_to(self._root))
-            yield Frame(bgr, index, index / PICTURES_RATE, name)
+            yield Frame(self.view.apply(bgr), index, index / PICTURES_RATE, name)
             index += 1
         if not index:
             raise SourceError(f"{self.name}: none of its {self.skipped} pictures can be read")
 
 
-def open_pictures(path: Path) -> PictureSource:
+def open_pattern(pattern: str, view: View = FULL_VIEW) -> PictureSource:
+    """Open the pictures that a pattern with *, ? or [] names, sorted; ** goes into folders.
+
+    Raises SourceError when it names none.
+    """
+    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob wants it relative
+    paths = [Path(name) for name in found if Path(name).suffix.lower() in SUFFIXES]
+    if not paths:
+        raise SourceError(f"{pattern}: names no pictures; put it in quotes, or pass a folder")
+    return PictureSource(pattern, paths, Path(os.path.commonpath([p.parent for p in paths])), view)
+
+
+def open_pictures(path: Path, view: View = FULL_VIEW) -> PictureSource:
     """Open a picture, or a folder with all pictures in and below it, in a fixed order.
 
     Hidden files are left out. Raises SourceError when the folder holds no picture.
     """
     if not path.is_dir():
-        return PictureSource(readable(path), [path], path.parent)
+        return PictureSource(readable(path), [path], path.parent, view)
     try:
         paths = list_pictures(path)
     except DataError as error:
@@ -122,7 +142,7 @@ def open_pictures(path: Path) -> PictureSource:
             f"{path}: holds no pictures; it should have files ending in "
             f"{', '.join(sorted(SUFFIXES))}"
         )
-    return PictureSource(readable(path), paths, path)
+    return PictureSource(readable(path), paths, path, view)
 
 
 def readable(path: str | os.PathLike[str]) -> str:

@@ -1,104 +1,110 @@
-"""The annotated video: written beside its name, renamed when it is whole and plays."""
+"""The annotated video: a fragmented mp4, which plays up to its last second whatever ends it."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-import statistics
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from lmedge.errors import LmedgeError
-from lmedge.files import replacing
+from lmedge.errors import LmedgeError, MissingDependencyError
 
-from .frames import BgrPicture
+from .frames import Absence, BgrPicture
 from .sinks import Result
 
-LIVE_RATE = 15.0  # frames a second of a live recording too short to measure
-MAX_RATE = 120.0
-# Live frames held back to measure their rate: a video file needs it before its first frame.
-_MEASURED = 8
-_LONGEST = 3840  # pixels; panoramas are recorded smaller, the codec ends at 8191
+# Fragments begin at key frames, and each is flushed: a process that is killed loses the last one.
+_CONTAINER = {
+    "movflags": "frag_keyframe+empty_moov+default_base_moof",
+    "flush_packets": "1",
+}
+_H264 = {"preset": "ultrafast", "tune": "zerolatency", "crf": "23", "force-cfr": "0"}
+_FRAGMENT = 1.0  # seconds
+_CLOCK = Fraction(1, 90_000)  # seconds a tick, as MPEG has it
+_LONGEST = 3840  # pixels; panoramas are recorded smaller, players end at 4096
+_NOMINAL_RATE = 30  # frames a second, for players that ask; the times are those of the frames
 
 
 class Recorder:
-    """Record annotated frames to an mp4 (MPEG-4 part 2).
+    """Record annotated frames to an mp4 (H.264), at the times of the stream.
 
-    The frame rate is the source's, or measured over the first frames of a live one. The first
-    frame gives the size; a frame of another shape is fitted in with black bars. What was recorded
-    is kept whatever ends the loop; without any frame there is no file.
+    The first frame gives the size; a frame of another shape is fitted in with black bars. The file
+    appears with the first frame, in place of an older one, and is whole up to the last second
+    whatever ends the process; without any frame there is no file.
     """
 
-    def __init__(self, path: str | os.PathLike[str], rate: float | None) -> None:
-        """`rate` in frames a second, None for a live source. Nothing is written yet."""
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Write nothing yet. Raises MissingDependencyError without PyAV."""
         self.path = Path(path)
         self.frames = 0
-        self._rate = rate
-        self._held: list[tuple[BgrPicture, float]] = []
-        self._stack = contextlib.ExitStack()
-        self._writer: cv2.VideoWriter | None = None
-        self._temporary = self.path
+        self._av = _library()
+        self._container: Any = None
+        self._stream: Any = None
         self._size = (0, 0)
+        self._ticks = -1
+        self._key = 0  # ticks of the last key frame
 
     def take(self, result: Result) -> bool:
         """Write a frame; raises LmedgeError when the file cannot be written."""
-        if self._writer is not None:
-            self._write(result.annotated)
-            return True
-        self._held.append((result.annotated, result.frame.seconds))
-        if self._rate is not None or len(self._held) == _MEASURED:
-            self._start()
+        picture = result.annotated
+        with self._saying():
+            if self._container is None:
+                self._start(picture)
+            self._write(picture, result.frame.seconds)
+        return True
+
+    def absent(self, absence: Absence) -> bool:
+        """Write nothing: the frame before stands that long in the video."""
         return True
 
     def close(self) -> None:
-        """Finish the file and give it its name; raises LmedgeError when it would not play."""
-        if self._held:
-            self._start()
-        if self._writer is None:
+        """Finish the file; raises LmedgeError when it cannot be written."""
+        if self._container is None:
             return
-        self._writer.release()
-        self._writer = None
-        with self._stack:
-            self._check()
+        container, self._container = self._container, None
+        with self._saying(), container:
+            container.mux(self._stream.encode())
 
-    def _start(self) -> None:
-        rate = self._rate or _measured([seconds for _, seconds in self._held])
-        self._size = _fitting(self._held[0][0])
-        self._temporary = self._stack.enter_context(replacing(self.path))
-        writer = cv2.VideoWriter(
-            str(self._temporary), cv2.VideoWriter.fourcc(*"mp4v"), min(rate, MAX_RATE), self._size
-        )
-        held, self._held = self._held, []
-        if not writer.isOpened():
-            width, height = self._size
-            error = LmedgeError(
-                f"cannot record {self.path} at {width} x {height} pixels; the name must end in "
-                ".mp4, and OpenCV must have FFmpeg (`pip install opencv-python`)"
-            )
-            with self._stack:
-                raise error
-        self._writer = writer
-        for picture, _ in held:
-            self._write(picture)
+    def _start(self, picture: BgrPicture) -> None:
+        self._size = _fitting(picture)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._container = self._av.open(str(self.path), "w", format="mp4", options=_CONTAINER)
+        codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
+        stream = self._container.add_stream(codec, rate=_NOMINAL_RATE)
+        stream.width, stream.height = self._size
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = stream.codec_context.time_base = _CLOCK
+        if codec == "libx264":
+            stream.options = _H264
+        self._stream = stream
 
-    def _write(self, picture: BgrPicture) -> None:
-        assert self._writer is not None
-        self._writer.write(letterbox(picture, *self._size))
+    def _write(self, picture: BgrPicture, seconds: float) -> None:
+        frame = self._av.VideoFrame.from_ndarray(letterbox(picture, *self._size), format="bgr24")
+        before, self._ticks = self._ticks, max(self._ticks + 1, round(seconds / _CLOCK))
+        frame.pts, frame.time_base = self._ticks, _CLOCK
+        if not self.frames or (self._ticks - self._key) * _CLOCK >= _FRAGMENT:
+            frame.pict_type = self._av.video.frame.PictureType.I
+            self._key = self._ticks
+        for packet in self._stream.encode(frame):
+            if before >= 0:  # how long the last frame of a fragment stands is not known yet
+                packet.duration = self._ticks - before
+            self._container.mux(packet)
         self.frames += 1
 
-    def _check(self) -> None:
-        """OpenCV's writer does not say when the disk is full: read the result's own index."""
-        capture = cv2.VideoCapture(str(self._temporary))
-        written = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
-        capture.release()
-        if written < self.frames:
+    @contextlib.contextmanager
+    def _saying(self) -> Any:
+        """Turn what PyAV and the system raise into one line."""
+        try:
+            yield
+        except (OSError, self._av.FFmpegError) as error:
+            self._container = None
+            reason = getattr(error, "strerror", None) or error
             raise LmedgeError(
-                f"{self.path}: the recording could not be finished ({written} of {self.frames} "
-                "frames); free space on its disk"
-            )
+                f"cannot write {self.path}: {reason}; free space or choose another folder"
+            ) from error
 
 
 def letterbox(picture: BgrPicture, width: int, height: int) -> BgrPicture:
@@ -122,7 +128,11 @@ def _fitting(picture: BgrPicture) -> tuple[int, int]:
     return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
 
 
-def _measured(seconds: list[float]) -> float:
-    gaps = [later - earlier for earlier, later in itertools.pairwise(seconds)]
-    gap = statistics.median(gaps) if gaps else 0.0
-    return 1.0 / gap if gap > 0 else LIVE_RATE
+def _library() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise MissingDependencyError(
+            "recording needs PyAV: run `pip install 'lmedge[camera]'`"
+        ) from error
+    return av

@@ -5,31 +5,51 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import time
 from typing import Protocol, TextIO
 
 from lmedge.classifier import Prediction
+from lmedge.machine import processor_celsius
 
-from .frames import BgrPicture, Frame
-from .overlay import annotate
+from .frames import Absence, BgrPicture, Frame
+from .overlay import UNKNOWN, annotate
+
+_CELSIUS_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
     """A frame and what is in it, smoothed if asked for; `frames_per_second` over the last second.
 
-    The rate is None for the first frame.
+    The rate is None for the first frame. `known` is False when the frame shows no landmark that
+    the file knows; the labels are then its best guess and are not shown.
     """
 
     frame: Frame
     prediction: Prediction
     frames_per_second: float | None
+    known: bool = True
 
     @functools.cached_property
     def annotated(self) -> BgrPicture:
         """The frame with the overlay, (H, W, 3) uint8 BGR; drawn once, for all sinks."""
+        return self.annotate(self.frame.picture)
+
+    def annotate(self, picture: BgrPicture) -> BgrPicture:
+        """Draw the overlay on a copy of `picture`, the frame at another size for instance."""
         return annotate(
-            self.frame.picture, self.prediction, frames_per_second=self.frames_per_second
+            picture,
+            self.prediction,
+            frames_per_second=self.frames_per_second,
+            known=self.known,
+            celsius=_celsius(int(time.monotonic() / _CELSIUS_SECONDS)),
         )
+
+
+@functools.lru_cache(maxsize=1)
+def _celsius(period: int) -> float | None:
+    """Ask for the temperature once a `period`: it takes as long as the drawing."""
+    return processor_celsius()
 
 
 class Sink(Protocol):
@@ -37,6 +57,9 @@ class Sink(Protocol):
 
     def take(self, result: Result) -> bool:
         """Take one result; False asks the loop to end."""
+
+    def absent(self, absence: Absence) -> bool:
+        """Show that a live source gives no frames at the moment; False asks the loop to end."""
 
     def close(self) -> None:
         """Finish; called once, whatever ended the loop."""
@@ -55,6 +78,10 @@ class JsonLines:
         self._stream.flush()
         return True
 
+    def absent(self, absence: Absence) -> bool:
+        """Write nothing: there is no frame."""
+        return True
+
     def close(self) -> None:
         """Do nothing: every line is out already."""
 
@@ -65,20 +92,26 @@ class LabelLines:
     def __init__(self, stream: TextIO) -> None:
         """`stream` is written to and left open."""
         self._stream = stream
-        self._landmark: str | None = None
+        self._shown: tuple[str, bool] | None = None
 
     def take(self, result: Result) -> bool:
         """Write a line if there is something new."""
         frame, prediction = result.frame, result.prediction
-        if frame.name is None and prediction.landmark == self._landmark:
+        shown = (prediction.landmark if result.known else "", result.known)
+        if frame.name is None and shown == self._shown:
             return True
-        self._landmark = prediction.landmark
+        self._shown = shown
         place = f"{frame.seconds:9.2f} s" if frame.name is None else frame.name
-        self._stream.write(
-            f"{place}  {prediction.landmark} {prediction.landmark_probability:.1%}, "
-            f"{prediction.category} {prediction.category_probability:.1%}\n"
+        labels = (
+            f"{prediction.landmark} {prediction.landmark_probability:.1%}, "
+            f"{prediction.category} {prediction.category_probability:.1%}"
         )
+        self._stream.write(f"{place}  {labels if result.known else UNKNOWN}\n")
         self._stream.flush()
+        return True
+
+    def absent(self, absence: Absence) -> bool:
+        """Write nothing: there is no frame."""
         return True
 
     def close(self) -> None:
@@ -90,4 +123,5 @@ def to_json(result: Result) -> str:
     frame, prediction = result.frame, result.prediction
     line = {"time": round(frame.seconds, 3), "frame": frame.index}
     named = {} if frame.name is None else {"name": frame.name}
-    return json.dumps({**line, **named, **prediction.as_dict()}, ensure_ascii=False)
+    answer = {**line, **named, **prediction.as_dict(), "known": result.known}
+    return json.dumps(answer, ensure_ascii=False)

@@ -1,8 +1,10 @@
-"""Steady labels: exponential smoothing of the joint probabilities over time."""
+"""Steady labels: exponential smoothing of the joint probabilities, hysteresis, a minimum dwell."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,38 +12,88 @@ import numpy.typing as npt
 from lmedge.classifier import Classifier, Prediction
 from lmedge.errors import LmedgeError
 
-DEFAULT_SECONDS = 0.5
+DEFAULT_SECONDS = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Steadiness:
+    """How reluctantly the label of a stream changes.
+
+    `seconds`: time constant of the smoothing, 0 for none of all this. `margin`: by how much
+    another label's smoothed probability must exceed that of the label shown. `dwell`: seconds a
+    label stays at least. Measured by `benchmarks/label_stability.py`.
+    """
+
+    seconds: float = DEFAULT_SECONDS
+    margin: float = 0.3
+    dwell: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Raise LmedgeError unless the values are in range."""
+        for name in ("seconds", "dwell"):
+            value = getattr(self, name)
+            if not (value >= 0 and math.isfinite(value)):
+                raise LmedgeError(f"smoothing must be 0 or more seconds, not {value}")
+        if not 0 <= self.margin < 1:
+            raise LmedgeError(f"the margin of the smoothing must be in 0..1, not {self.margin}")
+
+
+UNSMOOTHED = Steadiness(seconds=0.0)
+
+
+class Steady(NamedTuple):
+    """The steady answer: `known` is False when the stream shows no landmark the file knows."""
+
+    prediction: Prediction
+    known: bool
 
 
 class Smoother:
-    """Average predictions of one stream, older ones weighing less.
+    """Average predictions of one stream, older ones weighing less, and keep the label steady.
 
-    After `time_constant` seconds a frame weighs 1/e of what it did. The weight follows the time
-    between frames, so the result does not depend on the frame rate, and a long gap starts anew.
+    After `seconds` a frame weighs 1/e of what it did. The weight follows the time between frames,
+    so the result does not depend on the frame rate, and a long gap starts anew. "Not a landmark" is
+    one more label: a frame that is not known gives it all its probability.
     """
 
-    def __init__(self, classifier: Classifier, time_constant: float = DEFAULT_SECONDS) -> None:
-        """`classifier` knows the labels. Raises LmedgeError unless the constant is 0 or more."""
-        if not (time_constant >= 0 and math.isfinite(time_constant)):
-            raise LmedgeError(f"smoothing must be 0 or more seconds, not {time_constant}")
+    def __init__(self, classifier: Classifier, steadiness: Steadiness) -> None:
+        """`classifier` knows the labels."""
         self._classifier = classifier
-        self._time_constant = time_constant
-        self._seconds = 0.0
-        self._joint: npt.NDArray[np.float64] | None = None
+        self._steadiness = steadiness
+        self._seconds = 0.0  # time of the last frame
+        self._since = 0.0  # time of the last change of the label
+        self._shown = -1
+        self._scores: npt.NDArray[np.float64] | None = None  # (L + 1,): the last is "no landmark"
 
-    def update(self, prediction: Prediction, seconds: float) -> Prediction:
-        """Return `prediction` with labels and `joint` smoothed; `seconds`: its time in the stream.
+    def update(self, prediction: Prediction, seconds: float, known: bool = True) -> Steady:
+        """Return the steady answer; `seconds`: the frame's time in the stream.
 
-        The marginals of the two heads stay those of the frame alone.
+        The marginals of the two heads stay those of the frame alone; labels, `top` and `joint` are
+        smoothed. The label shown leads `top`, also while another one's probability is higher.
         """
-        if self._time_constant == 0:
-            return prediction
-        fresh = prediction.joint.astype(np.float64)
-        if self._joint is None:
-            self._joint = fresh
-        else:
-            gap = max(0.0, seconds - self._seconds)
-            weight = -math.expm1(-gap / self._time_constant)
-            self._joint = self._joint + weight * (fresh - self._joint)
+        if self._steadiness.seconds == 0:
+            return Steady(prediction, known)
+        gap = max(0.0, seconds - self._seconds)
         self._seconds = seconds
-        return self._classifier.with_joint(prediction, self._joint.astype(np.float32))
+        fresh = np.append(prediction.joint * known, not known).astype(np.float64)
+        if self._scores is None:
+            self._scores = fresh
+            self._shown, self._since = int(fresh.argmax()), seconds
+        else:
+            weight = -math.expm1(-gap / self._steadiness.seconds)
+            self._scores += weight * (fresh - self._scores)
+            self._choose(self._scores, seconds)
+        return self._answer(prediction, self._scores)
+
+    def _choose(self, scores: npt.NDArray[np.float64], seconds: float) -> None:
+        best = int(scores.argmax())
+        clear = scores[best] > scores[self._shown] + self._steadiness.margin
+        if best != self._shown and clear and seconds - self._since >= self._steadiness.dwell:
+            self._shown, self._since = best, seconds
+
+    def _answer(self, prediction: Prediction, scores: npt.NDArray[np.float64]) -> Steady:
+        total = scores[:-1].sum()
+        joint = (scores[:-1] / total if total > 0 else prediction.joint).astype(np.float32)
+        known = self._shown < len(joint)
+        lead = self._shown if known else None
+        return Steady(self._classifier.with_joint(prediction, joint, lead=lead), known)

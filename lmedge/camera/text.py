@@ -1,8 +1,9 @@
 """Text on pictures: OpenCV's own fonts, measured and shortened to fit.
 
 OpenCV 5 carries outline fonts and draws Latin, Greek, Cyrillic and Chinese, Japanese, Korean
-letters; OpenCV 4 draws ASCII only. What cannot be drawn is written in its nearest ASCII letters
-(é as e, ß as ss), and as ? where there are none.
+letters; OpenCV 4 draws ASCII only. A text with other letters is drawn by `lettering` where the
+system has a font for it. Elsewhere what cannot be drawn is written in its nearest ASCII letters (é
+as e, ß as ss), and as ? where there are none.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from __future__ import annotations
 import unicodedata
 
 import cv2
+import numpy as np
+import numpy.typing as npt
 
-from .frames import BgrPicture
+from . import lettering
+from .view import BgrPicture
 
 Color = tuple[int, int, int]
 
@@ -23,7 +27,7 @@ _CAPITAL = 21.0  # height of a capital letter at scale 1, in pixels
 _NEAREST = {
     "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
     "đ": "d", "Đ": "D", "ð": "d", "þ": "th", "Þ": "Th", "ı": "i", "’": "'", "‘": "'", "–": "-",
-    "—": "-", "“": '"', "”": '"',
+    "—": "-", "°": "", "“": '"', "”": '"',
 }  # fmt: skip
 # Scripts whose letters OpenCV 5 has and that need no shaping or right-to-left order.
 _SCRIPTS = ("LATIN", "GREEK", "CYRILLIC", "CJK", "HIRAGANA", "KATAKANA", "HANGUL")
@@ -38,13 +42,16 @@ def drawable(text: str, unicode: bool = UNICODE) -> str:
 
 def width(text: str, capital: float) -> int:
     """Width in pixels of `text` with capitals `capital` pixels high."""
-    (pixels, _), _ = cv2.getTextSize(drawable(text), FONT, capital / _CAPITAL, _thickness(capital))
+    text, font = _written(text)
+    if font is not None:
+        return lettering.width(text, font, capital)
+    (pixels, _), _ = cv2.getTextSize(text, FONT, capital / _CAPITAL, _thickness(capital))
     return int(pixels)
 
 
 def shortened(text: str, capital: float, available: float) -> str:
     """Cut the end of `text` and put an ellipsis, so that it is at most `available` pixels wide."""
-    text = drawable(text)
+    text, _ = _written(text)
     if width(text, capital) <= available:
         return text
     fits, too_long = 0, len(text)
@@ -57,18 +64,51 @@ def shortened(text: str, capital: float, available: float) -> str:
     return text[:fits].rstrip() + ELLIPSIS if fits else ""
 
 
+def wrapped(text: str, capital: float, available: float) -> list[str]:
+    """Break `text` into lines of at most `available` pixels, at spaces; a longer word is cut."""
+    lines: list[str] = []
+    for word in drawable(text).split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and width(longer, capital) <= available:
+            lines[-1] = longer
+        else:
+            lines.append(shortened(word, capital, available))
+    return lines
+
+
 def draw(picture: BgrPicture, text: str, at: tuple[int, int], capital: float, color: Color) -> None:
     """Write `text` into `picture`, (H, W, 3) uint8 BGR; `at`: left end of its base line."""
+    text, font = _written(text)
+    if font is not None:
+        _blend(picture, *lettering.mask(text, font, capital), at, color)
+        return
     cv2.putText(
-        picture,
-        drawable(text),
-        at,
-        FONT,
-        capital / _CAPITAL,
-        color,
-        _thickness(capital),
-        cv2.LINE_AA,
+        picture, text, at, FONT, capital / _CAPITAL, color, _thickness(capital), cv2.LINE_AA
     )
+
+
+def _written(text: str) -> tuple[str, str | None]:
+    """Return what is written of `text`, and the font `lettering` takes; None for OpenCV's own."""
+    whole, ours = unicodedata.normalize("NFC", text), drawable(text)
+    font = None if ours == whole else lettering.font_for(whole)
+    return (ours, None) if font is None else (whole, font)
+
+
+def _blend(
+    picture: BgrPicture,
+    ink: npt.NDArray[np.uint8],
+    right: int,
+    down: int,
+    at: tuple[int, int],
+    color: Color,
+) -> None:
+    """Lay ink, (H, W) uint8, on the picture; what stands beyond its edges is cut."""
+    left, top = at[0] + right, at[1] + down
+    x, y = max(0, left), max(0, top)
+    region = picture[y : max(0, top + ink.shape[0]), x : max(0, left + ink.shape[1])]
+    inside = ink[y - top :, x - left :][: region.shape[0], : region.shape[1]]
+    share = inside[..., None].astype(np.float32) / 255.0
+    region[:] = (region + share * (np.array(color, np.float32) - region)).round()
 
 
 def _thickness(capital: float) -> int:
@@ -79,7 +119,7 @@ def _thickness(capital: float) -> int:
 def _drawable(character: str, unicode: bool) -> str:
     if " " <= character <= "~":
         return character
-    if unicode and (character == ELLIPSIS or unicodedata.name(character, "").startswith(_SCRIPTS)):
+    if unicode and (character in "…°" or unicodedata.name(character, "").startswith(_SCRIPTS)):
         return character
     if character in _NEAREST:
         return _NEAREST[character]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import subprocess
@@ -11,62 +12,119 @@ import time
 import cv2
 
 from lmedge.errors import LmedgeError
+from lmedge.files import write_bytes
 
-from .frames import Source
+from .choice import Choice
+from .frames import Absence, BgrPicture, Source
+from .overlay import notice
 from .recorded import PictureSource
 from .sinks import Result
 
+_log = logging.getLogger(__name__)
+
 TITLE = "lmedge"
 QUIT_KEYS = frozenset({ord("q"), ord("Q"), 27})
+NO_KEY = 0xFF
 _SLICE = 50  # milliseconds between looks at the stop flag while a picture stands
 _PROBE = "import cv2; cv2.namedWindow('lmedge'); cv2.destroyAllWindows()"
 _PROBE_SECONDS = 30.0
-_INSTEAD = "use --headless, with --jsonl or --record to keep the results"
+_INSTEAD = "use --headless, with --preview to see the picture in a browser, --jsonl or --record"
 
 
 class Window:
     """Show annotated frames: live ones as they come, videos at their speed, pictures in turn.
 
-    A folder's pictures stand a second each, a single one until a key is pressed; any key shows
-    the next. `q`, Escape or closing the window end the loop.
+    A folder's pictures stand a second each, a single one until a key is pressed; any other key
+    shows the next. `q`, Escape or closing the window end the loop; space pauses it, `s` saves the
+    picture as shown to the working folder, `o` hides and shows the overlay, and 1 to 9 choose a
+    file or a number of threads where there is a `choice`.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, choice: Choice | None = None) -> None:
         """Open the window; raises LmedgeError where there is no display or no window support."""
         check_display()
         # OpenCV's Qt has no fonts of its own and complains about it line by line.
         os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
-        self._source = source
+        self._source, self._choice = source, choice
         self._hold = 1.0 / source.rate if source.rate else 0.0
         if isinstance(source, PictureSource) and len(source.paths) == 1:
             self._hold = math.inf
-        self._ready = False
+        self._ready = self._plain = self._paused = False
+        self._size = (640, 480)  # width, height of the last frame
+        self._shown: BgrPicture | None = None
 
     def take(self, result: Result) -> bool:
         """Show a frame; False when the user wants to leave."""
         deadline = time.monotonic() + self._hold - result.prediction.milliseconds / 1000.0
-        if not self._ready:
-            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-            height, width = result.annotated.shape[:2]
-            scale = min(1.0, 1280 / width, 720 / height)
-            cv2.resizeWindow(TITLE, max(1, int(width * scale)), max(1, int(height * scale)))
-            self._ready = True
-        cv2.imshow(TITLE, result.annotated)
-        return self._wait(deadline)
+        self._show(result)
+        while True:
+            left = 1000.0 * (deadline - time.monotonic())
+            key = self._key(left)
+            if key in QUIT_KEYS:
+                return False
+            acted = self._act(key, result)
+            if self._source.stopped:
+                return True
+            if self._paused:
+                continue
+            if left <= _SLICE or (key != NO_KEY and not acted):
+                return True
+
+    def absent(self, absence: Absence) -> bool:
+        """Show in place of a frame that there is none; False when the user wants to leave."""
+        self._draw(notice(absence.message, *self._size))
+        return self._key(1.0) not in QUIT_KEYS
 
     def close(self) -> None:
         """Close the window."""
         if self._ready:
             cv2.destroyAllWindows()
 
-    def _wait(self, deadline: float) -> bool:
-        while True:
-            left = 1000.0 * (deadline - time.monotonic())
-            key = cv2.waitKey(int(max(1.0, min(left, _SLICE)))) & 0xFF
-            if key in QUIT_KEYS or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
-                return False
-            if key != 0xFF or left <= _SLICE or self._source.stopped:
-                return True
+    def _show(self, result: Result) -> None:
+        picture = result.frame.picture
+        self._size = (picture.shape[1], picture.shape[0])
+        self._draw(picture if self._plain else result.annotated)
+
+    def _draw(self, picture: BgrPicture) -> None:
+        if not self._ready:
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+            height, width = picture.shape[:2]
+            scale = min(1.0, 1280 / width, 720 / height)
+            cv2.resizeWindow(TITLE, max(1, int(width * scale)), max(1, int(height * scale)))
+            self._ready = True
+        cv2.imshow(TITLE, picture)
+        self._shown = picture
+
+    def _key(self, milliseconds: float) -> int:
+        """Wait for a key, a slice at most: the stop flag must be seen. A closed window quits."""
+        key = cv2.waitKey(int(max(1.0, min(milliseconds, _SLICE)))) & 0xFF
+        if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+            return ord("q")
+        return key
+
+    def _act(self, key: int, result: Result) -> bool:
+        """Do what a key asks for; False for a key that has no meaning."""
+        if key == ord(" "):
+            self._paused = not self._paused
+        elif key == ord("o"):
+            self._plain = not self._plain
+            self._show(result)
+        elif key == ord("s"):
+            self._save()
+        elif self._choice is not None and ord("1") <= key <= ord("9"):
+            _log.info("%s", self._choice.choose(key - ord("0")))
+        else:
+            return False
+        return True
+
+    def _save(self) -> None:
+        name = (
+            f"lmedge-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() // 1_000_000 % 1000:03d}.png"
+        )
+        encoded = cv2.imencode(".png", self._shown)[1] if self._shown is not None else None
+        if encoded is not None:
+            write_bytes(name, encoded.tobytes())
+            _log.info("wrote %s", name)
 
 
 def check_display() -> None:

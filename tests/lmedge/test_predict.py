@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import ctypes.util
+import dataclasses
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from lmedge import Classifier, read_picture
+from lmedge.errors import DataError
+from lmedge.predict import decode_all
+from lmedge.sorting import copy_sorted
 from tests import bad_pictures
 from tests.processes import assert_refused, lmedge
 
@@ -51,6 +60,77 @@ def test_table_has_aligned_lines(tiny_file: Path, photographs: Path) -> None:
     assert {line.rindex(line.split()[-2]) for line in lines} == {heading.index("category")}
     grey = next(line for line in lines if "grey stone" in line.split("  ")[1])
     assert grey.split()[-1].endswith("%")
+
+
+def test_csv_has_a_header_and_a_line_a_picture(tiny_file: Path, photographs: Path) -> None:
+    (photographs / 'a "b", c.jpg').write_bytes((photographs / "towers/red/0.jpg").read_bytes())
+    process = lmedge("predict", tiny_file, photographs, "--csv")
+    rows = list(csv.DictReader(process.stdout.splitlines()))
+    assert process.returncode == 0 and len(rows) == 9
+    assert list(rows[0]) == [field for field in FIELDS if field != "top"]
+    assert {row["path"]: row["landmark"] for row in rows}[
+        str(photographs / 'a "b", c.jpg')
+    ] == "red"
+    assert all(0.5 < float(row["landmark_probability"]) <= 1 for row in rows)
+
+
+def test_copies_are_sorted_and_nothing_is_overwritten(
+    tiny_file: Path, photographs: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "sorted"
+    first = photographs / "towers" / "red" / "0.jpg"
+    (target / "towers" / "red").mkdir(parents=True)
+    (target / "towers" / "red" / "0.jpg").write_bytes(b"somebody else's")
+    for _ in range(2):  # the second time everything is there already
+        assert lmedge("predict", tiny_file, photographs, "--copy-to", target).returncode == 0
+        found = sorted(str(path.relative_to(target)) for path in target.rglob("*.*"))
+        expected = sorted(str(path.relative_to(photographs)) for path in photographs.rglob("*.jpg"))
+        assert found == sorted([*expected, "towers/red/0-2.jpg"])
+        assert (target / "towers/red/0.jpg").read_bytes() == b"somebody else's"
+        assert (target / "towers/red/0-2.jpg").read_bytes() == first.read_bytes()
+    (tmp_path / "file").touch()
+    process = lmedge("predict", tiny_file, first, "--copy-to", tmp_path / "file" / "x")
+    assert_refused(process, 1, "cannot write", "file/x")
+
+
+def test_labels_cannot_leave_the_folder(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
+    path = photographs / "towers" / "red" / "0.jpg"
+    prediction = Classifier(tiny_file).classify(read_picture(path))
+    for label in ("../x", "..", "/etc", ""):
+        with pytest.raises(DataError, match="name of a folder"):
+            copy_sorted(path, dataclasses.replace(prediction, landmark=label), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_decoding_keeps_the_order_and_runs_ahead_by_a_few_only(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def slow(path: Path, side: int) -> np.ndarray:
+        begun.append(path)
+        time.sleep(0.02 if len(begun) % 3 else 0.0)
+        return np.zeros((2, 2, 3), np.uint8)
+
+    monkeypatch.setattr("lmedge.predict.read_picture", slow)
+    paths = [Path(f"{number}.jpg") for number in range(40)]
+    seen = []
+    for path, _ in decode_all(paths, 32, workers=3):
+        seen.append(path)
+        assert len(begun) - len(seen) <= 7
+    assert seen == paths
+
+
+def test_a_delegate_that_is_none_is_one_line(tiny_file: Path, photographs: Path) -> None:
+    text = photographs / "notes.so"
+    text.write_text("no library")
+    for path, says in ((text, "notes.so"), ("/absent.so", "cannot be loaded")):
+        process = lmedge("predict", tiny_file, photographs, "--delegate", path)
+        assert_refused(process, 1, says)
+    library = ctypes.util.find_library("z") or "libc.so.6"
+    assert_refused(
+        lmedge("predict", tiny_file, photographs, "--delegate", library), 1, "no TFLite delegate"
+    )
 
 
 def test_top_lists_other_candidates(tiny_file: Path, photographs: Path) -> None:

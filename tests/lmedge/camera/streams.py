@@ -66,11 +66,48 @@ class Numbered:
         return 256 * int(frame[0, 0, 0]) + int(frame[0, 0, 1])
 
 
+class MjpegServer:
+    """A real stream of about 50 frames a second, which can die and return on the same port."""
+
+    def __init__(self, landmark: str = "green", height: int = 240, width: int = 320) -> None:
+        self.port = 0
+        self._server: _Server | None = None
+        self.start(landmark, height, width)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/stream.mjpg"
+
+    def start(self, landmark: str = "green", height: int = 240, width: int = 320) -> None:
+        self._server = _Server(("127.0.0.1", self.port), _Handler)
+        # Noise: of a plain picture one could not see that its lower part is missing.
+        noise = np.random.default_rng(0).integers(0, 80, (height, width, 3), np.uint8)
+        picture = cv2.absdiff(bgr(landmark, height, width), noise)
+        self._server.frame = cv2.imencode(".jpg", picture)[1].tobytes()
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def die(self) -> None:
+        """Close everything in the middle of a frame."""
+        if self._server is None:
+            return
+        self._server.stop.set()
+        self._server.shutdown()
+        self._server.server_close()
+        while self._server.serving:
+            time.sleep(0.01)
+        self._server = None
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    stop: threading.Event
-    frames: list[bytes]
+    frame: bytes
+
+    def __init__(self, *arguments: object) -> None:
+        self.stop = threading.Event()
+        self.serving = 0
+        super().__init__(*arguments)  # type: ignore[arg-type]
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A viewer that leaves is no error."""
@@ -83,29 +120,24 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
-        number = 0
-        while not self.server.stop.wait(0.02):
-            encoded = self.server.frames[number % len(self.server.frames)]
-            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(encoded)}\r\n\r\n"
-            self.wfile.write(head.encode() + encoded + b"\r\n")
-            number += 1
+        frame = self.server.frame
+        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(frame)}\r\n\r\n"
+        self.server.serving += 1
+        try:
+            while not self.server.stop.wait(0.02):
+                self.wfile.write(head.encode() + frame + b"\r\n")
+            self.wfile.write(head.encode() + frame[: 2 * len(frame) // 3])
+        finally:
+            self.server.serving -= 1
 
     def log_message(self, *_: object) -> None:
         """Keep the test's output quiet."""
 
 
 @contextlib.contextmanager
-def mjpeg_server(landmark: str = "green") -> Iterator[tuple[str, threading.Event]]:
-    """Give the URL of a real stream of about 50 frames a second, and the event that ends it."""
-    server = _Server(("127.0.0.1", 0), _Handler)
-    server.stop = threading.Event()
-    server.frames = [cv2.imencode(".jpg", bgr(landmark))[1].tobytes()]
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
+def mjpeg_server(landmark: str = "green") -> Iterator[MjpegServer]:
+    server = MjpegServer(landmark)
     try:
-        yield f"http://127.0.0.1:{server.server_port}/stream.mjpg", server.stop
+        yield server
     finally:
-        server.stop.set()
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
+        server.die()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import pytest
 
-from lmedge.camera import open_source
 from lmedge.cli import main
 
 from .streams import bgr, count_frames, mjpeg_server, write_video
@@ -105,9 +104,9 @@ def test_a_signal_ends_cleanly_with_a_playable_recording(
     tiny_file: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     target = tmp_path / "live.mp4"
-    with mjpeg_server() as (url, _):
+    with mjpeg_server() as server:
         process = subprocess.Popen(
-            command("camera", tiny_file, "--source", url, "--headless", "--jsonl", "-",
+            command("camera", tiny_file, "--source", server.url, "--headless", "--jsonl", "-",
                     "--record", target),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
         )  # fmt: skip
@@ -122,20 +121,66 @@ def test_a_signal_ends_cleanly_with_a_playable_recording(
     assert "stopped" in errors
 
 
-def test_a_stream_that_dies_is_exit_code_7_and_keeps_the_recording(
-    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_stream_given_up_is_exit_code_11_and_keeps_the_recording(
+    tiny_file: Path, tmp_path: Path
 ) -> None:
-    impatient = functools.partial(open_source, patience=0.5)
-    monkeypatch.setattr("lmedge.camera.command.open_source", impatient)
-    target = tmp_path / "kept.mp4"
-    lines = tmp_path / "kept.jsonl"
-    with mjpeg_server() as (url, end):
-        threading.Timer(1.5, end.set).start()
+    target, lines = tmp_path / "kept.mp4", tmp_path / "kept.jsonl"
+    with mjpeg_server() as server:
+        process = subprocess.Popen(
+            command("camera", tiny_file, "--source", server.url, "--headless", "--jsonl", lines,
+                    "--record", target, "--give-up", 1),
+            stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        )  # fmt: skip
+        wait_for(lambda: lines.exists() and lines.read_text().count("\n") > 10)
+        server.die()
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 11
+    assert count_frames(target) == len(lines.read_text().splitlines()) > 10
+    assert "gave no frames" in errors.splitlines()[-1]
+
+
+def test_a_process_that_is_killed_leaves_a_recording_up_to_the_last_seconds(
+    tiny_file: Path, tmp_path: Path
+) -> None:
+    target, lines = tmp_path / "killed.mp4", tmp_path / "killed.jsonl"
+    with mjpeg_server() as server:
+        process = subprocess.Popen(
+            command("camera", tiny_file, "--source", server.url, "--headless", "--jsonl", lines,
+                    "--record", target),
+            stderr=subprocess.DEVNULL, env=ENVIRONMENT,
+        )  # fmt: skip
+        wait_for(lambda: lines.exists() and lines.read_text().count("\n") > 150)
+        process.kill()
+        process.wait(10)
+    last = [json.loads(line)["time"] for line in lines.read_text().splitlines()][-1]
+    capture = cv2.VideoCapture(str(target))
+    played = 0.0
+    while capture.read()[0]:
+        played = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+    capture.release()
+    assert last > 2 and last - played < 2
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_wrong_values_are_mistakes_in_the_command_line(tiny_file: Path) -> None:
+    for option, value in (
+        ("--size", "big"), ("--size", "0x9"), ("--roi", "0,0,2,1"), ("--roi", "1,2"),
+        ("--rotate", "45"), ("--preview", "x:y"), ("--preview", "a:99999"), ("--give-up", "0"),
+    ):  # fmt: skip
         with pytest.raises(SystemExit) as caught:
-            main(["camera", str(tiny_file), "--source", url, "--headless", "--jsonl", str(lines),
-                  "--record", str(target)])  # fmt: skip
-    assert caught.value.code == 7
-    assert count_frames(target) == len(lines.read_text().splitlines()) > 0
+            main(["camera", str(tiny_file), option, value])
+        assert caught.value.code == 2, option
+
+
+def test_list_needs_no_file() -> None:
+    done = run("camera", "--list")
+    assert done.returncode == 0 and done.stdout
 
 
 def test_a_reader_that_leaves_the_pipe_ends_the_command(tiny_file: Path, tmp_path: Path) -> None:

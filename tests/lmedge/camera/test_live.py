@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from lmedge.camera import LiveSource
-from lmedge.errors import SourceError
+from lmedge.camera import Absence, Frame, LiveSource
+from lmedge.errors import CameraLostError, SourceError
 
 from .streams import Numbered
 
@@ -16,7 +17,7 @@ def test_a_slow_consumer_gets_the_newest_frame_and_older_ones_are_counted() -> N
     capture = Numbered()
     taken = []
     with LiveSource("fake", lambda: capture) as source:
-        for frame in source:
+        for frame in frames_of(source):
             newest = capture.reads
             assert Numbered.number(frame.picture) == frame.index
             assert newest - frame.index <= 3  # the frame is at most a read or two old
@@ -31,14 +32,18 @@ def test_a_slow_consumer_gets_the_newest_frame_and_older_ones_are_counted() -> N
     assert capture.released.wait(1)
 
 
+def frames_of(source: LiveSource) -> Iterator[Frame]:
+    return (frame for frame in source if isinstance(frame, Frame))
+
+
 def test_a_fast_consumer_waits_and_sees_no_frame_twice() -> None:
     capture = Numbered(last=20, interval=0.005)
     seen = []
     with (
-        LiveSource("fake", lambda: capture, patience=0.2) as source,
-        pytest.raises(SourceError, match=r"fake stopped delivering frames \(none for 0.2 s\)"),
+        LiveSource("fake", lambda: capture, give_up=0.3) as source,
+        pytest.raises(CameraLostError, match=r"fake gave no frames for 0 s"),
     ):
-        for frame in source:
+        for frame in frames_of(source):
             seen.append(Numbered.number(frame.picture))
     assert seen == sorted(set(seen))
     assert len(seen) + source.dropped == 20
@@ -46,28 +51,70 @@ def test_a_fast_consumer_waits_and_sees_no_frame_twice() -> None:
 
 def test_a_camera_that_opens_but_delivers_nothing() -> None:
     with (
-        LiveSource("fake", lambda: Numbered(last=0), patience=0.2) as source,
-        pytest.raises(SourceError, match="opened but delivers no frames"),
+        LiveSource("fake", lambda: Numbered(last=0), first_frame=0.2) as source,
+        pytest.raises(SourceError, match="opened but delivers no frames") as caught,
     ):
         next(iter(source))
+    assert not isinstance(caught.value, CameraLostError)
 
 
-def test_a_capture_that_raises_is_a_source_error() -> None:
-    class Broken(Numbered):
+def test_a_camera_that_went_away_is_opened_again_with_growing_pauses(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Unplugged(Numbered):
         def read(self) -> tuple[bool, np.ndarray | None]:
-            raise RuntimeError("the driver fell over")
+            if self.reads == 5:
+                raise RuntimeError("the driver fell over")
+            return super().read()
 
-    capture = Broken()
-    with (
-        LiveSource("fake", lambda: capture) as source,
-        pytest.raises(SourceError, match="the driver fell over"),
-    ):
-        next(iter(source))
-    assert capture.released.is_set()
+    attempts: list[float] = []
+    first, last = Unplugged(), Numbered()
+
+    def plug() -> Numbered:
+        attempts.append(time.monotonic())
+        if 1 < len(attempts) < 5:
+            raise SourceError("no such camera")
+        return first if len(attempts) == 1 else last
+
+    seen: list[Frame] = []
+    messages: list[str] = []
+    with LiveSource("fake", plug, back_off=(0.1, 0.3)) as source:
+        for entry in source:
+            if isinstance(entry, Absence):
+                messages.append(entry.message)
+            else:
+                seen.append(entry)
+                if last.reads and len(seen) > 3:
+                    break
+    assert first.released.is_set() and source.absences == 1
+    assert messages and "trying again" in messages[0]
+    assert [frame.index for frame in seen] == sorted({frame.index for frame in seen})
+    pauses = np.diff(attempts[1:])
+    assert np.allclose(pauses, [0.2, 0.3, 0.3], atol=0.08)  # the first pause is 0.1
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2 and lines[1] == "fake is back"
+    assert "fell over" in lines[0] or "no such camera" in lines[0]  # the reason known by then
+
+
+def test_a_read_that_hangs_is_told() -> None:
+    hang = threading.Event()
+
+    class Hanging(Numbered):
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            if self.reads == 1:
+                hang.wait(20)
+            return super().read()
+
+    with LiveSource("fake", Hanging, patience=0.2) as source:
+        entries = iter(source)
+        assert isinstance(next(entries), Frame)
+        assert isinstance(next(entries), Absence)
+        hang.set()
+        assert isinstance(next(entry for entry in entries if isinstance(entry, Frame)), Frame)
 
 
 def test_stopping_from_another_thread_ends_a_waiting_loop_soon() -> None:
-    with LiveSource("fake", lambda: Numbered(last=0), patience=60) as source:
+    with LiveSource("fake", lambda: Numbered(last=0)) as source:
         threading.Timer(0.1, source.stop).start()
         start = time.monotonic()
         assert list(source) == []

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 
 from lmedge import Classifier, LmedgeError
 from lmedge.camera import (
+    UNSMOOTHED,
+    Absence,
+    Choice,
     End,
     Frame,
     JsonLines,
@@ -25,8 +29,7 @@ from lmedge.camera import (
     open_source,
     run_camera,
 )
-from lmedge.camera import recorder as recorder_module
-from lmedge.errors import SourceError
+from lmedge.errors import MissingDependencyError, SourceError
 
 from .streams import Numbered, bgr, count_frames, write_video
 
@@ -53,12 +56,17 @@ class Given(Source):
 class Kept:
     def __init__(self, leave_after: int | None = None) -> None:
         self.results: list[Result] = []
+        self.absences: list[Absence] = []
         self.closed = 0
         self._leave_after = leave_after
 
     def take(self, result: Result) -> bool:
         self.results.append(result)
         return len(self.results) != self._leave_after
+
+    def absent(self, absence: Absence) -> bool:
+        self.absences.append(absence)
+        return True
 
     def close(self) -> None:
         self.closed += 1
@@ -69,7 +77,7 @@ def test_a_video_is_classified_to_its_end(classifier: Classifier, tmp_path: Path
     video = write_video(tmp_path / "three.mp4", frames)
     sink = Kept()
     with open_source(video) as source:
-        summary = run_camera(classifier, source, [sink], smoothing=0)
+        summary = run_camera(classifier, source, [sink], smoothing=UNSMOOTHED)
     assert [result.prediction.landmark for result in sink.results] == (
         ["red"] * 10 + ["green"] * 10 + ["blue"] * 10
     )
@@ -122,7 +130,7 @@ def test_live_drops_are_in_the_summary(classifier: Classifier) -> None:
 
 
 def test_sinks_are_closed_when_the_source_fails(classifier: Classifier, tmp_path: Path) -> None:
-    kept, recorder = Kept(), Recorder(tmp_path / "kept.mp4", 20.0)
+    kept, recorder = Kept(), Recorder(tmp_path / "kept.mp4")
     with pytest.raises(SourceError, match="unplugged"):
         run_camera(classifier, Given([bgr("red")] * 7, SourceError("unplugged")), [kept, recorder])
     assert kept.closed == 1
@@ -132,12 +140,12 @@ def test_sinks_are_closed_when_the_source_fails(classifier: Classifier, tmp_path
 def test_json_and_label_lines(classifier: Classifier, tmp_path: Path) -> None:
     lines, labels = io.StringIO(), io.StringIO()
     source = Given([bgr("red")] * 3 + [bgr("grey stone")] * 3)
-    run_camera(classifier, source, [JsonLines(lines), LabelLines(labels)], smoothing=0)
+    run_camera(classifier, source, [JsonLines(lines), LabelLines(labels)], smoothing=UNSMOOTHED)
     objects = [json.loads(line) for line in lines.getvalue().splitlines()]
     assert len(objects) == 6
     assert list(objects[0]) == [
         "time", "frame", "landmark", "landmark_probability", "category", "category_probability",
-        "top", "milliseconds",
+        "top", "milliseconds", "known",
     ]  # fmt: skip
     assert objects[4]["time"] == 0.2 and objects[4]["frame"] == 4
     assert objects[4]["landmark"] == "grey stone" and objects[4]["category"] == "domes"
@@ -157,7 +165,7 @@ def test_a_recording_has_the_frames_the_rate_and_the_drawing(
     video = write_video(tmp_path / "in.mp4", [bgr("green", 480, 640)] * 12, rate=12.0)
     target = tmp_path / "out.mp4"
     with open_source(video) as source:
-        run_camera(classifier, source, [Recorder(target, source.rate)])
+        run_camera(classifier, source, [Recorder(target)])
     assert count_frames(target) == 12
     capture = cv2.VideoCapture(str(target))
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(12.0)
@@ -173,7 +181,7 @@ def test_frames_of_another_size_are_letterboxed(classifier: Classifier, tmp_path
     target = tmp_path / "mixed.mp4"
     shapes = [(241, 321), (600, 300), (100, 900), (241, 321)]
     source = Given([bgr("green", *shape) for shape in shapes])
-    run_camera(classifier, source, [Recorder(target, 1.0)])
+    run_camera(classifier, source, [Recorder(target)])
     capture = cv2.VideoCapture(str(target))
     frames = [capture.read()[1] for _ in shapes]
     capture.release()
@@ -182,43 +190,83 @@ def test_frames_of_another_size_are_letterboxed(classifier: Classifier, tmp_path
     assert frames[2][120, 250, 1] > 200 and frames[2][20, 160, 1] < 40  # above and below
 
 
-@pytest.mark.parametrize(
-    ("frames", "rate"), [(20, 20.0), (3, 20.0), (1, recorder_module.LIVE_RATE)]
-)
-def test_a_live_recording_measures_its_rate(
-    classifier: Classifier, tmp_path: Path, frames: int, rate: float
-) -> None:
+def test_a_recording_keeps_the_times_of_the_stream(classifier: Classifier, tmp_path: Path) -> None:
+    class Paused(Given):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                later = 5.0 if frame.index >= 10 else 0.0  # the camera was away for five seconds
+                yield Frame(frame.picture, frame.index, frame.seconds + later)
+
     target = tmp_path / "live.mp4"
-    run_camera(classifier, Given([bgr("red")] * frames), [Recorder(target, None)])
-    assert count_frames(target) == frames
+    run_camera(classifier, Paused([bgr("red")] * 20), [Recorder(target)])
     capture = cv2.VideoCapture(str(target))
-    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(rate, rel=0.01)
+    times = []
+    while capture.read()[0]:
+        times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
     capture.release()
+    wanted = [i / 20 + (5 if i >= 10 else 0) for i in range(20)]
+    assert times == pytest.approx(wanted, abs=0.02)
 
 
 def test_no_frame_no_file_and_an_old_one_stays(classifier: Classifier, tmp_path: Path) -> None:
     old = write_video(tmp_path / "old.mp4", [bgr("red")] * 2)
-    recorder = Recorder(old, 20.0)
+    recorder = Recorder(old)
     run_camera(classifier, Given([]), [recorder])
     assert recorder.frames == 0 and count_frames(old) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["old.mp4"]
 
 
-def test_a_recording_that_cannot_be_written(
-    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recording_that_cannot_be_written(classifier: Classifier, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    source = Given([bgr("red")] * 2)
     with pytest.raises(LmedgeError, match="cannot write"):
-        run_camera(classifier, source, [Recorder(tmp_path / "file" / "a.mp4", 20.0)])
-    with pytest.raises(LmedgeError, match="cannot record"):
-        run_camera(classifier, source, [Recorder(tmp_path / "a.unknown", 20.0)])
-    # What a full disk leaves: an index that does not hold all frames.
-    monkeypatch.setattr(recorder_module.Recorder, "frames", property(lambda _: 99, lambda *_: None),
-                        raising=False)  # fmt: skip
-    with pytest.raises(LmedgeError, match="could not be finished"):
-        run_camera(classifier, source, [Recorder(tmp_path / "b.mp4", 20.0)])
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+        run_camera(classifier, Given([bgr("red")] * 2), [Recorder(tmp_path / "file" / "a.mp4")])
+    with pytest.raises(LmedgeError, match=r"cannot write /dev/full: No space"):
+        run_camera(classifier, Given([bgr("red")] * 2), [Recorder("/dev/full")])
+
+
+def test_without_pyav_recording_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingDependencyError, match=r"lmedge\[camera\]"):
+        Recorder(tmp_path / "a.mp4")
+
+
+def test_while_a_camera_is_away_sinks_are_told_and_nothing_is_classified(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    class Away(Given):
+        def __iter__(self) -> Iterator[Frame | Absence]:
+            frames = super().__iter__()
+            yield next(frames)
+            yield from [Absence("away")] * 3
+            yield from frames
+
+    lines, kept = io.StringIO(), Kept()
+    recorder = Recorder(tmp_path / "a.mp4")
+    summary = run_camera(classifier, Away([bgr("red")] * 4), [kept, JsonLines(lines), recorder])
+    assert summary.frames == len(kept.results) == len(lines.getvalue().splitlines()) == 4
+    assert [absence.message for absence in kept.absences] == ["away"] * 3
+    assert count_frames(tmp_path / "a.mp4") == 4
+
+
+def test_files_and_threads_are_chosen_while_it_runs(tiny_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.tflite"
+    other.write_bytes(tiny_file.read_bytes())
+    choice = Choice([tiny_file, other])
+    assert choice.choose(2) == "other.tflite" and choice.current.model.path == other
+    assert choice.choose(3) == "there are 2 files" and choice.current.model.path == other
+
+    class Chooser(Kept):
+        def take(self, result: Result) -> bool:
+            one.choose(2)
+            return super().take(result)
+
+    one = Choice([tiny_file])
+    run_camera(one, Given([bgr("red")] * 3), [Chooser()])
+    assert one.current.interpreter.threads == 2
+    with pytest.raises(LmedgeError, match="at least one"):
+        Choice([])
 
 
 def test_without_a_display_the_window_says_what_to_use(
@@ -244,21 +292,57 @@ def test_the_rate_is_that_of_the_last_second(classifier: Classifier) -> None:
     assert sink.results[-1].frames_per_second == pytest.approx(50)
 
 
+class Screen:
+    """Stands in for the display there is none of; keys are pressed in turn."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, keys: str = "") -> None:
+        self.shown: list[np.ndarray] = []
+        self.visible = 1.0
+        self.keys = iter(keys)
+        monkeypatch.setattr("lmedge.camera.window.check_display", lambda: None)
+        for name in ("namedWindow", "resizeWindow", "destroyAllWindows"):
+            monkeypatch.setattr(cv2, name, lambda *_: None)
+        monkeypatch.setattr(cv2, "imshow", lambda _, picture: self.shown.append(picture))
+        monkeypatch.setattr(cv2, "waitKey", lambda _: ord(next(self.keys, "\xff")))
+        monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: self.visible)
+
+
 @pytest.mark.parametrize(
-    ("key", "visible", "goes_on"), [(-1, 1.0, True), (ord("q"), 1.0, False), (-1, 0.0, False)]
+    ("keys", "visible", "goes_on"), [("", 1.0, True), ("q", 1.0, False), ("", 0.0, False)]
 )
 def test_q_and_closing_the_window_quit(
-    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, key: int, visible: float, goes_on: bool
+    classifier: Classifier,
+    monkeypatch: pytest.MonkeyPatch,
+    keys: str,
+    visible: float,
+    goes_on: bool,
 ) -> None:
-    # No display here: the window is opened for real by hand, its decisions are tested.
-    shown: list[np.ndarray] = []
-    monkeypatch.setattr("lmedge.camera.window.check_display", lambda: None)
-    for name in ("namedWindow", "resizeWindow", "destroyAllWindows"):
-        monkeypatch.setattr(cv2, name, lambda *_: None)
-    monkeypatch.setattr(cv2, "imshow", lambda _, picture: shown.append(picture))
-    monkeypatch.setattr(cv2, "waitKey", lambda _: key)
-    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: visible)
+    screen = Screen(monkeypatch, keys)
+    screen.visible = visible
     source = Given([bgr("red")] * 3)
     summary = run_camera(classifier, source, [Window(source)])
     assert summary.end is (End.SOURCE if goes_on else End.QUIT)
-    assert len(shown) == (3 if goes_on else 1)
+    assert len(screen.shown) == (3 if goes_on else 1)
+
+
+def test_the_keys_of_the_window(
+    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    screen = Screen(monkeypatch, "o" + " s3" + " " + "q")  # pause, save, choose, go on, quit
+    source, choice = Given([bgr("red")] * 9), Choice([tiny_file])
+    summary = run_camera(choice, source, [Window(source, choice)])
+    assert summary.end is End.QUIT and summary.frames <= 3
+    assert np.array_equal(screen.shown[1], bgr("red"))  # without the overlay
+    assert choice.current.interpreter.threads == 3
+    (saved,) = tmp_path.glob("lmedge-*.png")
+    assert np.array_equal(cv2.imread(str(saved)), bgr("red"))
+
+
+def test_the_window_shows_that_the_camera_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen(monkeypatch)
+    window = Window(Given([]))
+    assert window.absent(Absence("camera 0: no frames for 4 s, trying again"))
+    assert screen.shown[0].max() == 255 and np.median(screen.shown[0]) == 30
+    screen.keys = iter("q")
+    assert not window.absent(Absence("away"))

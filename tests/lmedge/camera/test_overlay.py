@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import matplotlib
 import numpy as np
 import pytest
 
-from lmedge.camera import annotate, text
-from lmedge.camera.overlay import CATEGORY, LANDMARK, panel
+from lmedge.camera import annotate, lettering, text
+from lmedge.camera.overlay import CATEGORY, LANDMARK, notice, panel
 from lmedge.classifier import Prediction
 
 SIZES = [(320, 240), (240, 320), (640, 480), (1280, 720), (1080, 1920), (3840, 2160), (4000, 300)]
@@ -71,3 +74,53 @@ def test_letters_that_cannot_be_drawn_are_replaced() -> None:
     assert text.drawable("Straße 故宫 Храм", unicode=True) == "Straße 故宫 Храм"
     assert text.drawable("ताज", unicode=True) == "???"
     assert text.drawable("a\tb", unicode=False) == "a?b"
+    assert text.drawable("61 °C", unicode=False) == "61 C"
+    assert text.drawable("61 °C", unicode=True) == "61 °C"
+
+
+@pytest.fixture
+def dejavu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A font with Arabic letters, whatever the system has; matplotlib carries it."""
+    font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    monkeypatch.setattr(lettering, "font_for", lambda _: str(font))
+
+
+@pytest.mark.usefixtures("dejavu")
+def test_other_scripts_are_shaped_and_drawn_in_a_font_that_has_them() -> None:
+    name = "قصر الحمراء"
+    picture = np.zeros((60, 300, 3), np.uint8)
+    text.draw(picture, name, (20, 40), 20, (255, 255, 255))
+    columns = np.nonzero(picture.any(axis=(0, 2)))[0]
+    assert abs(int(np.ptp(columns)) - text.width(name, 20)) < 8
+    # Joined letters are narrower than the same ones apart.
+    assert text.width(name, 20) < 0.9 * sum(text.width(letter, 20) for letter in name)
+    short = text.shortened(name, 20, text.width(name, 20) / 2)
+    assert name.startswith(short.removesuffix(text.ELLIPSIS)) and "?" not in short
+    for at in ((-30, 10), (290, 59), (-500, -500), (400, 400)):  # beyond the edges
+        text.draw(picture, name, at, 20, (255, 255, 255))
+
+
+def test_without_a_font_there_are_question_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    lettering.font_for.cache_clear()
+    monkeypatch.setenv("PATH", "/nowhere")  # no fc-list
+    assert lettering.font_for("قصر") is None
+    assert text.shortened("قصر", 20, 300) == "???"
+    lettering.font_for.cache_clear()
+
+
+def test_a_frame_that_is_not_known_has_no_label_and_no_bar() -> None:
+    frame = np.zeros((480, 640, 3), np.uint8)
+    drawn = annotate(frame, prediction(), known=False, celsius=61.0)
+    assert count(drawn, LANDMARK) == count(drawn, CATEGORY) == 0
+    assert not np.array_equal(drawn, annotate(frame, prediction(), known=False))
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (60, 40), (320, 240), (3840, 2160)])
+def test_a_notice_fits_its_card(width: int, height: int) -> None:
+    card = notice(
+        "http://192.168.0.12:8080/stream: no frames for 12 s, trying again", width, height
+    )
+    assert card.shape == (height, width, 3)
+    if width >= 320:
+        ink = np.nonzero((card > 100).any(axis=(0, 2)))[0]
+        assert ink.min() > 0 and ink.max() < width - 1

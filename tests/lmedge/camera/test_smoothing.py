@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lmedge import Classifier
-from lmedge.camera import Smoother
+from lmedge import Classifier, Prediction
+from lmedge.camera import UNSMOOTHED, Smoother, Steadiness
 from lmedge.errors import LmedgeError
 from tests.tiny_file import picture
 
@@ -19,9 +20,9 @@ def classifier(tiny_file: Path) -> Classifier:
 def test_one_stray_frame_does_not_change_the_label(classifier: Classifier) -> None:
     red, blue = classifier.classify(picture("red")), classifier.classify(picture("blue"))
     assert (red.landmark, blue.landmark) == ("red", "blue")
-    smoother = Smoother(classifier, 0.5)
+    smoother = Smoother(classifier, Steadiness())
     stream = [red] * 10 + [blue] + [red] * 10
-    answers = [smoother.update(entry, i / 20) for i, entry in enumerate(stream)]
+    answers = [smoother.update(entry, i / 20).prediction for i, entry in enumerate(stream)]
     assert {entry.landmark for entry in answers} == {"red"}
     assert answers[10].landmark_probability < answers[9].landmark_probability
     assert answers[10].milliseconds == blue.milliseconds
@@ -36,10 +37,10 @@ def test_the_time_constant_is_in_seconds_whatever_the_rate(classifier: Classifie
     red, blue = classifier.classify(picture("red")), classifier.classify(picture("blue"))
     left = []
     for rate in (5, 50):
-        smoother = Smoother(classifier, 0.5)
+        smoother = Smoother(classifier, Steadiness(0.5))
         smoother.update(red, 0.0)
         for i in range(1, rate + 1):
-            answer = smoother.update(blue, i / rate)
+            answer = smoother.update(blue, i / rate).prediction
         left.append(answer.joint[classifier.taxonomy.landmarks.index("red")])
     assert left[0] == pytest.approx(np.exp(-2) * red.landmark_probability, abs=0.01)
     assert left[1] == pytest.approx(left[0], abs=1e-4)
@@ -47,7 +48,51 @@ def test_the_time_constant_is_in_seconds_whatever_the_rate(classifier: Classifie
 
 def test_zero_changes_nothing_and_a_bad_constant_is_refused(classifier: Classifier) -> None:
     red = classifier.classify(picture("red"))
-    assert Smoother(classifier, 0).update(red, 0.0) is red
+    assert Smoother(classifier, UNSMOOTHED).update(red, 0.0).prediction is red
     for wrong in (-1.0, float("nan"), float("inf")):
         with pytest.raises(LmedgeError, match="smoothing"):
-            Smoother(classifier, wrong)
+            Steadiness(wrong)
+    with pytest.raises(LmedgeError, match="margin"):
+        Steadiness(margin=1.0)
+
+
+def mixture(classifier: Classifier, red: float, blue: float) -> Prediction:
+    """Answer with given probabilities of two landmarks."""
+    names = classifier.taxonomy.landmarks
+    joint = np.zeros(len(names), np.float32)
+    joint[names.index("red")], joint[names.index("blue")] = red, blue
+    return classifier.with_joint(classifier.classify(picture("red")), joint)
+
+
+def test_two_landmarks_alike_do_not_take_turns(classifier: Classifier) -> None:
+    stream = [mixture(classifier, *((0.52, 0.48), (0.46, 0.54))[i % 2]) for i in range(60)]
+    assert len({entry.landmark for entry in stream}) == 2
+    smoother = Smoother(classifier, Steadiness(seconds=0.01, margin=0.1, dwell=0.0))
+    answers = [smoother.update(entry, i / 20).prediction for i, entry in enumerate(stream)]
+    assert {entry.landmark for entry in answers} == {"red"}
+    assert {entry.category for entry in answers} == {"towers"}
+    assert all(entry.top[0].landmark == "red" for entry in answers)
+    assert answers[-1].landmark_probability == pytest.approx(0.46, abs=0.01)
+
+
+def test_a_label_stays_at_least_the_dwell(classifier: Classifier) -> None:
+    red, blue = mixture(classifier, 1, 0), mixture(classifier, 0, 1)
+    smoother = Smoother(classifier, Steadiness(seconds=0.01, margin=0.1, dwell=1.0))
+    labels = [
+        smoother.update((red, blue)[i // 4 % 2], i / 20).prediction.landmark for i in range(80)
+    ]
+    changes = [i / 20 for i in range(1, 80) if labels[i] != labels[i - 1]]
+    assert changes and min(np.diff([0.0, *changes])) >= 1.0 - 1e-9
+
+
+def test_not_a_landmark_is_as_steady_as_the_others(classifier: Classifier) -> None:
+    red = classifier.classify(picture("red"))
+    smoother = Smoother(classifier, Steadiness(seconds=0.2, margin=0.1, dwell=0.3))
+    known = [True] * 20 + [False] + [True] * 10 + [False] * 20 + [True] * 20
+    answers = [smoother.update(red, i / 20, flag) for i, flag in enumerate(known)]
+    shown = [answer.known for answer in answers]
+    assert shown[:31] == [True] * 31  # one stray frame
+    assert not shown[50] and shown[-1]
+    assert sum(a != b for a, b in itertools.pairwise(shown)) == 2
+    raw = Smoother(classifier, UNSMOOTHED)
+    assert [raw.update(red, 0.0, flag).known for flag in known] == known

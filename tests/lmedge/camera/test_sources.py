@@ -2,17 +2,30 @@ from __future__ import annotations
 
 import itertools
 import logging
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
 
-from lmedge.camera import LiveSource, PictureSource, VideoSource, open_source
-from lmedge.camera.capture import without_password
-from lmedge.errors import SourceError
+from lmedge.camera import (
+    Absence,
+    Frame,
+    LiveSource,
+    PictureSource,
+    VideoSource,
+    View,
+    open_source,
+)
+from lmedge.camera.capture import Wish, without_password
+from lmedge.camera.listing import list_cameras
+from lmedge.errors import CameraLostError, LmedgeError, MissingDependencyError, SourceError
 
-from .streams import bgr, mjpeg_server, write_video
+from .streams import Numbered, bgr, mjpeg_server, write_video
 
 
 def moving(count: int) -> list[np.ndarray]:
@@ -135,16 +148,153 @@ def test_a_recorded_source_ends_when_it_is_stopped(tmp_path: Path) -> None:
     assert seen == 1
 
 
-def test_an_mjpeg_server_is_a_live_source_until_it_stops() -> None:
-    with mjpeg_server() as (url, end), open_source(url, patience=1.0) as source:
+def test_an_mjpeg_server_that_dies_and_returns_at_another_size() -> None:
+    with mjpeg_server("green") as server, open_source(server.url) as source:
         assert isinstance(source, LiveSource) and source.live and source.rate is None
         frames = iter(source)
         seen = [next(frames) for _ in range(10)]
-        assert seen[0].picture.shape == (240, 320, 3)
-        assert seen[0].picture[120, 160].argmax() == 1  # green
-        assert all(a.seconds < b.seconds for a, b in itertools.pairwise(seen))
-        end.set()
-        with pytest.raises(SourceError, match="stopped delivering"):
-            for frame in frames:
-                seen.append(frame)
-    assert len({frame.index for frame in seen}) == len(seen)
+        server.die()
+        while not isinstance(entry := next(frames), Absence):
+            seen.append(entry)
+        server.start("blue", 120, 200)
+        while isinstance(entry := next(frames), Absence):
+            assert "127.0.0.1" in entry.message
+        back = [entry, *itertools.islice(frames, 5)]
+    assert all(a.seconds < b.seconds for a, b in itertools.pairwise([*seen, *back]))
+    assert len({frame.index for frame in [*seen, *back]}) == len(seen) + len(back)
+    # Whole frames only: what was cut short is not shown with its lower part invented.
+    for frame in seen:
+        assert np.array_equal(frame.picture, seen[0].picture)
+    for frame in back:
+        assert np.array_equal(frame.picture, back[0].picture)
+    assert seen[0].picture.shape == (240, 320, 3) and back[0].picture.shape == (120, 200, 3)
+    assert seen[0].picture.mean((0, 1)).argmax() == 1  # green
+    assert back[0].picture.mean((0, 1)).argmax() == 0  # blue
+    assert source.absences == 1
+
+
+def test_a_stream_is_given_up_after_the_time_asked_for() -> None:
+    with mjpeg_server() as server, open_source(server.url, give_up=2.0) as source:
+        frames = iter(source)
+        assert isinstance(next(frames), Frame)
+        server.die()
+        start = time.monotonic()
+        with pytest.raises(CameraLostError, match="no connection to 127"):
+            for _ in frames:
+                pass
+    assert 1.5 < time.monotonic() - start < 6
+
+
+def test_turned_mirrored_and_cut(tmp_path: Path) -> None:
+    picture = np.zeros((40, 80, 3), np.uint8)
+    picture[:20, :40] = 255  # white at the upper left
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+
+    def corners(view: View) -> tuple[tuple[int, ...], list[bool]]:
+        with open_source(tmp_path / "a.png", view=view) as source:
+            seen = next(iter(source)).picture
+        return seen.shape[:2], [bool(seen[y, x, 0]) for y in (0, -1) for x in (0, -1)]
+
+    assert corners(View()) == ((40, 80), [True, False, False, False])
+    assert corners(View(rotate=90)) == ((80, 40), [False, True, False, False])
+    assert corners(View(rotate=180)) == ((40, 80), [False, False, False, True])
+    assert corners(View(mirror=True)) == ((40, 80), [False, True, False, False])
+    assert corners(View(rotate=90, mirror=True)) == ((80, 40), [True, False, False, False])
+    assert corners(View(roi=(0.5, 0, 0.5, 0.25))) == ((10, 40), [False] * 4)
+    assert corners(View(roi=(0.999, 0.999, 0.001, 0.001)))[0] == (1, 1)
+    for wrong in ({"rotate": 45}, {"roi": (0.5, 0, 0.6, 1)}, {"roi": (0, 0, 0, 1)}):
+        with pytest.raises(LmedgeError, match=next(iter(wrong))):
+            View(**wrong)
+
+
+def test_a_pattern_names_pictures(tmp_path: Path) -> None:
+    for name in ("b 2.jpg", "b 1.jpg", "c.png", "b notes.txt"):
+        (tmp_path / name).write_bytes(cv2.imencode(".jpg", bgr("blue"))[1])
+    with open_source(str(tmp_path / "b*")) as source:
+        assert [frame.name for frame in source] == ["b 1.jpg", "b 2.jpg"]
+    with pytest.raises(SourceError, match="names no pictures"):
+        open_source(str(tmp_path / "*.webp"))
+    (tmp_path / "[a].jpg").write_bytes((tmp_path / "c.png").read_bytes())
+    with open_source(tmp_path / "[a].jpg") as source:
+        assert len(list(source)) == 1
+
+
+def test_a_camera_is_asked_for_size_and_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[int, float] = {}
+
+    class Device(Numbered):
+        def isOpened(self) -> bool:  # noqa: N802
+            return True
+
+        def set(self, what: int, value: float) -> None:
+            asked[what] = value
+
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: Device())
+    with open_source("/dev/video3", wish=Wish((1280, 720), 15.0)) as source:
+        assert isinstance(next(iter(source)), Frame)
+    assert asked[cv2.CAP_PROP_FRAME_WIDTH] == 1280 and asked[cv2.CAP_PROP_FRAME_HEIGHT] == 720
+    assert asked[cv2.CAP_PROP_FPS] == 15
+    with pytest.raises(SourceError, match="cameras only"):
+        open_source("clip.mp4", wish=Wish(rate=5.0))
+
+
+def test_a_picamera_is_a_live_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Picamera2:
+        """The calls of picamera2's manual that are used; no board is at hand."""
+
+        stopped: ClassVar[list[int]] = []
+
+        def __init__(self, number: int) -> None:
+            if number > 1:
+                raise IndexError("list index out of range")
+            self.number = number
+
+        @staticmethod
+        def global_camera_info() -> list[dict[str, object]]:
+            return [{"Num": 0, "Model": "imx708"}, {"Num": 1, "Model": "ov5647"}]
+
+        def create_video_configuration(self, main: dict, controls: dict) -> dict:
+            return {"main": main, "controls": controls}
+
+        def configure(self, configuration: dict) -> None:
+            self.size = configuration["main"]["size"]
+            assert configuration["controls"] == {"FrameRate": 10.0}
+
+        def start(self) -> None:
+            pass
+
+        def capture_array(self, name: str) -> np.ndarray:
+            time.sleep(0.01)
+            return np.zeros((self.size[1], self.size[0], 3), np.uint8)
+
+        def stop(self) -> None:
+            self.stopped.append(self.number)
+
+        def close(self) -> None:
+            pass
+
+    with pytest.raises(MissingDependencyError, match="python3-picamera2"):
+        open_source("picamera2")
+    monkeypatch.setitem(sys.modules, "picamera2", SimpleNamespace(Picamera2=Picamera2))
+    with open_source("picamera2:1", wish=Wish((320, 200), 10.0)) as source:
+        assert next(iter(source)).picture.shape == (200, 320, 3)
+    assert Picamera2.stopped == [1]
+    with pytest.raises(SourceError, match="picamera2:5 does not start"):
+        open_source("picamera2:5")
+    assert list_cameras(Path("/nowhere"))[-1] == "picamera2:1  ov5647"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the list is the system's own")
+def test_cameras_are_listed(tmp_path: Path) -> None:
+    for number, name, index in ((10, "HD Webcam", 0), (2, "Capture", 0), (11, "HD Webcam", 1)):
+        entry = tmp_path / "sys" / f"video{number}"
+        entry.mkdir(parents=True)
+        (entry / "name").write_text(f"{name}\n")
+        (entry / "index").write_text(f"{index}\n")
+    devices = tmp_path / "dev"
+    devices.mkdir()
+    (devices / "video10").touch()
+    assert list_cameras(tmp_path / "sys", devices) == [
+        f"{devices / 'video2'}  Capture  no permission: sudo usermod -aG video $USER, log in again",
+        f"{devices / 'video10'}  HD Webcam",
+    ]

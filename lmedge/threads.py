@@ -1,0 +1,75 @@
+"""How many threads run a file fastest on this machine: measured once, then remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+import time
+
+from . import machine
+from .errors import LmedgeError
+from .files import cache_folder, write_json
+from .interpreter import Interpreter, load_runtime
+from .model_file import ModelFile
+
+_FILE = "threads.json"
+_RUNS = 12
+_SECONDS = 0.5  # at most for one count, after its first two invokes
+# More threads must be this much faster: they take cores from the capture and the decoding.
+_WORTH = 0.85
+
+
+def best_threads(model: ModelFile) -> int:
+    """Return the thread count to run `model` with: 1, or a power of two up to the cores.
+
+    The answer is kept in `threads.json` of the cache folder, by file, processor, cores and
+    runtime; where that cannot be written it is measured each time. Takes up to a second or two.
+    """
+    cores = machine.cores()
+    if cores == 1:
+        return 1
+    runtime, _ = load_runtime()
+    label = f"{machine.processor_model()}, {cores} cores, {machine.runtime_label(runtime)}"
+    key = f"{model.sha256[:16]} on {label}"
+    known = _known()
+    if key not in known:
+        known[key] = _measure(model, cores)
+        with contextlib.suppress(LmedgeError):
+            write_json(cache_folder() / _FILE, known)
+    return known[key]
+
+
+def _known() -> dict[str, int]:
+    """Return what was measured before; a file that is damaged counts as none."""
+    try:
+        content = json.loads((cache_folder() / _FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {key: count for key, count in content.items() if isinstance(count, int) and count > 0}
+
+
+def _measure(model: ModelFile, cores: int) -> int:
+    best, seconds = 1, _seconds(Interpreter(model, 1))
+    count = 2
+    while count <= cores:
+        faster = _seconds(Interpreter(model, count))
+        if faster > _WORTH * seconds:
+            break
+        best, seconds = count, faster
+        count *= 2
+    return best
+
+
+def _seconds(interpreter: Interpreter) -> float:
+    """Return the median time of an invoke on what the input holds."""
+    interpreter.invoke()
+    interpreter.invoke()
+    taken: list[float] = []
+    while len(taken) < _RUNS and sum(taken) < _SECONDS:
+        start = time.perf_counter()
+        interpreter.invoke()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lmedge import Classifier, LmedgeError
+from lmedge.camera import Absence, Frame, Result
+from lmedge.camera.preview import LONGEST, Preview, is_own
+from lmedge.errors import MissingDependencyError
+
+from .streams import bgr
+
+
+@pytest.fixture(scope="module")
+def result(tiny_file: Path) -> Result:
+    picture = bgr("green", 1080, 1920)
+    prediction = Classifier(tiny_file).classify(picture, color="bgr")
+    return Result(Frame(picture, 7, 0.5), prediction, 12.34)
+
+
+@pytest.fixture
+def preview() -> Iterator[Preview]:
+    page = Preview("127.0.0.1", 0)
+    yield page
+    page.close()
+
+
+def get(url: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, dict(answer.headers), answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, dict(error.headers), error.read()
+
+
+def test_the_page_and_the_newest_picture_with_its_figures(preview: Preview, result: Result) -> None:
+    status, headers, page = get(preview.url)
+    assert status == 200 and b"viewport" in page
+    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert get(preview.url + "newest")[0] == 204  # nothing yet
+    preview.take(result)
+    status, headers, jpeg = get(preview.url + "newest")
+    assert status == 200 and headers["Content-Type"] == "image/jpeg"
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (LONGEST * 9 // 16, LONGEST, 3)
+    assert np.median(picture[20:120, 30:350, 1]) < 200 < np.median(picture[-50:, :, 1])  # overlay
+    figures = json.loads(headers["X-Figures"])
+    assert figures["landmark"] == result.prediction.landmark and figures["known"] is True
+    assert figures["frame"] == 7 and figures["rate"] == 12.3
+    assert get(preview.url + f"newest?after={headers['X-Number']}")[0] == 204
+    assert get(preview.url + "newest?after=nonsense")[0] == 200
+
+
+def test_a_camera_that_is_away_is_said_in_place_of_the_picture(
+    preview: Preview, result: Result
+) -> None:
+    preview.take(result)
+    preview.absent(Absence("camera 0: no frames for 4 s"))
+    _, headers, jpeg = get(preview.url + "newest")
+    assert json.loads(headers["X-Figures"]) == {"message": "camera 0: no frames for 4 s"}
+    assert np.median(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)) < 40
+
+
+def test_pictures_are_drawn_once_for_all_and_never_by_the_loop(
+    preview: Preview, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(
+        Result, "annotate", lambda self, picture: drawn.append(threading.get_ident()) or picture
+    )
+    got: list[int] = []
+
+    def watch() -> None:
+        number, until = "0", time.monotonic() + 1.0
+        while time.monotonic() < until:
+            status, headers, _ = get(preview.url + f"newest?after={number}")
+            if status == 200:
+                number = headers["X-Number"]
+                got.append(int(number))
+
+    viewers = [threading.Thread(target=watch) for _ in range(4)]
+    for viewer in viewers:
+        viewer.start()
+    while any(viewer.is_alive() for viewer in viewers):
+        start = time.perf_counter()
+        preview.take(result)
+        assert time.perf_counter() - start < 0.5
+        time.sleep(0.005)
+    for viewer in viewers:
+        viewer.join()
+    assert 3 <= len(drawn) <= 20  # 15 a second, whatever the viewers
+    assert len(got) > len(drawn)
+    assert threading.get_ident() not in drawn
+
+
+def test_other_addresses_need_a_token_and_check_it(result: Result) -> None:
+    with pytest.raises(LmedgeError, match="--token"):
+        Preview("0.0.0.0", 0)
+    page = Preview("0.0.0.0", 0, token="päss")
+    try:
+        page.take(result)
+        assert page.url.endswith("/?token=p%C3%A4ss")
+        base = f"http://127.0.0.1:{page.port}/"
+        for wrong in ("", "?token=", "?token=other", "newest", "newest?token=p"):
+            status, _, body = get(base + wrong)
+            assert status == 403 and b"token" in body, wrong
+        assert get(base + "newest", Authorization="Bearer no")[0] == 403
+        assert get(base + "?token=p%C3%A4ss")[0] == 200
+        assert get(base + "newest?token=p%C3%A4ss")[0] == 200
+    finally:
+        page.close()
+
+
+def test_a_page_elsewhere_cannot_read_it_under_another_name(preview: Preview) -> None:
+    assert get(preview.url, Host="evil.example:80")[0] == 403
+    assert get(preview.url, Host=f"localhost:{preview.port}")[0] == 200
+    assert is_own("::1") and is_own("127.8.0.1") and not is_own("192.168.0.2")
+
+
+def test_an_address_that_is_taken_and_a_package_that_is_missing(
+    preview: Preview, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(LmedgeError, match=r"cannot listen there \(Address already in use\)"):
+        Preview("127.0.0.1", preview.port)
+    monkeypatch.setitem(sys.modules, "waitress", None)
+    with pytest.raises(MissingDependencyError, match=r"needs waitress.*lmedge\[camera\]"):
+        Preview("127.0.0.1", 0)
+
+
+def test_after_closing_nobody_listens(result: Result) -> None:
+    page = Preview("127.0.0.1", 0)
+    page.take(result)
+    assert get(page.url)[0] == 200
+    page.close()
+    with pytest.raises(urllib.error.URLError):
+        get(page.url)

@@ -1,0 +1,63 @@
+"""Decoding at reduced scale: as large as needed, upright, and nearly the same input."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from lmedge.image import Resize, decode_picture, prepare
+
+SIDE = 64
+
+
+def encoded(height: int, width: int, suffix: str = ".jpg") -> bytes:
+    """Draw a picture with detail at all scales; its left upper corner is red."""
+    random = np.random.default_rng(0)
+    picture = np.zeros((height, width, 3), np.float32)
+    for cells in (4, 16, 64):
+        coarse = random.uniform(-40, 40, (cells, cells, 1)).astype(np.float32)
+        picture += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)[..., None]
+    picture = np.clip(picture + 128, 0, 255)
+    picture[: height // 4, : width // 4] = (0, 0, 255)
+    return cv2.imencode(suffix, picture.astype(np.uint8))[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [
+        (150, 200, (150, 200)),  # less than 2.5 times the side
+        (160, 200, (80, 100)),
+        (400, 720, (100, 180)),
+        (1000, 1400, (125, 175)),
+        (2400, 3200, (300, 400)),  # an eighth is the least there is
+    ],
+)
+def test_the_scale_is_that_of_the_halving(
+    height: int, width: int, expected: tuple[int, int]
+) -> None:
+    data = encoded(height, width)
+    reduced = decode_picture(data, "a.jpg", SIDE)
+    assert reduced.shape == (*expected, 3)
+    assert decode_picture(data, "a.jpg").shape == (height, width, 3)
+    assert reduced[5, 5, 0] > 180 > 60 > reduced[5, 5, 2]  # RGB
+    for resize in Resize:
+        a, b = (
+            prepare(decode_picture(data, "a.jpg", side), SIDE, resize).astype(np.int16)
+            for side in (None, SIDE)
+        )
+        assert np.abs(a - b).mean() < 2
+
+
+def test_other_formats_are_decoded_in_full() -> None:
+    assert decode_picture(encoded(800, 900, ".png"), "a.png", SIDE).shape == (800, 900, 3)
+
+
+def test_a_reduced_picture_is_upright() -> None:
+    plain = encoded(400, 800)
+    # An APP1 segment with one EXIF entry: orientation 6, to be turned clockwise.
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    turned = plain[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + plain[2:]
+    picture = decode_picture(turned, "a.jpg", SIDE)
+    assert picture.shape == (200, 100, 3)
+    assert picture[5, -5, 0] > 180 > 60 > picture[5, -5, 2]  # the red corner is at the right

@@ -54,6 +54,7 @@ def describe(
                 "scale": PIXEL_SCALE,
             },
             "temperatures": dict(temperatures),
+            "smoothing": dataclasses.asdict(run.recipe.camera),
             "metrics": {
                 comparison.part: {
                     "float": comparison.float_scores.brief(),

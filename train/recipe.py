@@ -16,6 +16,7 @@ from lmedge.errors import RecipeError
 
 from .recipe_sections import (
     Augment,
+    Camera,
     Data,
     FineTune,
     Head,
@@ -25,6 +26,11 @@ from .recipe_sections import (
     check,
     fail,
 )
+
+# Run folders from before a section was there are read with these values.
+_LATER: Mapping[str, Mapping[str, Any]] = {
+    "camera": {"smoothing": 0.3, "margin": 0.3, "dwell": 0.5}
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Recipe:
     second_head: Head
     fine_tune: FineTune
     quantize: Quantize
+    camera: Camera
 
     def __post_init__(self) -> None:
         for section in ("head", "second_head"):
@@ -112,6 +119,7 @@ def _changed(values: dict[str, dict[str, Any]], settings: Sequence[str]) -> Reci
 def recipe_from(values: Mapping[str, Mapping[str, Any]]) -> Recipe:
     """Check sections of plain values and return the recipe. Raises RecipeError."""
     sections = typing.get_type_hints(Recipe)
+    values = {**_LATER, **values}
     _known("", set(values), set(sections))
     return Recipe(**{name: _section(name, kind, values[name]) for name, kind in sections.items()})
 

@@ -229,3 +229,21 @@ class Quantize:
         _check_fitting("quantize", self.batch, self.learning_rate, 0.0)
         check(self.epochs >= 0, "quantize.epochs", "allowed are 0 and above")
         check(self.calibration_pictures >= 1, "quantize.calibration_pictures", "at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Camera:
+    """How steady `lmedge camera` keeps the label of the exported file.
+
+    `smoothing` is a time constant in seconds, 0 for none; `margin` by how much another label must
+    be more probable; `dwell` the seconds a label stays at least.
+    """
+
+    smoothing: float
+    margin: float
+    dwell: float
+
+    def __post_init__(self) -> None:
+        for key in ("smoothing", "dwell"):
+            check(0 <= getattr(self, key) <= 3600, f"camera.{key}", "allowed are 0 to 3600 seconds")
+        check(0 <= self.margin < 1, "camera.margin", "allowed are 0 to below 1")

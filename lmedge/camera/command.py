@@ -89,7 +89,7 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     "--smoothing",
     type=click.FloatRange(0, 3600),
     metavar="SECONDS",
-    help="Average over about this time; 0 for none  [default: 0.3, for pictures 0]",
+    help="Average over about this time; 0 for none  [default: the file's, for pictures 0]",
 )
 @click.option("--no-smoothing", is_flag=True, help="Show each frame's own labels.")
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="End after N frames.")
@@ -137,7 +137,7 @@ def camera(
         opened = stack.enter_context(open_source(source, wish=wish, view=view, give_up=give_up))
         outputs = Outputs(jsonl, record, preview, token, window)
         sinks = outputs.open(opened, choice, stack)
-        steadiness = _steadiness(opened, smoothing, no_smoothing)
+        steadiness = _steadiness(choice, smoothing, no_smoothing)
         with stopping_on_signals(opened):
             summary = run_camera(choice, opened, sinks, smoothing=steadiness, frames=frames)
     _log.info("%s", _sentence(summary))
@@ -186,10 +186,13 @@ def _has_display(optional: bool) -> bool:
     return True
 
 
-def _steadiness(source: Source, seconds: float | None, none: bool) -> Steadiness:
-    if none or (seconds is None and not source.sequence):
+def _steadiness(choice: Choice, seconds: float | None, none: bool) -> Steadiness | None:
+    """Return what was asked for; None leaves it to the file, and to the kind of source."""
+    if none:
         return UNSMOOTHED
-    return Steadiness() if seconds is None else Steadiness(seconds=seconds)
+    if seconds is None:
+        return None
+    return dataclasses.replace(Steadiness.of(choice.current.model), seconds=seconds)
 
 
 def _open_lines(target: str, stack: contextlib.ExitStack) -> TextIO:

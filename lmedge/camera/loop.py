@@ -68,14 +68,14 @@ def run_camera(
     """Classify the frames of `source` and hand each result to every sink, in order.
 
     `classifier` may be a Choice, which a sink changes while the loop runs. `smoothing`: None means
-    Steadiness() for sequences, and none for unrelated pictures. `frames`: end after so many. The
-    sinks are closed, whatever happens; the source is the caller's. Raises SourceError when the
-    source fails, LmedgeError when a sink does.
+    what the file's recipe says for sequences, and none for unrelated pictures. `frames`: end after
+    so many. The sinks are closed, whatever happens; the source is the caller's. Raises SourceError
+    when the source fails, LmedgeError when a sink does.
     """
     if frames is not None and frames < 1:
         raise LmedgeError(f"frames must be at least 1, not {frames}")
-    if smoothing is None:
-        smoothing = Steadiness() if source.sequence else UNSMOOTHED
+    if smoothing is None and not source.sequence:
+        smoothing = UNSMOOTHED
     tally = _Tally(clock)
     with contextlib.ExitStack() as closing:
         for sink in sinks:
@@ -148,7 +148,7 @@ def _run(
     choice: Classifier | Choice,
     source: Source,
     sinks: Sequence[Sink],
-    smoothing: Steadiness,
+    smoothing: Steadiness | None,
     limit: int | None,
     tally: _Tally,
 ) -> End:
@@ -162,7 +162,8 @@ def _run(
         tally.arrived()
         current = choice.current if isinstance(choice, Choice) else choice
         if smoother is None or current is not classifier:  # another file has other labels
-            classifier, smoother = current, Smoother(current, smoothing)
+            classifier = current
+            smoother = Smoother(current, smoothing or Steadiness.of(current.model))
         prediction = current.classify(frame.picture, color="bgr")
         rate = tally.classified(prediction.milliseconds)
         steady = smoother.update(prediction, frame.seconds)

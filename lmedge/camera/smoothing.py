@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.classifier import Classifier, Prediction
-from lmedge.errors import LmedgeError
+from lmedge.errors import LmedgeError, ModelFileError
+from lmedge.model_file import ModelFile
 
 DEFAULT_SECONDS = 0.3
 
@@ -36,6 +37,22 @@ class Steadiness:
                 raise LmedgeError(f"smoothing must be 0 or more seconds, not {value}")
         if not 0 <= self.margin < 1:
             raise LmedgeError(f"the margin of the smoothing must be in 0..1, not {self.margin}")
+
+    @classmethod
+    def of(cls, model: ModelFile) -> Steadiness:
+        """Return what the recipe of a file says, the default for a file that says nothing.
+
+        Raises ModelFileError when its values cannot be used.
+        """
+        values = model.info.get("smoothing")
+        if values is None:
+            return cls()
+        try:
+            return cls(values["smoothing"], values["margin"], values["dwell"])
+        except (LmedgeError, LookupError, TypeError) as error:
+            raise ModelFileError(
+                f"{model.path}: its smoothing cannot be used ({error}); export it again"
+            ) from error
 
 
 UNSMOOTHED = Steadiness(seconds=0.0)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,6 +177,27 @@ def test_wrong_values_are_mistakes_in_the_command_line(tiny_file: Path) -> None:
         with pytest.raises(SystemExit) as caught:
             main(["camera", str(tiny_file), option, value])
         assert caught.value.code == 2, option
+
+
+def test_a_preview_needs_no_display_and_prints_its_address(tiny_file: Path) -> None:
+    with mjpeg_server() as server:
+        process = subprocess.Popen(
+            command("camera", tiny_file, "--source", server.url, "--preview", "0.0.0.0:0",
+                    "--jsonl", "-"),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**ENVIRONMENT, "LMEDGE_TOKEN": "word"},
+        )  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        assert "no window" in process.stderr.readline()
+        address = process.stderr.readline().split()[-1]
+        assert address.endswith("/?token=word")
+        process.stdout.readline()
+        page = urllib.request.urlopen(address.replace("0.0.0.0", "127.0.0.1"), timeout=10)
+        with page:
+            assert page.status == 200
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
 
 
 def test_list_needs_no_file() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 
 from lmedge import Classifier, Prediction
 from lmedge.camera import UNSMOOTHED, Smoother, Steadiness
-from lmedge.errors import LmedgeError
+from lmedge.errors import LmedgeError, ModelFileError
+from lmedge.model_file import ModelFile
+from lmedge.train.recipe import load_recipe
 from tests.tiny_file import picture
 
 
@@ -96,3 +99,22 @@ def test_not_a_landmark_is_as_steady_as_the_others(classifier: Classifier) -> No
     assert sum(a != b for a, b in itertools.pairwise(shown)) == 2
     raw = Smoother(classifier, UNSMOOTHED)
     assert [raw.update(red, 0.0, flag).known for flag in known] == known
+
+
+def test_the_file_says_how_steady(classifier: Classifier) -> None:
+    model = classifier.model
+    assert "smoothing" not in model.info and Steadiness.of(model) == Steadiness()
+
+    def saying(value: object) -> ModelFile:
+        return dataclasses.replace(model, info={**model.info, "smoothing": value})
+
+    asked = {"smoothing": 2.0, "margin": 0.0, "dwell": 0.1}
+    assert Steadiness.of(saying(asked)) == Steadiness(2.0, 0.0, 0.1)
+    for wrong in ({}, {**asked, "margin": 2}, {**asked, "dwell": "long"}, [1]):
+        with pytest.raises(ModelFileError, match="smoothing"):
+            Steadiness.of(saying(wrong))
+
+
+def test_the_default_recipe_says_what_the_camera_does_by_itself() -> None:
+    camera = load_recipe("default").camera
+    assert Steadiness(camera.smoothing, camera.margin, camera.dwell) == Steadiness()

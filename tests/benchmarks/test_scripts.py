@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -28,7 +29,17 @@ def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     return comments, list(csv.DictReader(lines[len(comments) :]))
 
 
-@pytest.mark.parametrize("name", ["cold_start", "latency_ratios"])
+SCRIPTS = [
+    "cold_start",
+    "latency_ratios",
+    "label_stability",
+    "camera_rate",
+    "reduced_decode",
+    "reconnect",
+]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_help_by_path_and_as_a_module(name: str) -> None:
     for how in ([ROOT / "benchmarks" / f"{name}.py"], ["-m", f"lmedge.benchmarks.{name}"]):
         process = run(*how, "--help")
@@ -72,6 +83,44 @@ def test_latency_ratios_of_any_file(tiny_file: Path, tmp_path: Path) -> None:
     assert float(rows[2]["ratio"]) > 1.0
     for row in rows:
         assert float(row["ratio_low"]) <= float(row["ratio"]) <= float(row["ratio_high"])
+
+
+def test_label_stability_on_drawn_photographs(
+    tiny_file: Path, photographs: Path, tmp_path: Path
+) -> None:
+    strangers = tmp_path / "strangers"
+    strangers.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+    cv2.imwrite(str(strangers / "noise.png"), noise)
+    out = tmp_path / "stability.csv"
+    process = run("-m", "lmedge.benchmarks.label_stability", tiny_file, "--data", photographs,
+                  "--strangers", strangers, "--scenes", 4, "--out", out)  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    _, rows = read(out)
+    assert rows[0]["way"] == "none" and int(rows[0]["frames"]) == 5 * 60
+    default = next(row for row in rows if "default" in row["way"])
+    assert float(default["changes_per_minute"]) <= float(rows[0]["changes_per_minute"])
+    assert float(default["accuracy_settled"]) > 0.9
+
+
+def test_the_cameras_rate(tiny_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rate.csv"
+    process = run("-m", "lmedge.benchmarks.camera_rate", tiny_file, "--rounds", 2, "--runs", 20,
+                  "--memory-frames", 1000, "--out", out)  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    _, (row,) = read(out)
+    assert 0 < float(row["delay_p50_ms"]) <= float(row["delay_p90_ms"])
+    assert 0 < float(row["rate_ratio_low"]) <= float(row["rate_ratio"])
+
+
+def test_reduced_decoding_says_the_same(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "reduced.csv"
+    process = run("-m", "lmedge.benchmarks.reduced_decode", tiny_file, "--data", photographs,
+                  "--pictures", 2, "--out", out)  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    _, (row,) = read(out)
+    assert float(row["same_landmark"]) == float(row["same_category"]) == 1.0
+    assert float(row["reduced_ms"]) < float(row["full_ms"])
 
 
 def test_a_file_that_is_none_is_one_line(tmp_path: Path) -> None:

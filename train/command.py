@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+import shutil
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -67,6 +71,28 @@ logger = logging.getLogger(__name__)
     help="List of pictures to leave out. [default: DATA/exclude.txt if it is there]",
 )
 @click.option("--allow-leak", is_flag=True, help="Train although a picture is in two parts.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|gpu|gpu:N",
+    help="A GPU when there is one.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "mixed"]),
+    default="auto",
+    show_default=True,
+    help="mixed: float16 with float32 weights; auto takes it on GPUs with tensor cores.",
+)
+@click.option("--xla/--no-xla", default=None, help="Compile the step. [default: on a GPU]")
+@click.option(
+    "--distribute",
+    type=click.Choice(["none", "mirrored", "multiworker"]),
+    default="none",
+    show_default=True,
+    help="All devices of this machine, or all machines of TF_CONFIG.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out where it was stopped.")
 def train(
     data: Path,
@@ -81,6 +107,10 @@ def train(
     split: Path | None,
     exclude: Path | None,
     allow_leak: bool,
+    device: str,
+    precision: str,
+    xla: bool | None,
+    distribute: str,
     resume: bool,
 ) -> None:
     """Train on photographs in DATA/<category>/<landmark>/*.jpg.
@@ -91,37 +121,64 @@ def train(
     \b
     lmedge train photographs
     lmedge train photographs --weights efficientnetb0_notop.h5 --set fine_tune.epochs=20
+    lmedge train photographs --distribute mirrored
     """  # noqa: D301  (click needs the control character)
     values = _with_options(load_recipe(recipe, settings), backbone, image_size)
     check_strategy(strategy)
     # Imported here: a mistake in the arguments is said before TensorFlow's seconds.
     from . import training
+    from .devices import place
     from .run import Run
 
     began = time.monotonic()
-    folder = out or _default_folder(data, resume)
-    if resume:
-        run = Run.open(folder)
-        if (folder / "weights.safetensors").exists():
-            raise RunError(f"{folder} is finished; there is nothing to resume")
-        logger.info("going on with %s; its own recipe, seed and split are used", folder)
-    else:
-        if weights not in ("imagenet", "none"):
-            weights = str(Path(weights).resolve())  # --resume may be called from elsewhere
-        run = training.start(
-            training.Request(
-                data, folder, values, strategy, weights, seed, split, exclude, allow_leak
-            )
-        )
-    test = training.train(run)
+    placement = place(device, distribute, precision, xla)
+    if distribute == "multiworker" and out is None:
+        raise click.UsageError("--distribute multiworker needs --out, the same for all workers")
+    named = out or _default_folder(data, resume)
+    if weights not in ("imagenet", "none"):
+        weights = str(Path(weights).resolve())  # --resume may be called from elsewhere
+    request = training.Request(
+        data, named, values, strategy, weights, seed, split, exclude, allow_leak
+    )
+    with _run_folder(named, placement.chief, resume) as folder:
+        if resume:
+            run = Run.open(folder)
+            if (folder / "weights.safetensors").exists():
+                raise RunError(f"{named} is finished; there is nothing to resume")
+            logger.info("going on with %s; its own recipe, seed and split are used", named)
+        else:
+            run = training.start(dataclasses.replace(request, out=folder))
+        test = training.train(run, placement)
+    if not placement.chief:
+        click.echo(f"worker {placement.worker + 1} is done; the first one writes {named}")
+        return
     minutes = (time.monotonic() - began) / 60
-    click.echo(f"trained in {minutes:.1f} min: {folder}")
+    click.echo(f"trained in {minutes:.1f} min: {named}")
     if test is not None:
         click.echo(
             f"test part ({test.landmark.n} pictures, float): landmark macro F1 "
             f"{test.landmark.macro_f1:.3f}, category macro F1 {test.category.macro_f1:.3f}"
         )
-    click.echo(f"next: lmedge export {folder} --int8")
+    click.echo(f"next: lmedge export {named} --int8")
+
+
+@contextlib.contextmanager
+def _run_folder(named: Path, chief: bool, resume: bool) -> Iterator[Path]:
+    """Give the folder a worker writes to: the chief the one that was named, another its own.
+
+    Every worker keeps its state as it trains; only the chief's is kept. To go on, the others read
+    the chief's, which they must be able to reach.
+    """
+    if chief:
+        yield named
+        return
+    with tempfile.TemporaryDirectory(prefix="lmedge-worker-") as own:
+        folder = Path(own) / "run"
+        if resume:
+            if not (named / "run.json").exists():
+                raise RunError(f"{named} is not a run folder this worker can reach; mount it here")
+            shutil.copytree(named, folder)
+        yield folder
 
 
 def _with_options(recipe: Recipe, backbone: str | None, image_size: int | None) -> Recipe:

@@ -10,6 +10,7 @@ from .backend import keras, tf
 from .batches import Batch, Floats
 from .fit import start_weights
 from .network import build_network, traced
+from .replicas import outside
 from .run import Run, set_weights
 
 Answer = Callable[[Floats], Floats]
@@ -39,7 +40,7 @@ def teacher(run: Run, phase: str, network: keras.Model, head: str) -> Answer:
     A phase that goes on after a kill finds them in its first checkpoint.
     """
     arrays, path = start_weights(run, phase, network)
-    twin = build_network(run.spec)
+    twin = outside(build_network, run.spec)
     set_weights(twin, arrays, path)
     call = traced(twin)
 

@@ -30,6 +30,7 @@ from .feature_file import read_features, write_features
 from .network import FEATURES, normalise, traced
 from .pictures import CACHE_VERSION, Entry
 from .recipe import Recipe
+from .replicas import plain, replicas
 from .run import Run
 
 BATCH = 32
@@ -91,7 +92,7 @@ class Trunk:
     """The frozen part of a network, up to its pooled features."""
 
     def __init__(self, network: keras.Model) -> None:
-        self.model = keras.Model(network.input, network.get_layer(FEATURES).output)
+        self.model = plain(keras.Model(network.input, network.get_layer(FEATURES).output))
 
     @functools.cached_property
     def digest(self) -> str:
@@ -110,8 +111,10 @@ class Trunk:
         """
         if count == 0:
             return np.zeros((0, self.model.output.shape[-1]), np.float32)
-        how = "tflite" if count >= WORTH_CONVERTING and not _has_gpu() else "tensorflow"
-        text = "\n".join([self.digest, how, tf.__version__, key])
+        on_cpu = not _has_gpu() and replicas() == 1
+        how = "tflite" if count >= WORTH_CONVERTING and on_cpu else "tensorflow"
+        policy = keras.mixed_precision.global_policy().name
+        text = "\n".join([self.digest, how, policy, tf.__version__, key])
         name = hashlib.sha256(text.encode()).hexdigest()
         path = cache_root() / "features" / f"{name}.safetensors"
         shape = (count, self.model.output.shape[-1])

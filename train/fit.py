@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from lmedge.progress import Advance, progress
 
-from .backend import keras
+from .backend import keras, tf
 from .optimizers import make_optimizer
 from .quality import Quality, quality_of
 from .recipe_sections import Fit as Settings
+from .replicas import feed, predicted
 from .reports.tensorboard import epoch_log
 from .run import HistoryRow, Run, Weights, get_weights, read_arrays, set_weights, write_arrays
 
@@ -36,7 +37,7 @@ class Fitting:
     `validation` is (inputs, truth by head) of the validation part, inputs as `model` takes them.
     `loss_weights` are by head; a head without truth is held, not scored. `blend` is the share of
     the fitted weights in what is kept; the rest is what fitting started from. `warm_up` raises the
-    learning rate over the first epoch.
+    learning rate over the first epoch; `xla` compiles the step.
     """
 
     phase: str
@@ -49,6 +50,7 @@ class Fitting:
     loss_weights: Mapping[str, float]
     blend: float = 1.0
     warm_up: bool = False
+    xla: bool = False
 
 
 def fit(run: Run, fitting: Fitting) -> None:
@@ -130,8 +132,10 @@ def _epoch(
     counter: keras.callbacks.Callback,
 ) -> Quality | None:
     began = time.monotonic()
+    batches, steps = feed(fitting.batches(epoch))
     result = fitting.model.fit(
-        fitting.batches(epoch),
+        batches,
+        steps_per_epoch=steps,
         initial_epoch=epoch,
         epochs=epoch + 1,
         shuffle=False,
@@ -150,7 +154,7 @@ def _epoch(
         val_loss=quality.loss,
         val_accuracy=quality.accuracy,
         val_macro_f1=quality.macro_f1,
-        learning_rate=float(fitting.model.optimizer.learning_rate),
+        learning_rate=float(tf.convert_to_tensor(fitting.model.optimizer.learning_rate)),
         seconds=round(time.monotonic() - began, 3),
     )
     worth_a_line = row.seconds >= QUIET_SECONDS or row.epoch == fitting.epochs
@@ -175,8 +179,7 @@ def validate(fitting: Fitting) -> Quality:
     inputs, truths = fitting.validation
     if not all(len(truth) for truth in truths.values()):
         return Quality(0.0, 0.0, 0.0, 0)
-    options = {} if isinstance(inputs, keras.utils.Sequence) else {"batch_size": 64}
-    logits = fitting.model.predict(inputs, verbose=0, **options)
+    logits = predicted(fitting.model, inputs)
     found = [quality_of(logits[head].astype(np.float64), truth) for head, truth in truths.items()]
     return Quality(
         macro_f1=float(np.mean([quality.macro_f1 for quality in found])),
@@ -197,6 +200,7 @@ def compile_for(fitting: Fitting, steps: int = 1) -> keras.optimizers.Optimizer:
         {head: keras.losses.CategoricalCrossentropy(from_logits=True) for head in heads},
         metrics={head: [keras.metrics.CategoricalAccuracy(name="accuracy")] for head in heads},
         loss_weights=dict(fitting.loss_weights),
+        jit_compile=fitting.xla,
     )
     return optimizer
 
@@ -231,7 +235,7 @@ class _Checkpoint:
         quality = dataclasses.astuple(highest)
         arrays: Weights = {f"network/{k}": v for k, v in get_weights(self._fitting.network).items()}
         for number, variable in enumerate(self._optimizer.variables if self._optimizer else ()):
-            arrays[f"optimizer/{number}"] = np.asarray(variable)
+            arrays[f"optimizer/{number}"] = np.asarray(tf.convert_to_tensor(variable))
         arrays["epoch"], arrays["best"] = np.array([epoch]), np.array(quality, np.float64)
         write_arrays(self._path, arrays)
 

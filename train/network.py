@@ -61,9 +61,12 @@ def attach_heads(features: keras.KerasTensor, spec: NetworkSpec) -> dict[str, ke
     sizes = {"landmark": spec.landmarks, "category": spec.categories}
     outputs: dict[str, keras.KerasTensor] = {}
     for head in sorted(HEADS, key=lambda name: name != spec.feature):
-        outputs[head] = keras.layers.Dense(sizes[head], name=head)(x)
+        # In float32 whatever the policy: float16 has too few steps for a softmax.
+        outputs[head] = keras.layers.Dense(sizes[head], name=head, dtype="float32")(x)
         if head == spec.feature:
-            known = keras.layers.Softmax(name=f"{head}_probabilities")(outputs[head])
+            known = keras.layers.Softmax(name=f"{head}_probabilities", dtype="float32")(
+                outputs[head]
+            )
             x = keras.layers.Concatenate(name=f"with_{head}")([x, known])
     return {head: outputs[head] for head in HEADS}
 
@@ -81,7 +84,12 @@ class SeededDropout(keras.layers.Layer):  # type: ignore[misc]
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the count."""
         self.steps = self.add_weight(
-            "steps", shape=(), dtype="int64", initializer="zeros", trainable=False
+            "steps",
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
         super().build(input_shape)
 
@@ -89,7 +97,10 @@ class SeededDropout(keras.layers.Layer):  # type: ignore[misc]
         """Drop a share of the inputs while training and scale up the rest."""
         if not training:
             return inputs
-        seed = tf.stack([self.steps, tf.constant(zlib.crc32(self.name.encode()), tf.int64)])
+        context = tf.distribute.get_replica_context()
+        replica = tf.cast(context.replica_id_in_sync_group if context else 0, tf.int64)
+        own = tf.constant(zlib.crc32(self.name.encode()), tf.int64) + replica * 2**32
+        seed = tf.stack([tf.identity(self.steps), own])
         with tf.control_dependencies([seed]):
             self.steps.assign_add(1)
         return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed)

@@ -29,6 +29,7 @@ from .features import TrainingCopies, Trunk, prepared_key
 from .fit import Epoch, Fitting, Inputs, compile_for, fit, restore_finished, solved
 from .network import FEATURES, head_network
 from .recipe_sections import Head
+from .replicas import feed, predicted
 from .run import Run
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Job:
     run: Run
     network: keras.Model
     pretrained: bool
+    xla: bool = False
 
     @property
     def distils(self) -> bool:
@@ -79,6 +81,7 @@ class Job:
             epochs=epochs,
             settings=settings,
             loss_weights=self._loss_weights(heads),
+            xla=self.xla,
         )
         if closed_form:
             self._solve(fitting, heads, settings)
@@ -139,12 +142,13 @@ class Job:
         if layer.input is trunk:
             return features
         model = keras.Model(trunk, layer.input)
-        return np.asarray(model.predict(features, batch_size=1024, verbose=0), np.float32)
+        return np.asarray(predicted(model, features, 1024), np.float32)
 
     def _training_quality(self, fitting: Fitting) -> tuple[float, float]:
         """Loss and accuracy on the training copies, as an epoch would have told."""
         compile_for(fitting)
-        found = fitting.model.evaluate(fitting.batches(0), verbose=0, return_dict=True)
+        batches, steps = feed(fitting.batches(0))
+        found = fitting.model.evaluate(batches, steps=steps, verbose=0, return_dict=True)
         accuracies = [value for name, value in found.items() if name.endswith("accuracy")]
         return float(found["loss"]), float(np.mean(accuracies))
 
@@ -215,6 +219,7 @@ class Job:
                 loss_weights=weights,
                 blend=blend,
                 warm_up=self.pretrained,
+                xla=self.xla,
             ),
         )
 

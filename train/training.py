@@ -23,13 +23,14 @@ from .backbones import (
 )
 from .backend import keras, tf
 from .data.preparation import Wish, prepare_split
+from .devices import Placement, in_float32
 from .fit import checkpoint_folder
 from .network import build_network
 from .pictures import PictureStore
 from .recipe import Recipe
 from .reports.folder import report_run, spared
 from .reports.predictions import predict
-from .run import Run, get_weights, write_arrays
+from .run import Run, get_weights, set_weights, write_arrays
 from .split import PARTS
 from .steps import Job
 from .strategies import STRATEGIES, check_strategy
@@ -95,26 +96,40 @@ def start(request: Request) -> Run:
     )
 
 
-def train(run: Run) -> Scores | None:
+def train(run: Run, placement: Placement | None = None) -> Scores | None:
     """Fit the network of an open run from where it stands and finish the run folder.
 
-    Returns the scores on the test part, or None where there is none.
+    Returns the scores on the test part, or None where there is none, or for a worker that is not
+    the chief: its run folder stays unfinished.
     """
-    with _log_file(run.folder / "train.log"):
+    scope = contextlib.nullcontext() if placement is None else placement.strategy.scope()
+    with _log_file(run.folder / "train.log"), scope:
+        if placement is not None:
+            logger.info("%s", placement.summary)
         keras.utils.set_random_seed(run.seed)
         tf.config.experimental.enable_op_determinism()
         network = build_network(run.spec)
         pretrained = run.weights != "none"
         if pretrained:
-            load_stock_weights(
-                network,
-                BACKBONES[run.recipe.network.backbone],
-                run.weights,
-                run.recipe.data.normalisation,
-            )
+            with in_float32():  # what the stock model's input layers do is measured
+                load_stock_weights(
+                    network,
+                    BACKBONES[run.recipe.network.backbone],
+                    run.weights,
+                    run.recipe.data.normalisation,
+                )
         else:
             logger.info("no pretrained weights: every layer is trained, from random weights")
-        STRATEGIES[run.strategy].train(Job(run, network, pretrained))
+        xla = placement is not None and placement.xla
+        STRATEGIES[run.strategy].train(Job(run, network, pretrained, xla))
+        if placement is None:
+            return _finish(run, network)
+        weights = get_weights(network)  # read by all workers together
+    if not placement.chief:
+        return None
+    with in_float32(), _log_file(run.folder / "train.log"):
+        network = build_network(run.spec)
+        set_weights(network, weights, run.folder)
         return _finish(run, network)
 
 

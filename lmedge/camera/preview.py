@@ -37,9 +37,9 @@ _HEADERS = {
 class Preview:
     """Serve the newest result to browsers.
 
-    The loop only leaves a reference here. A picture is drawn and encoded when a browser asks for
-    one newer than it has, once for all of them and at most 15 times a second; a browser that is
-    slow asks less often and so loses frames, nobody else's.
+    The loop only leaves a reference here. A picture is made smaller and encoded when a browser
+    asks for one newer than it has, once for all of them and at most 15 times a second; a browser
+    that is slow asks less often and so loses frames, nobody else's.
     """
 
     def __init__(self, host: str, port: int, token: str | None = None) -> None:
@@ -151,7 +151,7 @@ def _render(result: Result | None, message: str | None) -> tuple[BgrPicture, str
         picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
     rate = result.frames_per_second
     figures = {**json.loads(to_json(result)), "rate": None if rate is None else round(rate, 1)}
-    return result.annotate(picture), json.dumps(figures)  # headers are ASCII
+    return picture, json.dumps(figures)  # without the overlay: the page itself has the labels
 
 
 def _application(bottle: Any, preview: Preview, token: str | None, only_own: bool) -> Any:

@@ -33,12 +33,8 @@ class Result:
     @functools.cached_property
     def annotated(self) -> BgrPicture:
         """The frame with the overlay, (H, W, 3) uint8 BGR; drawn once, for all sinks."""
-        return self.annotate(self.frame.picture)
-
-    def annotate(self, picture: BgrPicture) -> BgrPicture:
-        """Draw the overlay on a copy of `picture`, the frame at another size for instance."""
         return annotate(
-            picture,
+            self.frame.picture,
             self.prediction,
             frames_per_second=self.frames_per_second,
             known=self.known,

@@ -140,7 +140,7 @@ def _weighted(score: HeadScore) -> float:
 
 def _rejections(sure: npt.NDArray[np.float32], right: npt.NDArray[np.bool_]) -> list[Rejection]:
     """Return the highest threshold that keeps each of LEVELS of the answers."""
-    found = []
+    found: list[Rejection] = []
     ordered = np.sort(sure)[::-1]
     for level in LEVELS:
         threshold = float(ordered[math.ceil(level * len(sure)) - 1])

@@ -66,7 +66,7 @@ def _write_pages(report: Report, folder: Path) -> list[str]:
         page = source.render(
             report=report,
             classes=_classes(report),
-            plots={key: jinja2.utils.markupsafe.Markup(svg) for key, svg in plots.items()},
+            plots=plots,
             pictures=[(mistake, _thumbnail(mistake)) for mistake in mistakes],
         )
         files.write_text(folder / name, page)

@@ -130,7 +130,7 @@ class _Pen:
         self.draw.text(at, text, ink, self._fonts[font])
 
     def fits(self, text: str, font: str, width: int) -> bool:
-        return self.draw.textlength(text, self._fonts[font]) <= width
+        return bool(self.draw.textlength(text, self._fonts[font]) <= width)
 
     def cut_begin(self, text: str, font: str, width: int) -> str:
         """Cut the beginning off: names differ at their ends."""

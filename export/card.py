@@ -36,6 +36,7 @@ def describe(
     path: Path,
     comparisons: Sequence[Comparison] = (),
     verdict: Verdict | None = None,
+    golden: Mapping[str, Any] | None = None,
 ) -> Card:
     """Return the card of a run's int8 file; docs/formats.md describes it field by field."""
     return Card(
@@ -65,6 +66,7 @@ def describe(
             },
             "gate": None if verdict is None else dataclasses.asdict(verdict),
             "provenance": _provenance(run),
+            **({} if golden is None else {"golden": dict(golden)}),
         },
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from lmedge.errors import GateError
 from lmedge.files import write_bytes, write_json
+from lmedge.golden import golden_answers
 from lmedge.model_file import HEADS, parse_model
 
 from ..train.backend import keras, tf
@@ -121,7 +122,8 @@ def _verify(
         comparisons.append(comparison)
         if part == "val":
             verdict = gate(comparison, file, limits)
-    data = metadata.pack(graph, describe(run, temperatures, path, comparisons, verdict))
+    golden = golden_answers(trial)
+    data = metadata.pack(graph, describe(run, temperatures, path, comparisons, verdict, golden))
     return Outcome(data, tuple(comparisons), verdict, {}, dict(temperatures))
 
 

@@ -30,6 +30,8 @@ COMMANDS = {
         "Compare strategies, backbones and recipes.",
     ),
     "export": ("lmedge.export.command", "export", "Make one int8 .tflite of a training run."),
+    "inspect": ("lmedge.inspect", "inspect", "Show what an exported file is and holds."),
+    "labels": ("lmedge.inspect", "labels", "List the labels of an exported file."),
     "predict": ("lmedge.predict", "predict", "Classify pictures with an exported file."),
     "camera": ("lmedge.camera.command", "camera", "Classify a live camera, a video or a folder."),
     "benchmark": ("lmedge.benchmarks.command", "benchmark", "Measure how good and fast a file is."),

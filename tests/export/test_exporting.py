@@ -19,6 +19,7 @@ from lmedge.errors import GateError, RunError
 from lmedge.export import convert, exporting
 from lmedge.export.exporting import report_path
 from lmedge.export.gate import Limits
+from lmedge.golden import verify
 from lmedge.model_file import HEADS, read_model
 from lmedge.train.run import Run
 from tests import small_run
@@ -75,6 +76,15 @@ class TestWritten:
         stages = {"load", "calibration", "quantization", "fine-tuning", "conversion"}
         assert stages <= set(report["seconds"])
         assert report["provenance"]["split_sha256"] == exported.run.split.digest()
+
+    def test_it_answers_here_as_it_did(self, exported: Exported) -> None:
+        assert verify(read_model(exported.path)).identical
+
+    def test_the_same_run_gives_the_same_bytes(self, exported: Exported, tmp_path: Path) -> None:
+        again = exporting.export(
+            exported.run, tmp_path / exported.path.name, limits=Limits(0.01), force=False
+        )
+        assert again.data == exported.outcome.data
 
     def test_the_run_folder_is_not_touched(self, exported: Exported) -> None:
         assert not list(exported.run.folder.rglob("*.tflite"))

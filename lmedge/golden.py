@@ -1,0 +1,96 @@
+"""Golden inputs: pictures made by a formula, whose answers the exporter writes into the file.
+
+A device that gives the same answers runs the file as it was verified, on its own kernels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from .errors import ModelFileError
+from .image import Picture
+from .interpreter import Interpreter
+from .model_file import HEADS, ModelFile
+
+COUNT = 3
+DIGITS = 6  # of the probabilities that are stored
+LARGEST = 0.05  # difference of a probability that other kernels may make
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """How this machine's answers compare with those stored; `largest` is over probabilities.
+
+    `same_top` tells whether both heads name the same class for every golden picture.
+    """
+
+    pictures: int
+    largest: float
+    same_top: bool
+
+    @property
+    def identical(self) -> bool:
+        """Whether nothing differs beyond the digits that are stored."""
+        return self.same_top and self.largest <= 10.0**-DIGITS
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file runs here as it was verified, but for rounding of other kernels."""
+        return self.same_top and self.largest <= LARGEST
+
+
+def golden_picture(number: int, size: int) -> Picture:
+    """Return the golden picture `number`, (size, size, 3) uint8 RGB: integers alone, no chance."""
+    y, x, channel = np.meshgrid(np.arange(size), np.arange(size), np.arange(3), indexing="ij")
+    waves = (x * (3 + number) + y * (5 - number) + channel * 61) % 511
+    return (np.abs(waves - 255) * (number + 1) // COUNT).astype(np.uint8)
+
+
+def golden_answers(model: ModelFile, threads: int = 1) -> dict[str, list[list[float]]]:
+    """Return the rounded probabilities of each head on every golden picture, as JSON has them."""
+    interpreter = Interpreter(model, threads)
+    answers: dict[str, list[list[float]]] = {head: [] for head in HEADS}
+    for number in range(COUNT):
+        outputs = interpreter.run(golden_picture(number, model.size))
+        for head, values in zip(("landmark", "category"), outputs, strict=True):
+            answers[head].append([round(value, DIGITS) for value in values.tolist()])
+    return answers
+
+
+def verify(model: ModelFile) -> Verification:
+    """Run the golden pictures. Raises ModelFileError when the file holds no answers to them."""
+    stored = _stored(model)
+    found = golden_answers(model)
+    pairs = [
+        (np.asarray(stored[head][number]), np.asarray(found[head][number]))
+        for head in HEADS
+        for number in range(COUNT)
+    ]
+    return Verification(
+        COUNT,
+        max(float(np.abs(a - b).max()) for a, b in pairs),
+        all(int(a.argmax()) == int(b.argmax()) for a, b in pairs),
+    )
+
+
+def _stored(model: ModelFile) -> dict[str, list[list[float]]]:
+    golden: Any = model.info.get("golden")
+    if golden is None:
+        raise ModelFileError(
+            f"{model.path}: holds no golden answers (exported by lmedge before it wrote them); "
+            "export it again to verify it"
+        )
+    taxonomy = model.taxonomy
+    sizes = {"landmark": len(taxonomy.landmarks), "category": len(taxonomy.categories)}
+    try:
+        fits = all(
+            np.asarray(golden[head], np.float64).shape == (COUNT, sizes[head]) for head in HEADS
+        )
+    except (KeyError, TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ModelFileError(f"{model.path}: its golden answers are damaged; export it again")
+    return {head: golden[head] for head in HEADS}

@@ -46,7 +46,7 @@ def golden_picture(number: int, size: int) -> Picture:
     """Return the golden picture `number`, (size, size, 3) uint8 RGB: integers alone, no chance."""
     y, x, channel = np.meshgrid(np.arange(size), np.arange(size), np.arange(3), indexing="ij")
     waves = (x * (3 + number) + y * (5 - number) + channel * 61) % 511
-    return (np.abs(waves - 255) * (number + 1) // COUNT).astype(np.uint8)
+    return np.asarray(np.abs(waves - 255) * (number + 1) // COUNT, np.uint8)
 
 
 def golden_answers(model: ModelFile, threads: int = 1) -> dict[str, list[list[float]]]:

@@ -20,6 +20,7 @@ from lmedge.scoring import Scores, score_probabilities
 from lmedge.taxonomy import Taxonomy
 
 from .details import Details, details_of
+from .strangers import Strangers, measure_strangers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Accuracy:
     details: Details
     unknown: tuple[UnknownLandmark, ...]
     unreadable: tuple[UnreadablePicture, ...]
+    strangers: Strangers | None = None
 
     @property
     def skipped(self) -> int:
@@ -49,6 +51,7 @@ class Accuracy:
         return {
             **self.scores.as_dict(),
             **self.details.as_dict(),
+            "strangers": self.strangers and self.strangers.as_dict(),
             "skipped": {
                 "pictures": self.skipped,
                 "unknown_landmarks": [dataclasses.asdict(entry) for entry in self.unknown],
@@ -60,9 +63,12 @@ class Accuracy:
         }
 
 
-def score(classifier: Classifier, pictures: Iterable[LabelledPicture]) -> Accuracy:
+def score(
+    classifier: Classifier, pictures: Iterable[LabelledPicture], strangers: Path | None = None
+) -> Accuracy:
     """Classify labelled pictures, showing progress, and score the answers.
 
+    strangers: a folder of pictures of anything else, to be told from them.
     Pictures that cannot be read, or whose landmark the file does not know, are left out and listed.
     Raises DataError when none is left, or when the file puts a landmark into another category.
     """
@@ -83,7 +89,8 @@ def score(classifier: Classifier, pictures: Iterable[LabelledPicture]) -> Accura
             f"none of the {len(unreadable)} pictures could be read; {unreadable[0].reason}"
         )
     scores, details = _score(classifier.taxonomy, read, predictions)
-    return Accuracy(scores, details, unknown, tuple(unreadable))
+    others = None if strangers is None else measure_strangers(classifier, strangers, predictions)
+    return Accuracy(scores, details, unknown, tuple(unreadable), others)
 
 
 def _score(
@@ -91,18 +98,19 @@ def _score(
 ) -> tuple[Scores, Details]:
     landmarks = {name: i for i, name in enumerate(taxonomy.landmarks)}
     truth = np.array([landmarks[picture.landmark] for picture in pictures], np.int64)
+    alone = {
+        "landmark": np.stack([prediction.landmark_marginal for prediction in predictions]),
+        "category": np.stack([prediction.category_marginal for prediction in predictions]),
+    }
     scores = score_probabilities(
-        {
-            "landmark": np.stack([prediction.landmark_marginal for prediction in predictions]),
-            "category": np.stack([prediction.category_marginal for prediction in predictions]),
-        },
+        alone,
         {"landmark": truth, "category": taxonomy.parent_index[truth].astype(np.int64)},
         taxonomy,
     )
     joint = np.stack([prediction.joint for prediction in predictions])
     paths = [picture.path for picture in pictures]
     heads = {"landmark": scores.landmark, "category": scores.category}
-    return scores, details_of(paths, truth, joint, heads, taxonomy)
+    return scores, details_of(paths, truth, joint, heads, alone, taxonomy)
 
 
 def _printable(error: DataError) -> str:

@@ -39,6 +39,12 @@ _log = logging.getLogger(__name__)
     type=click.Choice(PARTS),
     help="Part of the data  [default: test where the data has one, else everything]",
 )
+@click.option(
+    "--strangers",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="With --data: pictures of anything else, to see whether the file tells them apart.",
+)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option(
     "--runs",
@@ -70,6 +76,7 @@ def benchmark(
     given: tuple[Path, ...],
     data: Path | None,
     part: str | None,
+    strangers: Path | None,
     threads: int,
     runs: int | None,
     effort: str | None,
@@ -97,6 +104,8 @@ def benchmark(
         raise click.UsageError("--fail-over needs --compare")
     if part is not None and data is None:
         raise click.UsageError("--part needs --data")
+    if strangers is not None and (data is None or len(given) > 1):
+        raise click.UsageError("--strangers needs --data, and one file")
     if runs is not None and effort is not None:
         raise click.UsageError("--runs and --quick or --thorough exclude each other")
     chosen = EFFORTS[effort] if runs is None else Effort(runs, 0.0)
@@ -118,7 +127,7 @@ def benchmark(
     latency = measure(file, threads=threads, effort=chosen)
     load = measure_load(file, threads, chosen)
     conditions = Conditions(before, Moment.now())
-    accuracy = score(classifier, pictures) if facts is not None else None
+    accuracy = score(classifier, pictures, strangers) if facts is not None else None
     found = FileFacts.of(classifier.model)
     report = Report(found, environment, conditions, latency, load, facts, accuracy)
     folder = out or Path("runs") / f"benchmark-{file.stem}"

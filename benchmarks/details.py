@@ -12,7 +12,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.metrics import HeadScore
+from lmedge.metrics import HeadScore, ReliabilityBin, reliability
 from lmedge.taxonomy import Taxonomy
 
 NORMAL = 1.959963984540054  # of a 95 % interval
@@ -54,11 +54,20 @@ class Rejection:
 
 
 @dataclasses.dataclass(frozen=True)
+class Calibration:
+    """Expected calibration error, 0..1, and the bins it is the weighted mean of."""
+
+    error: float
+    bins: tuple[ReliabilityBin, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Details:
     """Decoded together, on the pictures that were scored.
 
     Intervals are Wilson's of 95 %. `category_of_wrong` is the share of wrong landmarks whose
     category is right, None without any. `recall` has every landmark that has pictures.
+    `calibration` is of each head alone, and of the landmark decoded `together`.
     """
 
     weighted_f1: dict[str, float]
@@ -69,6 +78,7 @@ class Details:
     category_of_wrong: float | None
     confusions: tuple[Confusion, ...]
     mistakes: tuple[Mistake, ...]
+    calibration: dict[str, Calibration]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -93,11 +103,12 @@ def details_of(
     truth: npt.NDArray[np.int64],
     joint: npt.NDArray[np.float32],
     scores: dict[str, HeadScore],
+    alone: dict[str, npt.NDArray[np.float32]],
     taxonomy: Taxonomy,
 ) -> Details:
     """Return the details of (N,) true landmarks and (N, L) joint probabilities.
 
-    scores: of both heads, decoded together.
+    scores: of both heads, decoded together. alone: what each head says, (N, L) and (N, C).
     """
     said = joint.argmax(axis=1)
     right = said == truth
@@ -130,7 +141,19 @@ def details_of(
             )
             for index in sorted(wrong.tolist(), key=lambda n: -joint[n, said[n]])[:LISTED]
         ),
+        calibration={
+            "landmark": _calibration(alone["landmark"], truth),
+            "category": _calibration(alone["category"], parents[truth]),
+            "together": _calibration(joint, truth),
+        },
     )
+
+
+def _calibration(
+    probabilities: npt.NDArray[np.float32], truth: npt.NDArray[np.integer]
+) -> Calibration:
+    bins = tuple(reliability(probabilities, truth))
+    return Calibration(sum(one.share * abs(one.accuracy - one.confidence) for one in bins), bins)
 
 
 def _weighted(score: HeadScore) -> float:

@@ -52,6 +52,7 @@ def _plots(report: Report) -> dict[str, tuple[tuple[float, float], Callable[[Axe
         classes = len(report.accuracy.scores.landmark.classes)
         side = min(9.0, 3.0 + 0.16 * classes)
         plots["rejection"] = ((5.4, 2.4), lambda axes: _rejection(report, axes))
+        plots["reliability"] = ((3.6, 3.4), lambda axes: _reliability(report, axes))
         if classes <= LARGEST:
             plots["confusion"] = ((side, side), lambda axes: _confusion(report, axes))
     return plots
@@ -143,6 +144,24 @@ def _rejection(report: Report, axes: Axes) -> None:
     axes.set_xlim(1.02, 0.45)
     low = min(p.accuracy for p in points)
     axes.set_ylim(max(0.0, low - 0.05), 1.005)
+    axes.grid(color="#888888", alpha=0.3, lw=0.6)
+
+
+def _reliability(report: Report, axes: Axes) -> None:
+    assert report.accuracy is not None
+    axes.plot([0, 1], [0, 1], color="#888888", lw=0.8)
+    for name, colour in (("landmark", BLUE), ("category", ORANGE)):
+        found = report.accuracy.details.calibration[name]
+        axes.plot(
+            [one.confidence for one in found.bins],
+            [one.accuracy for one in found.bins],
+            "o-",
+            color=colour,
+            label=f"{name}, error {found.error:.3f}",
+            markersize=4,
+        )
+    axes.set(xlabel="probability", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.legend(frameon=False, fontsize=8)
     axes.grid(color="#888888", alpha=0.3, lw=0.6)
 
 

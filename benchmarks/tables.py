@@ -147,6 +147,15 @@ def _accuracy_notes(accuracy: Accuracy) -> Iterator[str]:
     details = accuracy.details
     low, high = details.accuracy_interval["landmark"]
     yield f"landmark accuracy {low:.3f} to {high:.3f} (95 %), right among three {details.top3:.3f}"
+    errors = (f"{name} {found.error:.3f}" for name, found in details.calibration.items())
+    yield f"expected calibration error: {', '.join(errors)}"
+    if accuracy.strangers is not None:
+        others = accuracy.strangers
+        yield (
+            f"of {_pictures(others.pictures)} of anything else {others.false_accepts:.1%} are "
+            f"taken for a landmark, and {others.kept:.1%} of the landmarks' own; "
+            f"AUROC {others.auroc:.3f}"
+        )
     if details.category_of_wrong is not None:
         yield f"of wrong landmarks {details.category_of_wrong:.0%} are in the right category"
     seen = [score for score in accuracy.scores.landmark.classes if score.support and score.f1 < 1]

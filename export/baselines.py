@@ -15,10 +15,9 @@ import numpy as np
 from lmedge.files import write_bytes
 from lmedge.model_file import HEADS
 
-from ..train.backend import tf
 from ..train.run import Run
 from . import convert
-from .exporting import calibration_inputs
+from .formats import calibration_inputs
 
 
 @click.command()
@@ -31,7 +30,7 @@ def main(run: Path, folder: Path) -> None:
     plain = dict.fromkeys(HEADS, 1.0)
     write_bytes(folder / "float32.tflite", convert.to_float32(network, plain))
     inputs = calibration_inputs(opened, np.random.default_rng([opened.seed, 1]))
-    post_training = convert.to_int8_post_training(network, plain, tf.constant(inputs))
+    post_training = convert.to_int8_post_training(network, plain, inputs)
     write_bytes(folder / "int8_post_training.tflite", post_training)
     click.echo(f"{folder}: float32.tflite, int8_post_training.tflite")
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lmedge import __version__
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
+from lmedge.model_file import parse_model
 
 from ..train.run import Run, versions
+from .formats import Graph
 from .gate import Verdict
 from .metadata import Card
+from .rejection import Rejection
 from .verify import Comparison
 
 REPORT_SCHEMA = 1
@@ -28,25 +32,37 @@ class Outcome:
     verdict: Verdict
     seconds: Mapping[str, float]
     temperatures: Mapping[str, float]
+    format: str = "int8"
+    rejection: Rejection | None = None
+
+    def operators(self) -> dict[str, int]:
+        """Return how many operators of the file give a result of each dtype, the most first."""
+        counts: collections.Counter[str] = collections.Counter()
+        for (_, dtype), count in parse_model(self.data, Path(self.format)).operators.items():
+            counts[dtype] += count
+        return dict(counts.most_common())
 
 
 def describe(
     run: Run,
-    temperatures: Mapping[str, float],
+    graph: Graph,
     path: Path,
-    comparisons: Sequence[Comparison] = (),
-    verdict: Verdict | None = None,
+    io: str,
+    outcome: Outcome | None = None,
     golden: Mapping[str, Any] | None = None,
 ) -> Card:
-    """Return the card of a run's int8 file; docs/formats.md describes it field by field."""
+    """Return the card of a run's file; docs/formats.md describes it field by field."""
+    rejection = None if outcome is None else outcome.rejection
     return Card(
         name=path.stem,
         description="landmarks and their categories, both heads; made by lmedge",
         version=__version__,
         taxonomy=run.taxonomy,
         size=run.recipe.data.image_size,
+        score_thresholds=None if rejection is None or io == "int8" else rejection.heads,
         info={
-            "format": "int8",
+            "format": graph.format,
+            "io": io,
             "preprocessing": {
                 "size": run.recipe.data.image_size,
                 "resize": run.recipe.data.resize,
@@ -54,18 +70,23 @@ def describe(
                 "mean": PIXEL_MEAN,
                 "scale": PIXEL_SCALE,
             },
-            "temperatures": dict(temperatures),
+            "temperatures": dict(graph.temperatures),
             "smoothing": dataclasses.asdict(run.recipe.camera),
             "metrics": {
                 comparison.part: {
                     "float": comparison.float_scores.brief(),
-                    "int8": comparison.file_scores.brief(),
+                    "file": comparison.file_scores.brief(),
                     "agreement": dict(comparison.agreement),
+                    "calibration_error": {
+                        head: dataclasses.asdict(one)
+                        for head, one in comparison.calibration.items()
+                    },
                 }
-                for comparison in comparisons
+                for comparison in (() if outcome is None else outcome.comparisons)
             },
-            "gate": None if verdict is None else dataclasses.asdict(verdict),
+            "gate": None if outcome is None else dataclasses.asdict(outcome.verdict),
             "provenance": _provenance(run),
+            **({} if rejection is None else {"rejection": rejection.as_dict()}),
             **({} if golden is None else {"golden": dict(golden)}),
         },
     )
@@ -91,9 +112,11 @@ def report(run: Run, path: Path, outcome: Outcome, *, written: bool) -> dict[str
         "written": written,
         "bytes": len(outcome.data),
         "sha256": hashlib.sha256(outcome.data).hexdigest(),
-        "format": "int8",
+        "format": outcome.format,
         "gate": {**dataclasses.asdict(outcome.verdict), "passed": outcome.verdict.passed},
         "temperatures": dict(outcome.temperatures),
+        "rejection": outcome.rejection and outcome.rejection.as_dict(),
+        "operators": outcome.operators(),
         "parts": [comparison.as_dict() for comparison in outcome.comparisons],
         "seconds": dict(outcome.seconds),
         "provenance": _provenance(run),

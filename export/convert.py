@@ -1,11 +1,19 @@
-"""Keras to .tflite: one picture in, one probability vector a head out."""
+"""Keras to .tflite: one picture in, one probability vector a head out.
+
+Every format takes raw RGB bytes. In the integer formats the bytes are the quantized input itself;
+in the others the graph begins with a cast and the normalisation.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
 
 from lmedge.errors import LmedgeError
+from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 from lmedge.quiet import quiet_stderr
 
 from ..train.backend import keras, tf
@@ -25,40 +33,102 @@ def to_int8(quantized: keras.Model, temperatures: Mapping[str, float]) -> bytes:
     return _convert(converter)
 
 
+def to_int8_logits(quantized: keras.Model) -> bytes:
+    """Convert the fine-tuned network for integer-only accelerators: int8 in, int8 logits out.
+
+    The input is the RGB byte less 128.
+    """
+    converter = _converter(quantized, None)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = tf.int8
+    converter.inference_output_type = tf.int8
+    return _convert(converter)
+
+
 def to_float32(network: keras.Model, temperatures: Mapping[str, float]) -> bytes:
-    """Convert the float network: float32 (1, S, S, 3) network inputs, float32 probabilities."""
-    return _convert(_converter(network, temperatures))
+    """Convert the float network without quantizing anything."""
+    return _convert(_converter(network, temperatures, from_bytes=True))
+
+
+def to_float16(network: keras.Model, temperatures: Mapping[str, float]) -> bytes:
+    """Convert with float16 weights, which are widened to float32 before they are used."""
+    converter = _converter(network, temperatures, from_bytes=True)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    return _convert(converter)
+
+
+def to_dynamic(network: keras.Model, temperatures: Mapping[str, float]) -> bytes:
+    """Convert with int8 weights; activations are quantized as the graph runs."""
+    converter = _converter(network, temperatures, from_bytes=True)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    return _convert(converter)
 
 
 def to_int8_post_training(
-    network: keras.Model, temperatures: Mapping[str, float], pictures: tf.Tensor
+    network: keras.Model, temperatures: Mapping[str, float], inputs: npt.NDArray[np.float32]
 ) -> bytes:
-    """Convert with TensorFlow's own post-training quantization, for comparison.
+    """Convert with TensorFlow's own post-training quantization.
 
-    pictures: (N, S, S, 3) float32 network inputs, the representative data set.
+    inputs: (N, S, S, 3) float32 network inputs, the representative data set.
     """
-    converter = _converter(network, temperatures)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([picture[None]] for picture in pictures)
+    converter = _calibrated(network, temperatures, inputs)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
     return _convert(converter)
 
 
-def _converter(network: keras.Model, temperatures: Mapping[str, float]) -> tf.lite.TFLiteConverter:
+def to_int16x8(
+    network: keras.Model, temperatures: Mapping[str, float], inputs: npt.NDArray[np.float32]
+) -> bytes:
+    """Convert with int16 activations and int8 weights; inputs as of `to_int8_post_training`."""
+    converter = _calibrated(network, temperatures, inputs, from_bytes=True)
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+        tf.lite.OpsSet.TFLITE_BUILTINS,
+    ]
+    return _convert(converter)
+
+
+def _calibrated(
+    network: keras.Model,
+    temperatures: Mapping[str, float],
+    inputs: npt.NDArray[np.float32],
+    *,
+    from_bytes: bool = False,
+) -> tf.lite.TFLiteConverter:
+    def pictures() -> Iterator[list[npt.NDArray[np.generic]]]:
+        for value in inputs:
+            picture = np.rint(value * PIXEL_SCALE + PIXEL_MEAN).astype(np.uint8)
+            yield [picture[None] if from_bytes else value[None]]
+
+    converter = _converter(network, temperatures, from_bytes=from_bytes)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = pictures
+    return converter
+
+
+def _converter(
+    network: keras.Model, temperatures: Mapping[str, float] | None, *, from_bytes: bool = False
+) -> tf.lite.TFLiteConverter:
+    """Return the converter of a graph; without temperatures it gives logits."""
     size = network.input_shape[1]
 
     # A factor of exactly 1 would be optimised away, and with it the softmax would become int8.
     factors = {
         head: 1.0 / temperature if abs(temperature - 1.0) > 1e-5 else 1.0 + 1e-5
-        for head, temperature in temperatures.items()
+        for head, temperature in (temperatures or {}).items()
     }
 
     def graph(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        if from_bytes:
+            image = (tf.cast(image, tf.float32) - PIXEL_MEAN) / PIXEL_SCALE
         logits = network(image, training=False)
+        if temperatures is None:
+            return {head: tf.identity(values) for head, values in logits.items()}
         return {head: tf.nn.softmax(logits[head] * factor) for head, factor in factors.items()}
 
-    image = tf.TensorSpec((1, size, size, 3), tf.float32, name="image")
+    image = tf.TensorSpec((1, size, size, 3), tf.uint8 if from_bytes else tf.float32, name="image")
     module = tf.Module()
     module.network = network
     module.graph = tf.function(graph, autograph=False, input_signature=[image])

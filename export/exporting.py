@@ -1,59 +1,109 @@
-"""A whole export: a finished run folder in, one verified int8 .tflite out."""
+"""A whole export: a finished run folder in, verified .tflite files out."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from lmedge.errors import GateError
 from lmedge.files import write_bytes, write_json
 from lmedge.golden import golden_answers
-from lmedge.model_file import HEADS, parse_model
+from lmedge.model_file import ModelFile, parse_model
+from lmedge.rejection import COVERAGE
 
 from ..train.backend import keras, tf
-from ..train.network import normalise, predict_logits
 from ..train.run import Run
-from . import convert, metadata, ranges
+from . import metadata
 from .card import Outcome, describe, report
-from .finetune import fine_tune
+from .formats import Graph, Source
 from .gate import Limits, gate
-from .lower import lower
-from .quantize import quantize
-from .refine import refine
-from .temperature import fit_temperature
-from .verify import compare, run_file
+from .ladder import Budget, Rung, climb, time_files
+from .rejection import Strangers, fit_rejection, read_strangers, run_strangers
+from .stages import Stages
+from .verify import Comparison, compare, run_file
 
 logger = logging.getLogger(__name__)
 
 
-def export(run: Run, path: Path, *, limits: Limits, force: bool) -> Outcome:
-    """Export the int8 file of a finished run to `path`, and the report beside it.
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to export: what may be lost, whether to write a file that lost more, and rejection.
 
-    limits: what may be lost on the validation part. Raises GateError when more is lost, unless
-    `force`; the report is written all the same, the file is not.
+    `coverage` is the share of known pictures that thresholds keep; `strangers` are pictures of
+    anything else. `io` is "uint8" or "int8".
     """
-    seconds: dict[str, float] = {}
-    keras.utils.set_random_seed(run.seed)
-    tf.config.experimental.enable_op_determinism()
-    with _timed(seconds, "load"):
-        network = run.network()
-    quantized = _quantize(run, network, seconds)
-    with _timed(seconds, "temperatures"):
-        temperatures = _temperatures(run, quantized)
-    with _timed(seconds, "conversion"):
-        logger.info("converting to int8 (about a minute)")
-        graph = convert.to_int8(quantized, temperatures)
-    with _timed(seconds, "verification"):
-        outcome = _verify(run, network, graph, temperatures, limits, path)
-    outcome = dataclasses.replace(outcome, seconds=seconds)
-    written = outcome.verdict.passed or force
+
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    force: bool = False
+    coverage: float = COVERAGE
+    strangers: Path | None = None
+    io: str = "uint8"
+
+
+def export(run: Run, path: Path, name: str, options: Options) -> Outcome:
+    """Export one format of a finished run to `path`, and the report beside it.
+
+    Raises GateError when more is lost than allowed, unless forced; the report is written all the
+    same, the file is not.
+    """
+    outcome = _Exporter(run, options).make(name, path)
+    _write(run, path, outcome, options)
+    return outcome
+
+
+def export_all(run: Run, path: Path, names: Sequence[str], options: Options) -> list[Rung]:
+    """Export several formats, FILE-<format>.tflite each, and return them with their latencies.
+
+    A format that is refused is not written, unless forced; its rung says why. Raises GateError
+    when all are.
+    """
+    exporter = _Exporter(run, options)
+    paths = {name: path.with_name(f"{path.stem}-{name}.tflite") for name in names}
+    rungs = exporter.rungs({name: paths[name] for name in names})
+    for rung in rungs:
+        written = rung.outcome.verdict.passed or options.force
+        target = paths[rung.format]
+        write_json(report_path(target), _report(run, target, rung.outcome, rungs, written=written))
+        if written:
+            write_bytes(target, rung.outcome.data)
+    if not options.force and not any(rung.outcome.verdict.passed for rung in rungs):
+        raise GateError(f"no format of {run.folder} passed; see {report_path(paths[names[0]])}")
+    return rungs
+
+
+def export_fastest(
+    run: Run, path: Path, names: Sequence[str], options: Options, budget: Budget
+) -> tuple[list[Rung], Rung]:
+    """Try formats and write to `path` the fastest that passes the gate and the budget.
+
+    Returns all that were tried, and the one chosen. Raises GateError when none is left; the report
+    beside `path` holds the table in either case.
+    """
+    rungs = _Exporter(run, options).rungs(dict.fromkeys(names, path))
+    chosen = climb(rungs, budget)
+    told = chosen or rungs[0]
+    write_json(
+        report_path(path), _report(run, path, told.outcome, rungs, written=chosen is not None)
+    )
+    if chosen is None:
+        raise GateError(
+            f"{path} was not written: no format passes the gate within {budget.describe()}; "
+            f"{report_path(path)} has the table of what was tried"
+        )
+    write_bytes(path, chosen.outcome.data)
+    return rungs, chosen
+
+
+def report_path(path: Path) -> Path:
+    """Return where the export report of a file stands: FILE.tflite -> FILE.export.json."""
+    return path.with_suffix(".export.json")
+
+
+def _write(run: Run, path: Path, outcome: Outcome, options: Options) -> None:
+    written = outcome.verdict.passed or options.force
     write_json(report_path(path), report(run, path, outcome, written=written))
     if not written:
         raise GateError(
@@ -62,74 +112,82 @@ def export(run: Run, path: Path, *, limits: Limits, force: bool) -> Outcome:
             "it anyway with --force"
         )
     write_bytes(path, outcome.data)
-    return outcome
 
 
-def report_path(path: Path) -> Path:
-    """Return where the export report of a file stands: FILE.tflite -> FILE.export.json."""
-    return path.with_suffix(".export.json")
+def _report(
+    run: Run, path: Path, outcome: Outcome, rungs: Sequence[Rung], *, written: bool
+) -> dict[str, Any]:
+    tried = [rung.as_dict() for rung in rungs]
+    return {**report(run, path, outcome, written=written), "tried": tried}
 
 
-def _quantize(run: Run, network: keras.Model, seconds: dict[str, float]) -> keras.Model:
-    rng = np.random.default_rng([run.seed, 1])
-    with _timed(seconds, "lowering"):
-        lowered = lower(network)
-    with _timed(seconds, "calibration"):
-        logger.info("calibrating the ranges of %d tensors", len(lowered.layers) - 1)
-        images = calibration_inputs(run, rng)
-        observed = ranges.observe(lowered, images, rng)
-        chosen = refine(lowered, ranges.choose_ranges(lowered, observed), images)
-    with _timed(seconds, "quantization"):
-        quantized = quantize(lowered, chosen)
-    with _timed(seconds, "fine-tuning"):
-        fine_tune(run, network, quantized)
-    return quantized
+class _Exporter:
+    """What several formats of one run share: the networks, float's answers, the strangers."""
 
+    def __init__(self, run: Run, options: Options) -> None:
+        keras.utils.set_random_seed(run.seed)
+        tf.config.experimental.enable_op_determinism()
+        self._run, self._options = run, options
+        folder = options.strangers
+        self._strangers = None if folder is None else read_strangers(folder)
+        self._stages = Stages()
+        self._source = Source(run, self._stages)
 
-def calibration_inputs(run: Run, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return network inputs of training pictures alone, chosen by the run's seed."""
-    entries = run.entries("train")
-    count = min(run.recipe.quantize.calibration_pictures, len(entries))
-    chosen = np.sort(rng.choice(len(entries), count, replace=False))
-    return normalise(run.store.prepared_many([entries[index] for index in chosen]))
+    def rungs(self, paths: dict[str, Path]) -> list[Rung]:
+        """Make every format, then time them in turns."""
+        outcomes = {name: self.make(name, path) for name, path in paths.items()}
+        times = time_files(
+            [parse_model(outcome.data, paths[name]) for name, outcome in outcomes.items()]
+        )
+        return [
+            Rung(name, outcome, milliseconds)
+            for (name, outcome), milliseconds in zip(outcomes.items(), times, strict=True)
+        ]
 
+    def make(self, name: str, path: Path) -> Outcome:
+        """Convert to a format and verify it; `path` is the name it is to have."""
+        graph = self._source.graph(name, self._options.io)
+        with self._stages.timed("verification"):
+            outcome = self._verify(graph, path)
+        return dataclasses.replace(outcome, seconds=dict(self._stages.seconds))
 
-def _temperatures(run: Run, network: keras.Model) -> dict[str, float]:
-    part = "val" if run.entries("val") else "train"
-    logits, truth = predict_logits(network, run.pictures(part)), run.labels(part)
-    return {head: fit_temperature(logits[head], truth[head]) for head in HEADS}
+    def _verify(self, graph: Graph, path: Path) -> Outcome:
+        """Run the file itself on the validation and test parts, and put the result into it."""
+        run, options = self._run, self._options
+        trial = parse_model(metadata.pack(graph.data, describe(run, graph, path, options.io)), path)
+        answers = {
+            part: run_file(trial, run.pictures(part))
+            for part in ("val", "test")
+            if run.entries(part)
+        }
+        comparisons = {part: self._compare(part, graph, file) for part, file in answers.items()}
+        verdict = gate(comparisons.get("val"), answers.get("val"), options.limits)
+        rejection = None
+        if "val" in answers:
+            rejection = fit_rejection(
+                run.taxonomy.parent_index,
+                answers["val"],
+                answers.get("test"),
+                self._run_strangers(trial),
+                options.coverage,
+            )
+        outcome = Outcome(
+            b"", tuple(comparisons.values()), verdict, {}, graph.temperatures, graph.format,
+            rejection,
+        )  # fmt: skip
+        card = describe(run, graph, path, options.io, outcome, golden_answers(trial))
+        return dataclasses.replace(outcome, data=metadata.pack(graph.data, card))
 
+    def _compare(self, part: str, graph: Graph, file: dict[str, Any]) -> Comparison:
+        return compare(
+            part,
+            self._source.logits(part),
+            self._source.temperatures(),
+            file,
+            graph.temperatures,
+            self._run.labels(part),
+            self._run.taxonomy,
+        )
 
-def _verify(
-    run: Run,
-    network: keras.Model,
-    graph: bytes,
-    temperatures: Mapping[str, float],
-    limits: Limits,
-    path: Path,
-) -> Outcome:
-    """Run the file itself on the validation and test parts, and put the result into it."""
-    float_temperatures = _temperatures(run, network)
-    trial = parse_model(metadata.pack(graph, describe(run, temperatures, path)), path)
-    comparisons, verdict = [], gate(None, None, limits)
-    for part in ("val", "test"):
-        if not run.entries(part):
-            continue
-        pictures = run.pictures(part)
-        file = run_file(trial, pictures)
-        logits = predict_logits(network, pictures)
-        comparison = compare(part, logits, float_temperatures, file, run.labels(part), run.taxonomy)
-        comparisons.append(comparison)
-        if part == "val":
-            verdict = gate(comparison, file, limits)
-    golden = golden_answers(trial)
-    data = metadata.pack(graph, describe(run, temperatures, path, comparisons, verdict, golden))
-    return Outcome(data, tuple(comparisons), verdict, {}, dict(temperatures))
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    seconds[stage] = round(time.monotonic() - began, 2)
-    logger.debug("%s: %.1f s", stage, seconds[stage])
+    def _run_strangers(self, trial: ModelFile) -> Strangers | None:
+        return None if self._strangers is None else run_strangers(trial, self._strangers)

@@ -33,12 +33,15 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold: the bytes must
 _IMAGE_PROPERTIES, _FEATURE_PROPERTIES = 2, 1
 _RGB = 1
 _TENSOR_AXIS_LABELS, _DESCRIPTIONS = 2, 1
-_NORMALIZATION_OPTIONS = 1
+_NORMALIZATION_OPTIONS, _SCORE_THRESHOLDING_OPTIONS = 1, 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """What goes into the file beside the graph; `info` is the free part of lmedge.json."""
+    """What goes into the file beside the graph; `info` is the free part of lmedge.json.
+
+    `score_thresholds`, 0..1 by head: clients of the metadata leave out answers less probable.
+    """
 
     name: str
     description: str
@@ -46,6 +49,7 @@ class Card:
     taxonomy: Taxonomy
     size: int
     info: Mapping[str, Any]
+    score_thresholds: Mapping[str, float] | None = None
 
 
 def pack(model: bytes, card: Card) -> bytes:
@@ -112,7 +116,8 @@ def _archive(body: bytes, card: Card) -> bytes:
 def _model_metadata(card: Card, order: list[str]) -> bytes:
     writer = _Writer()
     image = writer.image_tensor(card.size)
-    heads = [writer.head_tensor(head) for head in order]
+    thresholds = card.score_thresholds or {}
+    heads = [writer.head_tensor(head, thresholds.get(head)) for head in order]
     subgraph = writer.table(
         {2: writer.offsets([image]), 3: writer.offsets(heads)}, strings={0: "main"}
     )
@@ -185,13 +190,20 @@ class _Writer:
             strings={0: "image", 1: "the picture: raw RGB bytes"},
         )
 
-    def head_tensor(self, head: str) -> int:
-        """Write the TensorMetadata of one head, with its own label file."""
+    def head_tensor(self, head: str, threshold: float | None) -> int:
+        """Write the TensorMetadata of one head, with its own label file and score threshold."""
         properties = self.table()
         content = self.table({1: properties}, scalars={0: _FEATURE_PROPERTIES})
         stats = self.table({0: self.floats([1.0]), 1: self.floats([0.0])})
         labels = self.associated(LABEL_FILES[head], f"{head} labels", _TENSOR_AXIS_LABELS)
+        places = {3: content, 5: stats, 6: self.offsets([labels])}
+        if threshold is not None:
+            self.builder.StartObject(1)  # ScoreThresholdingOptions
+            self.builder.PrependFloat32Slot(0, threshold, 0.0)
+            options = int(self.builder.EndObject())
+            unit = self.table({1: options}, scalars={0: _SCORE_THRESHOLDING_OPTIONS})
+            places[4] = self.offsets([unit])
         return self.table(
-            {3: content, 5: stats, 6: self.offsets([labels])},
+            places,
             strings={0: head, 1: f"probability of each {head}"},
         )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from lmedge.decoding import joint_probabilities, softmax
 from lmedge.interpreter import Interpreter
+from lmedge.metrics import expected_calibration_error
 from lmedge.model_file import HEADS, ModelFile
 from lmedge.progress import progress
 from lmedge.scoring import Scores, score_probabilities
@@ -24,12 +25,20 @@ Truth = Mapping[str, npt.NDArray[np.int64]]
 
 
 @dataclasses.dataclass(frozen=True)
+class Calibration:
+    """Expected calibration error of one head of the file, 0..1: without temperature, and with."""
+
+    before: float
+    after: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Comparison:
     """Float and file on the same pictures.
 
     `agreement` is the share, 0..1, of equal top classes. `swapped` tells that each of two heads of
     one size is far closer to float's other head. `answers` are the true class, float's and the
-    file's by head, decoded together, (N,) each.
+    file's by head, decoded together, (N,) each. `calibration` is the file's, by head.
     """
 
     part: str
@@ -38,6 +47,7 @@ class Comparison:
     agreement: Mapping[str, float]
     swapped: bool
     answers: Mapping[str, tuple[Labels, Labels, Labels]]
+    calibration: Mapping[str, Calibration]
 
     def fall(self, head: str) -> float:
         """Macro F1 lost by the file, in 0..1; below zero where it gained."""
@@ -51,6 +61,9 @@ class Comparison:
             "float": self.float_scores.as_dict(),
             "file": self.file_scores.as_dict(),
             "agreement": dict(self.agreement),
+            "calibration": {
+                head: dataclasses.asdict(one) for head, one in self.calibration.items()
+            },
         }
 
 
@@ -70,10 +83,14 @@ def compare(
     logits: Mapping[str, npt.NDArray[np.float32]],
     temperatures: Mapping[str, float],
     file: Probabilities,
+    file_temperatures: Mapping[str, float],
     truth: Truth,
     taxonomy: Taxonomy,
 ) -> Comparison:
-    """Score the float network's logits and the file's probabilities on the same pictures."""
+    """Score the float network's logits and the file's probabilities on the same pictures.
+
+    temperatures: by head, fitted for the float network, and those inside the file.
+    """
     floats = {head: softmax(logits[head], temperatures[head]) for head in HEADS}
     agreement = {
         head: float((floats[head].argmax(axis=1) == file[head].argmax(axis=1)).mean())
@@ -87,6 +104,18 @@ def compare(
         agreement,
         _swapped(floats, file),
         {head: (truth[head], before[head], after[head]) for head in HEADS},
+        {head: _calibration(file[head], file_temperatures[head], truth[head]) for head in HEADS},
+    )
+
+
+def _calibration(
+    probabilities: npt.NDArray[np.float32], temperature: float, truth: Labels
+) -> Calibration:
+    # The temperature times the logarithm of a softmax is its logits, but for a constant.
+    logits = temperature * np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    return Calibration(
+        expected_calibration_error(softmax(logits), truth),
+        expected_calibration_error(probabilities, truth),
     )
 
 

@@ -16,6 +16,7 @@ from .errors import LmedgeError
 from .image import Color, check_frame, prepare
 from .interpreter import Interpreter
 from .model_file import ModelFile, read_model
+from .rejection import Threshold, agreement
 from .taxonomy import Taxonomy
 from .threads import best_threads
 
@@ -35,7 +36,9 @@ class Prediction:
 
     The labels and `joint` come from both heads decoded together; `landmark_marginal` (L,) and
     `category_marginal` (C,) are what each head says alone, float32 in the order of the taxonomy.
-    `milliseconds` is the time from the decoded frame to this object.
+    `agreement` is the probability, 0..1, that both heads mean the same; `known` tells whether it
+    reaches the file's threshold: a picture below shows none of the file's landmarks, and the labels
+    are no more than the nearest. `milliseconds` is the time from the decoded frame to this object.
     """
 
     landmark: str
@@ -47,6 +50,8 @@ class Prediction:
     landmark_marginal: npt.NDArray[np.float32] = dataclasses.field(repr=False)
     category_marginal: npt.NDArray[np.float32] = dataclasses.field(repr=False)
     milliseconds: float
+    agreement: float = 1.0
+    known: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Return the labels for JSON, probabilities rounded to six places; see docs/formats.md."""
@@ -59,6 +64,8 @@ class Prediction:
                 {**dataclasses.asdict(entry), "probability": round(entry.probability, 6)}
                 for entry in self.top
             ],
+            "known": self.known,
+            "agreement": round(self.agreement, 6),
             "milliseconds": round(self.milliseconds, 3),
         }
 
@@ -92,6 +99,7 @@ class Classifier:
         self.top = top
         if threads is None:
             threads = 1 if delegate is not None else best_threads(self.model)
+        self.threshold = Threshold.of(self.model)
         self.interpreter = Interpreter(self.model, threads, delegate=delegate)
         taxonomy = self.model.taxonomy
         self._parents = taxonomy.parent_index
@@ -139,13 +147,18 @@ class Classifier:
     ) -> Prediction:
         """Answer again from another joint probability (L,), a smoothed one for instance.
 
-        The marginals and the time stay those of `prediction`. `lead`: index of the landmark to
-        answer with, in place of the most probable one.
+        Marginals, agreement, `known` and the time stay those of `prediction`. `lead`: index of the
+        landmark to answer with, in place of the most probable one.
         """
         answer = self._answer(
             joint, prediction.landmark_marginal, prediction.category_marginal, lead=lead
         )
-        return dataclasses.replace(answer, milliseconds=prediction.milliseconds)
+        return dataclasses.replace(
+            answer,
+            milliseconds=prediction.milliseconds,
+            agreement=prediction.agreement,
+            known=prediction.known,
+        )
 
     def _answer(
         self,
@@ -164,6 +177,7 @@ class Classifier:
         )
         best = top[0]  # one answer: never a landmark of another category
         members = self._members[best.category]
+        agreed = float(agreement(landmark, category, self._parents))
         return Prediction(
             landmark=best.landmark,
             landmark_probability=best.probability,
@@ -173,5 +187,7 @@ class Classifier:
             joint=joint,
             landmark_marginal=landmark,
             category_marginal=category,
+            agreement=agreed,
+            known=agreed >= self.threshold.agreement,
             milliseconds=0.0 if start is None else 1000.0 * (time.perf_counter() - start),
         )

@@ -120,8 +120,8 @@ def _metrics(metrics: dict[str, Any]) -> str:
     """Return macro F1 of the shipped file by part; metrics of another layout are not guessed at."""
     try:
         told = [
-            f"{part}: landmark F1 {scores['int8']['landmark']['macro_f1']:.3f}, category F1 "
-            f"{scores['int8']['category']['macro_f1']:.3f} on {scores['int8']['landmark']['n']}"
+            f"{part}: landmark F1 {scores['file']['landmark']['macro_f1']:.3f}, category F1 "
+            f"{scores['file']['category']['macro_f1']:.3f} on {scores['int8']['landmark']['n']}"
             for part, scores in metrics.items()
         ]
     except (KeyError, TypeError, ValueError):

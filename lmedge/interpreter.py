@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import logging
 import os
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .decoding import softmax
 from .errors import LmedgeError, MissingDependencyError, ModelFileError
 from .image import Picture
 from .model_file import ModelFile
@@ -55,6 +57,39 @@ def load_delegate(runtime: str, path: str | os.PathLike[str]) -> Any:
         raise LmedgeError(
             f"{path}: the delegate does not start ({error}); is its device connected?"
         ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizedLogits:
+    """How the int8 logits of a head become probabilities: (q - zero) factor, then a softmax.
+
+    `factor` is the scale of the output over the temperature in the file.
+    """
+
+    zero: int
+    factor: float
+
+    def probabilities(self, values: npt.NDArray[np.int8]) -> Output:
+        """Return (K,) float32 probabilities of (K,) int8 logits."""
+        return softmax((values.astype(np.float64) - self.zero) * self.factor)
+
+
+def _logits_of(model: ModelFile, runner: Any) -> dict[str, QuantizedLogits]:
+    """Raises ModelFileError when scale or temperature are not in the file."""
+    scales = {one["index"]: one["quantization"] for one in runner.get_output_details()}
+    found = {}
+    for head, spec in model.heads.items():
+        try:
+            scale, zero = scales[spec.index]
+            factor = float(scale) / float(model.info["temperatures"][head])
+        except (LookupError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise ModelFileError(
+                f"{model.path}: nothing tells what its {head} logits mean; export it again"
+            ) from error
+        if not (0 < factor < float("inf")):
+            raise ModelFileError(f"{model.path}: its {head} logits have no scale; export it again")
+        found[head] = QuantizedLogits(int(zero), factor)
+    return found
 
 
 class Interpreter:
@@ -104,9 +139,12 @@ class Interpreter:
         self._image = model.image.index
         self._landmark = model.heads["landmark"].index
         self._category = model.heads["category"].index
+        self._logits = _logits_of(model, self._runner) if model.image.dtype == "int8" else None
 
     def set_image(self, picture: Picture) -> None:
         """Copy a picture, (S, S, 3) uint8 RGB, into the input."""
+        if self._logits is not None:
+            picture = (picture ^ 0x80).view(np.int8)  # the byte less 128
         self._runner.set_tensor(self._image, picture[None])
 
     def invoke(self) -> None:
@@ -115,10 +153,13 @@ class Interpreter:
 
     def outputs(self) -> tuple[Output, Output]:
         """Return the landmark (L,) and category (C,) probabilities, float32."""
-        return (
-            self._runner.get_tensor(self._landmark)[0],
-            self._runner.get_tensor(self._category)[0],
-        )
+        landmark = self._runner.get_tensor(self._landmark)[0]
+        category = self._runner.get_tensor(self._category)[0]
+        if self._logits is None:
+            return landmark, category
+        return self._logits["landmark"].probabilities(landmark), self._logits[
+            "category"
+        ].probabilities(category)
 
     def run(self, picture: Picture) -> tuple[Output, Output]:
         """Classify one picture, (S, S, 3) uint8 RGB: landmark (L,) and category (C,)."""

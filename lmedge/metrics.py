@@ -82,3 +82,45 @@ def score_head(truth: Labels, guess: Labels, names: tuple[str, ...]) -> HeadScor
 def macro_f1(truth: Labels, guess: Labels, classes: int) -> float:
     """Macro F1 alone, as `score_head` defines it."""
     return score_head(truth, guess, tuple(map(str, range(classes)))).macro_f1
+
+
+def expected_calibration_error(
+    probabilities: npt.NDArray[np.floating], truth: Labels, bins: int = 15
+) -> float:
+    """Return how far probability and accuracy of the top class are apart, 0..1; 0 of nothing.
+
+    probabilities: (N, K); truth: (N,). Guo et al., arXiv:1706.04599: the mean over bins of equal
+    width of |accuracy - mean probability|, weighted by their pictures.
+    """
+    return sum(
+        one.share * abs(one.accuracy - one.confidence)
+        for one in reliability(probabilities, truth, bins)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ReliabilityBin:
+    """Pictures whose top class has a probability in one bin; all values in 0..1."""
+
+    confidence: float
+    accuracy: float
+    share: float
+    pictures: int
+
+
+def reliability(
+    probabilities: npt.NDArray[np.floating], truth: Labels, bins: int = 15
+) -> list[ReliabilityBin]:
+    """Return the bins that have pictures; arguments as of `expected_calibration_error`."""
+    sure = np.asarray(probabilities, np.float64).max(axis=1) if len(truth) else np.zeros(0)
+    right = probabilities.argmax(axis=1) == truth if len(truth) else np.zeros(0, np.bool_)
+    places = np.clip(np.ceil(sure * bins).astype(np.intp) - 1, 0, bins - 1)
+    return [
+        ReliabilityBin(
+            float(sure[places == place].mean()),
+            float(right[places == place].mean()),
+            float((places == place).mean()),
+            int((places == place).sum()),
+        )
+        for place in np.unique(places).tolist()
+    ]

@@ -226,18 +226,20 @@ def _check_shapes(
         len(image.shape) != 4
         or image.shape[0] != 1
         or image.shape[3] != 3
-        or image.dtype != "uint8"
+        or image.dtype not in {"uint8", "int8"}
     ):
         raise ModelFileError(f"its input is {image.shape} {image.dtype}, not (1, S, S, 3) uint8")
     if image.shape[1] != image.shape[2] or not 16 <= image.shape[1] <= 4096:
         raise ModelFileError(f"its input is {image.shape}, not a square of 16 to 4096 pixels")
     if labels["landmark"] != taxonomy.landmarks or labels["category"] != taxonomy.categories:
         raise ModelFileError("its label files do not match its hierarchy")
+    # With int8 pixels come int8 logits, of `export --io int8`; else probabilities.
+    wanted = "int8" if image.dtype == "int8" else "float32"
     for head, spec in heads.items():
-        if spec.shape != (1, len(labels[head])) or spec.dtype != "float32":
+        if spec.shape != (1, len(labels[head])) or spec.dtype != wanted:
             raise ModelFileError(
                 f"its {head} output is {spec.shape} {spec.dtype}, "
-                f"not (1, {len(labels[head])}) float32"
+                f"not (1, {len(labels[head])}) {wanted}"
             )
 
 

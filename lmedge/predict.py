@@ -25,7 +25,8 @@ from .progress import Advance, progress
 from .sorting import copy_sorted
 
 CSV_COLUMNS = (
-    "path", "landmark", "landmark_probability", "category", "category_probability", "milliseconds",
+    "path", "landmark", "landmark_probability", "category", "category_probability", "known",
+    "milliseconds",
 )  # fmt: skip
 
 

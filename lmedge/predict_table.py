@@ -12,6 +12,7 @@ import click
 from rich.cells import cell_len, chop_cells
 
 from .classifier import Candidate, Classifier, Prediction
+from .rejection import UNKNOWN
 
 _HEADINGS = ("picture", "landmark", "category")
 _PERCENT = 6  # cells of "100.0%"
@@ -40,7 +41,7 @@ class Table:
         wanted = [max(longest, len(_HEADINGS[0]))] + [
             max(cell_len(name) for name in (heading, *names))
             for heading, names in (
-                (_HEADINGS[1], taxonomy.landmarks),
+                (_HEADINGS[1], (*taxonomy.landmarks, UNKNOWN)),
                 (_HEADINGS[2], taxonomy.categories),
             )
         ]
@@ -63,8 +64,16 @@ class Table:
         )
 
     def lines(self, path: Path, prediction: Prediction) -> Iterator[str]:
-        """Yield the line of a picture, then one for each other candidate."""
+        """Yield the line of a picture, then one for each other candidate.
+
+        A picture of nothing the file knows has a line that says so, and with several candidates
+        all of them below it.
+        """
         name = _pad(_cut_left(click.format_filename(path), self.picture), self.picture)
+        if not prediction.known:
+            yield name + _GAP + click.style(_cut_right(UNKNOWN, self.landmark), dim=True)
+            yield from map(self._candidate, prediction.top if len(prediction.top) > 1 else ())
+            return
         best = Candidate(prediction.landmark, prediction.category, prediction.landmark_probability)
         yield (
             name
@@ -77,16 +86,18 @@ class Table:
             + _GAP
             + f"{prediction.category_probability:{_PERCENT}.1%}"
         )
-        for other in prediction.top[1:]:
-            yield (
-                " " * self.picture
-                + _GAP
-                + _pad(_cut_right(other.landmark, self.landmark), self.landmark)
-                + _GAP
-                + f"{other.probability:{_PERCENT}.1%}"
-                + _GAP
-                + _cut_right(other.category, self.category)
-            )
+        yield from map(self._candidate, prediction.top[1:])
+
+    def _candidate(self, other: Candidate) -> str:
+        return (
+            " " * self.picture
+            + _GAP
+            + _pad(_cut_right(other.landmark, self.landmark), self.landmark)
+            + _GAP
+            + f"{other.probability:{_PERCENT}.1%}"
+            + _GAP
+            + _cut_right(other.category, self.category)
+        )
 
 
 def _pad(text: str, cells: int) -> str:

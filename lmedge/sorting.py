@@ -11,10 +11,13 @@ from pathlib import Path
 from .classifier import Prediction
 from .errors import DataError, LmedgeError
 from .files import replacing
+from .rejection import UNKNOWN
 
 
 def copy_sorted(picture: Path, prediction: Prediction, folder: Path) -> Path:
     """Copy `picture` to folder/<category>/<landmark>/ and return the copy's path.
+
+    A picture of no landmark that the file knows goes to folder/not a landmark/.
 
     Nothing is overwritten: a name that is taken by another picture gets -2, -3 and so on; the same
     picture under its name is left as it is. Raises LmedgeError when the copy cannot be written,
@@ -24,6 +27,8 @@ def copy_sorted(picture: Path, prediction: Prediction, folder: Path) -> Path:
         if label in {"", ".", ".."} or "/" in label or os.sep in label:
             raise DataError(f"{label!r} cannot be the name of a folder; export with other names")
     inside = folder / prediction.category / prediction.landmark
+    if not prediction.known:
+        inside = folder / UNKNOWN
     for number in itertools.count(1):
         name = picture.name if number == 1 else f"{picture.stem}-{number}{picture.suffix}"
         target = inside / name

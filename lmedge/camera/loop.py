@@ -166,7 +166,7 @@ def _run(
             smoother = Smoother(current, smoothing or Steadiness.of(current.model))
         prediction = current.classify(frame.picture, color="bgr")
         rate = tally.classified(prediction.milliseconds)
-        steady = smoother.update(prediction, frame.seconds)
+        steady = smoother.update(prediction, frame.seconds, prediction.known)
         result = Result(frame, steady.prediction, rate, steady.known)
         # Every sink gets the last frame, also when one of them asks to end.
         wanted = [sink.take(result) for sink in sinks]

@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 
 from lmedge.classifier import Prediction
+from lmedge.rejection import UNKNOWN
 
 from . import text
 from .view import BgrPicture
-
-UNKNOWN = "not a landmark"
 
 # BGR. The bars are sky blue and orange of Okabe and Ito's palette (Color Universal Design, 2008),
 # told apart by every kind of colour vision; the panel keeps its contrast on any photograph.

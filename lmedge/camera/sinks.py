@@ -10,9 +10,10 @@ from typing import Protocol, TextIO
 
 from lmedge.classifier import Prediction
 from lmedge.machine import processor_celsius
+from lmedge.rejection import UNKNOWN
 
 from .frames import Absence, BgrPicture, Frame
-from .overlay import UNKNOWN, annotate
+from .overlay import annotate
 
 _CELSIUS_SECONDS = 2.0
 

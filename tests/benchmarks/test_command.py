@@ -73,7 +73,7 @@ def test_pages_need_no_network_and_read_names_as_text(
     assert "https:" not in page
     assert "&lt;b&gt;x &amp; y.jpg" in page
     assert "data:image/jpeg;base64," in page
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 6
     assert "prefers-color-scheme: dark" in page
     assert "| red | landmark |" in (tmp_path / "out" / "report.md").read_text("utf-8")
     for name in ("latency", "stages", "threads", "rejection", "confusion"):

@@ -33,7 +33,19 @@ def details() -> Details:
         "category": score_head(parents[truth], parents[said], TAXONOMY.categories),
     }
     paths = [Path(f"{number}.jpg") for number in range(len(ROWS))]
-    return details_of(paths, truth, joint, scores, TAXONOMY)
+    category = np.stack(
+        [joint[:, parents == index].sum(axis=1) for index in range(len(TAXONOMY.categories))], 1
+    )
+    alone = {"landmark": joint, "category": category}
+    return details_of(paths, truth, joint, scores, alone, TAXONOMY)
+
+
+def test_calibration_is_the_mean_of_its_bins() -> None:
+    found = details().calibration["together"]
+    assert sum(one.pictures for one in found.bins) == len(ROWS)
+    expected = sum(one.share * abs(one.accuracy - one.confidence) for one in found.bins)
+    assert found.error == pytest.approx(expected)
+    assert details().calibration["landmark"] == found  # alone it says the same here
 
 
 def test_top_three_and_the_category_of_what_is_wrong() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from lmedge import cli
 from tests import small_run, tiny_backbone
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convert, "to_int8", to_int8)
-        outcome = exporting.export(trained, path, limits=Limits(0.01), force=False)
+        outcome = exporting.export(trained, path, "int8", exporting.Options(Limits(0.01)))
     return Exported(trained, path, outcome, **seen)
 
 
@@ -125,3 +126,17 @@ def real() -> Real:
     card = metadata.Card("real", "EfficientNetB0", "0.1.0", taxonomy, REAL_SIZE, info)
     file = parse_model(metadata.pack(graph, card), Path("real.tflite"))
     return Real(network, lowered, chosen, quantized, file, pictures)
+
+
+@pytest.fixture
+def main(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process: exit code, standard output, standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.main([str(word) for word in words])
+        printed = capsys.readouterr()
+        return int(caught.value.code or 0), printed.out, printed.err
+
+    return run

@@ -15,6 +15,7 @@ from lmedge.export import convert
 from lmedge.export.verify import run_file
 from lmedge.model_file import HEADS, ModelFile, parse_model
 from lmedge.train.backend import keras
+from lmedge.train.network import normalise
 
 if TYPE_CHECKING:
     from tests.export.conftest import Exported, Real
@@ -161,13 +162,14 @@ class TestFloat:
     def test_the_temperature_is_in_the_graph(self, temperature: float) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        image = keras.Input((8, 8, 3))
-        network = keras.Model(image, heads(keras.layers.GlobalAveragePooling2D()(image)))
+        pixels = keras.Input((8, 8, 3))
+        network = keras.Model(pixels, heads(keras.layers.GlobalAveragePooling2D()(pixels)))
         data = convert.to_float32(network, {"landmark": temperature, "category": 1.0})
         runner = Interpreter(model_content=data).get_signature_runner()
-        x = np.random.default_rng(0).normal(0, 4, (1, 8, 8, 3)).astype(np.float32)
-        given = {name: np.asarray(value)[0] for name, value in network(x).items()}
-        found = runner(image=x)
+        image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
+        inputs = normalise(image)
+        given = {name: np.asarray(value)[0] for name, value in network(inputs).items()}
+        found = runner(image=image)
         for head, divisor in (("landmark", temperature), ("category", 1.0)):
             scaled = np.exp(given[head] / divisor)
             np.testing.assert_allclose(found[head][0], scaled / scaled.sum(), rtol=1e-3)

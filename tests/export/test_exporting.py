@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from lmedge import cli
 from lmedge.errors import GateError, RunError
-from lmedge.export import convert, exporting
+from lmedge.export import convert, exporting, formats
 from lmedge.export.exporting import report_path
 from lmedge.export.gate import Limits
 from lmedge.golden import verify
@@ -36,20 +35,6 @@ def destroy(_: Run, __: Any, quantized: Any) -> None:
     quantized.set_weights(
         [rng.permutation(value.ravel()).reshape(value.shape) for value in quantized.get_weights()]
     )
-
-
-@pytest.fixture
-def main(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run the command line in this process: exit code, standard output, standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main([str(word) for word in words])
-        printed = capsys.readouterr()
-        return int(caught.value.code or 0), printed.out, printed.err
-
-    return run
 
 
 class TestWritten:
@@ -82,7 +67,7 @@ class TestWritten:
 
     def test_the_same_run_gives_the_same_bytes(self, exported: Exported, tmp_path: Path) -> None:
         again = exporting.export(
-            exported.run, tmp_path / exported.path.name, limits=Limits(0.01), force=False
+            exported.run, tmp_path / exported.path.name, "int8", exporting.Options(Limits(0.01))
         )
         assert again.data == exported.outcome.data
 
@@ -108,7 +93,7 @@ class TestGate:
         self, exported: Exported, ruined_graph: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> Run:
         """Let every export come to the ruined graph, without the minutes in between."""
-        monkeypatch.setattr(exporting, "_quantize", lambda *_: exported.quantized)
+        monkeypatch.setattr(formats.Source, "_quantize", lambda _: exported.quantized)
         monkeypatch.setattr(convert, "to_int8", lambda *_: ruined_graph)
         return exported.run
 
@@ -132,7 +117,7 @@ class TestGate:
         path = tmp_path / "x.tflite"
         path.write_bytes(b"an earlier export")
         with pytest.raises(GateError):
-            exporting.export(ruined, path, limits=Limits(0.01), force=False)
+            exporting.export(ruined, path, "int8", exporting.Options(Limits(0.01)))
         assert path.read_bytes() == b"an earlier export"
 
     def test_force_writes_it_with_its_failure_inside(
@@ -149,7 +134,7 @@ class TestGate:
 
     def test_a_wide_tolerance_lets_it_pass(self, ruined: Run, tmp_path: Path) -> None:
         outcome = exporting.export(
-            ruined, tmp_path / "x.tflite", limits=Limits(1.0, 1.0), force=False
+            ruined, tmp_path / "x.tflite", "int8", exporting.Options(Limits(1.0, 1.0))
         )
         assert outcome.verdict.passed
         assert (tmp_path / "x.tflite").exists()
@@ -162,7 +147,7 @@ class TestGate:
 
         monkeypatch.setattr(exporting, "run_file", stop)
         with pytest.raises(KeyboardInterrupt):
-            exporting.export(ruined, tmp_path / "x.tflite", limits=Limits(0.01), force=False)
+            exporting.export(ruined, tmp_path / "x.tflite", "int8", exporting.Options(Limits(0.01)))
         assert not list(tmp_path.iterdir())
 
 
@@ -236,10 +221,12 @@ class TestWithoutValidation:
     ) -> None:
         monkeypatch.setattr(convert, "to_int8", lambda *_: exported.graph)
         with pytest.raises(GateError, match="no validation part to judge the file by"):
-            exporting.export(run, tmp_path / "x.tflite", limits=Limits(0.01), force=False)
+            exporting.export(run, tmp_path / "x.tflite", "int8", exporting.Options(Limits(0.01)))
         assert not (tmp_path / "x.tflite").exists()
-        monkeypatch.setattr(exporting, "_quantize", lambda *_: exported.quantized)
-        exporting.export(run, tmp_path / "x.tflite", limits=Limits(0.01), force=True)
+        monkeypatch.setattr(formats.Source, "_quantize", lambda _: exported.quantized)
+        exporting.export(
+            run, tmp_path / "x.tflite", "int8", exporting.Options(Limits(0.01), force=True)
+        )
         assert "no validation part" in read_model(tmp_path / "x.tflite").info["gate"]["problems"][0]
 
 
@@ -255,9 +242,8 @@ class TestFullDisk:
 from pathlib import Path
 from tests import tiny_backbone
 from lmedge import cli
-from lmedge.export import convert, exporting
-from lmedge.export.exporting import report_path
-exporting._quantize = lambda run, network, seconds: network
+from lmedge.export import convert, formats
+formats.Source._quantize = lambda source: source.network
 convert.to_int8 = lambda *_: Path({str(graph)!r}).read_bytes()
 with tiny_backbone.installed():
     cli.main({["-q", "export", str(exported.run.folder), "--int8", "-o", "out/x.tflite"]!r})

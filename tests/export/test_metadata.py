@@ -109,7 +109,7 @@ class TestZip:
                 before = getattr(comparison.float_scores, head)
                 after = getattr(comparison.file_scores, head)
                 assert stored["float"][head]["macro_f1"] == before.macro_f1
-                assert stored["int8"][head]["macro_f1"] == after.macro_f1
+                assert stored["file"][head]["macro_f1"] == after.macro_f1
         provenance = info["provenance"]
         assert provenance["split_sha256"] == run.split.digest()
         assert provenance["seed"] == run.seed
@@ -246,7 +246,7 @@ class TestRefused:
         for bytes_ in (data, edited(data, swap_names)):
             file = run_file(parse_model(pack(bytes_, EQUAL_CARD), Path("x.tflite")), pictures)
             ones = dict.fromkeys(HEADS, 1.0)
-            found = compare("val", floats, ones, file, truth, taxonomy)
+            found = compare("val", floats, ones, file, ones, truth, taxonomy)
             verdicts.append(gate(found, file, Limits()))
         assert verdicts[0].passed
         assert verdicts[1].problems[0] == "the landmark and the category output are swapped"

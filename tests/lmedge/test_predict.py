@@ -29,6 +29,8 @@ FIELDS = [
     "category",
     "category_probability",
     "top",
+    "known",
+    "agreement",
     "milliseconds",
 ]
 

@@ -1,0 +1,69 @@
+"""How well a file tells photographs of anything else from those of its landmarks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmedge.classifier import Classifier, Prediction
+from lmedge.dataset_folder import list_pictures
+from lmedge.errors import DataError
+from lmedge.image import read_picture
+from lmedge.progress import progress
+from lmedge.rejection import auroc
+
+
+@dataclasses.dataclass(frozen=True)
+class Strangers:
+    """Photographs of anything else against the known ones; shares in 0..1.
+
+    `false_accepts`: strangers that pass the file's `threshold`; `kept`: known pictures that do.
+    `auroc`: how often a known picture agrees more than a stranger does.
+    """
+
+    pictures: int
+    unreadable: int
+    threshold: float
+    false_accepts: float
+    kept: float
+    auroc: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return dataclasses.asdict(self)
+
+
+def measure_strangers(
+    classifier: Classifier, folder: Path, known: Sequence[Prediction]
+) -> Strangers:
+    """Classify the pictures in `folder`, none of which shows a landmark of the file.
+
+    known: the answers to labelled pictures. Raises DataError when there is nothing to classify.
+    """
+    paths = list_pictures(folder) if folder.is_dir() else []
+    if not paths:
+        raise DataError(f"{folder}: holds no pictures of anything but the landmarks")
+    found, unreadable = [], 0
+    with progress("classifying strangers", len(paths)) as advance:
+        for path in paths:
+            try:
+                found.append(classifier.classify(read_picture(path)))
+            except DataError:
+                unreadable += 1
+            advance()
+    if not found:
+        raise DataError(f"{folder}: none of its {unreadable} pictures could be read")
+    return Strangers(
+        len(found),
+        unreadable,
+        classifier.threshold.agreement,
+        float(np.mean([one.known for one in found])),
+        float(np.mean([one.known for one in known])),
+        auroc(
+            np.array([one.agreement for one in known]), np.array([one.agreement for one in found])
+        ),
+    )

@@ -1,0 +1,12 @@
+"""The names of the formats, for `--help`, without TensorFlow."""
+
+FORMATS = ("int8", "int8-ptq", "dynamic", "float16", "float32", "int16x8")
+MEANING = {
+    "int8": "calibrated and fine-tuned by lmedge",
+    "int8-ptq": "TensorFlow's post-training quantization",
+    "dynamic": "int8 weights, float activations",
+    "float16": "float16 weights",
+    "float32": "nothing quantized",
+    "int16x8": "int16 activations, int8 weights",
+}
+IO = ("uint8", "int8")

@@ -1,0 +1,136 @@
+"""The formats a run can be exported in, and what each is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lmedge.model_file import HEADS
+
+from ..train.backend import keras
+from ..train.network import normalise, predict_logits
+from ..train.run import Run
+from . import convert, ranges
+from .finetune import fine_tune
+from .lower import lower
+from .quantize import quantize
+from .refine import refine
+from .stages import Stages
+from .temperature import fit_temperature
+
+logger = logging.getLogger(__name__)
+Logits = Mapping[str, np.ndarray[Any, np.dtype[np.float32]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """A converted graph without metadata, and the temperatures that belong to it."""
+
+    format: str
+    data: bytes
+    temperatures: Mapping[str, float]
+
+
+class Source:
+    """A run's networks: float as trained, and quantized, which is made once when asked for."""
+
+    def __init__(self, run: Run, stages: Stages) -> None:
+        """Load the float network; `stages` keeps the seconds of what is done."""
+        self.run, self._stages = run, stages
+        with stages.timed("load"):
+            self.network = run.network()
+        self._logits: dict[str, Logits] = {}
+        self._quantized: keras.Model | None = None
+        self._inputs: np.ndarray[Any, np.dtype[np.float32]] | None = None
+
+    def logits(self, part: str) -> Logits:
+        """Return what the float network says of a part, (N, L) and (N, C)."""
+        if part not in self._logits:
+            self._logits[part] = predict_logits(self.network, self.run.pictures(part))
+        return self._logits[part]
+
+    def temperatures(self) -> dict[str, float]:
+        """Return the temperatures of the float network."""
+        part = self._judging_part()
+        return _fitted(self.logits(part), self.run.labels(part))
+
+    def graph(self, name: str, io: str) -> Graph:
+        """Convert to a format of format_names.py. Raises LmedgeError when the converter fails.
+
+        The int8 network has temperatures of its own; the others take those of the float network.
+        """
+        if name == "int8":
+            quantized = self._quantize()
+            with self._stages.timed("temperatures"):
+                part = self._judging_part()
+                found = predict_logits(quantized, self.run.pictures(part))
+                temperatures = _fitted(found, self.run.labels(part))
+            with self._stages.timed("conversion"):
+                logger.info("converting to int8 (about a minute)")
+                if io == "int8":
+                    return Graph(name, convert.to_int8_logits(quantized), temperatures)
+                return Graph(name, convert.to_int8(quantized, temperatures), temperatures)
+        temperatures = self.temperatures()
+        with self._stages.timed(f"conversion {name}"):
+            logger.info("converting to %s", name)
+            return Graph(name, self._convert(name, temperatures), temperatures)
+
+    def _convert(self, name: str, temperatures: Mapping[str, float]) -> bytes:
+        network = self.network
+        match name:
+            case "float32":
+                return convert.to_float32(network, temperatures)
+            case "float16":
+                return convert.to_float16(network, temperatures)
+            case "dynamic":
+                return convert.to_dynamic(network, temperatures)
+            case "int8-ptq":
+                return convert.to_int8_post_training(network, temperatures, self._calibration())
+            case "int16x8":
+                return convert.to_int16x8(network, temperatures, self._calibration())
+        raise ValueError(f"no format {name}")
+
+    def _judging_part(self) -> str:
+        return "val" if self.run.entries("val") else "train"
+
+    def _calibration(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        if self._inputs is None:
+            self._inputs = calibration_inputs(self.run, _rng(self.run))
+        return self._inputs
+
+    def _quantize(self) -> keras.Model:
+        if self._quantized is not None:
+            return self._quantized
+        run, stages, rng = self.run, self._stages, _rng(self.run)
+        with stages.timed("lowering"):
+            lowered = lower(self.network)
+        with stages.timed("calibration"):
+            logger.info("calibrating the ranges of %d tensors", len(lowered.layers) - 1)
+            images = calibration_inputs(run, rng)
+            observed = ranges.observe(lowered, images, rng)
+            chosen = refine(lowered, ranges.choose_ranges(lowered, observed), images)
+        with stages.timed("quantization"):
+            self._quantized = quantize(lowered, chosen)
+        with stages.timed("fine-tuning"):
+            fine_tune(run, self.network, self._quantized)
+        return self._quantized
+
+
+def _rng(run: Run) -> np.random.Generator:
+    return np.random.default_rng([run.seed, 1])
+
+
+def _fitted(logits: Logits, truth: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, float]:
+    return {head: fit_temperature(logits[head], truth[head]) for head in HEADS}
+
+
+def calibration_inputs(run: Run, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return network inputs of training pictures alone, chosen by the run's seed."""
+    entries = run.entries("train")
+    count = min(run.recipe.quantize.calibration_pictures, len(entries))
+    chosen = np.sort(rng.choice(len(entries), count, replace=False))
+    return normalise(run.store.prepared_many([entries[index] for index in chosen]))

@@ -1,0 +1,121 @@
+"""Thresholds fitted on the file's own outputs: when to say "not a landmark"."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.dataset_folder import list_pictures
+from lmedge.errors import DataError
+from lmedge.image import prepare, read_picture
+from lmedge.model_file import HEADS, ModelFile
+from lmedge.rejection import agreement, auroc, threshold_for
+
+from .verify import Probabilities, run_file
+
+DIGITS = 6  # of a threshold; rounded down, so that the picture it comes from still passes
+CHUNK = 256  # strangers in memory at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejection:
+    """Thresholds, and how they do on pictures that did not choose them.
+
+    `threshold` is of the agreement of both heads, `heads` of each head's largest probability, for
+    clients that know only that; all in 0..1. `known` and `strangers` count the pictures that chose
+    them, `coverage` is the share of known pictures they were to keep. `kept` is the share of the
+    test part that passes; `auroc` and `false_accepts` (a share) are of the test part against the
+    other half of the strangers, None without.
+    """
+
+    threshold: float
+    heads: Mapping[str, float]
+    coverage: float
+    known: int
+    strangers: int
+    kept: float | None = None
+    auroc: float | None = None
+    false_accepts: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Strangers:
+    """What the file says of photographs of anything else, by head: to fit with, and to test."""
+
+    fit: Probabilities
+    test: Probabilities
+
+
+def read_strangers(folder: Path) -> list[Path]:
+    """Return the pictures in a folder of anything but the landmarks.
+
+    Raises DataError when there are fewer than two, or one cannot be read.
+    """
+    found = list_pictures(folder) if folder.is_dir() else []
+    if len(found) < 2:
+        raise DataError(
+            f"{folder}: holds {len(found)} pictures; --strangers needs a folder of at least two, "
+            "of anything but the landmarks"
+        )
+    return found
+
+
+def run_strangers(model: ModelFile, paths: list[Path]) -> Strangers:
+    """Run the file on strangers. Every second picture by name fits, the others test.
+
+    Raises DataError, naming the picture, for one that cannot be read.
+    """
+    parts = []
+    for start in range(0, len(paths), CHUNK):
+        read = [read_picture(path, model.size) for path in paths[start : start + CHUNK]]
+        pictures = np.stack([prepare(picture, model.size, model.resize) for picture in read])
+        parts.append(run_file(model, pictures))
+    found = {head: np.concatenate([part[head] for part in parts]) for head in HEADS}
+    halves = [{head: found[head][start::2] for head in HEADS} for start in (0, 1)]
+    return Strangers(*halves)
+
+
+def fit_rejection(
+    parents: npt.NDArray[np.intp],
+    known: Probabilities,
+    test: Probabilities | None,
+    strangers: Strangers | None,
+    coverage: float,
+) -> Rejection:
+    """Fit on the validation part's probabilities, (N, L) and (N, C), and measure on the test part.
+
+    parents: the category of each landmark, (L,).
+    """
+
+    def agreed(found: Probabilities) -> npt.NDArray[np.floating]:
+        return agreement(found["landmark"], found["category"], parents)
+
+    threshold = _floor(
+        threshold_for(agreed(known), coverage, None if strangers is None else agreed(strangers.fit))
+    )
+    passed = None if test is None else agreed(test)
+    others = None if strangers is None else agreed(strangers.test)
+    return Rejection(
+        threshold=threshold,
+        heads={head: _floor(threshold_for(known[head].max(axis=1), coverage)) for head in HEADS},
+        coverage=coverage,
+        known=len(known["landmark"]),
+        strangers=0 if strangers is None else len(strangers.fit["landmark"]),
+        kept=None if passed is None else float((passed >= threshold).mean()),
+        auroc=None if passed is None or others is None else auroc(passed, others),
+        false_accepts=None if others is None else float((others >= threshold).mean()),
+    )
+
+
+def _floor(value: float) -> float:
+    return math.floor(value * 10**DIGITS) / 10**DIGITS

@@ -1,0 +1,83 @@
+"""What `lmedge export` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lmedge.model_file import HEADS
+
+from .card import Outcome
+from .ladder import Rung
+from .rejection import Rejection
+
+
+def show(path: Path, outcome: Outcome) -> None:
+    """Print one file beside float, by part and head, and what its probabilities mean."""
+    table = Table(title=f"{path.name}: {len(outcome.data) / 1e6:.2f} MB, {outcome.format}")
+    for column in ("part", "head", "float F1", "file F1", "change", "agreement", "ECE"):
+        table.add_column(column, justify="left" if column in ("part", "head") else "right")
+    for comparison in outcome.comparisons:
+        for head in HEADS:
+            before = getattr(comparison.float_scores, head)
+            after = getattr(comparison.file_scores, head)
+            error = comparison.calibration[head]
+            table.add_row(
+                f"{comparison.part}, {before.n}",
+                head,
+                f"{before.macro_f1:.3f}",
+                f"{after.macro_f1:.3f}",
+                f"{100 * (after.macro_f1 - before.macro_f1):+.1f}",
+                f"{100 * comparison.agreement[head]:.1f} %",
+                f"{error.after:.3f}",
+            )
+    Console(highlight=False).print(table)
+    for change in outcome.verdict.changes:
+        click.echo(f"validation part, {change.describe()}")
+    if outcome.rejection is not None:
+        click.echo(_rejection(outcome.rejection))
+
+
+def _rejection(found: Rejection) -> str:
+    """Return what the threshold does as one line."""
+    if found.threshold == 0:
+        return (
+            f'"not a landmark": {found.known} validation pictures cannot tell what '
+            f"{100 * found.coverage:g} % of pictures reach; nothing is refused"
+        )
+    parts = [f'"not a landmark" below an agreement of {found.threshold:.3f}']
+    if found.kept is not None:
+        parts.append(f"{100 * found.kept:.1f} % of test pictures pass")
+    if found.false_accepts is not None:
+        parts.append(f"and {100 * found.false_accepts:.1f} % of strangers")
+    if found.auroc is not None:
+        parts.append(f"AUROC {found.auroc:.3f}")
+    return "; ".join(parts)
+
+
+def show_rungs(rungs: Sequence[Rung]) -> None:
+    """Print formats side by side, on the last part that has pictures."""
+    part = rungs[0].outcome.comparisons[-1].part
+    table = Table(title=f"macro F1 and agreement with float on the {part} part; one thread")
+    for column in ("format", "landmark", "category", "agreement", "MB", "ms", "operators", "gate"):
+        table.add_column(
+            column, justify="left" if column in ("format", "operators", "gate") else "right"
+        )
+    for rung in rungs:
+        judged = rung.outcome.comparisons[-1]
+        counts = rung.outcome.operators()
+        table.add_row(
+            rung.format,
+            f"{judged.file_scores.landmark.macro_f1:.3f}",
+            f"{judged.file_scores.category.macro_f1:.3f}",
+            " / ".join(f"{100 * judged.agreement[head]:.1f}" for head in HEADS),
+            f"{rung.megabytes:.2f}",
+            f"{rung.milliseconds:.2f}",
+            ", ".join(f"{count} {dtype}" for dtype, count in counts.items()),
+            "passed" if rung.passed else "refused",
+        )
+    Console(highlight=False).print(table)

@@ -1,0 +1,82 @@
+"""Whether a picture shows a landmark that the file knows: how far its two heads agree.
+
+A photograph of something else may make each head sure, but seldom of a landmark and the very
+category it belongs to. So the agreement, the sum over landmarks of p(landmark) p(its category),
+tells strangers better than the largest probability does, and needs nothing but the two outputs.
+docs/results.md has the comparison.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import LmedgeError, ModelFileError
+from .model_file import ModelFile
+
+UNKNOWN = "not a landmark"
+COVERAGE = 0.95
+Values = npt.NDArray[np.floating]
+
+
+def agreement(landmark: Values, category: Values, parents: npt.NDArray[np.intp]) -> Values:
+    """Return the probability that both heads mean the same, in 0..1, (...,).
+
+    landmark: (..., L), category: (..., C), parents: (L,); the heads taken as independent.
+    """
+    return np.asarray((landmark * category[..., parents]).sum(axis=-1))
+
+
+def threshold_for(known: Values, coverage: float, strangers: Values | None = None) -> float:
+    """Return the highest threshold that a share `coverage` of pictures like `known` reaches.
+
+    known: (N,) agreements. The rank is that of split conformal prediction (Vovk et al. 2005), so
+    that few pictures give a low threshold, and too few to tell anything give 0. With strangers,
+    (M,), it stands half way between that and the most agreeing stranger below: known pictures gain
+    room, and no stranger does.
+    """
+    rank = math.floor((1 - coverage) * (len(known) + 1) + 1e-9)
+    highest = float(np.sort(known)[rank - 1]) if rank > 0 else 0.0
+    if strangers is None or rank == 0:
+        return highest
+    below = np.asarray(strangers)[np.asarray(strangers) < highest]
+    return highest if not len(below) else (float(below.max()) + highest) / 2
+
+
+def auroc(known: Values, strangers: Values) -> float:
+    """Return the probability that a known picture scores above a stranger; ties count half."""
+    ordered = np.sort(strangers)
+    below = np.searchsorted(ordered, known, "left") + np.searchsorted(ordered, known, "right")
+    return float(below.mean() / (2 * len(ordered)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Threshold:
+    """The least agreement of a picture that shows a known landmark, 0..1; 0 refuses nothing."""
+
+    agreement: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raise LmedgeError unless the value is in range."""
+        if not 0 <= self.agreement <= 1:
+            raise LmedgeError(f"a threshold must be in 0..1, not {self.agreement}")
+
+    @classmethod
+    def of(cls, model: ModelFile) -> Threshold:
+        """Return what the export fitted; one that refuses nothing for a file without.
+
+        Raises ModelFileError when the value in the file cannot be used.
+        """
+        stored: Any = model.info.get("rejection")
+        if stored is None:
+            return cls()
+        try:
+            return cls(float(stored["threshold"]))
+        except (LmedgeError, LookupError, TypeError, ValueError, OverflowError) as error:
+            raise ModelFileError(
+                f"{model.path}: its threshold cannot be used ({error}); export it again"
+            ) from error

@@ -1,0 +1,71 @@
+"""Pictures of anything else: how many a file takes for a landmark."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lmedge.benchmarks.accuracy import score
+from lmedge.classifier import Classifier
+from lmedge.dataset_folder import scan
+from lmedge.image import read_picture
+from lmedge.rejection import Threshold
+from tests.processes import lmedge
+
+
+@pytest.fixture
+def strangers(tmp_path: Path) -> Path:
+    folder = tmp_path / "strangers"
+    folder.mkdir()
+    for number in range(3):
+        grey = np.full((40, 40, 3), 100 + number, np.uint8)  # one landmark of four, the least sure
+        assert cv2.imwrite(str(folder / f"{number}.png"), grey)
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+def test_what_the_threshold_lets_pass(tiny_file: Path, photographs: Path, strangers: Path) -> None:
+    classifier = Classifier(tiny_file)
+    known = [one for one in scan(photographs) if one.landmark != "grey stone"]
+    found = score(classifier, known, strangers).strangers
+    assert found is not None
+    assert (found.pictures, found.unreadable) == (3, 1)
+    assert (found.auroc, found.false_accepts, found.kept) == (1.0, 1.0, 1.0)
+    sure = min(classifier.classify(read_picture(one.path)).agreement for one in known)
+    classifier.threshold = Threshold(sure)
+    found = score(classifier, known, strangers).strangers
+    assert found is not None
+    assert (found.false_accepts, found.kept) == (0.0, 1.0)
+
+
+def test_the_report_has_it(
+    tiny_file: Path, photographs: Path, strangers: Path, tmp_path: Path
+) -> None:
+    process = lmedge(
+        "benchmark", tiny_file, "--data", photographs, "--strangers", strangers,
+        "--runs", 5, "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert "taken for a landmark" in process.stdout
+    report = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert report["accuracy"]["strangers"]["pictures"] == 3
+    assert set(report["accuracy"]["calibration"]) == {"landmark", "category", "together"}
+
+
+def test_strangers_without_data(tiny_file: Path, strangers: Path) -> None:
+    assert lmedge("benchmark", tiny_file, "--strangers", strangers).returncode == 2
+
+
+def test_no_strangers(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    process = lmedge(
+        "benchmark", tiny_file, "--data", photographs, "--strangers", tmp_path / "empty",
+        "--runs", 2, "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert process.returncode == 3
+    assert "holds no pictures of anything but the landmarks" in process.stderr.splitlines()[-1]
+    assert not (tmp_path / "out").exists()

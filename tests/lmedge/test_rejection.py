@@ -1,0 +1,107 @@
+"""Whether a picture shows a landmark the file knows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lmedge.classifier import Classifier
+from lmedge.metrics import expected_calibration_error
+from lmedge.rejection import agreement, auroc, threshold_for
+from tests import tiny_file as tiny
+from tests.processes import lmedge
+
+
+def test_agreement_of_two_witnesses() -> None:
+    parents = np.array([0, 0, 1])
+    assert agreement(np.array([0.5, 0.5, 0.0]), np.array([1.0, 0.0]), parents) == 1.0
+    assert agreement(np.array([0.5, 0.5, 0.0]), np.array([0.0, 1.0]), parents) == 0.0
+    both = np.array([[0.2, 0.3, 0.5]]), np.array([[0.4, 0.6]])
+    assert agreement(*both, parents) == pytest.approx([0.5 * 0.4 + 0.5 * 0.6])
+
+
+@pytest.mark.parametrize(("count", "passing"), [(19, 19), (39, 38), (99, 95)])
+def test_threshold_keeps_the_coverage(count: int, passing: int) -> None:
+    known = np.linspace(0.1, 0.9, count)
+    assert (known >= threshold_for(known, 0.95)).sum() == passing
+
+
+def test_a_new_known_picture_passes_as_often_as_promised() -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.beta(5, 2, (4000, 41))
+    passed = [new >= threshold_for(known, 0.9) for *known, new in map(np.array, drawn)]
+    assert np.mean(passed) == pytest.approx(1 - 4 / 41, abs=0.015)
+
+
+def test_strangers_leave_room_to_known_pictures() -> None:
+    known = np.linspace(0.8, 0.9, 100)
+    alone = threshold_for(known, 0.95)
+    with_strangers = threshold_for(known, 0.95, np.array([0.1, 0.2, 0.95]))
+    assert with_strangers == pytest.approx((0.2 + alone) / 2)
+    assert threshold_for(known, 0.95, np.array([0.95])) == alone
+
+
+def test_auroc_counts_ties_as_half() -> None:
+    assert auroc(np.array([0.8, 0.9]), np.array([0.1, 0.2])) == 1.0
+    assert auroc(np.array([0.5, 0.5]), np.array([0.5])) == 0.5
+    assert auroc(np.array([0.1, 0.9]), np.array([0.5])) == 0.5
+
+
+def test_calibration_error_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
+    truth = np.array([0, 1, 0, 1])
+    # Half of the pictures are 0.9 sure and right half the time; the others 0.6, always right.
+    assert expected_calibration_error(probabilities, truth) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
+    assert expected_calibration_error(np.zeros((0, 2)), np.zeros(0, np.int64)) == 0.0
+
+
+def with_threshold(path: Path, value: object) -> Path:
+    from lmedge.export.metadata import Card, pack
+
+    info = {"preprocessing": {"size": 32, "resize": "crop"}, "rejection": {"threshold": value}}
+    card = Card("tiny", "four colours", "0.1.0", tiny.TAXONOMY, 32, info)
+    path.write_bytes(pack(tiny.convert(), card))
+    return path
+
+
+class TestFile:
+    @pytest.fixture(scope="class")
+    def strict(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return with_threshold(tmp_path_factory.mktemp("strict") / "strict.tflite", 0.999)
+
+    def test_a_file_without_a_threshold_knows_everything(self, tiny_file: Path) -> None:
+        prediction = Classifier(tiny_file).classify(tiny.picture("blue"))
+        assert prediction.known
+        assert 0 < prediction.agreement <= 1
+
+    def test_below_the_threshold_is_not_known(self, strict: Path) -> None:
+        classifier = Classifier(strict)
+        prediction = classifier.classify(tiny.picture("grey stone"))
+        assert prediction.agreement < 0.999
+        assert not prediction.known
+        assert not classifier.with_joint(prediction, prediction.joint).known
+        assert prediction.as_dict()["known"] is False
+
+    def test_predict_says_so(self, strict: Path, tmp_path: Path) -> None:
+        picture = tmp_path / "grey.png"
+        cv2.imwrite(str(picture), tiny.picture("grey stone")[..., ::-1])
+        shown = lmedge("predict", strict, picture).stdout
+        assert "not a landmark" in shown
+        assert "grey stone" not in shown
+        line = lmedge("predict", strict, picture, "--json").stdout
+        assert json.loads(line)["known"] is False
+        assert json.loads(line)["landmark"] == "grey stone"
+        lmedge("predict", strict, picture, "--copy-to", tmp_path / "sorted")
+        assert (tmp_path / "sorted" / "not a landmark" / "grey.png").exists()
+
+    @pytest.mark.parametrize("value", ["high", -1, 2, None, [0.5]])
+    def test_a_damaged_threshold_is_one_line(self, value: object, tmp_path: Path) -> None:
+        path = with_threshold(tmp_path / "bad.tflite", value)
+        process = lmedge("predict", path, tmp_path)
+        assert process.returncode == 4
+        (line,) = process.stderr.splitlines()
+        assert "its threshold cannot be used" in line

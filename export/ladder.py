@@ -16,6 +16,7 @@ from lmedge.progress import progress
 from .card import Outcome
 
 SECONDS = 2.0  # of measurement for each file
+SAME = 0.05  # medians closer than that are not told apart on a busy machine
 LEAST_ROUNDS, MOST_ROUNDS = 8, 200
 
 
@@ -79,9 +80,16 @@ class Rung:
 
 
 def climb(rungs: Sequence[Rung], budget: Budget) -> Rung | None:
-    """Return the fastest rung that passes the gate and the budget; None when there is none."""
+    """Return the fastest rung that passes the gate and the budget; None when there is none.
+
+    Of rungs as fast, to SAME, it is the one that answers most like float on the validation part.
+    """
     fitting = [rung for rung in rungs if rung.passed and budget.allows(rung)]
-    return min(fitting, key=lambda rung: rung.milliseconds, default=None)
+    if not fitting:
+        return None
+    fastest = min(rung.milliseconds for rung in fitting)
+    equal = [rung for rung in fitting if rung.milliseconds <= fastest * (1 + SAME)]
+    return max(equal, key=lambda rung: min(rung.outcome.comparisons[0].agreement.values()))
 
 
 def time_files(models: Sequence[ModelFile]) -> list[float]:

@@ -63,10 +63,8 @@ def show_rungs(rungs: Sequence[Rung]) -> None:
     """Print formats side by side, on the last part that has pictures."""
     part = rungs[0].outcome.comparisons[-1].part
     table = Table(title=f"macro F1 and agreement with float on the {part} part; one thread")
-    for column in ("format", "landmark", "category", "agreement", "MB", "ms", "operators", "gate"):
-        table.add_column(
-            column, justify="left" if column in ("format", "operators", "gate") else "right"
-        )
+    for column in ("format", "landmark", "category", "agree %", "MB", "ms", "operators", ""):
+        table.add_column(column, justify="left" if column in ("format", "") else "right")
     for rung in rungs:
         judged = rung.outcome.comparisons[-1]
         counts = rung.outcome.operators()
@@ -74,10 +72,10 @@ def show_rungs(rungs: Sequence[Rung]) -> None:
             rung.format,
             f"{judged.file_scores.landmark.macro_f1:.3f}",
             f"{judged.file_scores.category.macro_f1:.3f}",
-            " / ".join(f"{100 * judged.agreement[head]:.1f}" for head in HEADS),
+            " ".join(f"{100 * judged.agreement[head]:.0f}" for head in HEADS),
             f"{rung.megabytes:.2f}",
             f"{rung.milliseconds:.2f}",
-            ", ".join(f"{count} {dtype}" for dtype, count in counts.items()),
+            f"{max(counts.values())} {max(counts, key=counts.__getitem__)}",
             "passed" if rung.passed else "refused",
         )
     Console(highlight=False).print(table)

@@ -39,6 +39,7 @@ class Comparison:
     `agreement` is the share, 0..1, of equal top classes. `swapped` tells that each of two heads of
     one size is far closer to float's other head. `answers` are the true class, float's and the
     file's by head, decoded together, (N,) each. `calibration` is the file's, by head.
+    `correlation` is Pearson's, of float's and the file's logits less their mean over the classes.
     """
 
     part: str
@@ -48,6 +49,7 @@ class Comparison:
     swapped: bool
     answers: Mapping[str, tuple[Labels, Labels, Labels]]
     calibration: Mapping[str, Calibration]
+    correlation: Mapping[str, float]
 
     def fall(self, head: str) -> float:
         """Macro F1 lost by the file, in 0..1; below zero where it gained."""
@@ -61,6 +63,7 @@ class Comparison:
             "float": self.float_scores.as_dict(),
             "file": self.file_scores.as_dict(),
             "agreement": dict(self.agreement),
+            "logit_correlation": dict(self.correlation),
             "calibration": {
                 head: dataclasses.asdict(one) for head, one in self.calibration.items()
             },
@@ -97,6 +100,7 @@ def compare(
         for head in HEADS
     }
     before, after = (answers(found, taxonomy) for found in (floats, file))
+    given = {head: _logits(file[head], file_temperatures[head]) for head in HEADS}
     return Comparison(
         part,
         score_probabilities(floats, truth, taxonomy),
@@ -104,19 +108,26 @@ def compare(
         agreement,
         _swapped(floats, file),
         {head: (truth[head], before[head], after[head]) for head in HEADS},
-        {head: _calibration(file[head], file_temperatures[head], truth[head]) for head in HEADS},
+        {
+            head: Calibration(
+                expected_calibration_error(softmax(given[head]), truth[head]),
+                expected_calibration_error(file[head], truth[head]),
+            )
+            for head in HEADS
+        },
+        {head: _correlation(logits[head], given[head]) for head in HEADS},
     )
 
 
-def _calibration(
-    probabilities: npt.NDArray[np.float32], temperature: float, truth: Labels
-) -> Calibration:
-    # The temperature times the logarithm of a softmax is its logits, but for a constant.
-    logits = temperature * np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-    return Calibration(
-        expected_calibration_error(softmax(logits), truth),
-        expected_calibration_error(probabilities, truth),
-    )
+def _logits(probabilities: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:
+    """Return what a softmax was given, but for a constant of each picture."""
+    return temperature * np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+
+
+def _correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
+    a, b = ((x - x.mean(axis=1, keepdims=True)).ravel() for x in (first, second))
+    size = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / size if size > 0 else 1.0
 
 
 def _swapped(floats: Probabilities, file: Probabilities) -> bool:

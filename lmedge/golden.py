@@ -49,9 +49,14 @@ def golden_picture(number: int, size: int) -> Picture:
     return np.asarray(np.abs(waves - 255) * (number + 1) // COUNT, np.uint8)
 
 
-def golden_answers(model: ModelFile, threads: int = 1) -> dict[str, list[list[float]]]:
-    """Return the rounded probabilities of each head on every golden picture, as JSON has them."""
-    interpreter = Interpreter(model, threads)
+def golden_answers(
+    model: ModelFile, threads: int = 1, *, trusted: bool = False
+) -> dict[str, list[list[float]]]:
+    """Return the rounded probabilities of each head on every golden picture, as JSON has them.
+
+    trusted: as of an Interpreter.
+    """
+    interpreter = Interpreter(model, threads, trusted=trusted)
     answers: dict[str, list[list[float]]] = {head: [] for head in HEADS}
     for number in range(COUNT):
         outputs = interpreter.run(golden_picture(number, model.size))

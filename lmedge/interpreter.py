@@ -17,6 +17,7 @@ from .errors import LmedgeError, MissingDependencyError, ModelFileError
 from .image import Picture
 from .model_file import ModelFile
 from .quiet import quiet_stderr
+from .trial import survive
 
 Output = npt.NDArray[np.float32]
 _log = logging.getLogger(__name__)
@@ -105,11 +106,13 @@ class Interpreter:
         threads: int = 1,
         *,
         delegate: str | os.PathLike[str] | None = None,
+        trusted: bool = False,
     ) -> None:
         """Load the graph; `delegate` is the path of a shared library that runs what it can.
 
-        Raises ModelFileError when this runtime cannot run the file, LmedgeError when the delegate
-        cannot be loaded.
+        A file that is not `trusted` is first run in a child process, see trial.py. Raises
+        ModelFileError when this runtime cannot run the file, LmedgeError when the delegate cannot
+        be loaded.
         """
         if threads < 1:
             raise LmedgeError(f"threads must be at least 1, not {threads}")
@@ -119,6 +122,8 @@ class Interpreter:
                 "tflite-runtime runs int8 files many times slower than LiteRT; where there is a "
                 "wheel for this machine: pip install ai-edge-litert"
             )
+        if not trusted:
+            survive(model)
         self.threads = threads
         self._lock = threading.Lock()
         delegates = None if delegate is None else [load_delegate(self.runtime, delegate)]

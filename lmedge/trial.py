@@ -1,0 +1,128 @@
+"""A file's first run on this machine, in a child process: what kills the runtime kills no more.
+
+The checksum tells damage by chance. A graph that somebody changed, checksum and all, may still
+make the runtime read beyond its memory, ask for all there is, or never end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+
+from .errors import ModelFileError
+from .model_file import ModelFile
+from .quiet import quiet_stderr
+
+SECONDS = 8.0  # for loading and one picture; the slowest board that was tried takes two
+MEGABYTES = 2048  # of address space beyond what the process has
+_survived: set[str] = set()
+_FAILED, _REFUSED = 86, 87  # exit codes of the child: any error, and the runtime's own refusal
+
+
+def survive(model: ModelFile) -> None:
+    """Load the file and run one picture in a child process, once for each content.
+
+    Raises ModelFileError when that process crashes, does not end, or needs too much memory. What
+    the runtime refuses in good order is left to the caller, who will be told the same.
+    """
+    if model.sha256 in _survived:
+        return
+    with quiet_stderr():
+        # A fork takes milliseconds; among Python's threads one may hold a lock that it needs.
+        alone = hasattr(os, "fork") and threading.active_count() == 1
+        code = _forked(model) if alone else _spawned(model)
+    if code is None:
+        raise ModelFileError(f"{model.path}: did not run within {SECONDS:g} s; export it again")
+    if code not in (0, _REFUSED):
+        raise ModelFileError(
+            f"{model.path}: the runtime does not survive it ({_reason(code)}); it is damaged or "
+            "was tampered with: export it again"
+        )
+    _survived.add(model.sha256)
+
+
+def _reason(code: int) -> str:
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-code).name
+    return "out of memory" if code == _FAILED else f"exit code {code}"
+
+
+def _forked(model: ModelFile) -> int | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # native threads: none holds our locks
+        child = os.fork()
+    if not child:
+        code = _FAILED
+        try:
+            code = _try(model.data, model.image.index)
+        finally:
+            os._exit(code)
+    for _ in _ticks():
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def _ticks() -> Iterator[None]:
+    """Yield until the time is over, waiting a little longer each time."""
+    end, pause = time.monotonic() + SECONDS, 0.001
+    while time.monotonic() < end:
+        yield
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
+
+
+def _spawned(model: ModelFile) -> int | None:
+    command = [sys.executable, "-m", "lmedge.trial", str(model.image.index)]
+    try:
+        return subprocess.run(
+            command, input=model.data, capture_output=True, timeout=SECONDS, check=False
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _try(data: bytes, image: int) -> int:
+    """Return 0 when the graph runs, _REFUSED when the runtime says why not."""
+    from .interpreter import load_runtime
+
+    _limit_memory()
+    try:
+        runner = load_runtime()[1](model_content=data, num_threads=1)
+        runner.allocate_tensors()
+        runner.set_tensor(image, runner.get_tensor(image))
+        runner.invoke()
+    except (ValueError, RuntimeError):
+        return _REFUSED
+    except MemoryError:
+        return _FAILED
+    return 0
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  (no file at all)
+            used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        limit = used + (MEGABYTES << 20)
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if hard == resource.RLIM_INFINITY or limit < hard:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    except (ImportError, OSError, ValueError):
+        return  # no such limits here
+
+
+if __name__ == "__main__":
+    sys.exit(_try(sys.stdin.buffer.read(), int(sys.argv[1])))

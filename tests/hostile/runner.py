@@ -1,0 +1,94 @@
+"""Run command lines one by one, each in a forked child with little memory and time.
+
+    python -m tests.hostile.runner < commands.json > results.json
+
+The imports are paid once. A child that is killed, or does not end, is told from one that fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+SECONDS = 10.0
+MEGABYTES = 3 * 1024  # of address space, of which the libraries take a good part
+
+
+def run_all(commands: Sequence[Sequence[str]], cwd: Path) -> list[dict[str, Any]]:
+    """Return for each command line `code` (negative: the signal), `error` and `seconds`."""
+    root = Path(__file__).parents[2]
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.hostile.runner"],
+        input=json.dumps([list(words) for words in commands]),
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=True,
+    )
+    found: list[dict[str, Any]] = json.loads(process.stdout)
+    return found
+
+
+def _run(words: list[str]) -> dict[str, Any]:
+    began = time.monotonic()
+    with tempfile.TemporaryFile() as error:
+        child = os.fork()
+        if not child:
+            _child(words, error.fileno())
+        code = _wait(child, began + SECONDS)
+        error.seek(0)
+        said = error.read().decode(errors="replace")
+    return {"code": code, "error": said, "seconds": time.monotonic() - began}
+
+
+def _wait(child: int, end: float) -> int | None:
+    while time.monotonic() < end:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def _child(words: list[str], error: int) -> None:
+    from lmedge import cli
+
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    os.dup2(error, 2)
+    resource.setrlimit(resource.RLIMIT_AS, (MEGABYTES << 20, MEGABYTES << 20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    code = 99
+    try:
+        cli.main(words)
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else int(done.code is not None)
+    except BaseException as raised:
+        sys.stderr.write(f"Traceback: {type(raised).__name__}: {raised}\n")
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def main() -> None:
+    """Read command lines as JSON, write results as JSON."""
+    import ai_edge_litert.interpreter  # noqa: F401
+
+    json.dump([_run(words) for words in json.load(sys.stdin)], sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""No file makes a command crash, hang, write elsewhere, or say more than a line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests import tiny_file as tiny
+from tests.hostile.corpus import KINDS, corpus
+from tests.hostile.table import _judge, measure
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
+
+
+@pytest.fixture
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("picture") / "blue.png"
+    assert cv2.imwrite(str(path), tiny.picture("blue")[..., ::-1])
+    return path
+
+
+def test_the_corpus_is_the_same_each_time(tiny_file: Path) -> None:
+    good = tiny_file.read_bytes()
+    first, again = (list(corpus(good, len(KINDS), 3)) for _ in range(2))
+    assert first == again
+    assert {one.kind for one in first} == set(KINDS)
+    assert all(one.data != good for one in first)
+
+
+def test_hostile_files_end_in_one_line(tiny_file: Path, tmp_path: Path, picture: Path) -> None:
+    found = measure(tiny_file.read_bytes(), 4 * len(KINDS), tmp_path, picture, 0)
+    assert not found.faults
+    assert sum(row.refused for row in found.rows) > 100
+
+
+@pytest.mark.slow
+def test_a_thousand_hostile_files(tiny_file: Path, tmp_path: Path, picture: Path) -> None:
+    found = measure(tiny_file.read_bytes(), 60 * len(KINDS), tmp_path, picture, 1)
+    assert not found.faults
+    assert sum(row.refused for row in found.rows) > 1500
+
+
+def test_crashes_and_hangs_are_told_apart() -> None:
+    assert _judge(-11, "") == "crashed"
+    assert _judge(None, "") == "hung"
+    assert _judge(4, "lmedge: one\nlmedge: two") == "wrong"
+    assert _judge(5, "lmedge: one") == "wrong"
+    assert _judge(4, "lmedge: one") == "refused"

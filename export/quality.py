@@ -38,7 +38,9 @@ def row(run: str, rung: Rung) -> Row:
         found[f"float_{head}_f1"] = getattr(judged.float_scores, head).macro_f1
         found[f"file_{head}_f1"] = getattr(judged.file_scores, head).macro_f1
         found[f"{head}_agreement"] = judged.agreement[head]
-        found[f"{head}_logit_correlation"] = judged.correlation[head]
+        # A softmax in int8 ends at 1/256: its logits are lost.
+        lost = rung.format == "int8-ptq"
+        found[f"{head}_logit_correlation"] = "" if lost else judged.correlation[head]
         found[f"{head}_ece_before"] = judged.calibration[head].before
         found[f"{head}_ece"] = judged.calibration[head].after
         alone = getattr(judged.file_scores, f"{head}_marginal")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,14 @@ def mediapipe(file: Path, pictures: np.ndarray, folder: Path) -> list[dict[str, 
     return list(found)
 
 
-def assert_same_scores(file: Path, pictures: np.ndarray, folder: Path) -> None:
-    """Both heads by name, every label, and scores equal to the last bit of a float32."""
+def assert_same_scores(
+    file: Path, pictures: np.ndarray, folder: Path, limits: Mapping[str, float] | None = None
+) -> int:
+    """Both heads by name, every label, and scores equal to the last bit of a float32.
+
+    Scores below the `limits` of the file's metadata must be missing; returns how many are.
+    """
+    left_out = 0
     classifier = Classifier(file)
     marginals = run_file(classifier.model, pictures)
     labels = {
@@ -59,13 +66,32 @@ def assert_same_scores(file: Path, pictures: np.ndarray, folder: Path) -> None:
     for number, heads in enumerate(mediapipe(file, pictures, folder)):
         assert set(heads) == set(HEADS)
         for head, scores in heads.items():
-            assert set(scores) == set(labels[head])
-            found = np.array([scores[label] for label in labels[head]], np.float32)
-            assert found.tobytes() == marginals[head][number].tobytes(), (number, head)
+            wanted = marginals[head][number]
+            kept = [
+                n for n, one in enumerate(wanted) if one >= np.float32((limits or {}).get(head, 0))
+            ]
+            assert set(scores) == {labels[head][n] for n in kept}
+            found = np.array([scores[labels[head][n]] for n in kept], np.float32)
+            assert found.tobytes() == wanted[kept].tobytes(), (number, head)
+            left_out += len(wanted) - len(kept)
+    return left_out
 
 
 def test_an_exported_file(exported: Exported, tmp_path: Path) -> None:
-    assert_same_scores(exported.path, exported.run.pictures("test"), tmp_path)
+    assert exported.outcome.rejection is not None
+    limits = exported.outcome.rejection.heads
+    assert_same_scores(exported.path, exported.run.pictures("test"), tmp_path, limits)
+
+
+def test_score_thresholds_are_honoured(exported: Exported, tmp_path: Path) -> None:
+    from lmedge.export.metadata import Card, pack
+
+    run, limits = exported.run, {"landmark": 0.3, "category": 0.6}
+    info = {"preprocessing": {"size": run.recipe.data.image_size, "resize": "squash"}}
+    card = Card("x", "", "0", run.taxonomy, run.recipe.data.image_size, info, limits)
+    path = tmp_path / "strict.tflite"
+    path.write_bytes(pack(exported.graph, card))
+    assert assert_same_scores(path, run.pictures("test"), tmp_path, limits) > 0
 
 
 def test_the_real_network(real: Real, tmp_path: Path) -> None:

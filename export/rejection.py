@@ -118,4 +118,4 @@ def fit_rejection(
 
 
 def _floor(value: float) -> float:
-    return math.floor(value * 10**DIGITS) / 10**DIGITS
+    return float(math.floor(value * 10**DIGITS) / 10**DIGITS)

@@ -121,7 +121,8 @@ def compare(
 
 def _logits(probabilities: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:
     """Return what a softmax was given, but for a constant of each picture."""
-    return temperature * np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    logarithms = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    return np.asarray(temperature * logarithms, np.float32)
 
 
 def _correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:

@@ -16,6 +16,7 @@ from rich.text import Text
 from .errors import ModelFileError
 from .golden import Verification, verify
 from .model_file import ModelFile, read_model
+from .rejection import Threshold
 
 
 @click.command(short_help="Show what an exported file is and holds.")
@@ -91,6 +92,7 @@ def _show(model: ModelFile, verification: Verification | None) -> None:
         ("operators", ", ".join(f"{n} {dtype}" for dtype, n in counts.most_common())),
         ("metrics", _metrics(_section(info, "metrics"))),
         ("gate", _gate(info.get("gate"))),
+        ("threshold", _threshold(model)),
         ("trained on", f"{pictures['train']} pictures" if "train" in pictures else "not told"),
         ("strategy", str(provenance.get("strategy", "not told"))),
         ("exported by", f"lmedge {info.get('lmedge', '(not told)')}"),
@@ -121,7 +123,7 @@ def _metrics(metrics: dict[str, Any]) -> str:
     try:
         told = [
             f"{part}: landmark F1 {scores['file']['landmark']['macro_f1']:.3f}, category F1 "
-            f"{scores['file']['category']['macro_f1']:.3f} on {scores['int8']['landmark']['n']}"
+            f"{scores['file']['category']['macro_f1']:.3f} on {scores['file']['landmark']['n']}"
             for part, scores in metrics.items()
         ]
     except (KeyError, TypeError, ValueError):
@@ -134,6 +136,20 @@ def _gate(gate: Any) -> str:
     if problems is None:
         return "not told"
     return f"FORCED: {'; '.join(map(str, problems))}" if problems else "passed"
+
+
+def _threshold(model: ModelFile) -> str:
+    threshold = Threshold.of(model).agreement
+    if threshold == 0:
+        return "none: every picture is given a landmark"
+    stored = model.info["rejection"]
+    shares = [
+        f"{float(stored[key]):.1%} of {what}"
+        for key, what in (("kept", "test pictures"), ("false_accepts", "strangers"))
+        if isinstance(stored.get(key), float)
+    ]
+    passing = f"; {' and '.join(shares)} pass" if shares else ""
+    return f'"not a landmark" below an agreement of {threshold:.3f}{passing}'
 
 
 def _verdict(verification: Verification) -> str:

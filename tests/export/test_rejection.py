@@ -59,6 +59,12 @@ def test_the_file_holds_what_the_report_says(exported: Exported) -> None:
     assert all(0 <= value <= 1 for one in errors.values() for value in one.values())
 
 
+def test_the_card_tells_the_figures_of_the_file(exported: Exported, main: Main) -> None:
+    _, card, _ = main("inspect", exported.path)
+    score = exported.outcome.comparisons[-1].file_scores.landmark
+    assert f"test: landmark F1 {score.macro_f1:.3f}" in " ".join(card.split())
+
+
 def test_validation_pictures_pass_the_threshold_they_chose(exported: Exported) -> None:
     run, classifier = exported.run, Classifier(exported.path)
     known = [classifier.classify(picture).known for picture in run.pictures("val")]

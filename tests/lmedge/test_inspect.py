@@ -113,3 +113,23 @@ def test_a_parsed_file_has_what_is_needed(tiny_file: Path) -> None:
     answers = golden_answers(model)
     assert [len(rows) for rows in answers.values()] == [COUNT, COUNT]
     assert np.sum(answers["landmark"], axis=1) == pytest.approx(np.ones(COUNT), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("rejection", "said"),
+    [
+        ({"threshold": 0.5, "kept": 0.95, "false_accepts": 0.02},
+         "below an agreement of 0.500; 95.0% of test pictures and 2.0% of strangers pass"),
+        ({"threshold": 0.5, "kept": None, "false_accepts": []}, "below an agreement of 0.500"),
+        ({"threshold": 0.0}, "every picture is given a landmark"),
+    ],
+)  # fmt: skip
+def test_the_threshold_is_shown(tmp_path: Path, rejection: dict[str, object], said: str) -> None:
+    from lmedge.export.metadata import Card, pack
+
+    info = {"preprocessing": {"size": 32, "resize": "crop"}, "rejection": rejection}
+    path = tmp_path / "known.tflite"
+    path.write_bytes(pack(tiny.convert(), Card("tiny", "", "0", tiny.TAXONOMY, 32, info)))
+    process = lmedge("inspect", path)
+    assert process.returncode == 0, process.stderr
+    assert said in " ".join(process.stdout.split())

@@ -18,6 +18,8 @@ from lmedge.model_file import ModelFile, read_model
 @pytest.fixture
 def model(tiny_file: Path, monkeypatch: pytest.MonkeyPatch) -> ModelFile:
     monkeypatch.setattr(trial, "_survived", set())
+    # Threads that other tests left would make it a new process, which knows no patches.
+    monkeypatch.setattr(trial.threading, "active_count", lambda: 1)
     return read_model(tiny_file)
 
 

@@ -17,7 +17,6 @@ from lmedge.image import read_picture
 from lmedge.matching import UnknownLandmark, split_known
 from lmedge.progress import progress
 from lmedge.scoring import Scores, score_probabilities
-from lmedge.taxonomy import Taxonomy
 
 from .details import Details, details_of
 from .strangers import Strangers, measure_strangers
@@ -88,14 +87,15 @@ def score(
         raise DataError(
             f"none of the {len(unreadable)} pictures could be read; {unreadable[0].reason}"
         )
-    scores, details = _score(classifier.taxonomy, read, predictions)
+    scores, details = _score(classifier, read, predictions)
     others = None if strangers is None else measure_strangers(classifier, strangers, predictions)
     return Accuracy(scores, details, unknown, tuple(unreadable), others)
 
 
 def _score(
-    taxonomy: Taxonomy, pictures: Sequence[LabelledPicture], predictions: Sequence[Prediction]
+    classifier: Classifier, pictures: Sequence[LabelledPicture], predictions: Sequence[Prediction]
 ) -> tuple[Scores, Details]:
+    taxonomy = classifier.taxonomy
     landmarks = {name: i for i, name in enumerate(taxonomy.landmarks)}
     truth = np.array([landmarks[picture.landmark] for picture in pictures], np.int64)
     alone = {
@@ -106,6 +106,7 @@ def _score(
         alone,
         {"landmark": truth, "category": taxonomy.parent_index[truth].astype(np.int64)},
         taxonomy,
+        classifier.decoding.category_weight,
     )
     joint = np.stack([prediction.joint for prediction in predictions])
     paths = [picture.path for picture in pictures]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lmedge import __version__
+from lmedge.decoding import Decoding
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 from lmedge.model_file import parse_model
 
@@ -34,6 +35,7 @@ class Outcome:
     temperatures: Mapping[str, float]
     format: str = "int8"
     rejection: Rejection | None = None
+    decoding: Decoding = dataclasses.field(default_factory=Decoding)
 
     def operators(self) -> dict[str, int]:
         """Return how many operators of the file give a result of each dtype, the most first."""
@@ -71,6 +73,7 @@ def describe(
                 "scale": PIXEL_SCALE,
             },
             "temperatures": dict(graph.temperatures),
+            **({} if outcome is None else {"decoding": dataclasses.asdict(outcome.decoding)}),
             "smoothing": dataclasses.asdict(run.recipe.camera),
             "metrics": {
                 comparison.part: {
@@ -115,6 +118,7 @@ def report(run: Run, path: Path, outcome: Outcome, *, written: bool) -> dict[str
         "format": outcome.format,
         "gate": {**dataclasses.asdict(outcome.verdict), "passed": outcome.verdict.passed},
         "temperatures": dict(outcome.temperatures),
+        "decoding": dataclasses.asdict(outcome.decoding),
         "rejection": outcome.rejection and outcome.rejection.as_dict(),
         "operators": outcome.operators(),
         "parts": [comparison.as_dict() for comparison in outcome.comparisons],

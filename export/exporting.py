@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lmedge.decoding import Decoding
 from lmedge.errors import GateError
 from lmedge.files import write_bytes, write_json
 from lmedge.golden import golden_answers
 from lmedge.model_file import ModelFile, parse_model
 from lmedge.rejection import COVERAGE
+from lmedge.scoring import fit_category_weight
 
 from ..train.backend import keras, tf
 from ..train.run import Run
@@ -23,7 +25,7 @@ from .gate import Limits, gate
 from .ladder import Budget, Rung, climb, time_files
 from .rejection import Strangers, fit_rejection, read_strangers, run_strangers
 from .stages import Stages
-from .verify import Comparison, compare, run_file
+from .verify import Comparison, Probabilities, compare, run_file
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +162,10 @@ class _Exporter:
             for part in ("val", "test")
             if run.entries(part)
         }
-        comparisons = {part: self._compare(part, graph, file) for part, file in answers.items()}
+        decoding = self._decoding(answers.get("val"))
+        comparisons = {
+            part: self._compare(part, graph, file, decoding) for part, file in answers.items()
+        }
         verdict = gate(comparisons.get("val"), answers.get("val"), options.limits)
         rejection = None
         if "val" in answers:
@@ -173,12 +178,20 @@ class _Exporter:
             )
         outcome = Outcome(
             b"", tuple(comparisons.values()), verdict, {}, graph.temperatures, graph.format,
-            rejection,
+            rejection, decoding,
         )  # fmt: skip
         card = describe(run, graph, path, options.io, outcome, golden_answers(trial, trusted=True))
         return dataclasses.replace(outcome, data=metadata.pack(graph.data, card))
 
-    def _compare(self, part: str, graph: Graph, file: dict[str, Any]) -> Comparison:
+    def _decoding(self, file: Probabilities | None) -> Decoding:
+        """Fit the joint decoding on what the file says of the validation part."""
+        if file is None:
+            return Decoding()
+        return Decoding(fit_category_weight(file, self._run.labels("val"), self._run.taxonomy))
+
+    def _compare(
+        self, part: str, graph: Graph, file: Probabilities, decoding: Decoding
+    ) -> Comparison:
         return compare(
             part,
             self._source.logits(part),
@@ -187,6 +200,7 @@ class _Exporter:
             graph.temperatures,
             self._run.labels(part),
             self._run.taxonomy,
+            (self._source.category_weight(), decoding.category_weight),
         )
 
     def _run_strangers(self, trial: ModelFile) -> Strangers | None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lmedge.decoding import softmax
 from lmedge.model_file import HEADS
 from lmedge.progress import progress
-from lmedge.scoring import Scores, score_probabilities
+from lmedge.scoring import fit_category_weight, score_probabilities
 
 from ..train.backend import keras, tf
 from ..train.network import predict_logits
@@ -110,11 +110,15 @@ def closeness(run: Run, wanted: Logits, given: Logits) -> Fit:
     """Compare the logits of the float and the quantized network on the validation part."""
     if not run.entries("val"):
         return Fit(0.0, 1.0, 0.0)
-    fall = max(
-        getattr(before, head).macro_f1 - getattr(after, head).macro_f1
-        for before, after in [(_scores(run, wanted), _scores(run, given))]
-        for head in HEADS
+    truth, taxonomy = run.labels("val"), run.taxonomy
+    floats, quantized = (
+        {head: softmax(values) for head, values in logits.items()} for logits in (wanted, given)
     )
+    weight = fit_category_weight(floats, truth, taxonomy)
+    before, after = (
+        score_probabilities(found, truth, taxonomy, weight) for found in (floats, quantized)
+    )
+    fall = max(getattr(before, head).macro_f1 - getattr(after, head).macro_f1 for head in HEADS)
     agreement = min(
         float((wanted[head].argmax(axis=1) == given[head].argmax(axis=1)).mean()) for head in HEADS
     )
@@ -122,8 +126,3 @@ def closeness(run: Run, wanted: Logits, given: Logits) -> Fit:
         float(_distance(tf.constant(wanted[head]), tf.constant(given[head]))) for head in HEADS
     )
     return Fit(max(0.0, fall), agreement, distance)
-
-
-def _scores(run: Run, logits: Logits) -> Scores:
-    probabilities = {head: softmax(values) for head, values in logits.items()}
-    return score_probabilities(probabilities, run.labels("val"), run.taxonomy)

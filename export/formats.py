@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from lmedge.decoding import softmax
 from lmedge.model_file import HEADS
+from lmedge.scoring import fit_category_weight
 
 from ..train.backend import keras
 from ..train.network import normalise, predict_logits
@@ -57,6 +59,12 @@ class Source:
         """Return the temperatures of the float network."""
         part = self._judging_part()
         return _fitted(self.logits(part), self.run.labels(part))
+
+    def category_weight(self) -> float:
+        """Return the weight of the category head in the float network's joint decoding."""
+        part, temperatures = self._judging_part(), self.temperatures()
+        found = {h: softmax(values, temperatures[h]) for h, values in self.logits(part).items()}
+        return fit_category_weight(found, self.run.labels(part), self.run.taxonomy)
 
     def graph(self, name: str, io: str) -> Graph:
         """Convert to a format of format_names.py. Raises LmedgeError when the converter fails.

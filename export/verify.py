@@ -89,22 +89,27 @@ def compare(
     file_temperatures: Mapping[str, float],
     truth: Truth,
     taxonomy: Taxonomy,
+    weights: tuple[float, float] = (1.0, 1.0),
 ) -> Comparison:
     """Score the float network's logits and the file's probabilities on the same pictures.
 
-    temperatures: by head, fitted for the float network, and those inside the file.
+    temperatures: by head, fitted for the float network, and those inside the file. weights: of the
+    category head in the joint decoding of the float network, and of the file.
     """
     floats = {head: softmax(logits[head], temperatures[head]) for head in HEADS}
     agreement = {
         head: float((floats[head].argmax(axis=1) == file[head].argmax(axis=1)).mean())
         for head in HEADS
     }
-    before, after = (answers(found, taxonomy) for found in (floats, file))
+    before, after = (
+        answers(found, taxonomy, weight)
+        for found, weight in zip((floats, file), weights, strict=True)
+    )
     given = {head: _logits(file[head], file_temperatures[head]) for head in HEADS}
     return Comparison(
         part,
-        score_probabilities(floats, truth, taxonomy),
-        score_probabilities(file, truth, taxonomy),
+        score_probabilities(floats, truth, taxonomy, weights[0]),
+        score_probabilities(file, truth, taxonomy, weights[1]),
         agreement,
         _swapped(floats, file),
         {head: (truth[head], before[head], after[head]) for head in HEADS},
@@ -145,9 +150,12 @@ def _swapped(floats: Probabilities, file: Probabilities) -> bool:
     )
 
 
-def answers(probabilities: Probabilities, taxonomy: Taxonomy) -> dict[str, Labels]:
+def answers(
+    probabilities: Probabilities, taxonomy: Taxonomy, category_weight: float = 1.0
+) -> dict[str, Labels]:
     """Return the top class of each head, decoded together, (N,) indices by head."""
     parents = taxonomy.parent_index
-    together = joint_probabilities(probabilities["landmark"], probabilities["category"], parents)
+    both = probabilities["landmark"], probabilities["category"]
+    together = joint_probabilities(*both, parents, category_weight)
     landmark = together.argmax(axis=1)
     return {"landmark": landmark, "category": parents[landmark].astype(np.int64)}

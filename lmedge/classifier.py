@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .decoding import joint_probabilities
+from .decoding import Decoding, joint_probabilities
 from .errors import LmedgeError
 from .image import Color, check_frame, prepare
 from .interpreter import Interpreter
@@ -99,6 +99,7 @@ class Classifier:
         self.top = top
         if threads is None:
             threads = 1 if delegate is not None else best_threads(self.model)
+        self.decoding = Decoding.of(self.model)
         self.threshold = Threshold.of(self.model)
         self.interpreter = Interpreter(self.model, threads, delegate=delegate)
         taxonomy = self.model.taxonomy
@@ -135,7 +136,8 @@ class Classifier:
         start: float | None = None,
     ) -> Prediction:
         """Decode the probabilities of the two heads, (L,) and (C,); `start` by perf_counter."""
-        joint = joint_probabilities(landmark, category, self._parents)
+        weight = self.decoding.category_weight
+        joint = joint_probabilities(landmark, category, self._parents, weight)
         return self._answer(joint, landmark, category, start=start)
 
     def with_joint(

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from .errors import LmedgeError, ModelFileError
+from .model_file import ModelFile
+
+HEAVIEST = 2.0  # weight of the category head
 Probabilities = npt.NDArray[np.float32]
 
 
@@ -21,15 +28,48 @@ def joint_probabilities(
     landmark: npt.NDArray[np.floating],
     category: npt.NDArray[np.floating],
     parents: npt.NDArray[np.intp],
+    category_weight: float = 1.0,
 ) -> Probabilities:
-    """Probability of each landmark when both heads speak: p(l) p(category of l), renormalised.
+    """Probability of each landmark when both heads speak: p(l) p(category of l)^w, renormalised.
 
-    landmark: (..., L), category: (..., C), parents: (L,). Returns (..., L) float32. The two heads
-    are taken as independent witnesses of the same picture (a product of experts, Hinton 2002).
-    Where the product vanishes everywhere the landmark head alone is returned.
+    landmark: (..., L), category: (..., C), parents: (L,). Returns (..., L) float32. A product of
+    experts (Hinton 2002): with a weight w of 1 the two heads are independent witnesses of the
+    picture, with less the category head repeats in part what the landmark head has seen, with 0 it
+    is not heard. Where the product vanishes everywhere the landmark head alone is returned.
     """
-    product = landmark * category[..., parents]
+    above = category[..., parents]
+    product = landmark * (above if category_weight == 1.0 else above**category_weight)
     total = product.sum(axis=-1, keepdims=True)
     if not total.all():
         product, total = np.where(total > 0, product, landmark), np.where(total > 0, total, 1.0)
     return np.asarray(product / total, np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How a file's two heads are decoded together: the weight of the category head, in 0..2."""
+
+    category_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise LmedgeError unless the weight is in range."""
+        if not 0 <= self.category_weight <= HEAVIEST:
+            raise LmedgeError(
+                f"the weight of the category must be in 0..{HEAVIEST:g}, not {self.category_weight}"
+            )
+
+    @classmethod
+    def of(cls, model: ModelFile) -> Decoding:
+        """Return what the export fitted; a weight of 1 for a file without.
+
+        Raises ModelFileError when the value in the file cannot be used.
+        """
+        stored: Any = model.info.get("decoding")
+        if stored is None:
+            return cls()
+        try:
+            return cls(float(stored["category_weight"]))
+        except (LmedgeError, LookupError, TypeError, ValueError, OverflowError) as error:
+            raise ModelFileError(
+                f"{model.path}: its decoding cannot be used ({error}); export it again"
+            ) from error

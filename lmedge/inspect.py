@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .decoding import Decoding
 from .errors import ModelFileError
 from .golden import Verification, verify
 from .model_file import ModelFile, read_model
@@ -92,6 +93,7 @@ def _show(model: ModelFile, verification: Verification | None) -> None:
         ("operators", ", ".join(f"{n} {dtype}" for dtype, n in counts.most_common())),
         ("metrics", _metrics(_section(info, "metrics"))),
         ("gate", _gate(info.get("gate"))),
+        ("decoding", f"category weight {Decoding.of(model).category_weight:g}"),
         ("threshold", _threshold(model)),
         ("trained on", f"{pictures['train']} pictures" if "train" in pictures else "not told"),
         ("strategy", str(provenance.get("strategy", "not told"))),

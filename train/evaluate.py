@@ -78,7 +78,7 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     chosen = _own(run, part) if data is None else _given(run, data, part, pictures or [])
     folder = out or run_folder / "evaluation"
     check_writable(folder / "evaluation.json")
-    predictions = predict(network, run.store, chosen.entries, run.taxonomy)
+    predictions = predict(network, run.store, chosen.entries, run.taxonomy, run.category_weight())
     _write(run, chosen, predictions, folder)
     from .reports import folder as reports
     from .reports.lettering import lettering

@@ -21,7 +21,8 @@ import safetensors
 import safetensors.numpy
 
 from lmedge import __version__
-from lmedge.errors import RecipeError, RunError
+from lmedge.decoding import Decoding
+from lmedge.errors import LmedgeError, RecipeError, RunError
 from lmedge.files import replacing, write_json, write_text
 from lmedge.image import Resize
 from lmedge.taxonomy import Taxonomy
@@ -215,6 +216,17 @@ class Run:
         network = build_network(self.spec)
         set_weights(network, read_arrays(path), path)
         return network
+
+    def category_weight(self) -> float:
+        """Return the weight of the category head that the validation part chose, 1 where none."""
+        path = self.folder / "metrics.json"
+        try:
+            found = json.loads(path.read_text("utf-8")).get("val", {}).get("category_weight", 1.0)
+            return Decoding(float(found)).category_weight
+        except FileNotFoundError:
+            return 1.0
+        except (OSError, ValueError, TypeError, AttributeError, LmedgeError) as error:
+            raise RunError(f"{path} is damaged ({error}); train anew") from error
 
     def history(self) -> list[HistoryRow]:
         """Return history.csv; empty before the first epoch."""

@@ -29,7 +29,7 @@ from .network import build_network
 from .pictures import PictureStore
 from .recipe import Recipe
 from .reports.folder import report_run, spared
-from .reports.predictions import predict
+from .reports.predictions import Predictions, predict
 from .run import Run, get_weights, set_weights, write_arrays
 from .split import PARTS
 from .steps import Job
@@ -134,11 +134,12 @@ def train(run: Run, placement: Placement | None = None) -> Scores | None:
 
 
 def _finish(run: Run, network: keras.Model) -> Scores | None:
-    found = {
-        part: predict(network, run.store, run.entries(part), run.taxonomy)
-        for part in ("val", "test")
-        if run.entries(part)
-    }
+    found: dict[str, Predictions] = {}
+    weight = None if run.entries("val") else 1.0  # what the validation part chooses, test takes
+    for part in ("val", "test"):
+        if run.entries(part):
+            found[part] = predict(network, run.store, run.entries(part), run.taxonomy, weight)
+            weight = found[part].scores.category_weight
     report = {part: predictions.scores.as_dict() for part, predictions in found.items()}
     write_json(run.folder / "metrics.json", report)
     # The run is finished with its weights: what is drawn after them cannot undo that.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from lmedge.decoding import joint_probabilities, softmax
 from lmedge.progress import progress
-from lmedge.scoring import Scores, score_probabilities
+from lmedge.scoring import Scores, fit_category_weight, score_probabilities
 from lmedge.taxonomy import Taxonomy
 
 from ..backend import keras
@@ -51,9 +51,16 @@ class Predictions:
 
 
 def predict(
-    network: keras.Model, store: PictureStore, entries: Sequence[Entry], taxonomy: Taxonomy
+    network: keras.Model,
+    store: PictureStore,
+    entries: Sequence[Entry],
+    taxonomy: Taxonomy,
+    category_weight: float | None = None,
 ) -> Predictions:
-    """Classify labelled pictures with the float network, showing progress, and score them."""
+    """Classify labelled pictures with the float network, showing progress, and score them.
+
+    category_weight: of the joint decoding; None fits it on these very pictures.
+    """
     starts = range(0, len(entries), BATCH)
     parts = []
     with progress("Classifying", len(starts)) as advance:
@@ -65,8 +72,13 @@ def predict(
         head: softmax(np.concatenate([part[head] for part in parts])) for head in parts[0]
     }
     truth = labels(entries, taxonomy)
+    if category_weight is None:
+        category_weight = fit_category_weight(probabilities, truth, taxonomy)
     joint = joint_probabilities(
-        probabilities["landmark"], probabilities["category"], taxonomy.parent_index
+        probabilities["landmark"],
+        probabilities["category"],
+        taxonomy.parent_index,
+        category_weight,
     )
-    scores = score_probabilities(probabilities, truth, taxonomy)
+    scores = score_probabilities(probabilities, truth, taxonomy, category_weight)
     return Predictions(tuple(entries), taxonomy, truth["landmark"], joint, scores)

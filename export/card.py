@@ -15,6 +15,7 @@ from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 from lmedge.model_file import parse_model
 
 from ..train.run import Run, versions
+from .explain import Noise
 from .formats import Graph
 from .gate import Verdict
 from .metadata import Card
@@ -36,6 +37,7 @@ class Outcome:
     format: str = "int8"
     rejection: Rejection | None = None
     decoding: Decoding = dataclasses.field(default_factory=Decoding)
+    noise: tuple[Noise, ...] = ()
 
     def operators(self) -> dict[str, int]:
         """Return how many operators of the file give a result of each dtype, the most first."""

@@ -88,6 +88,11 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Change a value of the run's recipe for this export, e.g. quantize.epochs=5. Repeatable.",
 )
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="With --int8: print where quantization adds error, write FILE.explain.csv and .png.",
+)
 @click.option("--force", is_flag=True, help="Write the file even when it is refused.")
 def export(
     run: Path,
@@ -102,6 +107,7 @@ def export(
     coverage: float,
     strangers: Path | None,
     settings: tuple[str, ...],
+    explain: bool,
     force: bool,
 ) -> None:
     """Quantize a finished RUN folder and write one .tflite that any TFLite client can run.
@@ -116,6 +122,8 @@ def export(
     lmedge export runs/photographs --auto --budget-ms 10 --budget-mb 6 -o landmarks.tflite
     """  # noqa: D301  (click needs the control character)
     _check(name, auto, budget_ms, budget_mb, io, force)
+    if explain and name != "int8":
+        raise click.UsageError("--explain goes with --int8: it looks into the int8 network")
     chosen = "auto" if auto else name
     path = output or run / (
         f"{run.resolve().name}.tflite"
@@ -132,7 +140,7 @@ def export(
     opened = Run.open(run).with_settings(settings)
     check_writable(path)
     limits = Limits(tolerance / 100, class_tolerance / 100)
-    options = Options(limits, force, coverage / 100, strangers, io)
+    options = Options(limits, force, coverage / 100, strangers, io, explain)
     _run(opened, path, chosen, options, budget_ms, budget_mb)
 
 
@@ -162,10 +170,11 @@ def _run(
     budget_ms: float | None,
     budget_mb: float | None,
 ) -> None:
+    from .explain import explanation_path
     from .exporting import export as export_one
     from .exporting import export_all, export_fastest, report_path
     from .ladder import Budget
-    from .tables import show, show_rungs
+    from .tables import show, show_noise, show_rungs
 
     began = time.monotonic()
     if chosen == "all":
@@ -183,6 +192,9 @@ def _run(
     else:
         outcome = export_one(run, path, str(chosen), options)
     show(path, outcome)
+    if outcome.noise:
+        show_noise(outcome.noise)
+        click.echo(f"all tensors: {explanation_path(path)}")
     if not outcome.verdict.passed:
         click.echo(f"forced: {'; '.join(outcome.verdict.problems)}", err=True)
     click.echo(f"exported in {(time.monotonic() - began) / 60:.1f} min: {path}")

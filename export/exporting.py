@@ -20,6 +20,7 @@ from ..train.backend import keras, tf
 from ..train.run import Run
 from . import metadata
 from .card import Outcome, describe, report
+from .explain import Noise, write_explanation
 from .formats import Graph, Source
 from .gate import Limits, gate
 from .ladder import Budget, Rung, climb, time_files
@@ -35,7 +36,8 @@ class Options:
     """How to export: what may be lost, whether to write a file that lost more, and rejection.
 
     `coverage` is the share of known pictures that thresholds keep; `strangers` are pictures of
-    anything else. `io` is "uint8" or "int8".
+    anything else. `io` is "uint8" or "int8". `explain` writes, beside a file of format int8, the
+    error of each of its tensors.
     """
 
     limits: Limits = dataclasses.field(default_factory=Limits)
@@ -43,6 +45,7 @@ class Options:
     coverage: float = COVERAGE
     strangers: Path | None = None
     io: str = "uint8"
+    explain: bool = False
 
 
 def export(run: Run, path: Path, name: str, options: Options) -> Outcome:
@@ -51,7 +54,12 @@ def export(run: Run, path: Path, name: str, options: Options) -> Outcome:
     Raises GateError when more is lost than allowed, unless forced; the report is written all the
     same, the file is not.
     """
-    outcome = _Exporter(run, options).make(name, path)
+    exporter = _Exporter(run, options)
+    outcome = exporter.make(name, path)
+    if options.explain:  # above all of a file that is refused
+        noise = exporter.explain()
+        write_explanation(path, noise)
+        outcome = dataclasses.replace(outcome, noise=tuple(noise))
     _write(run, path, outcome, options)
     return outcome
 
@@ -152,6 +160,10 @@ class _Exporter:
         with self._stages.timed("verification"):
             outcome = self._verify(graph, path)
         return dataclasses.replace(outcome, seconds=dict(self._stages.seconds))
+
+    def explain(self) -> list[Noise]:
+        """Return the error of each tensor of the int8 network."""
+        return self._source.explain()
 
     def _verify(self, graph: Graph, path: Path) -> Outcome:
         """Run the file itself on the validation and test parts, and put the result into it."""

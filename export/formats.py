@@ -17,6 +17,7 @@ from ..train.backend import keras
 from ..train.network import normalise, predict_logits
 from ..train.run import Run
 from . import convert, ranges
+from .explain import Noise, explain
 from .finetune import fine_tune
 from .lower import lower
 from .quantize import quantize
@@ -72,7 +73,7 @@ class Source:
         The int8 network has temperatures of its own; the others take those of the float network.
         """
         if name == "int8":
-            quantized = self._quantize()
+            quantized = self.quantized()
             with self._stages.timed("temperatures"):
                 part = self._judging_part()
                 found = predict_logits(quantized, self.run.pictures(part))
@@ -102,6 +103,12 @@ class Source:
                 return convert.to_int16x8(network, temperatures, self._calibration())
         raise ValueError(f"no format {name}")
 
+    def explain(self) -> list[Noise]:
+        """Return the error that quantization adds to each tensor, on calibration pictures."""
+        quantized = self.quantized()
+        with self._stages.timed("explanation"):
+            return explain(self.network, quantized, self._calibration())
+
     def _judging_part(self) -> str:
         return "val" if self.run.entries("val") else "train"
 
@@ -110,7 +117,8 @@ class Source:
             self._inputs = calibration_inputs(self.run, _rng(self.run))
         return self._inputs
 
-    def _quantize(self) -> keras.Model:
+    def quantized(self) -> keras.Model:
+        """Return the int8 network, calibrated and fine-tuned: made when first asked for."""
         if self._quantized is not None:
             return self._quantized
         run, stages, rng = self.run, self._stages, _rng(self.run)

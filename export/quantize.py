@@ -167,6 +167,13 @@ def quantize(lowered: keras.Model, ranges: Mapping[str, Range]) -> keras.Model:
     return keras.Model(quantized.input, outputs, name=lowered.name)
 
 
+def output_range(quantized: keras.Model, name: str) -> Range | None:
+    """Return the range over which a layer of a quantized network is rounded; None if it is not."""
+    wrapper = quantized.get_layer(name)
+    output = wrapper.quantize_config.output
+    return None if output is None else (float(output[0]), float(output[1]))
+
+
 def rounded_kernel(layer: keras.layers.Layer, kernel: npt.NDArray[np.float32]) -> tf.Tensor:
     """Return the kernel of a convolution or dense layer as the scheme rounds it."""
     _, axis = _kernel_axis(layer)

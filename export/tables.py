@@ -12,6 +12,7 @@ from rich.table import Table
 from lmedge.model_file import HEADS
 
 from .card import Outcome
+from .explain import WORST, Noise, worst
 from .ladder import Rung
 from .rejection import Rejection
 
@@ -40,6 +41,22 @@ def show(path: Path, outcome: Outcome) -> None:
         click.echo(f"validation part, {change.describe()}")
     if outcome.rejection is not None:
         click.echo(_rejection(outcome.rejection))
+
+
+def show_noise(found: Sequence[Noise]) -> None:
+    """Print the tensors with the least signal to noise."""
+    table = Table(title="least signal to noise, float against int8")
+    for column in ("tensor", "shape", "range", "dB", "its rounding alone"):
+        table.add_column(column, justify="left" if column == "tensor" else "right")
+    for one in worst(found)[:WORST]:
+        table.add_row(
+            one.tensor,
+            " x ".join(map(str, one.shape)),
+            f"{one.low:.2f} to {one.high:.2f}",
+            f"{one.snr:.1f}",
+            f"{one.rounding:.1f}",
+        )
+    Console(highlight=False).print(table)
 
 
 def _rejection(found: Rejection) -> str:

@@ -1,0 +1,38 @@
+"""The simulation and the file, value by value, in quantization steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lmedge.export import convert, equality
+from tests.export.conftest import Exported
+
+
+@pytest.fixture(scope="module")
+def graph(exported: Exported) -> bytes:
+    return convert.to_int8_logits(exported.quantized)
+
+
+@pytest.fixture(scope="module")
+def pictures(exported: Exported) -> np.ndarray:
+    return np.stack(list(exported.run.pictures("val")))
+
+
+def test_the_file_computes_what_was_simulated(
+    exported: Exported, graph: bytes, pictures: np.ndarray
+) -> None:
+    rows = equality.compare(exported.quantized, graph, pictures)
+    assert [row["head"] for row in rows] == ["landmark", "category"]
+    for row in rows:
+        assert row["agreement"] == 1.0
+        assert row["within_2"] >= 0.99
+        assert row["values"] == len(pictures) * exported.quantized.output[row["head"]].shape[-1]
+        assert row["equal"] <= row["within_1"] <= row["within_2"]
+
+
+def test_another_network_is_told(exported: Exported, graph: bytes, pictures: np.ndarray) -> None:
+    rows = equality.compare(exported.quantized, graph, 255 - pictures)
+    assert rows == equality.compare(exported.quantized, graph, 255 - pictures)
+    float_rows = equality.compare(exported.run.network(), graph, pictures)
+    assert float_rows[0]["equal"] < rows[0]["equal"]

@@ -21,6 +21,7 @@ from .quantize import output_range
 PICTURES = 32  # calibration pictures that are compared
 BATCH = 4  # all tensors of these are in memory at once
 WORST = 12  # of the table that is printed
+MARKED = 5  # of the plot
 CLEAN = 99.9  # decibels where no error is left to divide by
 
 
@@ -125,27 +126,7 @@ def write_explanation(path: Path, found: Sequence[Noise]) -> None:
         numbers = (f"{one.low:.5g}", f"{one.high:.5g}", f"{one.snr:.2f}", f"{one.rounding:.2f}")
         writer.writerow((one.place, one.tensor, one.operation, shape, *numbers))
     write_text(explanation_path(path), stream.getvalue())
-    _draw(path.with_suffix(".explain.png"), found)
-
-
-def _draw(path: Path, found: Sequence[Noise]) -> None:
     # Imported here: an export that explains nothing does not need matplotlib.
-    from ..train.reports.canvas import BLUE, GREY, ORANGE, drawing
+    from .explain_plot import draw
 
-    with drawing(path, (9.0, 4.2)) as figure:
-        axes = figure.subplots()
-        places = [one.place for one in found]
-        axes.plot(places, [one.rounding for one in found], ".", color=GREY, ms=4,
-                  label="rounding of this tensor alone")  # fmt: skip
-        axes.plot(places, [one.snr for one in found], color=BLUE, lw=1.2,
-                  label="with all errors before it")  # fmt: skip
-        for rank, one in enumerate(worst(found)[:5], 1):
-            axes.plot(one.place, one.snr, "o", color=ORANGE, ms=5, zorder=3)
-            axes.annotate(str(rank), (one.place, one.snr), textcoords="offset points",
-                          xytext=(0, -12), ha="center", fontsize=8, color=ORANGE)  # fmt: skip
-        names = "   ".join(f"{n} {one.tensor}" for n, one in enumerate(worst(found)[:5], 1))
-        axes.set_title(f"Worst: {names}", fontsize=8, loc="left", color=ORANGE)
-        axes.set_ylim(min(0.0, *(one.snr for one in found)) - 4, None)
-        axes.set_xlabel("tensor, in the order of the graph")
-        axes.set_ylabel("signal to noise, dB")
-        axes.legend(frameon=False, loc="upper right")
+    draw(path.with_suffix(".explain.png"), found, worst(found)[:MARKED])

@@ -104,6 +104,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "split_sha256": run.split.digest(),
         "pictures": {part: len(run.entries(part)) for part in ("train", "val", "test")},
+        **({} if run.refit_of is None else {"refit_of": dict(run.refit_of)}),
         "trained_with": dict(run.versions),
         "exported_with": versions(),
     }

@@ -96,6 +96,7 @@ def _show(model: ModelFile, verification: Verification | None) -> None:
         ("decoding", f"category weight {Decoding.of(model).category_weight:g}"),
         ("threshold", _threshold(model)),
         ("trained on", f"{pictures['train']} pictures" if "train" in pictures else "not told"),
+        *([("before that", earlier)] if (earlier := _refit_of(provenance)) else []),
         ("strategy", str(provenance.get("strategy", "not told"))),
         ("exported by", f"lmedge {info.get('lmedge', '(not told)')}"),
         ("sha256", model.sha256),
@@ -131,6 +132,20 @@ def _metrics(metrics: dict[str, Any]) -> str:
     except (KeyError, TypeError, ValueError):
         return "not told"
     return "; ".join(told) or "not told"
+
+
+def _refit_of(provenance: dict[str, Any]) -> str:
+    """Return what the run said that had not yet trained on the test pictures; "" for any other."""
+    found = _section(provenance, "refit_of")
+    try:
+        test = found["test"]
+        return (
+            f"{found['run']}, which had not seen the test pictures: landmark F1 "
+            f"{test['landmark']['macro_f1']:.3f}, category F1 {test['category']['macro_f1']:.3f} "
+            f"on {test['landmark']['n']}, float"
+        )
+    except (KeyError, TypeError, ValueError):
+        return ""
 
 
 def _gate(gate: Any) -> str:

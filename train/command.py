@@ -8,8 +8,9 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +19,9 @@ from lmedge.errors import RunError
 from .backbone_names import BACKBONE_NAMES
 from .recipe import Recipe, load_recipe, recipe_from
 from .strategies import STRATEGIES, check_strategy
+
+if TYPE_CHECKING:
+    from .run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +74,12 @@ logger = logging.getLogger(__name__)
     type=click.Path(path_type=Path),
     help="List of pictures to leave out. [default: DATA/exclude.txt if it is there]",
 )
+@click.option(
+    "--refit",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Train as that finished run did, on its test pictures too. [--out: RUN-refit]",
+)
 @click.option("--allow-leak", is_flag=True, help="Train although a picture is in two parts.")
 @click.option(
     "--device",
@@ -106,6 +116,7 @@ def train(
     seed: int,
     split: Path | None,
     exclude: Path | None,
+    refit: Path | None,
     allow_leak: bool,
     device: str,
     precision: str,
@@ -122,6 +133,7 @@ def train(
     lmedge train photographs
     lmedge train photographs --weights efficientnetb0_notop.h5 --set fine_tune.epochs=20
     lmedge train photographs --distribute mirrored
+    lmedge train photographs --refit runs/photographs
     """  # noqa: D301  (click needs the control character)
     values = _with_options(load_recipe(recipe, settings), backbone, image_size)
     check_strategy(strategy)
@@ -130,11 +142,13 @@ def train(
     from .devices import place
     from .run import Run
 
+    if refit is not None and not resume:
+        _check_refit()
     began = time.monotonic()
     placement = place(device, distribute, precision, xla)
     if distribute == "multiworker" and out is None:
         raise click.UsageError("--distribute multiworker needs --out, the same for all workers")
-    named = out or _default_folder(data, resume)
+    named = out or (_default_folder(data, resume) if refit is None else _beside(refit))
     if weights not in ("imagenet", "none"):
         weights = str(Path(weights).resolve())  # --resume may be called from elsewhere
     request = training.Request(
@@ -146,6 +160,8 @@ def train(
             if (folder / "weights.safetensors").exists():
                 raise RunError(f"{named} is finished; there is nothing to resume")
             logger.info("going on with %s; its own recipe, seed and split are used", named)
+        elif refit is not None:
+            run = training.start_refit(_finished(refit, data), folder)
         else:
             run = training.start(dataclasses.replace(request, out=folder))
         test = training.train(run, placement)
@@ -159,7 +175,42 @@ def train(
             f"test part ({test.landmark.n} pictures, float): landmark macro F1 "
             f"{test.landmark.macro_f1:.3f}, category macro F1 {test.category.macro_f1:.3f}"
         )
+    if run.refit_of is not None:
+        _say_refit(run.refit_of)
     click.echo(f"next: lmedge export {named} --int8")
+
+
+def _check_refit() -> None:
+    """Refuse options that a refit takes from its run. Raises UsageError."""
+    context = click.get_current_context()
+    for name in ("recipe", "settings", "strategy", "backbone", "weights", "image_size", "seed",
+                 "split", "exclude", "allow_leak"):  # fmt: skip
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = next(one.opts[0] for one in context.command.params if one.name == name)
+            raise click.UsageError(f"--refit takes what {option} says from RUN; leave one out")
+
+
+def _finished(refit: Path, data: Path) -> Run:
+    from .run import Run
+
+    run = Run.open(refit)
+    if data.resolve() != Path(run.data):
+        raise RunError(f"{refit} was trained on {run.data}, not on {data}; pass its photographs")
+    return run
+
+
+def _beside(refit: Path) -> Path:
+    return refit.resolve().with_name(f"{refit.resolve().name}-refit")
+
+
+def _say_refit(refit_of: Mapping[str, Any]) -> None:
+    """Say what is known of a network that has no test pictures of its own."""
+    test = refit_of["test"]
+    click.echo(
+        f"no test part: its pictures were trained on. Of {refit_of['run']}, which had not seen "
+        f"them: landmark macro F1 {test['landmark']['macro_f1']:.3f}, category macro F1 "
+        f"{test['category']['macro_f1']:.3f}"
+    )
 
 
 @contextlib.contextmanager

@@ -64,7 +64,11 @@ class HistoryRow:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """An open run folder."""
+    """An open run folder.
+
+    `refit_of` is None, or, where the test pictures of an earlier run were trained on too, the name
+    of that run (`run`) and its scores on them (`test`, as in metrics.json).
+    """
 
     folder: Path
     recipe: Recipe
@@ -75,6 +79,7 @@ class Run:
     data: str
     versions: Mapping[str, str]
     skipped: tuple[str, ...]
+    refit_of: Mapping[str, Any] | None = None
 
     @classmethod
     def create(
@@ -88,11 +93,14 @@ class Run:
         seed: int,
         data: str,
         skipped: tuple[str, ...] = (),
+        refit_of: Mapping[str, Any] | None = None,
     ) -> Run:
         """Write the description of a new run; raises RunError when the folder holds one."""
         if (folder / "run.json").exists():
             raise RunError(f"{folder} holds a run already; go on with --resume or name another")
-        run = cls(folder, recipe, split, strategy, weights, seed, data, versions(), skipped)
+        run = cls(
+            folder, recipe, split, strategy, weights, seed, data, versions(), skipped, refit_of
+        )
         write_text(folder / "recipe.toml", recipe.as_toml())
         write_text(folder / "split.csv", split.as_csv())
         write_json(folder / "taxonomy.json", split.taxonomy().hierarchy())
@@ -108,6 +116,7 @@ class Run:
                 "split_sha256": split.digest(),
                 "versions": dict(run.versions),
                 "skipped": list(skipped),
+                "refit_of": refit_of,
             },
         )
         return run
@@ -143,6 +152,7 @@ class Run:
                 about["data"],
                 about["versions"],
                 tuple(about["skipped"]),
+                about.get("refit_of"),
             )
         except FileNotFoundError as error:
             raise RunError(
@@ -221,11 +231,20 @@ class Run:
         """Return the weight of the category head that the validation part chose, 1 where none."""
         path = self.folder / "metrics.json"
         try:
-            found = json.loads(path.read_text("utf-8")).get("val", {}).get("category_weight", 1.0)
-            return Decoding(float(found)).category_weight
+            return Decoding(
+                float(self.metrics().get("val", {}).get("category_weight", 1.0))
+            ).category_weight
+        except (ValueError, TypeError, AttributeError, LmedgeError) as error:
+            raise RunError(f"{path} is damaged ({error}); train anew") from error
+
+    def metrics(self) -> dict[str, Any]:
+        """Return metrics.json; empty before training has ended."""
+        path = self.folder / "metrics.json"
+        try:
+            return dict(json.loads(path.read_text("utf-8")))
         except FileNotFoundError:
-            return 1.0
-        except (OSError, ValueError, TypeError, AttributeError, LmedgeError) as error:
+            return {}
+        except (OSError, ValueError, TypeError) as error:
             raise RunError(f"{path} is damaged ({error}); train anew") from error
 
     def history(self) -> list[HistoryRow]:

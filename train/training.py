@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from lmedge.errors import RunError
 from lmedge.files import write_json
 from lmedge.image import Resize
 from lmedge.scoring import Scores
@@ -31,7 +32,7 @@ from .recipe import Recipe
 from .reports.folder import report_run, spared
 from .reports.predictions import Predictions, predict
 from .run import Run, get_weights, set_weights, write_arrays
-from .split import PARTS
+from .split import PARTS, Split
 from .steps import Job
 from .strategies import STRATEGIES, check_strategy
 
@@ -93,6 +94,42 @@ def start(request: Request) -> Run:
         seed=request.seed,
         data=str(request.data.resolve()),
         skipped=tuple(skipped),
+    )
+
+
+def start_refit(finished: Run, out: Path) -> Run:
+    """Write the description of a run like a finished one that trains on its test pictures too.
+
+    Its figures are those of the finished run: a network cannot be tested on what it has seen.
+    Raises RunError when the run has not ended, or has no test part.
+    """
+    if not (finished.folder / "weights.safetensors").exists():
+        raise RunError(
+            f"{finished.folder}: training has not ended, so that nothing is known of how good it "
+            "is; go on with `lmedge train ... --resume` first"
+        )
+    tested = finished.entries("test")
+    if not tested or "test" not in finished.metrics():
+        raise RunError(f"{finished.folder} has no test pictures that could be trained on too")
+    train = sorted([*finished.entries("train"), *tested], key=lambda entry: entry.order)
+    split = Split({"train": tuple(train), "val": finished.entries("val"), "test": ()})
+    logger.info(
+        "%d pictures to train on, the %d test pictures of %s among them; %d to validate",
+        len(train),
+        len(tested),
+        finished.folder,
+        len(split.parts["val"]),
+    )
+    return Run.create(
+        out,
+        finished.recipe,
+        split,
+        strategy=finished.strategy,
+        weights=finished.weights,
+        seed=finished.seed,
+        data=finished.data,
+        skipped=finished.skipped,
+        refit_of={"run": finished.folder.name, "test": finished.metrics()["test"]},
     )
 
 

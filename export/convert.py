@@ -17,6 +17,7 @@ from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 from lmedge.quiet import quiet_stderr
 
 from ..train.backend import keras, tf
+from .quantize import Quantized
 
 Graph = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
@@ -111,7 +112,10 @@ def _calibrated(
 def _converter(
     network: keras.Model, temperatures: Mapping[str, float] | None, *, from_bytes: bool = False
 ) -> tf.lite.TFLiteConverter:
-    """Return the converter of a graph; without temperatures it gives logits."""
+    """Return the converter of a graph; without temperatures it gives logits.
+
+    A quantized network shows its ranges when it is called for training.
+    """
     size = network.input_shape[1]
 
     # A factor of exactly 1 would be optimised away, and with it the softmax would become int8.
@@ -123,14 +127,16 @@ def _converter(
     def graph(image: tf.Tensor) -> dict[str, tf.Tensor]:
         if from_bytes:
             image = (tf.cast(image, tf.float32) - PIXEL_MEAN) / PIXEL_SCALE
-        logits = network(image, training=False)
+        logits = network(image, training=isinstance(network, Quantized))
         if temperatures is None:
             return {head: tf.identity(values) for head, values in logits.items()}
         return {head: tf.nn.softmax(logits[head] * factor) for head, factor in factors.items()}
 
     image = tf.TensorSpec((1, size, size, 3), tf.uint8 if from_bytes else tf.float32, name="image")
+    # The converter saves the module and loads it again. It is to find the graph and its variables
+    # there and no Keras layers, each of which would be traced on its own, four times.
     module = tf.Module()
-    module.network = network
+    module.held = list(network.weights)
     module.graph = tf.function(graph, autograph=False, input_signature=[image])
     concrete = module.graph.get_concrete_function()
     return tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)

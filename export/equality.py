@@ -1,14 +1,17 @@
 """The simulation against the file: what the int8 Keras network computes, and the .tflite.
 
-    python -m lmedge.export.equality RUN PICTURES --out equality.csv
+    python -m lmedge.export.equality RUN PICTURES... --out equality.csv
 
-quantizes a finished run, converts it with int8 logits, and compares both on photographs.
+quantizes a finished run, converts it with int8 logits, and compares both on the photographs of each
+folder. Beside the network as it answers, which computes as the file does, stands the network as it
+is trained, which rounds simulated floats.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +27,17 @@ from lmedge.interpreter import load_runtime
 from lmedge.machine import cores, processor_model
 from lmedge.model_file import HEADS
 
-from ..train.backend import keras
-from ..train.network import Pictures, predict_logits
+from ..train.backend import keras, tf
+from ..train.network import Pictures, normalise, predict_logits
 from ..train.run import Run
 from .formats import Source
 from .stages import Stages
 
 COLUMNS = (
-    "head", "pictures", "values", "agreement", "equal", "within_1", "within_2", "largest", "step",
+    "folder", "network", "head", "pictures", "values",
+    "agreement", "equal", "within_1", "within_2", "largest", "step",
 )  # fmt: skip
+BATCH = 16
 
 
 def file_steps(
@@ -56,9 +61,14 @@ def file_steps(
             for head, values in found.items()}  # fmt: skip
 
 
-def compare(network: keras.Model, graph: bytes, pictures: Pictures) -> list[dict[str, Any]]:
-    """Return the row of each head: shares in 0..1, `largest` in quantization steps."""
-    wanted = predict_logits(network, pictures)
+def compare(
+    network: keras.Model, graph: bytes, pictures: Pictures, *, as_trained: bool = False
+) -> list[dict[str, Any]]:
+    """Return the row of each head: shares in 0..1, `largest` in quantization steps.
+
+    `as_trained` takes the form of the network that fine-tuning differentiates.
+    """
+    wanted = _trained_logits(network, pictures) if as_trained else predict_logits(network, pictures)
     given = file_steps(graph, network, pictures)
     rows = []
     for head in HEADS:
@@ -81,10 +91,19 @@ def compare(network: keras.Model, graph: bytes, pictures: Pictures) -> list[dict
     return rows
 
 
-def table(rows: list[dict[str, Any]], pictures: Path) -> str:
-    """Return the rows as CSV under the command and the machine."""
+def _trained_logits(network: keras.Model, pictures: Pictures) -> dict[str, npt.NDArray[np.float32]]:
+    call = tf.function(lambda x: network(x, training=True), autograph=False, reduce_retracing=True)
+    parts = [
+        call(tf.constant(normalise(pictures[at : at + BATCH])))
+        for at in range(0, len(pictures), BATCH)
+    ]
+    return {head: np.concatenate([part[head] for part in parts]) for head in HEADS}
+
+
+def table(rows: list[dict[str, Any]], words: Sequence[object]) -> str:
+    """Return the rows as CSV under the command, which `words` end, and the machine."""
     stream = io.StringIO()
-    stream.write(f"# command: python -m lmedge.export.equality RUN {pictures}\n")
+    stream.write(f"# command: python -m lmedge.export.equality RUN {' '.join(map(str, words))}\n")
     stream.write(f"# machine: {processor_model()}, {cores()} cores\n")
     writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -93,27 +112,48 @@ def table(rows: list[dict[str, Any]], pictures: Path) -> str:
     return stream.getvalue()
 
 
-@click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("pictures", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The CSV file.")
-@click.option("--count", default=500, show_default=True, type=click.IntRange(1))
-def main(run: Path, pictures: Path, out: Path, count: int) -> None:
-    """Compare the int8 network of a finished RUN with its file, on PICTURES of a folder."""
-    opened = Run.open(run)
-    paths = list_pictures(pictures) if pictures.is_dir() else []
+def read_some(folder: Path, count: int, run: Run) -> npt.NDArray[np.uint8]:
+    """Return `count` pictures of a folder, chosen by a fixed seed, (N, S, S, 3) uint8 RGB.
+
+    Raises DataError when the folder holds none.
+    """
+    paths = list_pictures(folder) if folder.is_dir() else []
     if not paths:
-        raise DataError(f"{pictures}: holds no pictures; pass a folder of photographs")
+        raise DataError(f"{folder}: holds no pictures; pass a folder of photographs")
     chosen = np.random.default_rng(0).permutation(len(paths))[:count]
-    data = opened.recipe.data
+    data = run.recipe.data
     size, resize = data.image_size, Resize(data.resize)
-    images = np.stack(
+    return np.stack(
         [prepare(read_picture(paths[i], size), size, resize) for i in sorted(chosen.tolist())]
     )
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The CSV file.")
+@click.option("--count", default=500, show_default=True, type=click.IntRange(1), help="In all.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As of lmedge export.")
+def main(
+    run: Path, pictures: tuple[Path, ...], out: Path, count: int, settings: tuple[str, ...]
+) -> None:
+    """Compare the int8 network of a finished RUN with its file, on PICTURES of folders."""
+    opened = Run.open(run).with_settings(settings)
+    images = {}
+    for folder in pictures:
+        if count > 0:
+            images[folder.name] = read_some(folder, count, opened)
+            count -= len(images[folder.name])
     source = Source(opened, Stages())
-    graph = source.graph("int8", "int8")
-    rows = compare(source.quantized(), graph.data, images)
-    write_text(out, table(rows, pictures))
+    graph = source.graph("int8", "int8").data
+    rows = [
+        {"folder": name, "network": "as trained" if as_trained else "as answering", **row}
+        for name, some in images.items()
+        for as_trained in (False, True)
+        for row in compare(source.quantized(), graph, some, as_trained=as_trained)
+    ]
+    words = [*pictures, *(word for setting in settings for word in ("--set", setting))]
+    write_text(out, table(rows, words))
     click.echo(out.read_text("utf-8"))
 
 

@@ -127,8 +127,8 @@ class Source:
         with stages.timed("calibration"):
             logger.info("calibrating the ranges of %d tensors", len(lowered.layers) - 1)
             images = calibration_inputs(run, rng)
-            observed = ranges.observe(lowered, images, rng)
-            chosen = refine(lowered, ranges.choose_ranges(lowered, observed), images)
+            chosen = ranges.choose_ranges(lowered, ranges.observe(lowered, images, rng))
+            chosen = refine(lowered, chosen, images)
         with stages.timed("quantization"):
             self._quantized = quantize(lowered, chosen)
         with stages.timed("fine-tuning"):

@@ -40,8 +40,23 @@ def lower(network: keras.Model) -> keras.Model:
     outputs = {head: made[head] for head in network.output_names}
     lowered = keras.Model(image, outputs, name=network.name)
     for name, weights in pending:
-        lowered.get_layer(name).set_weights(weights)
+        lowered.get_layer(name).set_weights(_uneven(weights))
     return lowered
+
+
+def _uneven(weights: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+    """Return weights whose bias is not the same for all channels, unless that is zero.
+
+    The converter of TensorFlow 2.21 keeps a bias of equal values as one value, and quantizes it by
+    the scale of the first channel for all. The last bit of one value is enough to tell it better.
+    """
+    if len(weights) != 2:
+        return weights
+    kernel, bias = weights
+    if len(bias) > 1 and bias[0] != 0 and np.ptp(bias) == 0:
+        bias = bias.copy()
+        bias[-1] = np.nextafter(bias[-1], np.float32(0))
+    return [kernel, bias]
 
 
 def input_names(layer: keras.layers.Layer) -> list[str]:

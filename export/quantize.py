@@ -24,16 +24,12 @@ import numpy as np
 import numpy.typing as npt
 from tensorflow_model_optimization.quantization import keras as tfmot
 
-from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
-
 from ..train.backbones import BorderPad
 from ..train.backend import keras, tf
+from . import integer
+from .grid import INPUT_RANGE, SIGMOID_RANGE, kernel_axis, on_grid
 from .lower import INPUT, consumers
 from .ranges import Range
-
-INPUT_RANGE: Range = ((0 - PIXEL_MEAN) / PIXEL_SCALE, (255 - PIXEL_MEAN) / PIXEL_SCALE)
-SIGMOID_RANGE: Range = (0.0, 255 / 256)
-KERNEL_LEVELS = 127.0
 
 
 class KernelQuantizer(tfmot.quantizers.Quantizer):  # type: ignore[misc]
@@ -48,18 +44,11 @@ class KernelQuantizer(tfmot.quantizers.Quantizer):  # type: ignore[misc]
 
     def __call__(self, inputs: tf.Tensor, training: bool, weights: Any, **_: Any) -> tf.Tensor:
         """Round in the forward pass; the gradient passes straight through."""
-        return inputs + tf.stop_gradient(_on_grid(inputs, self.axis) - inputs)
+        return inputs + tf.stop_gradient(on_grid(inputs, self.axis) - inputs)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {"axis": self.axis}
-
-
-def _on_grid(kernel: tf.Tensor, axis: int) -> tf.Tensor:
-    axes = [other for other in range(len(kernel.shape)) if other != axis]
-    limit = tf.reduce_max(tf.abs(kernel), axes, keepdims=True)
-    scale = tf.maximum(limit, 1e-8) / KERNEL_LEVELS
-    return tf.round(kernel / scale) * scale
 
 
 class RangeQuantizer(tfmot.quantizers.Quantizer):  # type: ignore[misc]
@@ -114,33 +103,18 @@ class LayerConfig(tfmot.QuantizeConfig):  # type: ignore[misc]
         return {"kernel": self.kernel, "axis": self.axis, "output": self.output}
 
 
-class _NoTransform(tfmot.QuantizeLayoutTransform):  # type: ignore[misc]
-    """The network is lowered already: there is nothing to rewrite."""
+class Quantized(keras.Model):  # type: ignore[misc]
+    """A quantized network: as training and the converter need it, or as the file computes it.
 
-    def apply(self, model: Any, layer_quantize_map: Any) -> tuple[Any, Any]:
-        return model, layer_quantize_map
+    Called for training it rounds simulated values, which has a gradient and is what the converter
+    reads; otherwise it computes in whole numbers, see integer.py.
+    """
 
-
-class _NoRegistry(tfmot.QuantizeRegistry):  # type: ignore[misc]
-    """Every layer brings its own configuration."""
-
-    def supports(self, layer: Any) -> bool:
-        return False
-
-    def get_quantize_config(self, layer: Any) -> Any:
-        raise NotImplementedError
-
-
-class Scheme(tfmot.QuantizeScheme):  # type: ignore[misc]
-    """The table at the top of this module, as tfmot takes it."""
-
-    def get_layout_transformer(self) -> Any:
-        """Return the transformer that does nothing."""
-        return _NoTransform()
-
-    def get_quantize_registry(self) -> Any:
-        """Return the registry that knows nothing."""
-        return _NoRegistry()
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: None = None) -> Any:
+        """Return the logits of each head, of (N, S, S, 3) network inputs."""
+        if training:
+            return super().call(inputs, training=True)
+        return integer.run(self, inputs)
 
 
 def quantize(lowered: keras.Model, ranges: Mapping[str, Range]) -> keras.Model:
@@ -149,22 +123,16 @@ def quantize(lowered: keras.Model, ranges: Mapping[str, Range]) -> keras.Model:
     Outputs are named as the lowered network's; ranges are by layer name.
     """
 
-    def annotate(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, keras.layers.InputLayer):
-            return layer
+    def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
         twin = type(layer).from_config(layer.get_config())
-        config = layer_config(lowered.get_layer(layer.name), ranges)
-        return tfmot.quantize_annotate_layer(twin, config)
+        twin.build(layer.input_shape)
+        twin.set_weights(layer.get_weights())
+        return tfmot.QuantizeWrapperV2(twin, layer_config(layer, ranges), name=layer.name)
 
-    annotated = keras.models.clone_model(lowered, clone_function=annotate)
-    annotated.set_weights(lowered.get_weights())
-    with (
-        keras.utils.custom_object_scope({"BorderPad": BorderPad, "LayerConfig": LayerConfig}),
-        tfmot.quantize_scope(),
-    ):
-        quantized = tfmot.quantize_apply(annotated, Scheme(), quantized_layer_name_prefix="")
+    # Not by tfmot's quantize_apply, which builds the network four times over to rewrite nothing.
+    quantized = keras.models.clone_model(lowered, clone_function=wrap)
     outputs = dict(zip(lowered.output_names, quantized.outputs, strict=True))
-    return keras.Model(quantized.input, outputs, name=lowered.name)
+    return Quantized(quantized.input, outputs, name=lowered.name)
 
 
 def output_range(quantized: keras.Model, name: str) -> Range | None:
@@ -176,24 +144,13 @@ def output_range(quantized: keras.Model, name: str) -> Range | None:
 
 def rounded_kernel(layer: keras.layers.Layer, kernel: npt.NDArray[np.float32]) -> tf.Tensor:
     """Return the kernel of a convolution or dense layer as the scheme rounds it."""
-    _, axis = _kernel_axis(layer)
-    return _on_grid(tf.constant(kernel), axis)
-
-
-def _kernel_axis(layer: keras.layers.Layer) -> tuple[str | None, int]:
-    """Return the name of the kernel and the axis of its output channels; None without one."""
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return "depthwise_kernel", 2
-    if isinstance(layer, keras.layers.Conv2D):
-        return "kernel", 3
-    if isinstance(layer, keras.layers.Dense):
-        return "kernel", 1
-    return None, -1
+    _, axis = kernel_axis(layer)
+    return on_grid(tf.constant(kernel), axis)
 
 
 def layer_config(layer: keras.layers.Layer, ranges: Mapping[str, Range]) -> LayerConfig:
     """Return what the scheme says of one lowered layer."""
-    kernel, axis = _kernel_axis(layer)
+    kernel, axis = kernel_axis(layer)
     return LayerConfig(kernel, axis, _output_range(layer, ranges))
 
 

@@ -36,13 +36,13 @@ class Observed:
     """Values of one tensor: a sample of them, the channel of each, and the extremes of all."""
 
     samples: Samples
-    channels: npt.NDArray[np.intp]
+    channels: npt.NDArray[np.int16]
     low: float
     high: float
 
 
 def observe(
-    network: keras.Model, images: npt.NDArray[np.float32], rng: np.random.Generator, batch: int = 8
+    network: keras.Model, images: npt.NDArray[np.float32], rng: np.random.Generator, batch: int = 4
 ) -> dict[str, Observed]:
     """Sample the output of every layer of the lowered network on (N, S, S, 3) network inputs."""
     layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
@@ -72,11 +72,12 @@ def observe(
 
 def _channels(
     layer: keras.layers.Layer, pick: npt.NDArray[np.int64] | None, count: int
-) -> npt.NDArray[np.intp]:
+) -> npt.NDArray[np.int16]:
     """Return the channel of each sampled value; channels are the last axis."""
     size = int(np.prod(layer.output.shape[1:]))
     places = np.arange(size) if pick is None else pick
-    return np.tile(places % layer.output.shape[-1], count // len(places)).astype(np.intp)
+    channels = (places % layer.output.shape[-1]).astype(np.int16)  # of a million values a tensor
+    return np.tile(channels, count // len(places))
 
 
 def _pick(size: int, rng: np.random.Generator) -> npt.NDArray[np.int64] | None:

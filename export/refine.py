@@ -22,6 +22,11 @@ from .quantize import layer_config, rounded_kernel
 from .ranges import Range
 
 PICTURES = 24
+# Tensors are kept and computed in parts of so many pictures: what is computed from them in between,
+# for every range that is tried, is then small beside them.
+PART = 4
+# A range is searched on as many parts as have so many positions, on one at least.
+SEARCH_POSITIONS = 50_000
 FRACTIONS = (0.1, 0.15, 0.2, 0.27, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.93, 1.0)
 LOW_FRACTIONS = (0.3, 0.5, 0.7, 0.85, 1.0)
 SHORT_TAIL = -0.5  # a low end above this, that of a swish, is kept whole
@@ -33,7 +38,8 @@ MIN_VALUES = 50_000
 # Where the answers themselves are computed for every candidate.
 LAST_LAYERS = 24
 LAST_POSITIONS = 64
-Cost = Callable[[tf.Tensor], float]
+Parts = list[tf.Tensor]
+Cost = Callable[[Parts], float]
 _READERS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 
 
@@ -46,30 +52,40 @@ def refine(
     used. Ranges of tensors that anything but a convolution or a dense layer reads stay.
     """
     refined = dict(ranges)
-    exact: dict[str, tf.Tensor] = {}
-    rounded: dict[str, tf.Tensor] = {}
+    exact: dict[str, Parts] = {}
+    rounded: dict[str, Parts] = {}
     pending = {layer.name: len(consumers(layer)) for layer in lowered.layers}
+    for head in lowered.output_names:
+        pending[head] += 1  # is an answer, also where it is a feature of the other head
     with progress("Refining the ranges", len(lowered.layers)) as advance:
         for layer in lowered.layers:
             advance()
             if isinstance(layer, keras.layers.InputLayer):
-                exact[layer.name] = rounded[layer.name] = tf.constant(images[:PICTURES])
+                exact[layer.name] = rounded[layer.name] = _parts(images[:PICTURES])
                 continue
             names = input_names(layer)
             target = _apply(layer, [exact[name] for name in names])
             found = _rounded(layer, [rounded[name] for name in names], target)
+            for name in names:  # what nobody will read any more
+                pending[name] -= 1
+                if not pending[name]:
+                    del exact[name], rounded[name]
             if layer_config(layer, refined).output is not None:
                 if layer.name in refined and _is_refined(layer, lowered):
                     cost = _cost_of(layer, lowered, exact, target)
                     refined[layer.name] = _search(found, target, cost)
                 low, high = layer_config(layer, refined).output or (0.0, 0.0)
-                found = tf.quantization.fake_quant_with_min_max_vars(found, low, high)
+                found = [_fake_quantize(part, (low, high)) for part in found]
             exact[layer.name], rounded[layer.name] = target, found
-            for name in names:  # what nobody will read any more
-                pending[name] -= 1
-                if not pending[name]:
-                    del exact[name], rounded[name]
     return refined
+
+
+def _parts(images: npt.NDArray[np.float32]) -> Parts:
+    return [tf.constant(images[at : at + PART]) for at in range(0, len(images), PART)]
+
+
+def _fake_quantize(values: tf.Tensor, ends: Range) -> tf.Tensor:
+    return tf.quantization.fake_quant_with_min_max_vars(values, *ends)
 
 
 def _is_refined(layer: keras.layers.Layer, network: keras.Model) -> bool:
@@ -81,22 +97,34 @@ def _is_refined(layer: keras.layers.Layer, network: keras.Model) -> bool:
     )
 
 
-def _apply(layer: keras.layers.Layer, inputs: list[tf.Tensor]) -> tf.Tensor:
-    return layer(inputs if len(inputs) > 1 else inputs[0])
+def _apply(layer: keras.layers.Layer, inputs: list[Parts]) -> Parts:
+    return [layer(list(one) if len(one) > 1 else one[0]) for one in zip(*inputs, strict=True)]
 
 
-def _rounded(layer: keras.layers.Layer, inputs: list[tf.Tensor], target: tf.Tensor) -> tf.Tensor:
+def _rounded(layer: keras.layers.Layer, inputs: list[Parts], target: Parts) -> Parts:
     """Return the output with a rounded kernel and rounded inputs, its shift taken from the bias."""
     if not isinstance(layer, _READERS):
         return _apply(layer, inputs)
     kernel, bias = layer.get_weights()
-    found = _linear(layer, inputs[0], rounded_kernel(layer, kernel)) + bias
-    axes = list(range(len(found.shape) - 1))
-    if np.prod([found.shape[axis] for axis in axes]) < MIN_VALUES:
+    steps = rounded_kernel(layer, kernel)
+    found = [_linear(layer, part, steps) + bias for part in inputs[0]]
+    if _values(found) < MIN_VALUES:
         return found
-    shift = tf.reduce_mean(found - target, axes)
+    errors = [part - wanted for part, wanted in zip(found, target, strict=True)]
+    shift = tf.reduce_mean(tf.concat([_means(error) for error in errors], 0), 0)
     layer.set_weights([kernel, bias - shift.numpy()])
-    return found - shift
+    return [part - shift for part in found]
+
+
+def _values(parts: Parts) -> int:
+    """Return how many values a channel has."""
+    return sum(int(np.prod(part.shape[:-1])) for part in parts)
+
+
+def _means(values: tf.Tensor) -> tf.Tensor:
+    """Return the mean of each picture and channel: (N, ..., C) -> (N, C)."""
+    places = list(range(1, len(values.shape) - 1))
+    return tf.reduce_mean(values, places) if places else values
 
 
 def _linear(layer: keras.layers.Layer, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -108,14 +136,17 @@ def _linear(layer: keras.layers.Layer, x: tf.Tensor, kernel: tf.Tensor) -> tf.Te
     return tf.nn.conv2d(x, kernel, layer.strides, padding)
 
 
-def _search(values: tf.Tensor, target: tf.Tensor, cost: Cost) -> Range:
+def _search(values: Parts, target: Parts, cost: Cost) -> Range:
     """Return the range whose error costs least."""
-    low, high = min(float(tf.reduce_min(target)), 0.0), max(float(tf.reduce_max(target)), 1e-3)
+    low = min(0.0, *(float(tf.reduce_min(part)) for part in target))
+    high = max(1e-3, *(float(tf.reduce_max(part)) for part in target))
     lows = (low,) if low > SHORT_TAIL else tuple(low * share for share in LOW_FRACTIONS)
     candidates = [(start, high * share) for share in FRACTIONS for start in lows]
+    positions = _values(values[:1])
+    judged = values[: max(1, -(-SEARCH_POSITIONS // positions))]
 
     def cost_of(ends: Range) -> float:
-        return cost(tf.quantization.fake_quant_with_min_max_vars(values, *ends) - values)
+        return cost([_fake_quantize(part, ends) - part for part in judged])
 
     return min(candidates, key=cost_of)
 
@@ -123,19 +154,21 @@ def _search(values: tf.Tensor, target: tf.Tensor, cost: Cost) -> Range:
 def _cost_of(
     layer: keras.layers.Layer,
     network: keras.Model,
-    exact: Mapping[str, tf.Tensor],
-    target: tf.Tensor,
+    exact: Mapping[str, Parts],
+    target: Parts,
 ) -> Cost:
     """Return what an error of this layer's output costs in what the next layers compute.
 
-    Near the end of the network, where that takes no time, it is what it costs in the answers.
+    The error may be that of the first parts alone. Near the end of the network, where that takes no
+    time, it is what it costs in the answers.
     """
     rest = network.layers[network.layers.index(layer) + 1 :]
-    if len(rest) <= LAST_LAYERS and np.prod(target.shape[1:-1]) <= LAST_POSITIONS:
+    if len(rest) <= LAST_LAYERS and np.prod(target[0].shape[1:-1]) <= LAST_POSITIONS:
         answers = _answers(network, rest, {**exact, layer.name: target})
 
-        def in_the_answers(error: tf.Tensor) -> float:
-            found = _answers(network, rest, {**exact, layer.name: target + error})
+        def in_the_answers(errors: Parts) -> float:
+            moved = [part + error for part, error in zip(target, errors, strict=True)]
+            found = _answers(network, rest, {**exact, layer.name: moved})
             return sum(
                 float(tf.reduce_mean((a - b) ** 2) / (tf.math.reduce_variance(b) + 1e-6))
                 for a, b in zip(found, answers, strict=True)
@@ -144,29 +177,35 @@ def _cost_of(
         return in_the_answers
     readers = [(reader, reader.get_weights()[0]) for reader in consumers(layer)]
 
-    def in_the_next(error: tf.Tensor) -> float:
-        return sum(_size(_linear(reader, error, kernel)) for reader, kernel in readers)
+    def in_the_next(errors: Parts) -> float:
+        return sum(
+            _size([_linear(reader, error, kernel) for error in errors])
+            for reader, kernel in readers
+        )
 
     return in_the_next
 
 
 def _answers(
-    network: keras.Model, rest: Sequence[keras.layers.Layer], known: Mapping[str, tf.Tensor]
+    network: keras.Model, rest: Sequence[keras.layers.Layer], known: Mapping[str, Parts]
 ) -> list[tf.Tensor]:
     """Return the logits of each head from what is known in front of `rest`."""
     values = dict(known)
     for layer in rest:
         values[layer.name] = _apply(layer, [values[name] for name in input_names(layer)])
-    return [values[head] for head in network.output_names]
+    return [tf.concat(values[head], 0) for head in network.output_names]
 
 
-def _size(error: tf.Tensor) -> float:
-    """Mean squared error, what a picture shares counted COHERENCE times; (N, ..., C).
+def _size(errors: Parts) -> float:
+    """Mean squared error, what a picture shares counted COHERENCE times; parts of (N, ..., C).
 
     What all pictures share is left out where `_rounded` takes it from the bias.
     """
-    places = list(range(len(error.shape) - 1))
-    if np.prod([error.shape[axis] for axis in places]) >= MIN_VALUES:
-        error = error - tf.reduce_mean(error, places)
-    shared = tf.reduce_mean(error, places[1:]) if places[1:] else error
-    return float(tf.reduce_mean(error**2) + COHERENCE * tf.reduce_mean(shared**2))
+    squares = tf.concat([_means(tf.square(error)) for error in errors], 0)
+    shared = tf.concat([_means(error) for error in errors], 0)
+    common = tf.reduce_mean(shared, 0) if _values(errors) >= MIN_VALUES else 0.0
+    return float(
+        tf.reduce_mean(squares)
+        - tf.reduce_mean(common**2)
+        + COHERENCE * tf.reduce_mean((shared - common) ** 2)
+    )

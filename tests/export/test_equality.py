@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from lmedge.errors import DataError
 from lmedge.export import convert, equality
 from tests.export.conftest import Exported
 
@@ -26,7 +29,7 @@ def test_the_file_computes_what_was_simulated(
     assert [row["head"] for row in rows] == ["landmark", "category"]
     for row in rows:
         assert row["agreement"] == 1.0
-        assert row["within_2"] >= 0.99
+        assert row["equal"] >= 0.99
         assert row["values"] == len(pictures) * exported.quantized.output[row["head"]].shape[-1]
         assert row["equal"] <= row["within_1"] <= row["within_2"]
 
@@ -36,3 +39,22 @@ def test_another_network_is_told(exported: Exported, graph: bytes, pictures: np.
     assert rows == equality.compare(exported.quantized, graph, 255 - pictures)
     float_rows = equality.compare(exported.run.network(), graph, pictures)
     assert float_rows[0]["equal"] < rows[0]["equal"]
+
+
+def test_the_table_names_the_command(
+    exported: Exported, graph: bytes, pictures: np.ndarray
+) -> None:
+    rows = equality.compare(exported.quantized, graph, pictures, as_trained=True)
+    named = [{"folder": "a", "network": "as trained", **row} for row in rows]
+    command, machine, columns, *lines = equality.table(named, ["a", "--set", "x=1"]).splitlines()
+    assert command == "# command: python -m lmedge.export.equality RUN a --set x=1"
+    assert machine.startswith("# machine: ")
+    assert columns.split(",") == list(equality.COLUMNS)
+    assert [line.split(",")[:4] for line in lines] == [
+        ["a", "as trained", head, str(len(pictures))] for head in ("landmark", "category")
+    ]
+
+
+def test_a_folder_without_pictures_is_refused(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no pictures"):
+        equality.read_some(tmp_path, 5, exported.run)

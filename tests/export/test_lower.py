@@ -74,3 +74,17 @@ def test_a_batch_norm_on_its_own_is_refused() -> None:
     outputs = {head: keras.layers.Dense(2, name=head)(x) for head in ("landmark", "category")}
     with pytest.raises(ValueError, match="alone does not follow a convolution of its own"):
         lower(keras.Model(image, outputs))
+
+
+def test_a_bias_of_equal_values_differs_in_one_bit() -> None:
+    """The converter quantizes a bias of equal values by the scale of the first channel for all."""
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Conv2D(4, 3, bias_initializer="ones", name="ones")(image)
+    x = keras.layers.Conv2D(4, 3, bias_initializer="zeros", name="zeros")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    outputs = {head: keras.layers.Dense(2, name=head)(x) for head in ("landmark", "category")}
+    lowered = lower(keras.Model(image, outputs))
+    bias = lowered.get_layer("ones").get_weights()[1]
+    assert 0 < np.ptp(bias) < 1e-6
+    assert np.abs(bias - 1).max() < 1e-6
+    assert not lowered.get_layer("zeros").get_weights()[1].any()

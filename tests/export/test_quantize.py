@@ -181,17 +181,15 @@ class TestAgainstTheFile:
         for head in HEADS:
             simulated = softmax(logits[head], exported.outcome.temperatures[head])
             assert np.array_equal(file[head].argmax(axis=1), simulated.argmax(axis=1))
-            assert np.abs(file[head] - simulated).max() < 0.1
-            assert np.abs(file[head] - simulated).mean() < 0.01
+            assert np.abs(file[head] - simulated).max() < 1e-3
 
     def test_and_of_the_real_network(self, real: Real) -> None:
-        """Its heads are random here: rounding shows more in them than in trained ones."""
+        """All 190 tensors in a row: the last would show what any of them rounds otherwise."""
         file = run_file(real.file, real.pictures)
         logits = predict_logits(real.quantized, real.pictures)
         for head in HEADS:
             simulated = softmax(logits[head])
-            found, expected = np.log(file[head]).ravel(), np.log(simulated).ravel()
-            assert np.corrcoef(found, expected)[0, 1] > 0.97
+            assert np.abs(file[head] - simulated).max() < 1e-3
 
 
 class TestFineTuning:

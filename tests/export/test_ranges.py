@@ -28,7 +28,7 @@ def seen(values: np.ndarray) -> Observed:
     samples = values.astype(np.float32)
     return Observed(
         samples=samples,
-        channels=np.zeros(len(samples), np.intp),
+        channels=np.zeros(len(samples), np.int16),
         low=float(samples.min()),
         high=float(samples.max()),
     )

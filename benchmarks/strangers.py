@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lmedge.classifier import Classifier, Prediction
 from lmedge.dataset_folder import list_pictures
@@ -22,7 +23,7 @@ class Strangers:
     """Photographs of anything else against the known ones; shares in 0..1.
 
     `false_accepts`: strangers that pass the file's `threshold`; `kept`: known pictures that do.
-    `auroc`: how often a known picture agrees more than a stranger does.
+    `auroc`: how often a known picture scores more than a stranger does, see lmedge/rejection.py.
     """
 
     pictures: int
@@ -57,13 +58,16 @@ def measure_strangers(
             advance()
     if not found:
         raise DataError(f"{folder}: none of its {unreadable} pictures could be read")
+
+    def scores(predictions: Sequence[Prediction]) -> npt.NDArray[np.floating]:
+        score_of = classifier.threshold.score_of
+        return np.array([score_of(one.agreement, one.known_probability) for one in predictions])
+
     return Strangers(
         len(found),
         unreadable,
-        classifier.threshold.agreement,
+        classifier.threshold.least,
         float(np.mean([one.known for one in found])),
         float(np.mean([one.known for one in known])),
-        auroc(
-            np.array([one.agreement for one in known]), np.array([one.agreement for one in found])
-        ),
+        auroc(scores(known), scores(found)),
     )

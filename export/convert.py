@@ -14,21 +14,27 @@ import numpy.typing as npt
 
 from lmedge.errors import LmedgeError
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
+from lmedge.model_file import KNOWN
 from lmedge.quiet import quiet_stderr
 
 from ..train.backend import keras, tf
+from ..train.network import FEATURES
+from .known import Known, with_features
 from .quantize import Quantized
 
 Graph = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 
-def to_int8(quantized: keras.Model, temperatures: Mapping[str, float]) -> bytes:
+def to_int8(
+    quantized: keras.Model, temperatures: Mapping[str, float], known: Known | None = None
+) -> bytes:
     """Convert the fine-tuned network: uint8 (1, S, S, 3) RGB in, float32 probabilities out.
 
     Everything up to the logits is int8; behind them each head is divided by its temperature and
-    goes through a softmax in float32. Raises LmedgeError when the converter fails.
+    goes through a softmax in float32. With `known` there is the third output. Raises LmedgeError
+    when the converter fails.
     """
-    converter = _converter(quantized, temperatures)
+    converter = _converter(quantized, temperatures, known, rounded=True)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.uint8
     return _convert(converter)
@@ -46,22 +52,28 @@ def to_int8_logits(quantized: keras.Model) -> bytes:
     return _convert(converter)
 
 
-def to_float32(network: keras.Model, temperatures: Mapping[str, float]) -> bytes:
+def to_float32(
+    network: keras.Model, temperatures: Mapping[str, float], known: Known | None = None
+) -> bytes:
     """Convert the float network without quantizing anything."""
-    return _convert(_converter(network, temperatures, from_bytes=True))
+    return _convert(_converter(network, temperatures, known, from_bytes=True))
 
 
-def to_float16(network: keras.Model, temperatures: Mapping[str, float]) -> bytes:
+def to_float16(
+    network: keras.Model, temperatures: Mapping[str, float], known: Known | None = None
+) -> bytes:
     """Convert with float16 weights, which are widened to float32 before they are used."""
-    converter = _converter(network, temperatures, from_bytes=True)
+    converter = _converter(network, temperatures, known, from_bytes=True)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     return _convert(converter)
 
 
-def to_dynamic(network: keras.Model, temperatures: Mapping[str, float]) -> bytes:
+def to_dynamic(
+    network: keras.Model, temperatures: Mapping[str, float], known: Known | None = None
+) -> bytes:
     """Convert with int8 weights; activations are quantized as the graph runs."""
-    converter = _converter(network, temperatures, from_bytes=True)
+    converter = _converter(network, temperatures, known, from_bytes=True)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     return _convert(converter)
 
@@ -110,13 +122,21 @@ def _calibrated(
 
 
 def _converter(
-    network: keras.Model, temperatures: Mapping[str, float] | None, *, from_bytes: bool = False
+    network: keras.Model,
+    temperatures: Mapping[str, float] | None,
+    known: Known | None = None,
+    *,
+    from_bytes: bool = False,
+    rounded: bool = False,
 ) -> tf.lite.TFLiteConverter:
     """Return the converter of a graph; without temperatures it gives logits.
 
-    A quantized network shows its ranges when it is called for training.
+    A quantized network shows its ranges when it is called for training. rounded: of
+    `Known.output`.
     """
     size = network.input_shape[1]
+    if known is not None:
+        network = with_features(network)
 
     # A factor of exactly 1 would be optimised away, and with it the softmax would become int8.
     factors = {
@@ -130,7 +150,10 @@ def _converter(
         logits = network(image, training=isinstance(network, Quantized))
         if temperatures is None:
             return {head: tf.identity(values) for head, values in logits.items()}
-        return {head: tf.nn.softmax(logits[head] * factor) for head, factor in factors.items()}
+        found = {head: tf.nn.softmax(logits[head] * factor) for head, factor in factors.items()}
+        if known is not None:
+            found[KNOWN] = known.output(logits[FEATURES], found, rounded=rounded)
+        return found
 
     image = tf.TensorSpec((1, size, size, 3), tf.uint8 if from_bytes else tf.float32, name="image")
     # The converter saves the module and loads it again. It is to find the graph and its variables

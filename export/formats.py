@@ -14,11 +14,12 @@ from lmedge.model_file import HEADS
 from lmedge.scoring import fit_category_weight
 
 from ..train.backend import keras
-from ..train.network import normalise, predict_logits
+from ..train.network import FEATURES, normalise, predict_logits
 from ..train.run import Run
 from . import convert, ranges
 from .explain import Noise, explain
 from .finetune import fine_tune
+from .known import Known, fit_known, predict, spread
 from .lower import lower
 from .quantize import quantize
 from .refine import refine
@@ -27,6 +28,9 @@ from .temperature import fit_temperature
 
 logger = logging.getLogger(__name__)
 Logits = Mapping[str, np.ndarray[Any, np.dtype[np.float32]]]
+# The third output is left out where TensorFlow's post-training quantization would round it too: of
+# the squares and their sum int8 leaves nothing.
+WITH_KNOWN = ("dynamic", "float16", "float32")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Source:
         with stages.timed("load"):
             self.network = run.network()
         self._logits: dict[str, Logits] = {}
+        self._float_known: Known | None = None
         self._quantized: keras.Model | None = None
         self._inputs: np.ndarray[Any, np.dtype[np.float32]] | None = None
 
@@ -78,25 +83,39 @@ class Source:
                 part = self._judging_part()
                 found = predict_logits(quantized, self.run.pictures(part))
                 temperatures = _fitted(found, self.run.labels(part))
+            known = None if io == "int8" else self._known(quantized)
             with self._stages.timed("conversion"):
                 logger.info("converting to int8 (about a minute)")
-                if io == "int8":
+                if known is None:
                     return Graph(name, convert.to_int8_logits(quantized), temperatures)
-                return Graph(name, convert.to_int8(quantized, temperatures), temperatures)
+                return Graph(name, convert.to_int8(quantized, temperatures, known), temperatures)
         temperatures = self.temperatures()
+        if name in WITH_KNOWN and self._float_known is None:
+            self._float_known = self._known(self.network)
+        known = self._float_known if name in WITH_KNOWN else None
         with self._stages.timed(f"conversion {name}"):
             logger.info("converting to %s", name)
-            return Graph(name, self._convert(name, temperatures), temperatures)
+            return Graph(name, self._convert(name, temperatures, known), temperatures)
 
-    def _convert(self, name: str, temperatures: Mapping[str, float]) -> bytes:
+    def _known(self, network: keras.Model) -> Known:
+        """Fit the third output on training pictures, by the run's seed."""
+        run = self.run
+        with self._stages.timed("known"):
+            logger.info("computing what the landmarks look like")
+            truth = run.labels("train")["landmark"]
+            chosen = spread(truth, _rng(run))
+            found = predict(network, run.pictures("train", chosen.tolist()))
+            return fit_known(found[FEATURES], truth[chosen], run.taxonomy.parent_index)
+
+    def _convert(self, name: str, temperatures: Mapping[str, float], known: Known | None) -> bytes:
         network = self.network
         match name:
             case "float32":
-                return convert.to_float32(network, temperatures)
+                return convert.to_float32(network, temperatures, known)
             case "float16":
-                return convert.to_float16(network, temperatures)
+                return convert.to_float16(network, temperatures, known)
             case "dynamic":
-                return convert.to_dynamic(network, temperatures)
+                return convert.to_dynamic(network, temperatures, known)
             case "int8-ptq":
                 return convert.to_int8_post_training(network, temperatures, self._calibration())
             case "int16x8":

@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flatbuffers
@@ -21,7 +21,15 @@ from ai_edge_litert import schema_py_generated as schema
 
 from lmedge.errors import ModelFileError
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
-from lmedge.model_file import HEADS, IDENTIFIER, INFO_FILE, INFO_SCHEMA, LABEL_FILES
+from lmedge.model_file import (
+    HEADS,
+    IDENTIFIER,
+    INFO_FILE,
+    INFO_SCHEMA,
+    KNOWN,
+    KNOWN_LABELS,
+    LABEL_FILES,
+)
 from lmedge.taxonomy import Taxonomy
 
 METADATA_NAME = b"TFLITE_METADATA"
@@ -59,7 +67,7 @@ def pack(model: bytes, card: Card) -> bytes:
     fails in clients only at the first picture, and equal heads swapped would never fail.
     """
     graph = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
-    order = _heads_in_subgraph_order(graph, card.taxonomy)
+    order = _outputs_in_order(graph, card.taxonomy)
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(_model_metadata(card, order), np.uint8)
     entry = schema.MetadataT()
@@ -69,16 +77,20 @@ def pack(model: bytes, card: Card) -> bytes:
     builder = flatbuffers.Builder(len(model) + 65536)
     builder.Finish(graph.Pack(builder), IDENTIFIER)
     body = bytes(builder.Output())
-    return body + _archive(body, card)
+    return body + _archive(body, card, order)
 
 
-def _heads_in_subgraph_order(graph: Any, taxonomy: Taxonomy) -> list[str]:
+def _outputs_in_order(graph: Any, taxonomy: Taxonomy) -> list[str]:
+    """Return the outputs' names in the order of the subgraph, the third one last of all."""
     (signature,) = graph.signatureDefs
     heads = {int(entry.tensorIndex): _text(entry.name) for entry in signature.outputs}
     counts = {"landmark": len(taxonomy.landmarks), "category": len(taxonomy.categories)}
+    counts[KNOWN] = len(KNOWN_LABELS)
     subgraph = graph.subgraphs[0]
+    # Clients that count outputs from the front find the two heads where they always were.
+    subgraph.outputs = sorted(subgraph.outputs, key=lambda index: heads.get(int(index)) == KNOWN)
     order = [heads[int(index)] for index in subgraph.outputs]
-    if sorted(order) != sorted(HEADS):
+    if sorted({*order} - {KNOWN}) != sorted(HEADS) or len(order) != len({*order}):
         raise ModelFileError(f"the graph's outputs are {order}, not {sorted(HEADS)}")
     for head, index in zip(order, subgraph.outputs, strict=True):
         shape = tuple(int(side) for side in subgraph.tensors[index].shape)
@@ -91,7 +103,7 @@ def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _archive(body: bytes, card: Card) -> bytes:
+def _archive(body: bytes, card: Card, outputs: Sequence[str]) -> bytes:
     info = {
         "schema": INFO_SCHEMA,
         "lmedge": card.version,
@@ -103,6 +115,7 @@ def _archive(body: bytes, card: Card) -> bytes:
     files = {
         LABEL_FILES["landmark"]: "\n".join(card.taxonomy.landmarks),
         LABEL_FILES["category"]: "\n".join(card.taxonomy.categories),
+        **({LABEL_FILES[KNOWN]: "\n".join(KNOWN_LABELS)} if KNOWN in outputs else {}),
         INFO_FILE: json.dumps(info, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False),
     }
     stream = io.BytesIO(body)
@@ -203,7 +216,5 @@ class _Writer:
             options = int(self.builder.EndObject())
             unit = self.table({1: options}, scalars={0: _SCORE_THRESHOLDING_OPTIONS})
             places[4] = self.offsets([unit])
-        return self.table(
-            places,
-            strings={0: head, 1: f"probability of each {head}"},
-        )
+        what = "that it shows any of the landmarks" if head == KNOWN else f"of each {head}"
+        return self.table(places, strings={0: head, 1: f"probability {what}"})

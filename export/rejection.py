@@ -14,8 +14,8 @@ import numpy.typing as npt
 from lmedge.dataset_folder import list_pictures
 from lmedge.errors import DataError
 from lmedge.image import prepare, read_picture
-from lmedge.model_file import HEADS, ModelFile
-from lmedge.rejection import agreement, auroc, threshold_for
+from lmedge.model_file import HEADS, KNOWN, ModelFile
+from lmedge.rejection import AGREEMENT, agreement, auroc, threshold_for
 
 from .verify import Probabilities, run_file
 
@@ -27,11 +27,12 @@ CHUNK = 256  # strangers in memory at once
 class Rejection:
     """Thresholds, and how they do on pictures that did not choose them.
 
-    `threshold` is of the agreement of both heads, `heads` of each head's largest probability, for
-    clients that know only that; all in 0..1. `known` and `strangers` count the pictures that chose
-    them, `coverage` is the share of known pictures they were to keep. `kept` is the share of the
-    test part that passes; `auroc` and `false_accepts` (a share) are of the test part against the
-    other half of the strangers, None without.
+    `threshold` is of `score`: KNOWN, the probability of the file's third output, or AGREEMENT of
+    both heads where there is none. `heads` is by output, for clients that know only that: of each
+    head's largest probability, and of KNOWN. All in 0..1. `known` and `strangers` count the
+    pictures that chose them, `coverage` is the share of known pictures they were to keep. `kept` is
+    the share of the test part that passes; `auroc` and `false_accepts` (a share) are of the test
+    part against the other half of the strangers, None without.
     """
 
     threshold: float
@@ -42,6 +43,7 @@ class Rejection:
     kept: float | None = None
     auroc: float | None = None
     false_accepts: float | None = None
+    score: str = AGREEMENT
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -80,8 +82,8 @@ def run_strangers(model: ModelFile, paths: list[Path]) -> Strangers:
         read = [read_picture(path, model.size) for path in paths[start : start + CHUNK]]
         pictures = np.stack([prepare(picture, model.size, model.resize) for picture in read])
         parts.append(run_file(model, pictures))
-    found = {head: np.concatenate([part[head] for part in parts]) for head in HEADS}
-    halves = [{head: found[head][start::2] for head in HEADS} for start in (0, 1)]
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    halves = [{name: values[start::2] for name, values in found.items()} for start in (0, 1)]
     return Strangers(*halves)
 
 
@@ -94,26 +96,30 @@ def fit_rejection(
 ) -> Rejection:
     """Fit on the validation part's probabilities, (N, L) and (N, C), and measure on the test part.
 
-    parents: the category of each landmark, (L,).
+    With KNOWN, (N, 2), of a file that has it. parents: the category of each landmark, (L,).
     """
 
-    def agreed(found: Probabilities) -> npt.NDArray[np.floating]:
+    def scored(found: Probabilities) -> npt.NDArray[np.floating]:
+        if KNOWN in found:
+            return found[KNOWN][:, 0]
         return agreement(found["landmark"], found["category"], parents)
 
     threshold = _floor(
-        threshold_for(agreed(known), coverage, None if strangers is None else agreed(strangers.fit))
+        threshold_for(scored(known), coverage, None if strangers is None else scored(strangers.fit))
     )
-    passed = None if test is None else agreed(test)
-    others = None if strangers is None else agreed(strangers.test)
+    passed = None if test is None else scored(test)
+    others = None if strangers is None else scored(strangers.test)
+    heads = {head: _floor(threshold_for(known[head].max(axis=1), coverage)) for head in HEADS}
     return Rejection(
         threshold=threshold,
-        heads={head: _floor(threshold_for(known[head].max(axis=1), coverage)) for head in HEADS},
+        heads={**heads, KNOWN: threshold} if KNOWN in known else heads,
         coverage=coverage,
         known=len(known["landmark"]),
         strangers=0 if strangers is None else len(strangers.fit["landmark"]),
         kept=None if passed is None else float((passed >= threshold).mean()),
         auroc=None if passed is None or others is None else auroc(passed, others),
         false_accepts=None if others is None else float((others >= threshold).mean()),
+        score=KNOWN if KNOWN in known else AGREEMENT,
     )
 
 

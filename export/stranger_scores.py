@@ -1,137 +1,197 @@
 """Ways to tell what is no landmark, held against each other on the float networks of runs.
 
-    python -m lmedge.export.stranger_scores RUN... --strangers DIR --out stranger_scores.csv
+    python -m lmedge.export.stranger_scores RUN... --strangers NAME=DIR --out stranger_scores.csv
 
-All but the two distances need nothing but the two outputs of a file. Strangers are also the test
-pictures' opponents in the AUROC; the threshold keeps 95 % of the validation and test pictures.
+A folder of strangers may hold landmarks that the network knows: folders of their names are left
+out, and those named by --ignore. The AUROC is of the test pictures against the strangers; the
+threshold keeps 95 % of the validation and test pictures, none of which the networks learned from.
+With --file, the int8 file of each RUN, the same is said of what the files themselves compute.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 import numpy.typing as npt
 
 from lmedge.decoding import joint_probabilities, softmax
+from lmedge.errors import DataError
 from lmedge.files import write_text
 from lmedge.image import Resize, prepare, read_picture
-from lmedge.machine import processor_model
-from lmedge.model_file import HEADS
+from lmedge.machine import cores, processor_model
+from lmedge.model_file import HEADS, KNOWN, ModelFile, read_model
 from lmedge.rejection import agreement, auroc
 
-from ..train.backend import keras
-from ..train.network import FEATURES, Pictures, normalise
+from ..train.network import FEATURES
 from ..train.run import Run
+from .known import cosines, mean_directions, predict
 from .rejection import read_strangers
 from .temperature import fit_temperature
+from .verify import run_file
 
 Values = npt.NDArray[np.floating]
-BATCH = 32
+Pictures = npt.NDArray[np.uint8]
+Scores = Mapping[str, Values]
+COVERAGE = 0.95
+CHUNK = 256  # pictures in memory at once
 
 
-def outputs(network: keras.Model, pictures: Pictures) -> dict[str, Values]:
-    """Return the logits of both heads, and `features`, (N, F)."""
-    probe = keras.Model(network.input, [*network.outputs, network.get_layer(FEATURES).output])
-    found = [
-        [np.asarray(value) for value in probe(normalise(pictures[at : at + BATCH]))]
-        for at in range(0, len(pictures), BATCH)
-    ]
-    names = (*network.output_names, "features")
-    return {name: np.concatenate([part[n] for part in found]) for n, name in enumerate(names)}
+class Scorer:
+    """Every score of one run's float network, and of its file where there is one."""
 
-
-def scores(
-    given: Mapping[str, Values],
-    temperatures: Mapping[str, float],
-    parents: npt.NDArray[np.intp],
-    means: Values,
-    precision: Values,
-) -> dict[str, Values]:
-    """Return every score, (N,) each, higher for a picture that looks more known.
-
-    means: of the features of each landmark's training pictures, (L, F); precision: the inverse of
-    their shrunken covariance, (F, F).
-    """
-    landmark, category = (softmax(given[head], temperatures[head]) for head in HEADS)
-    features = given["features"]
-    units, directions = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (features, means))
-    apart = features[:, None] - means
-    distance = np.einsum("nlf,fg,nlg->nl", apart, precision, apart, optimize=True)
-    return {
-        "largest joint probability": joint_probabilities(landmark, category, parents).max(axis=1),
-        "largest landmark probability": landmark.max(axis=1),
-        "entropy of both heads": sum(
-            (p * np.log(np.maximum(p, 1e-12))).sum(axis=1) for p in (landmark, category)
-        ),
-        "energy of the landmark logits": np.log(np.exp(given["landmark"]).sum(axis=1)),
-        "agreement of both heads": agreement(landmark, category, parents),
-        "Mahalanobis distance of the features": -distance.min(axis=1),
-        "cosine of features and class mean": (units @ directions.T).max(axis=1),
-    }
-
-
-def measure(run: Run, strangers: Sequence[Path]) -> dict[str, tuple[float, float]]:
-    """Return AUROC and the share of strangers accepted at 95 % coverage, by score."""
-    network = run.network()
-    resize, size = Resize(run.recipe.data.resize), run.recipe.data.image_size
-    others = np.stack([prepare(read_picture(path), size, resize) for path in strangers])
-    found: dict[str, Any] = {
-        part: outputs(network, run.pictures(part)) for part in ("train", "val", "test")
-    }
-    found["strangers"] = outputs(network, others)
-    truth = run.labels("train")["landmark"]
-    features = found["train"]["features"]
-    means = np.stack([features[truth == n].mean(axis=0) for n in range(truth.max() + 1)])
-    covariance = np.cov((features - means[truth]).T)
-    shrunken = 0.5 * covariance + 0.5 * np.trace(covariance) / len(covariance) * np.eye(
-        len(covariance)
-    )
-    temperatures = {
-        head: fit_temperature(found["val"][head], run.labels("val")[head]) for head in HEADS
-    }
-    every = {
-        part: scores(
-            values, temperatures, run.taxonomy.parent_index, means, np.linalg.inv(shrunken)
+    def __init__(self, run: Run, file: ModelFile | None) -> None:
+        """Compute the features of the training part, the temperatures, and what follows."""
+        self._network, self._file, self._parents = run.network(), file, run.taxonomy.parent_index
+        features = predict(self._network, run.pictures("train"))[FEATURES]
+        truth = run.labels("train")["landmark"]
+        directions = mean_directions(features, truth, len(self._parents))
+        self._means = np.stack(
+            [features[truth == n].mean(axis=0) for n in range(len(directions.T))]
         )
-        for part, values in found.items()
-        if part != "train"
-    }
+        covariance = np.cov((features - self._means[truth]).T)
+        spread = np.trace(covariance) / len(covariance)
+        self._precision = np.linalg.inv(0.5 * covariance + 0.5 * spread * np.eye(len(covariance)))
+        judged, labels = predict(self._network, run.pictures("val")), run.labels("val")
+        self._temperatures = {head: fit_temperature(judged[head], labels[head]) for head in HEADS}
+
+    def __call__(self, pictures: Pictures) -> dict[str, Values]:
+        """Return the scores of (N, S, S, 3) uint8 RGB, (N,) each, higher for more known."""
+        given = predict(self._network, pictures)
+        landmark, category = (softmax(given[h], self._temperatures[h]) for h in HEADS)
+        features, above = given[FEATURES], category[:, self._parents]
+        near = cosines(features, (self._means / _lengths(self._means)).T)
+        white, centres = (x @ np.linalg.cholesky(self._precision) for x in (features, self._means))
+        whitened = (white / _lengths(white)) @ (centres / _lengths(centres)).T
+        agreed = agreement(landmark, category, self._parents)
+        scores = {
+            "largest joint probability": joint_probabilities(landmark, category, self._parents).max(
+                axis=1
+            ),
+            "largest landmark probability": landmark.max(axis=1),
+            "energy of the landmark logits": np.log(np.exp(given["landmark"]).sum(axis=1)),
+            "entropy of both heads": sum(
+                (p * np.log(np.maximum(p, 1e-12))).sum(axis=1) for p in (landmark, category)
+            ),
+            "agreement of both heads": agreed,
+            "Mahalanobis distance of the features": -_squares(white, centres).min(axis=1),
+            "cosine of features and class mean": near.max(axis=1),
+            "the same, whitened": whitened.max(axis=1),
+            "agreement x largest cosine": agreed * near.max(axis=1),
+            "agreement, each landmark x its cosine": (landmark * above * near).sum(axis=1),
+            "the same, whitened cosine": (landmark * above * whitened).sum(axis=1),
+        }
+        return {**scores, **self._of_file(pictures)}
+
+    def _of_file(self, pictures: Pictures) -> dict[str, Values]:
+        if self._file is None:
+            return {}
+        found = run_file(self._file, pictures)
+        agreed = agreement(found["landmark"], found["category"], self._parents)
+        third = {"int8 file: third output": found[KNOWN][:, 0]} if KNOWN in found else {}
+        return {"int8 file: agreement of both heads": agreed, **third}
+
+
+def _lengths(x: Values) -> Values:
+    return np.asarray(np.linalg.norm(x, axis=1, keepdims=True))
+
+
+def _squares(x: Values, centres: Values) -> Values:
+    """Return (N, L) squared distances of (N, F) and (L, F)."""
+    return np.asarray(_lengths(x) ** 2 - 2 * x @ centres.T + _lengths(centres).T ** 2)
+
+
+def measure(
+    run: Run, file: ModelFile | None, strangers: Mapping[str, Sequence[Path]]
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return AUROC and the share of strangers accepted at COVERAGE, by strangers and score."""
+    scorer = Scorer(run, file)
+    size, resize = run.recipe.data.image_size, Resize(run.recipe.data.resize)
+    val, test = (scorer(run.pictures(part)[:]) for part in ("val", "test"))
     table = {}
-    for name in every["test"]:
-        known = np.concatenate([every["val"][name], every["test"][name]])
-        accepted = every["strangers"][name] >= np.quantile(known, 0.05)
-        table[name] = (
-            auroc(every["test"][name], every["strangers"][name]), float(accepted.mean())
-        )  # fmt: skip
+    for name, paths in strangers.items():
+        parts = [
+            scorer(np.stack([prepare(read_picture(path, size), size, resize) for path in chunk]))
+            for chunk in (paths[at : at + CHUNK] for at in range(0, len(paths), CHUNK))
+        ]
+        for score, known in test.items():
+            found = np.concatenate([part[score] for part in parts])
+            least = np.quantile(np.concatenate([val[score], known]), 1 - COVERAGE)
+            table[name, score] = (auroc(known, found), float((found >= least).mean()))
     return table
+
+
+def pictures_of(words: Sequence[str], ignored: Sequence[str], most: int) -> dict[str, list[Path]]:
+    """Return the pictures of each NAME=DIR, evenly thinned to `most`, without ignored folders.
+
+    Raises DataError for a word without a name and when hardly a picture is left.
+    """
+    found = {}
+    for word in words:
+        name, _, folder = word.partition("=")
+        if not folder:
+            raise DataError(f"--strangers takes NAME=DIR, not {word!r}")
+        paths = [path for path in read_strangers(Path(folder)) if path.parent.name not in ignored]
+        if len(paths) < 2:
+            raise DataError(f"{folder}: no pictures are left when --ignore is done")
+        found[name] = paths[:: -(-len(paths) // most)]
+    return found
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--strangers", required=True, type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--strangers", multiple=True, required=True, metavar="NAME=DIR", help="Repeatable.")
+@click.option("--ignore", multiple=True, metavar="FOLDER", help="A landmark under another name.")
+@click.option("--file", "files", multiple=True, type=click.Path(path_type=Path),
+              help="The file of each RUN, in the same order.")  # fmt: skip
+@click.option("--most", default=1000, show_default=True, help="Pictures of each NAME=DIR.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The CSV file.")
-def main(runs: tuple[Path, ...], strangers: Path, out: Path) -> None:
+def main(
+    runs: tuple[Path, ...],
+    strangers: tuple[str, ...],
+    ignore: tuple[str, ...],
+    files: tuple[Path, ...],
+    most: int,
+    out: Path,
+) -> None:
     """Hold ways to tell strangers against each other, mean of the RUNs."""
-    paths = read_strangers(strangers)
-    tables = [measure(Run.open(run), paths) for run in runs]
+    opened = [Run.open(run) for run in runs]
+    if files and len(files) != len(runs):
+        raise click.UsageError("--file is to be given for each RUN, or for none")
+    models: list[ModelFile | None] = [read_model(file) for file in files] or [None] * len(runs)
+    known = {name for run in opened for name in run.taxonomy.landmarks}
+    pictures = pictures_of(strangers, [*ignore, *known], most)
+    tables = [measure(run, file, pictures) for run, file in zip(opened, models, strict=True)]
+    counts = ", ".join(f"{len(paths)} {name}" for name, paths in pictures.items())
     stream = io.StringIO()
     stream.write(
-        f"# command: python -m lmedge.export.stranger_scores RUN... --strangers {strangers}\n"
-        f"# machine: {processor_model()}\n# data: {len(runs)} runs, {len(paths)} strangers\n"
+        f"# command: {_command(runs, files)}\n# machine: {processor_model()}, {cores()} cores\n"
+        f"# data: {len(runs)} runs, strangers: {counts}\n"
     )
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("score", "auroc", "false_accepts_at_95"))
-    for name in tables[0]:
-        values = np.array([table[name] for table in tables]).mean(axis=0)
-        writer.writerow((name, *(f"{value:.4f}" for value in values)))
+    writer.writerow(("strangers", "score", "auroc", "false_accepts_at_95"))
+    for key in tables[0]:
+        values = np.array([table[key] for table in tables]).mean(axis=0)
+        writer.writerow((*key, *(f"{value:.4f}" for value in values)))
     write_text(out, stream.getvalue())
     click.echo(stream.getvalue())
+
+
+def _command(runs: Sequence[Path], files: Sequence[Path]) -> str:
+    """Return the command as it was typed, but for where runs and files stood."""
+    words, skip = [], False
+    named = {str(run): "RUN" for run in runs} | {str(file): "FILE" for file in files}
+    for word in sys.argv[1:]:
+        if word == "--out" or skip:
+            skip = not skip
+            continue
+        words.append(named.get(word, word))
+    return f"python -m lmedge.export.stranger_scores {' '.join(words)}"
 
 
 if __name__ == "__main__":

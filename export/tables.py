@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lmedge.model_file import HEADS
+from lmedge.rejection import Threshold
 
 from .card import Outcome
 from .explain import WORST, Noise, worst
@@ -66,7 +67,7 @@ def _rejection(found: Rejection) -> str:
             f'"not a landmark": {found.known} validation pictures cannot tell what '
             f"{100 * found.coverage:g} % of pictures reach; nothing is refused"
         )
-    parts = [f'"not a landmark" below an agreement of {found.threshold:.3f}']
+    parts = [f'"not a landmark" below {Threshold(found.threshold, found.score).describe()}']
     if found.kept is not None:
         parts.append(f"{100 * found.kept:.1f} % of test pictures pass")
     if found.false_accepts is not None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lmedge.decoding import joint_probabilities, softmax
 from lmedge.interpreter import Interpreter
 from lmedge.metrics import expected_calibration_error
-from lmedge.model_file import HEADS, ModelFile
+from lmedge.model_file import HEADS, KNOWN, ModelFile
 from lmedge.progress import progress
 from lmedge.scoring import Scores, score_probabilities
 from lmedge.taxonomy import Taxonomy
@@ -71,14 +71,18 @@ class Comparison:
 
 
 def run_file(model: ModelFile, pictures: Pictures) -> dict[str, Any]:
-    """Run the exact file on (N, S, S, 3) uint8 RGB: probabilities by head, (N, L) and (N, C)."""
+    """Run the exact file on (N, S, S, 3) uint8 RGB: probabilities by head, (N, L) and (N, C).
+
+    With KNOWN, (N, 2), of a file that has that output.
+    """
     interpreter = Interpreter(model, trusted=True)
     outputs = []
     with progress("Running the file", len(pictures)) as advance:
         for picture in pictures:
-            outputs.append(interpreter.run(picture))
+            outputs.append(interpreter.run(picture)._asdict())
             advance()
-    return {head: np.stack([pair[n] for pair in outputs]) for n, head in enumerate(HEADS)}
+    names = HEADS if model.known is None else (*HEADS, KNOWN)
+    return {name: np.stack([found[name] for found in outputs]) for name in names}
 
 
 def compare(

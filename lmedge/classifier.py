@@ -36,9 +36,11 @@ class Prediction:
 
     The labels and `joint` come from both heads decoded together; `landmark_marginal` (L,) and
     `category_marginal` (C,) are what each head says alone, float32 in the order of the taxonomy.
-    `agreement` is the probability, 0..1, that both heads mean the same; `known` tells whether it
-    reaches the file's threshold: a picture below shows none of the file's landmarks, and the labels
-    are no more than the nearest. `milliseconds` is the time from the decoded frame to this object.
+    `agreement` is the probability, 0..1, that both heads mean the same, and `known_probability`
+    that the picture shows any of the landmarks, None where the file does not say it. `known` tells
+    whether the latter, where there is one, reaches the file's threshold: a picture below shows none
+    of the file's landmarks, and the labels are no more than the nearest. `milliseconds` is the time
+    from the decoded frame to this object.
     """
 
     landmark: str
@@ -52,6 +54,7 @@ class Prediction:
     milliseconds: float
     agreement: float = 1.0
     known: bool = True
+    known_probability: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the labels for JSON, probabilities rounded to six places; see docs/formats.md."""
@@ -65,6 +68,7 @@ class Prediction:
                 for entry in self.top
             ],
             "known": self.known,
+            "known_probability": self.known_probability and round(self.known_probability, 6),
             "agreement": round(self.agreement, 6),
             "milliseconds": round(self.milliseconds, 3),
         }
@@ -120,8 +124,7 @@ class Classifier:
         start = time.perf_counter()
         check_frame(frame)
         picture = prepare(frame, self.model.size, self.model.resize, color=color)
-        landmark, category = self.interpreter.run(picture)
-        return self.decode(landmark, category, start)
+        return self.decode(*self.interpreter.run(picture), start=start)
 
     def classify_many(
         self, frames: Iterable[npt.NDArray[np.uint8]], *, color: Color = "rgb"
@@ -133,12 +136,17 @@ class Classifier:
         self,
         landmark: npt.NDArray[np.float32],
         category: npt.NDArray[np.float32],
+        known: npt.NDArray[np.float32] | None = None,
         start: float | None = None,
     ) -> Prediction:
-        """Decode the probabilities of the two heads, (L,) and (C,); `start` by perf_counter."""
+        """Decode the probabilities of the two heads, (L,) and (C,), and of the third output, (2,).
+
+        known: None of a file without it. start: by perf_counter.
+        """
         weight = self.decoding.category_weight
         joint = joint_probabilities(landmark, category, self._parents, weight)
-        return self._answer(joint, landmark, category, start=start)
+        shown = None if known is None else float(known[0])
+        return self._answer(joint, landmark, category, shown, start=start)
 
     def with_joint(
         self,
@@ -153,7 +161,11 @@ class Classifier:
         landmark to answer with, in place of the most probable one.
         """
         answer = self._answer(
-            joint, prediction.landmark_marginal, prediction.category_marginal, lead=lead
+            joint,
+            prediction.landmark_marginal,
+            prediction.category_marginal,
+            prediction.known_probability,
+            lead=lead,
         )
         return dataclasses.replace(
             answer,
@@ -167,6 +179,7 @@ class Classifier:
         joint: npt.NDArray[np.float32],
         landmark: npt.NDArray[np.float32],
         category: npt.NDArray[np.float32],
+        known: float | None,
         start: float | None = None,
         lead: int | None = None,
     ) -> Prediction:
@@ -190,6 +203,7 @@ class Classifier:
             landmark_marginal=landmark,
             category_marginal=category,
             agreement=agreed,
-            known=agreed >= self.threshold.agreement,
+            known=self.threshold.score_of(agreed, known) >= self.threshold.least,
+            known_probability=known,
             milliseconds=0.0 if start is None else 1000.0 * (time.perf_counter() - start),
         )

@@ -13,7 +13,7 @@ import numpy as np
 from .errors import ModelFileError
 from .image import Picture
 from .interpreter import Interpreter
-from .model_file import HEADS, ModelFile
+from .model_file import HEADS, KNOWN, ModelFile
 
 COUNT = 3
 DIGITS = 6  # of the probabilities that are stored
@@ -24,7 +24,7 @@ LARGEST = 0.05  # difference of a probability that other kernels may make
 class Verification:
     """How this machine's answers compare with those stored; `largest` is over probabilities.
 
-    `same_top` tells whether both heads name the same class for every golden picture.
+    `same_top` tells whether every output names the same class for every golden picture.
     """
 
     pictures: int
@@ -52,16 +52,16 @@ def golden_picture(number: int, size: int) -> Picture:
 def golden_answers(
     model: ModelFile, threads: int = 1, *, trusted: bool = False
 ) -> dict[str, list[list[float]]]:
-    """Return the rounded probabilities of each head on every golden picture, as JSON has them.
+    """Return the rounded probabilities of each output on every golden picture, as JSON has them.
 
     trusted: as of an Interpreter.
     """
     interpreter = Interpreter(model, threads, trusted=trusted)
-    answers: dict[str, list[list[float]]] = {head: [] for head in HEADS}
+    answers: dict[str, list[list[float]]] = {name: [] for name in _sizes(model)}
     for number in range(COUNT):
-        outputs = interpreter.run(golden_picture(number, model.size))
-        for head, values in zip(("landmark", "category"), outputs, strict=True):
-            answers[head].append([round(value, DIGITS) for value in values.tolist()])
+        outputs = interpreter.run(golden_picture(number, model.size))._asdict()
+        for name, found in answers.items():
+            found.append([round(value, DIGITS) for value in outputs[name].tolist()])
     return answers
 
 
@@ -70,8 +70,8 @@ def verify(model: ModelFile) -> Verification:
     stored = _stored(model)
     found = golden_answers(model)
     pairs = [
-        (np.asarray(stored[head][number]), np.asarray(found[head][number]))
-        for head in HEADS
+        (np.asarray(stored[name][number]), np.asarray(found[name][number]))
+        for name in stored
         for number in range(COUNT)
     ]
     return Verification(
@@ -88,14 +88,20 @@ def _stored(model: ModelFile) -> dict[str, list[list[float]]]:
             f"{model.path}: holds no golden answers (exported by lmedge before it wrote them); "
             "export it again to verify it"
         )
-    taxonomy = model.taxonomy
-    sizes = {"landmark": len(taxonomy.landmarks), "category": len(taxonomy.categories)}
+    sizes = _sizes(model)
     try:
         fits = all(
-            np.asarray(golden[head], np.float64).shape == (COUNT, sizes[head]) for head in HEADS
+            np.asarray(golden[name], np.float64).shape == (COUNT, size)
+            for name, size in sizes.items()
         )
     except (KeyError, TypeError, ValueError):
         fits = False
     if not fits:
         raise ModelFileError(f"{model.path}: its golden answers are damaged; export it again")
-    return {head: golden[head] for head in HEADS}
+    return {name: golden[name] for name in sizes}
+
+
+def _sizes(model: ModelFile) -> dict[str, int]:
+    """Return the length of each output, by name."""
+    known = {} if model.known is None else {KNOWN: model.known.shape[1]}
+    return {head: model.heads[head].shape[1] for head in HEADS} | known

@@ -156,8 +156,8 @@ def _gate(gate: Any) -> str:
 
 
 def _threshold(model: ModelFile) -> str:
-    threshold = Threshold.of(model).agreement
-    if threshold == 0:
+    threshold = Threshold.of(model)
+    if threshold.least == 0:
         return "none: every picture is given a landmark"
     stored = model.info["rejection"]
     shares = [
@@ -166,7 +166,7 @@ def _threshold(model: ModelFile) -> str:
         if isinstance(stored.get(key), float)
     ]
     passing = f"; {' and '.join(shares)} pass" if shares else ""
-    return f'"not a landmark" below an agreement of {threshold:.3f}{passing}'
+    return f'"not a landmark" below {threshold.describe()}{passing}'
 
 
 def _verdict(verification: Verification) -> str:

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,18 @@ def load_delegate(runtime: str, path: str | os.PathLike[str]) -> Any:
         raise LmedgeError(
             f"{path}: the delegate does not start ({error}); is its device connected?"
         ) from error
+
+
+class Outputs(NamedTuple):
+    """What the graph says: landmark (L,) and category (C,) probabilities, float32.
+
+    `known` (2,) is the probability that the picture shows one of the landmarks, and its complement;
+    None from a file without that output.
+    """
+
+    landmark: Output
+    category: Output
+    known: Output | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +156,7 @@ class Interpreter:
         self._image = model.image.index
         self._landmark = model.heads["landmark"].index
         self._category = model.heads["category"].index
+        self._known = None if model.known is None else model.known.index
         self._logits = _logits_of(model, self._runner) if model.image.dtype == "int8" else None
 
     def set_image(self, picture: Picture) -> None:
@@ -156,18 +169,19 @@ class Interpreter:
         """Run the graph on what `set_image` put in."""
         self._runner.invoke()
 
-    def outputs(self) -> tuple[Output, Output]:
-        """Return the landmark (L,) and category (C,) probabilities, float32."""
+    def outputs(self) -> Outputs:
+        """Return what the last `invoke` found."""
         landmark = self._runner.get_tensor(self._landmark)[0]
         category = self._runner.get_tensor(self._category)[0]
-        if self._logits is None:
-            return landmark, category
-        return self._logits["landmark"].probabilities(landmark), self._logits[
-            "category"
-        ].probabilities(category)
+        if self._logits is not None:
+            landmark = self._logits["landmark"].probabilities(landmark)
+            category = self._logits["category"].probabilities(category)
+        if self._known is None:
+            return Outputs(landmark, category)
+        return Outputs(landmark, category, self._runner.get_tensor(self._known)[0])
 
-    def run(self, picture: Picture) -> tuple[Output, Output]:
-        """Classify one picture, (S, S, 3) uint8 RGB: landmark (L,) and category (C,)."""
+    def run(self, picture: Picture) -> Outputs:
+        """Classify one picture, (S, S, 3) uint8 RGB."""
         with self._lock:
             self.set_image(picture)
             self.invoke()

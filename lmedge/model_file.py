@@ -11,7 +11,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ IDENTIFIER = b"TFL3"
 INFO_FILE = "lmedge.json"
 INFO_SCHEMA = 1
 HEADS = ("landmark", "category")
-LABEL_FILES = {head: f"{head}_labels.txt" for head in HEADS}
+KNOWN = "known"  # the output that tells whether the picture shows any of the landmarks
+KNOWN_LABELS = ("landmark", "something else")
+LABEL_FILES = {head: f"{head}_labels.txt" for head in (*HEADS, KNOWN)}
 MAX_BYTES = 256 * 1024 * 1024
 MAX_ASSOCIATED_BYTES = 16 * 1024 * 1024
 
@@ -38,8 +40,9 @@ OPERATORS = {
     0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D",
     6: "DEQUANTIZE", 9: "FULLY_CONNECTED", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL",
     19: "RELU", 21: "RELU6", 22: "RESHAPE", 25: "SOFTMAX", 34: "PAD", 36: "GATHER", 40: "MEAN",
-    41: "SUB", 42: "DIV", 45: "STRIDED_SLICE", 53: "CAST", 60: "PADV2", 77: "SHAPE", 83: "PACK",
-    99: "SQUARED_DIFFERENCE", 100: "MIRROR_PAD", 114: "QUANTIZE", 117: "HARD_SWISH",
+    41: "SUB", 42: "DIV", 45: "STRIDED_SLICE", 53: "CAST", 60: "PADV2", 74: "SUM", 76: "RSQRT",
+    77: "SHAPE", 82: "REDUCE_MAX", 83: "PACK", 92: "SQUARE", 99: "SQUARED_DIFFERENCE",
+    100: "MIRROR_PAD", 114: "QUANTIZE", 117: "HARD_SWISH",
 }  # fmt: skip
 
 
@@ -75,7 +78,7 @@ class ModelFile:
     """A checked file: its bytes, its tensors bound by head, and the metadata inside.
 
     `operators` counts (operator, dtype of its first output). `info` is the content of lmedge.json,
-    documented in docs/formats.md.
+    documented in docs/formats.md. `known` is the third output, None of a file without.
     """
 
     path: Path
@@ -87,6 +90,7 @@ class ModelFile:
     taxonomy: Taxonomy
     resize: Resize
     info: Mapping[str, Any] = dataclasses.field(repr=False)
+    known: TensorSpec | None = None
 
     @property
     def size(self) -> int:
@@ -108,18 +112,18 @@ def parse_model(data: bytes, path: Path) -> ModelFile:
     if len(data) < 16 or data[4:8] != IDENTIFIER:
         raise ModelFileError(f"{path}: not a TFLite file; pass the .tflite that lmedge exported")
     try:
-        image, heads, operators = _read_graph(data)
-        files = _read_associated(data)
+        image, outputs, operators = _read_graph(data)
+        files = _read_associated(data, outputs)
         info = json.loads(files[INFO_FILE])
         if info["schema"] > INFO_SCHEMA:
             raise ModelFileError(
                 f"{path}: written by a newer lmedge ({info['lmedge']}); update lmedge to use it"
             )
         _check_body(data, info)
-        labels = {head: _lines(files[LABEL_FILES[head]]) for head in HEADS}
+        labels = {name: _lines(files[LABEL_FILES[name]]) for name in outputs}
         hierarchy = info["hierarchy"]
         taxonomy = Taxonomy.from_pairs((hierarchy[name], name) for name in labels["landmark"])
-        _check_shapes(image, heads, labels, taxonomy)
+        _check_shapes(image, outputs, labels, taxonomy)
         resize = Resize(info["preprocessing"]["resize"])
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}" if str(path) not in str(error) else error) from None
@@ -133,11 +137,12 @@ def parse_model(data: bytes, path: Path) -> ModelFile:
         data,
         hashlib.sha256(data).hexdigest(),
         image,
-        heads,
+        {head: outputs[head] for head in HEADS},
         operators,
         taxonomy,
         resize,
         info,
+        outputs.get(KNOWN),
     )
 
 
@@ -173,7 +178,7 @@ def _read_graph(
         )
     inputs = {entry.string(0): entry.integer(1, 0, "I") for entry in signatures[0].tables(0)}
     outputs = {entry.string(0): entry.integer(1, 0, "I") for entry in signatures[0].tables(1)}
-    if set(outputs) != set(HEADS) or len(inputs) != 1:
+    if set(outputs) - {KNOWN} != set(HEADS) or len(inputs) != 1:
         raise ModelFileError(f"its outputs are {sorted(outputs)}, not {sorted(HEADS)}")
     if sorted(outputs.values()) != sorted(graph.integers(2)):
         raise ModelFileError("its signature names tensors that are not the graph's outputs")
@@ -185,7 +190,7 @@ def _read_graph(
         results = operator.integers(2)
         dtype = spec(results[0], "").dtype if results else "none"
         operators[OPERATORS.get(code, f"OPERATOR_{code}"), dtype] += 1
-    return image, {head: spec(outputs[head], head) for head in HEADS}, dict(operators)
+    return image, {name: spec(index, name) for name, index in outputs.items()}, dict(operators)
 
 
 def _inside(index: int, items: list[Any]) -> int:
@@ -194,8 +199,8 @@ def _inside(index: int, items: list[Any]) -> int:
     return index
 
 
-def _read_associated(data: bytes) -> dict[str, bytes]:
-    wanted = {INFO_FILE, *LABEL_FILES.values()}
+def _read_associated(data: bytes, outputs: Iterable[str]) -> dict[str, bytes]:
+    wanted = {INFO_FILE, *(LABEL_FILES[name] for name in outputs)}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         missing = wanted - set(entries)
@@ -218,7 +223,7 @@ def _lines(text: bytes) -> tuple[str, ...]:
 
 def _check_shapes(
     image: TensorSpec,
-    heads: Mapping[str, TensorSpec],
+    outputs: Mapping[str, TensorSpec],
     labels: Mapping[str, tuple[str, ...]],
     taxonomy: Taxonomy,
 ) -> None:
@@ -233,9 +238,11 @@ def _check_shapes(
         raise ModelFileError(f"its input is {image.shape}, not a square of 16 to 4096 pixels")
     if labels["landmark"] != taxonomy.landmarks or labels["category"] != taxonomy.categories:
         raise ModelFileError("its label files do not match its hierarchy")
-    # With int8 pixels come int8 logits, of `export --io int8`; else probabilities.
-    wanted = "int8" if image.dtype == "int8" else "float32"
-    for head, spec in heads.items():
+    if labels.get(KNOWN, KNOWN_LABELS) != KNOWN_LABELS:
+        raise ModelFileError(f"{LABEL_FILES[KNOWN]} does not hold {', '.join(KNOWN_LABELS)}")
+    for head, spec in outputs.items():
+        # With int8 pixels come int8 logits, of `export --io int8`; else probabilities.
+        wanted = "int8" if image.dtype == "int8" and head in HEADS else "float32"
         if spec.shape != (1, len(labels[head])) or spec.dtype != wanted:
             raise ModelFileError(
                 f"its {head} output is {spec.shape} {spec.dtype}, "

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import LmedgeError, ModelFileError
-from .model_file import ModelFile
+from .model_file import KNOWN, ModelFile
 
+AGREEMENT = "agreement"
 UNKNOWN = "not a landmark"
 COVERAGE = 0.95
 Values = npt.NDArray[np.floating]
@@ -56,14 +57,30 @@ def auroc(known: Values, strangers: Values) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
-    """The least agreement of a picture that shows a known landmark, 0..1; 0 refuses nothing."""
+    """The least score of a picture that shows a known landmark, 0..1; 0 refuses nothing.
 
-    agreement: float = 0.0
+    The score is KNOWN, the probability of the file's third output, or AGREEMENT, that of both
+    heads.
+    """
+
+    least: float = 0.0
+    score: str = AGREEMENT
 
     def __post_init__(self) -> None:
-        """Raise LmedgeError unless the value is in range."""
-        if not 0 <= self.agreement <= 1:
-            raise LmedgeError(f"a threshold must be in 0..1, not {self.agreement}")
+        """Raise LmedgeError unless the value is in range and the score one of the two."""
+        if not 0 <= self.least <= 1:
+            raise LmedgeError(f"a threshold must be in 0..1, not {self.least}")
+        if self.score not in (AGREEMENT, KNOWN):
+            raise LmedgeError(f"its score is {self.score!r}")
+
+    def describe(self) -> str:
+        """Return the score and its least value, to follow "below"."""
+        what = "an agreement" if self.score == AGREEMENT else "a known_probability"
+        return f"{what} of {self.least:.3f}"
+
+    def score_of(self, agreement: float, known: float | None) -> float:
+        """Return what is held against the threshold, of a picture's two scores."""
+        return agreement if self.score == AGREEMENT or known is None else known
 
     @classmethod
     def of(cls, model: ModelFile) -> Threshold:
@@ -75,7 +92,10 @@ class Threshold:
         if stored is None:
             return cls()
         try:
-            return cls(float(stored["threshold"]))
+            found = cls(float(stored["threshold"]), stored.get("score", AGREEMENT))
+            if found.score == KNOWN and model.known is None:
+                raise LmedgeError("of an output that is not there")
+            return found
         except (LmedgeError, LookupError, TypeError, ValueError, OverflowError) as error:
             raise ModelFileError(
                 f"{model.path}: its threshold cannot be used ({error}); export it again"

@@ -25,8 +25,11 @@ def picture(landmark: str, height: int = 48, width: int = 64) -> np.ndarray:
     return np.full((height, width, 3), COLOURS[landmark], np.uint8)
 
 
-def convert(size: int = 32) -> bytes:
-    """Convert a graph that tells four colours apart: fake-quantized like the real ones."""
+def convert(size: int = 32, *, known: bool = False) -> bytes:
+    """Convert a graph that tells four colours apart: fake-quantized like the real ones.
+
+    known: with the third output, the probability of the likeliest colour.
+    """
     import tensorflow as tf
 
     low, high = (0 - 114) / 57, (255 - 114) / 57
@@ -44,7 +47,11 @@ def convert(size: int = 32) -> bytes:
         x = quantized(tf.reduce_mean(x, (1, 2)), low, high)
         logits = quantized(tf.matmul(x, weights) + bias, -16.0, 16.0)
         merged = quantized(tf.matmul(logits, merge), -16.0, 16.0)
-        return {"landmark": tf.nn.softmax(logits), "category": tf.nn.softmax(merged)}
+        heads = {"landmark": tf.nn.softmax(logits), "category": tf.nn.softmax(merged)}
+        if not known:
+            return heads
+        largest = tf.reduce_max(heads["landmark"], 1, keepdims=True)
+        return {**heads, "known": largest * [[1.0, -1.0]] + [[0.0, 1.0]]}
 
     concrete = graph.get_concrete_function()
     module = tf.Module()

@@ -198,9 +198,14 @@ class Run:
         """Return the label indices of a part by head, (N,) each."""
         return labels(self.entries(part), self.taxonomy)
 
-    def pictures(self, part: str) -> PreparedPictures:
-        """Return a part as the device sees it, N x (S, S, 3) uint8 RGB, read picture by picture."""
-        return PreparedPictures(self.store, self.entries(part))
+    def pictures(self, part: str, indices: Sequence[int] | None = None) -> PreparedPictures:
+        """Return a part as the device sees it, N x (S, S, 3) uint8 RGB, read picture by picture.
+
+        indices: of its entries that are wanted, all unless given.
+        """
+        entries = self.entries(part)
+        chosen = entries if indices is None else [entries[index] for index in indices]
+        return PreparedPictures(self.store, chosen)
 
     def training_inputs(self, epoch: int, batch: int) -> Iterator[npt.NDArray[np.float32]]:
         """Yield one epoch of augmented training pictures as network inputs, without labels."""

@@ -50,13 +50,14 @@ def trained(tiny: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """An export as it went: the quantized network and the bare graph beside the file."""
+    """An export as it went: the quantized network, `known` and the bare graph beside the file."""
 
     run: Run
     path: Path
     outcome: Outcome
     quantized: Any
     graph: bytes
+    known: Any
 
 
 @pytest.fixture(scope="package")
@@ -69,8 +70,8 @@ def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported
     seen: dict[str, Any] = {}
     whole = convert.to_int8
 
-    def to_int8(quantized: Any, temperatures: Mapping[str, float]) -> bytes:
-        seen.update(quantized=quantized, graph=whole(quantized, temperatures))
+    def to_int8(quantized: Any, temperatures: Mapping[str, float], known: Any) -> bytes:
+        seen.update(quantized=quantized, graph=whole(quantized, temperatures, known), known=known)
         return bytes(seen["graph"])
 
     with pytest.MonkeyPatch.context() as patch:

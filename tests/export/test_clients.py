@@ -1,4 +1,4 @@
-"""Other clients run the very same file: MediaPipe names both heads and gives the same scores."""
+"""Other clients run the very same file: MediaPipe names its outputs and gives the same scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from lmedge.classifier import Classifier
 from lmedge.export.verify import run_file
-from lmedge.model_file import HEADS
+from lmedge.model_file import KNOWN, KNOWN_LABELS
 from tests import small_run
 from tests import tiny_file as tiny
 
@@ -52,7 +52,7 @@ def mediapipe(file: Path, pictures: np.ndarray, folder: Path) -> list[dict[str, 
 def assert_same_scores(
     file: Path, pictures: np.ndarray, folder: Path, limits: Mapping[str, float] | None = None
 ) -> int:
-    """Both heads by name, every label, and scores equal to the last bit of a float32.
+    """Every output by name, every label, and scores equal to the last bit of a float32.
 
     Scores below the `limits` of the file's metadata must be missing; returns how many are.
     """
@@ -62,9 +62,10 @@ def assert_same_scores(
     labels = {
         "landmark": classifier.taxonomy.landmarks,
         "category": classifier.taxonomy.categories,
+        KNOWN: KNOWN_LABELS,
     }
     for number, heads in enumerate(mediapipe(file, pictures, folder)):
-        assert set(heads) == set(HEADS)
+        assert set(heads) == set(marginals)
         for head, scores in heads.items():
             wanted = marginals[head][number]
             kept = [
@@ -80,7 +81,14 @@ def assert_same_scores(
 def test_an_exported_file(exported: Exported, tmp_path: Path) -> None:
     assert exported.outcome.rejection is not None
     limits = exported.outcome.rejection.heads
+    assert set(limits) == {"landmark", "category", KNOWN}
     assert_same_scores(exported.path, exported.run.pictures("test"), tmp_path, limits)
+
+
+def test_the_two_heads_come_first(exported: Exported, tmp_path: Path) -> None:
+    """A client that counts from the front finds them where they were without the third output."""
+    order = list(mediapipe(exported.path, exported.run.pictures("test")[:1], tmp_path)[0])
+    assert order[2:] == [KNOWN]
 
 
 def test_score_thresholds_are_honoured(exported: Exported, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from lmedge.classifier import Classifier
 from lmedge.errors import LmedgeError
 from lmedge.export import convert
 from lmedge.export.verify import run_file
-from lmedge.model_file import HEADS, ModelFile, parse_model
+from lmedge.model_file import HEADS, KNOWN, ModelFile, parse_model
 from lmedge.train.backend import keras
 from lmedge.train.network import normalise
 
@@ -29,13 +29,21 @@ def graph_of(file: ModelFile) -> tuple[Any, Any]:
     return model, graph
 
 
+ENDS = {"DEQUANTIZE": 2, "MUL": 2, "SOFTMAX": 2}
+# The features and their products with the means; what they are multiplied with; and the complement.
+KNOWN_ENDS = {
+    "DEQUANTIZE": 4, "MUL": 6, "SOFTMAX": 2, "SQUARE": 1, "SUM": 2, "ADD": 2, "RSQRT": 1,
+    "FULLY_CONNECTED": 1,
+}  # fmt: skip
+
+
 def assert_int8_but_for_the_ends(file: ModelFile) -> None:
-    """Every operation is int8; only behind the logits is anything float."""
+    """Every operation is int8; only behind the features and logits is anything float."""
     floats = {
         operator: count for operator, count in file.operators.items() if operator[1] != "int8"
     }
-    ends = ("DEQUANTIZE", "MUL", "SOFTMAX")
-    assert floats == {(name, "float32"): 2 for name in ends}
+    ends = ENDS if file.known is None else KNOWN_ENDS
+    assert floats == {(name, "float32"): count for name, count in ends.items()}
     assert file.operators["QUANTIZE", "int8"] == 1
     names = {name for name, _ in file.operators}
     assert not names & {"SHAPE", "STRIDED_SLICE", "PACK", "RESHAPE", "CAST", "GATHER", "PAD"}
@@ -47,8 +55,10 @@ def assert_tensors_are_quantized(file: ModelFile) -> None:
     model, graph = graph_of(file)
     codes = [max(code.deprecatedBuiltinCode, code.builtinCode) for code in model.operatorCodes]
     kinds = Counter(DTYPE[tensor.type] for tensor in graph.tensors)
-    # of each head: dequantized, scaled, softmax; and the temperatures
-    assert 6 <= kinds["FLOAT32"] <= 8, kinds
+    # Of each head: dequantized, scaled, softmax; and the temperatures. With the third output its
+    # own operations' results, and four constants.
+    most = 8 if file.known is None else 8 + sum(KNOWN_ENDS.values()) - 6 + 4
+    assert 6 <= kinds["FLOAT32"] <= most, kinds
     kernels = {
         schema.BuiltinOperator.CONV_2D: 0,
         schema.BuiltinOperator.DEPTHWISE_CONV_2D: 3,
@@ -58,6 +68,9 @@ def assert_tensors_are_quantized(file: ModelFile) -> None:
     for operator in graph.operators:
         code = codes[operator.opcodeIndex]
         if code not in kernels:
+            continue
+        if DTYPE[graph.tensors[operator.inputs[0]].type] == "FLOAT32":
+            assert file.known is not None  # which category belongs to which landmark
             continue
         seen += 1
         kernel = graph.tensors[operator.inputs[1]]
@@ -80,10 +93,13 @@ def assert_takes_raw_bytes(file: ModelFile, size: int) -> None:
 
 
 def assert_gives_probabilities(file: ModelFile, pictures: np.ndarray) -> None:
-    for head, values in run_file(file, pictures).items():
-        assert file.heads[head].dtype == "float32"
+    outputs = {**file.heads, **({} if file.known is None else {KNOWN: file.known})}
+    found = run_file(file, pictures)
+    assert found.keys() == outputs.keys()
+    for head, values in found.items():
+        assert outputs[head].dtype == "float32"
         assert values.dtype == np.float32
-        assert values.shape == (len(pictures), file.heads[head].shape[1])
+        assert values.shape == (len(pictures), outputs[head].shape[1])
         assert (values >= 0).all()
         np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-5)
 

@@ -83,6 +83,7 @@ class TestZip:
             assert archive.testzip() is None
             assert sorted(archive.namelist()) == [
                 "category_labels.txt",
+                "known_labels.txt",
                 "landmark_labels.txt",
                 "lmedge.json",
             ]
@@ -91,6 +92,7 @@ class TestZip:
         labels = (tmp_path / "landmark_labels.txt").read_text("utf-8").splitlines()
         assert labels == sorted(small_run.LANDMARKS)
         assert (tmp_path / "category_labels.txt").read_text("utf-8") == "bridges\ntower\n"
+        assert (tmp_path / "known_labels.txt").read_text("utf-8") == "landmark\nsomething else\n"
 
     def test_what_lmedge_json_says(self, exported: Exported) -> None:
         info = read_model(exported.path).info

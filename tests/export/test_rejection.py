@@ -53,7 +53,7 @@ def test_the_file_holds_what_the_report_says(exported: Exported) -> None:
     outcome = exported.outcome
     assert outcome.rejection is not None
     assert model.info["rejection"] == outcome.rejection.as_dict()
-    assert Classifier(model).threshold.agreement == outcome.rejection.threshold
+    assert Classifier(model).threshold.least == outcome.rejection.threshold
     errors = model.info["metrics"]["val"]["calibration_error"]
     assert set(errors) == {"landmark", "category"}
     assert all(0 <= value <= 1 for one in errors.values() for value in one.values())

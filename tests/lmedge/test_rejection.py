@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 
 from lmedge.classifier import Classifier
+from lmedge.errors import ModelFileError
 from lmedge.metrics import expected_calibration_error
+from lmedge.model_file import read_model
 from lmedge.rejection import agreement, auroc, threshold_for
 from tests import tiny_file as tiny
 from tests.processes import lmedge
@@ -24,7 +28,9 @@ def test_agreement_of_two_witnesses() -> None:
     assert agreement(*both, parents) == pytest.approx([0.5 * 0.4 + 0.5 * 0.6])
 
 
-@pytest.mark.parametrize(("count", "passing"), [(19, 19), (39, 38), (99, 95)])
+@pytest.mark.parametrize(
+    ("count", "passing"), [(0, 0), (1, 1), (18, 18), (19, 19), (39, 38), (99, 95)]
+)
 def test_threshold_keeps_the_coverage(count: int, passing: int) -> None:
     known = np.linspace(0.1, 0.9, count)
     assert (known >= threshold_for(known, 0.95)).sum() == passing
@@ -59,13 +65,26 @@ def test_calibration_error_by_hand() -> None:
     assert expected_calibration_error(np.zeros((0, 2)), np.zeros(0, np.int64)) == 0.0
 
 
-def with_threshold(path: Path, value: object) -> Path:
+def with_threshold(path: Path, value: object, *, known: bool = False, **more: object) -> Path:
     from lmedge.export.metadata import Card, pack
 
-    info = {"preprocessing": {"size": 32, "resize": "crop"}, "rejection": {"threshold": value}}
+    rejection = {"threshold": value, **more}
+    info = {"preprocessing": {"size": 32, "resize": "crop"}, "rejection": rejection}
     card = Card("tiny", "four colours", "0.1.0", tiny.TAXONOMY, 32, info)
-    path.write_bytes(pack(tiny.convert(), card))
+    path.write_bytes(pack(tiny.convert(known=known), card))
     return path
+
+
+def rewritten(data: bytes, old: bytes, new: bytes) -> bytes:
+    """Return a file whose archive has `new` for `old`, in names and contents."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    body = io.BytesIO(data[: data.index(b"PK\x03\x04")])
+    body.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(body, "a") as archive:
+        for name, content in found.items():
+            archive.writestr(name.replace(old.decode(), new.decode()), content.replace(old, new))
+    return body.getvalue()
 
 
 class TestFile:
@@ -97,6 +116,46 @@ class TestFile:
         assert json.loads(line)["landmark"] == "grey stone"
         lmedge("predict", strict, picture, "--copy-to", tmp_path / "sorted")
         assert (tmp_path / "sorted" / "not a landmark" / "grey.png").exists()
+
+    def test_the_third_output_is_held_against_its_threshold(self, tmp_path: Path) -> None:
+        file = with_threshold(tmp_path / "third.tflite", 0.9, known=True, score="known")
+        classifier = Classifier(file)
+        for name in tiny.COLOURS:
+            prediction = classifier.classify(tiny.picture(name))
+            assert prediction.known_probability == pytest.approx(prediction.landmark_marginal.max())
+            assert prediction.known == (prediction.known_probability >= 0.9)
+            steady = classifier.with_joint(prediction, prediction.joint)
+            assert steady.known_probability == prediction.known_probability
+        card = lmedge("inspect", file).stdout
+        assert '"not a landmark" below a known_probability of 0.900' in " ".join(card.split())
+
+    def test_an_older_threshold_is_of_the_agreement(self, tmp_path: Path) -> None:
+        """Whatever else the file computes."""
+        file = with_threshold(tmp_path / "old.tflite", 0.999, known=True)
+        prediction = Classifier(file).classify(tiny.picture("grey stone"))
+        assert Classifier(file).threshold.score == "agreement"
+        assert prediction.known == (prediction.agreement >= 0.999)
+
+    def test_no_third_output_is_told_as_null(self, strict: Path) -> None:
+        said = Classifier(strict).classify(tiny.picture("blue")).as_dict()
+        assert said["known_probability"] is None
+
+    @pytest.mark.parametrize("score", ["known", "luck", 3])
+    def test_a_threshold_of_what_is_not_there(self, score: object, tmp_path: Path) -> None:
+        path = with_threshold(tmp_path / "bad.tflite", 0.5, score=score)
+        with pytest.raises(ModelFileError, match="its threshold cannot be used"):
+            Classifier(path)
+
+    def test_the_labels_of_the_third_output_are_checked(self, tmp_path: Path) -> None:
+        file = with_threshold(tmp_path / "third.tflite", 0.9, known=True)
+        for old, new in (
+            (b"something else", b"something more"),
+            (b"known_labels", b"other_labels"),
+        ):
+            other = tmp_path / "other.tflite"
+            other.write_bytes(rewritten(file.read_bytes(), old, new))
+            with pytest.raises(ModelFileError, match="known_labels.txt"):
+                read_model(other)
 
     @pytest.mark.parametrize("value", ["high", -1, 2, None, [0.5]])
     def test_a_damaged_threshold_is_one_line(self, value: object, tmp_path: Path) -> None:

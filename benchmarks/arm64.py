@@ -96,16 +96,30 @@ def cpuinfo(core: str) -> str:
     )
 
 
-def emulated(core: str, root: Path, packages: Sequence[Path], module: Sequence[str]) -> None:
-    """Run `python -m MODULE...` of the ARM64 system in `root` on an emulated core.
+def view(system: Path, core: str, folder: Path) -> Path:
+    """Make `folder` look like the ARM64 system on one core, and return its Python.
+
+    The system itself may belong to root. Raises DataError when it holds no Python.
+    """
+    found = sorted(system.glob("usr/bin/python3.[0-9]*"))
+    if not found:
+        raise DataError(f"{system}: holds no ARM64 system; see lmedge.benchmarks.arm64_root")
+    (folder / "proc").mkdir(parents=True)
+    (folder / "proc" / "cpuinfo").write_text(cpuinfo(core))
+    # No more than these: the emulator looks here for every absolute path, and a link would lead
+    # names of this machine, /home for one, into the system.
+    for name in ("usr", "lib"):
+        (folder / name).symlink_to(system / name)
+    return folder / found[-1].relative_to(system)
+
+
+def emulated(
+    core: str, root: Path, python: Path, packages: Sequence[Path], module: list[str]
+) -> None:
+    """Run `python -m MODULE...` on an emulated core, in the system that `root` looks like.
 
     Raises LmedgeError when it fails, with its last line.
     """
-    (python,) = sorted(root.glob("usr/bin/python3.[0-9]*"))[-1:] or (None,)
-    if python is None:
-        raise DataError(f"{root}: holds no ARM64 system; see lmedge.benchmarks.arm64_root")
-    (root / "proc").mkdir(exist_ok=True)
-    (root / "proc" / "cpuinfo").write_text(cpuinfo(core))
     path = os.pathsep.join(map(str, packages))
     command = [EMULATOR, "-cpu", core, "-L", str(root), "-E", f"PYTHONPATH={path}", str(python)]
     # -P: the working folder may hold an lmedge of its own, without its other rooms.
@@ -162,7 +176,8 @@ def main(
             other = folder / f"{core}.npz"
             packages = [folder / "lmedge", root / "packages"]
             command = [*module, str(other), "--input", str(own)]
-            emulated(core, root / "system", packages, command)
+            python = view(root / "system", core, folder / core)
+            emulated(core, folder / core, python, packages, command)
             rows.append(compare(core, here, load(other)))
             click.echo(_line(rows[-1]))
     results.write_csv(out, rows, data=f"{file.name}, {len(drawn)} pictures of {data.name}")

@@ -34,12 +34,12 @@ class Server:
     port: int
     process: subprocess.Popen[bytes]
 
-    def options(self, known: str = "known_hosts") -> list[str]:
+    def options(self, known: str = "known hosts") -> list[str]:
         values = {
             "Port": str(self.port),
             "IdentityFile": str(self.folder / "key"),
             "IdentitiesOnly": "yes",
-            "UserKnownHostsFile": str(self.folder / known),
+            "UserKnownHostsFile": f'"{self.folder / known}"',
             "GlobalKnownHostsFile": "/dev/null",
         }
         return [
@@ -89,17 +89,18 @@ def serve(folder: Path, **environment: str) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    for known, key in (("known_hosts", "host"), ("changed_hosts", "other")):
+    for known, key in (("known hosts", "host"), ("changed hosts", "other")):
         kind, text, *_ = (folder / f"{key}.pub").read_text().split()
         (folder / known).write_text(f"[127.0.0.1]:{port} {kind} {text}\n")
-    (folder / "no_hosts").write_text("")
+    (folder / "no hosts").write_text("")
     settings = folder / "sshd_config"
-    seen = {"TMPDIR": str(folder / "tmp"), **environment}
+    variables = {"TMPDIR": str(folder / "tmp"), **environment}
+    seen = [f'"{name}={value}"' for name, value in variables.items()]
     settings.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nPidFile none\n"
         f"AuthorizedKeysFile {folder / 'authorized_keys'}\nStrictModes no\nUsePAM no\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
-        f"SetEnv {' '.join(f'{name}={value}' for name, value in seen.items())}\n"
+        f"SetEnv {' '.join(seen)}\n"
         "Subsystem sftp internal-sftp\n"
     )
     if os.geteuid() == 0:

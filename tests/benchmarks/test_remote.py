@@ -41,8 +41,17 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return board_python(tmp_path_factory.mktemp("a board") / "venv")
 
 
-def there(server: Server, board: Path | str, known: str = "known_hosts") -> list[str]:
-    return ["--host", user(), "--host-python", str(board), *server.options(known)]
+def there(server: Server, board: Path | str | None, known: str = "known hosts") -> list[str]:
+    python = [] if board is None else ["--host-python", str(board)]
+    return ["--host", user(), *python, *server.options(known)]
+
+
+def tools(folder: Path, *names: str) -> str:
+    """Return a PATH on which there are these programs of this machine and no others."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).symlink_to(str(shutil.which(name)))
+    return str(folder)
 
 
 def started(server: Server) -> Path:
@@ -55,11 +64,12 @@ def started(server: Server) -> Path:
     raise AssertionError("nothing was started")
 
 
-def begin(*arguments: object) -> subprocess.Popen[str]:
+def begin(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "lmedge.cli", "-q", *map(str, arguments)]
     return subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **environment},
+    )  # fmt: skip
 
 
 def alive(pid: int) -> bool:
@@ -104,26 +114,37 @@ def test_a_board_that_lacks_lmedge(
     assert not list(Path.home().glob("hacked")) and not list(tmp_path.rglob("hacked"))
 
 
-def test_several_files_by_scp(server: Server, board: Path, tiny_file: Path, tmp_path: Path) -> None:
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for name in ("ssh", "scp"):
-        (tools / name).symlink_to(str(shutil.which(name)))
+def test_several_files_by_scp(board: Path, tiny_file: Path, tmp_path: Path) -> None:
+    """Without rsync here; the Python there is found by the lmedge on its PATH."""
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    (scripts / "lmedge").write_text(f"#! {board}\n")
+    (scripts / "lmedge").chmod(0o755)
     other = tmp_path / "sub" / tiny_file.name
     other.parent.mkdir()
     shutil.copy(tiny_file, other)
     out = tmp_path / "deep" / "out"
-    process = lmedge("-q", "benchmark", tiny_file, other, *there(server, board), "--runs", 10,
-                     "--out", out, PATH=str(tools))  # fmt: skip
+    with serve(tmp_path / "own", PATH=f"{scripts}:/usr/bin:/bin") as server:
+        process = lmedge("-q", "benchmark", tiny_file, other, *there(server, None), "--runs", 10,
+                         "--out", out, PATH=tools(tmp_path / "tools", "ssh", "scp"))  # fmt: skip
+        assert server.left() == []
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
     comparison = json.loads((out / "comparison.json").read_text())
     assert [entry["bytes"] for entry in comparison["entries"]] == [tiny_file.stat().st_size] * 2
-    assert server.left() == []
+
+
+def test_a_folder_that_shells_misread(board: Path, tiny_file: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "a $b"
+    odd.mkdir()
+    with serve(tmp_path / "own", TMPDIR=str(odd)) as server:
+        process = lmedge("-q", "benchmark", tiny_file, *there(server, board))
+    assert_refused(process, 13, "set TMPDIR there")
+    assert not list(odd.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("known", "said"), [("no_hosts", "is not known here"), ("changed_hosts", "is not the one")]
+    ("known", "said"), [("no hosts", "is not known here"), ("changed hosts", "is not the one")]
 )
 def test_a_host_key_that_is_not_the_known_one(
     server: Server, board: Path, tiny_file: Path, tmp_path: Path, known: str, said: str
@@ -133,17 +154,25 @@ def test_a_host_key_that_is_not_the_known_one(
     assert_refused(process, 13, user(), said)
     assert "left there" not in process.stderr
     assert not (tmp_path / "out").exists()
-    assert (server.folder / "no_hosts").read_text() == "", "nothing is learned on the way"
+    assert (server.folder / "no hosts").read_text() == "", "nothing is learned on the way"
     assert server.left() == []
 
 
 def test_a_connection_that_is_cut_is_resumed(
     server: Server, board: Path, tiny_file: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    running = begin("benchmark", tiny_file, *there(server, board), "--runs", 3000, "--out", out)
+    """While it copies, by an rsync that loses its first connection, and while it measures."""
+    out, path = tmp_path / "out", tools(tmp_path / "tools", "ssh", "touch")
+    flaky = tmp_path / "tools" / "rsync"
+    flaky.write_text(
+        f"#!/bin/sh\n[ -e {tmp_path}/once ] || {{ touch {tmp_path}/once; exit 12; }}\n"
+        f'exec {shutil.which("rsync")} "$@"\n'
+    )
+    flaky.chmod(0o755)
+    running = begin("benchmark", tiny_file, *there(server, board), "--runs", 3000, "--out", out,
+                    PATH=path)  # fmt: skip
     started(server)
-    assert server.children()
+    assert (tmp_path / "once").exists() and server.children()
     server.cut()
     _, errors = running.communicate(timeout=120)
     assert running.returncode == 0, errors
@@ -218,7 +247,7 @@ def test_a_person_is_asked_once_and_nothing_secret_is_shown(
     server: Server, board: Path, tiny_file: Path, tmp_path: Path
 ) -> None:
     """At a terminal: the host key is confirmed and a passphrase typed, for all that follows."""
-    locked, known = server.folder / "locked", server.folder / "asked_hosts"
+    locked, known = server.folder / "locked", server.folder / "asked hosts"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "open sesame", "-f", locked],
                    check=True)  # fmt: skip
     with (server.folder / "authorized_keys").open("a") as stream:

@@ -32,8 +32,10 @@ try:
     from importlib.metadata import version as of
     version = of("lmedge") if there("lmedge.benchmarks") else None
 except Exception: pass
-print(json.dumps({"path": sys.executable, "version": list(sys.version_info[:2]),
-                  "missing": missing, "lmedge": version}))
+given = sys.argv[1]  # maybe a script that sets up more than a Python: then it is run itself
+print(json.dumps({"path": given if "/" in given else sys.executable,
+                  "version": list(sys.version_info[:2]), "missing": missing,
+                  "lmedge": version}))
 """
 # A log-in without a terminal often has a short PATH: the script of an installed lmedge names the
 # Python it belongs to.
@@ -101,7 +103,8 @@ class Board:
         output = self.connection.run(
             f"{self._start}umask 077\nmkdir -p \"$dir\" && cd \"$dir\" || exit 1\necho \"$dir\"\n"
             "command -v rsync >/dev/null 2>&1 && echo rsync || echo scp\n"
-            f'try() {{ [ -n "$1" ] && "$1" -c {shlex.quote(_PROBE)} </dev/null 2>/dev/null; }}\n'
+            f"probe={shlex.quote(_PROBE)}\n"
+            'try() { [ -n "$1" ] && "$1" -c "$probe" "$1" </dev/null 2>/dev/null; }\n'
             f"{_SEARCH if python is None else f'try {_at_home(python)}'}\nexit 0\n"
         )  # fmt: skip
         self.folder, copier, *lines = output.splitlines()

@@ -81,7 +81,7 @@ _log = logging.getLogger(__name__)
 @click.option(
     "--host-python",
     metavar="PATH",
-    help="With --host: the Python there  [default: the one that has lmedge, or the newest]",
+    help="With --host: the Python there  [default: one that has lmedge or what it needs]",
 )
 @click.option(
     "--ssh-option",

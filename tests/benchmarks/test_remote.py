@@ -96,7 +96,10 @@ def test_a_board_that_lacks_lmedge(
     out.mkdir()
     (out / "report.json").write_text("old")
     (out / "mine.txt").write_text("kept")
-    bare = board_python(tmp_path / "bare", lmedge=False)
+    bare = tmp_path / "bare.sh"  # a script is run itself, not the Python it ends in
+    python = board_python(tmp_path / "bare", lmedge=False)
+    bare.write_text(f'#!/bin/sh\necho x >>{tmp_path}/seen\nexec {python} "$@"\n')
+    bare.chmod(0o755)
     process = lmedge("benchmark", f"./{HOSTILE}", *there(server, bare), "--data", data,
                      "--strangers", strangers, "--runs", 21, "--threads", 2, "--out", out,
                      cwd=tmp_path)  # fmt: skip
@@ -108,6 +111,7 @@ def test_a_board_that_lacks_lmedge(
     assert report["accuracy"]["landmark"]["n"] == 8
     assert report["accuracy"]["strangers"]["pictures"] == 1
     assert (out / "mine.txt").read_text() == "kept"
+    assert len((tmp_path / "seen").read_text().split()) == 2
     assert "macro F1" in process.stdout
     assert process.stdout.splitlines()[-1].startswith(f"report: {out}: report.json")
     assert server.left() == []

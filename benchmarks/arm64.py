@@ -44,15 +44,18 @@ class Comparison:
     """One emulated core against this machine; shares in 0..1.
 
     `prepared_same` is the share of pictures that are decoded and resized to the same bytes,
-    `prepared_largest` the largest difference of a byte. The outputs are of the bytes prepared here:
-    the share of pictures for which both heads are equal to the last bit, the largest difference of
-    a probability, and the shares with the same best landmark and category. Seconds are emulated.
+    `prepared_largest` the largest difference of a byte. The rest is of the bytes prepared here:
+    `integers_same` is the share of pictures for which the int8 logits of both heads are the same,
+    None for a file without; `outputs_same` that for which the float32 probabilities are, to the
+    last bit; then the largest difference of a probability, and the shares with the same best
+    landmark and category. Seconds are emulated.
     """
 
     core: str
     pictures: int
     prepared_same: float
     prepared_largest: int
+    integers_same: float | None
     outputs_same: float
     outputs_largest: float
     same_landmark: float
@@ -73,6 +76,7 @@ def compare(core: str, here: Answers, there: Answers) -> Comparison:
         len(here.prepared),
         float((pixels.max(axis=1) == 0).mean()),
         int(pixels.max()),
+        float((here.logits == there.logits).all(axis=1).mean()) if here.logits.size else None,
         float((equal[0] & equal[1]).mean()),
         float(np.max(gaps)),
         float((here.landmark.argmax(axis=1) == there.landmark.argmax(axis=1)).mean()),
@@ -187,7 +191,8 @@ def main(
 def _line(row: Comparison) -> str:
     return (
         f"{row.core}: {row.pictures} pictures, prepared the same {row.prepared_same:.1%}, "
-        f"outputs the same {row.outputs_same:.1%}, largest difference {row.outputs_largest:.2g}"
+        f"int8 logits the same {row.integers_same or 0:.1%}, probabilities to the last bit "
+        f"{row.outputs_same:.1%}, largest difference {row.outputs_largest:.2g}"
     )
 
 

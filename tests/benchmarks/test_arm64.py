@@ -22,7 +22,9 @@ ROOT = os.environ.get("LMEDGE_ARM64_ROOT")
 def answers() -> Answers:
     random = np.random.default_rng(0)
     landmark, category = random.random((3, 5), np.float32), random.random((3, 2), np.float32)
-    return Answers(random.integers(0, 256, (3, 8, 8, 3), np.uint8), landmark, category, 0.5)
+    prepared = random.integers(0, 256, (3, 8, 8, 3), np.uint8)
+    logits = random.integers(-128, 128, (3, 7), np.int8)
+    return Answers(prepared, logits, landmark, category, 0.5)
 
 
 def test_equal_to_the_last_bit_or_not() -> None:
@@ -33,11 +35,14 @@ def test_equal_to_the_last_bit_or_not() -> None:
     landmark[1, 0] = np.nextafter(landmark[1, 0], np.float32(2))
     prepared = here.prepared.copy()
     prepared[2, 3, 3, 0] ^= 1
-    changed = dataclasses.replace(here, landmark=landmark, prepared=prepared)
+    logits = here.logits.copy()
+    logits[0, 6] ^= 1
+    changed = dataclasses.replace(here, landmark=landmark, prepared=prepared, logits=logits)
     found = compare("cortex-a72", here, changed)
     assert found.outputs_same == pytest.approx(2 / 3)
     assert 0 < found.outputs_largest < 1e-6
     assert (found.prepared_same, found.prepared_largest) == (pytest.approx(2 / 3), 1)
+    assert found.integers_same == pytest.approx(2 / 3)
     assert found.same_landmark == found.same_category == 1.0
 
 
@@ -51,6 +56,9 @@ def test_answers_of_this_machine_twice(tiny_file: Path, photographs: Path, tmp_p
     pictures = list_pictures(photographs)
     here = answer(tiny_file, pictures, None)
     assert here.prepared.shape == (8, 32, 32, 3)
+    assert here.logits.shape == (8, 6)  # landmarks first: they name the same best classes
+    assert (here.logits[:, :4].argmax(axis=1) == here.landmark.argmax(axis=1)).all()
+    assert (here.logits[:, 4:].argmax(axis=1) == here.category.argmax(axis=1)).all()
     listed = tmp_path / "pictures.txt"
     listed.write_text("".join(f"{path}\n" for path in pictures))
     out = tmp_path / "answers.npz"
@@ -62,6 +70,11 @@ def test_answers_of_this_machine_twice(tiny_file: Path, photographs: Path, tmp_p
     assert compare("cortex-a53", here, answer(tiny_file, pictures, dark)).outputs_same < 1.0
     with pytest.raises(DataError, match="holds no answers"):
         load(listed)
+
+
+def test_a_file_without_integers_is_compared_by_its_outputs() -> None:
+    here = dataclasses.replace(answers(), logits=np.zeros((3, 0), np.int8))
+    assert compare("cortex-a72", here, here).integers_same is None
 
 
 def test_every_core_names_its_part() -> None:

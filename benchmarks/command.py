@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from lmedge.classifier import Classifier
@@ -17,12 +18,25 @@ from .conditions import Conditions, Moment
 from .latency import QUICK, THOROUGH, USUAL, Effort, measure
 from .load import measure_load
 from .pages import write_report
+from .parcel import Request
 from .regression import changes, doubts, share
 from .report import DataFacts, Environment, FileFacts, Report
 from .several import compare_files, write_comparison
 from .tables import show, show_changes, show_together
 
 EFFORTS = {None: USUAL, "quick": QUICK, "thorough": THOROUGH}
+# What a board is not given as it is: paths, which it gets as its own, and the way to it.
+HERE = {
+    "given",
+    "data",
+    "part",
+    "strangers",
+    "out",
+    "host",
+    "host_python",
+    "ssh_options",
+    "give_up",
+}
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +74,29 @@ _log = logging.getLogger(__name__)
     help="Folder of the report  [default: runs/benchmark-FILE]",
 )
 @click.option(
+    "--host",
+    metavar="USER@BOARD",
+    help="Measure on another machine, reached by ssh, and bring its report here.",
+)
+@click.option(
+    "--host-python",
+    metavar="PATH",
+    help="With --host: the Python there  [default: one that has lmedge or what it needs]",
+)
+@click.option(
+    "--ssh-option",
+    "ssh_options",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="With --host: an option of ssh_config, Port=2222 for instance; may be repeated.",
+)
+@click.option(
+    "--give-up",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="With --host: how long to look for a board that was lost  [default: 60]",
+)
+@click.option(
     "--compare",
     "reports",
     type=click.Path(path_type=Path),
@@ -72,7 +109,9 @@ _log = logging.getLogger(__name__)
     metavar="SHARE",
     help="With --compare: exit with code 12 when a figure got worse by more, 5% for instance.",
 )
+@click.pass_context
 def benchmark(
+    context: click.Context,
     given: tuple[Path, ...],
     data: Path | None,
     part: str | None,
@@ -81,6 +120,10 @@ def benchmark(
     runs: int | None,
     effort: str | None,
     out: Path | None,
+    host: str | None,
+    host_python: str | None,
+    ssh_options: tuple[str, ...],
+    give_up: float | None,
     reports: tuple[Path, Path] | None,
     fail_over: str | None,
 ) -> None:
@@ -93,11 +136,14 @@ def benchmark(
     \b
     lmedge benchmark landmarks.tflite --data photographs-it-has-not-seen
     lmedge benchmark a.tflite b.tflite --data photographs-it-has-not-seen
+    lmedge benchmark landmarks.tflite --host pi@raspberrypi.local
     lmedge benchmark --compare old/report.json new/report.json --fail-over 5%
     """  # noqa: D301  (click needs the control character)
     if (not given) == (reports is None):
         raise click.UsageError("pass FILE.tflite, or --compare OLD NEW")
     if reports is not None:
+        if host is not None:
+            raise click.UsageError("--compare measures nothing: leave out --host")
         _compare(*reports, fail_over)
         return
     if fail_over is not None:
@@ -108,6 +154,11 @@ def benchmark(
         raise click.UsageError("--strangers needs --data, and one file")
     if runs is not None and effort is not None:
         raise click.UsageError("--runs and --quick or --thorough exclude each other")
+    if host is not None:
+        _there(context, host)
+        return
+    if host_python is not None or ssh_options or give_up is not None:
+        raise click.UsageError("--host-python, --ssh-option and --give-up need --host")
     chosen = EFFORTS[effort] if runs is None else Effort(runs, 0.0)
     if len(given) > 1:
         facts, pictures = _choose(data, part)
@@ -134,6 +185,54 @@ def benchmark(
     names = write_report(report, folder)
     show(report, Console())
     click.echo(f"report: {click.format_filename(folder)}: {', '.join(names)}")
+
+
+def _there(context: click.Context, host: str) -> None:
+    """Measure on another machine; what it is not told here it decides as this one would."""
+    # Not imported without --host: nothing else needs ssh.
+    from .remote import benchmark_there, default_folder
+    from .ssh import Link, check_host, check_option
+
+    asked = context.params
+    try:
+        check_host(host)
+    except ValueError as error:
+        raise click.UsageError(f"--host {host!r}: {error}") from error
+    try:
+        options = tuple(map(check_option, asked["ssh_options"]))
+    except ValueError as error:
+        raise click.UsageError(f"--ssh-option: {error}") from error
+    facts, pictures = _choose(asked["data"], asked["part"])
+    request = Request(
+        files=asked["given"],
+        options=_passed_on(context),
+        data=asked["data"],
+        part=None if facts is None else facts.part,
+        pictures=pictures,
+        strangers=asked["strangers"],
+    )
+    patience = 60.0 if asked["give_up"] is None else asked["give_up"]
+    link = Link(host, options, patience=patience)
+    benchmark_there(
+        link, request, asked["out"] or default_folder(request, host), asked["host_python"]
+    )
+
+
+def _passed_on(context: click.Context) -> tuple[str, ...]:
+    """Return the options that were given and are not about files, folders or the board."""
+    words: list[str] = []
+    for option in context.command.params:
+        name = option.name or ""
+        given = context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+        if name in HERE or not given or not isinstance(option, click.Option):
+            continue
+        value = context.params[name]
+        if option.is_flag:
+            words += option.opts if value == option.flag_value else []
+            continue
+        for one in value if option.multiple else (value,):
+            words += [option.opts[0], str(one)]
+    return tuple(words)
 
 
 def _compare(old: Path, new: Path, fail_over: str | None) -> None:

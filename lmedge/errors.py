@@ -70,3 +70,9 @@ class RegressionError(LmedgeError):
     """A benchmark got worse than another by more than was allowed."""
 
     exit_code = 12
+
+
+class HostError(LmedgeError):
+    """Another machine cannot be reached, refuses, or was lost on the way."""
+
+    exit_code = 13

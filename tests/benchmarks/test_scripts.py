@@ -36,6 +36,7 @@ SCRIPTS = [
     "camera_rate",
     "reduced_decode",
     "reconnect",
+    "arm64",
 ]
 
 

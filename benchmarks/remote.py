@@ -1,0 +1,132 @@
+"""`lmedge benchmark --host`: the same benchmark on a board, its report brought here.
+
+What runs there goes on when the connection is lost, and is looked for again; the folder made for
+it is removed however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from lmedge import files
+from lmedge.errors import HostError, LmedgeError
+from lmedge.model_file import read_model
+
+from .board import Board
+from .parcel import Request, megabytes
+from .ssh import Connection, Link
+
+_log = logging.getLogger(__name__)
+_REPORT = "report"  # the folder's name on the board
+
+
+def default_folder(request: Request, host: str) -> Path:
+    """Return runs/benchmark-FILE-BOARD: a report of another machine replaces none of this one."""
+    board = re.sub(r"[^\w.-]+", "-", host.rpartition("@")[2]).strip("-.")
+    others = "-and-others" if len(request.files) > 1 else ""
+    return Path("runs") / f"benchmark-{request.files[0].stem}{others}-{board}"
+
+
+def benchmark_there(link: Link, request: Request, out: Path, python: str | None) -> None:
+    """Run a benchmark on the board and put its report into the folder `out`.
+
+    `python` is the board's Python; found when None. Raises HostError when the board refuses or is
+    lost, else what the same benchmark would raise here.
+    """
+    for file in request.files:
+        read_model(file)  # what is no file of ours need not travel
+    _check_folder(out)
+    with (
+        _ended_by_signals(),
+        tempfile.TemporaryDirectory(prefix="lmedge-") as local,
+        Connection(link) as connection,
+    ):
+        parcel, report = Path(local) / "parcel", Path(local) / "report"
+        parcel.mkdir()
+        report.mkdir()
+        arguments = request.pack(parcel)
+        board = Board(connection)
+        try:
+            names = _measure(board, parcel, [*arguments, "--out", _REPORT], python)
+            connection.fetch(f"{board.folder}/{_REPORT}", report, rsync=board.rsync)
+        except BaseException as error:
+            if not board.remove() and isinstance(error, HostError):
+                raise HostError(f"{error}; {board.folder} may be left there") from error
+            raise
+        if not board.remove():
+            _log.warning("%s was lost: %s is left there", board.host, board.folder)
+        _place(report, out)
+    click.echo(f"report: {click.format_filename(out)}: {names}")
+
+
+def _measure(board: Board, parcel: Path, arguments: list[str], python: str | None) -> str:
+    """Send, run and print the table; return the names of the report's files."""
+    _log.info("connecting to %s", board.host)
+    interpreter = board.prepare(python)
+    board.outfit(interpreter, parcel)
+    _log.info("sending %.1f MB", megabytes(parcel))
+    board.connection.send(parcel, board.folder, rsync=board.rsync)
+    if interpreter.rank == 2:
+        _log.info("installing lmedge there, for the time of the benchmark")
+    ready = board.install(interpreter)
+    _log.info("measuring on %s", board.host)
+    board.start(ready, arguments, shutil.get_terminal_size().columns)
+    code = board.wait()
+    if code:
+        raise _failure(board, code)
+    table, _, names = board.printed("output").rpartition(f"report: {_REPORT}: ")
+    click.echo(table, nl=False)
+    if "report.html" not in names and "comparison.json" not in names:
+        _log.info("no pages and plots: the Python there has no jinja2 and matplotlib")
+    return names.strip()
+
+
+def _failure(board: Board, code: int) -> LmedgeError:
+    """Return the error that the command there ended with: its line, and the same exit code."""
+    lines = [line.strip() for line in board.printed("errors").splitlines()]
+    said = next((line for line in reversed(lines) if line), "no message")
+    said = said.removeprefix("lmedge: ").removeprefix("Error: ")
+    kinds: list[type[LmedgeError]] = [LmedgeError, *LmedgeError.__subclasses__()]
+    kind = next((kind for kind in kinds if kind.exit_code == code), HostError)
+    return kind(f"{board.host}: {said}")
+
+
+def _check_folder(out: Path) -> None:
+    """Raise LmedgeError before anything travels when a report could not be written to `out`."""
+    if out.exists() and not out.is_dir():
+        raise LmedgeError(f"{out} is a file; name another folder with --out")
+    new = not out.exists()
+    files.check_writable(out / "report.json")
+    if new:
+        out.rmdir()
+
+
+def _place(report: Path, out: Path) -> None:
+    """Move what came back to its place, file by file: older files of other names stay."""
+    for path in sorted(report.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            files.write_bytes(out / path.relative_to(report), path.read_bytes())
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end this as Ctrl-C does: the board is cleared first."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    kept = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

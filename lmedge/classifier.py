@@ -136,9 +136,12 @@ class Classifier:
         start: float | None = None,
     ) -> Prediction:
         """Decode the probabilities of the two heads, (L,) and (C,); `start` by perf_counter."""
-        weight = self.decoding.category_weight
-        joint = joint_probabilities(landmark, category, self._parents, weight)
-        return self._answer(joint, landmark, category, start=start)
+        joint = joint_probabilities(
+            landmark, category, self._parents, self.decoding.category_weight
+        )
+        agreed = float(agreement(landmark, category, self._parents))
+        known = agreed >= self.threshold.agreement
+        return self._answer(joint, landmark, category, agreed, known, start=start)
 
     def with_joint(
         self,
@@ -152,14 +155,14 @@ class Classifier:
         Marginals, agreement, `known` and the time stay those of `prediction`. `lead`: index of the
         landmark to answer with, in place of the most probable one.
         """
-        answer = self._answer(
-            joint, prediction.landmark_marginal, prediction.category_marginal, lead=lead
-        )
-        return dataclasses.replace(
-            answer,
-            milliseconds=prediction.milliseconds,
-            agreement=prediction.agreement,
-            known=prediction.known,
+        return self._answer(
+            joint,
+            prediction.landmark_marginal,
+            prediction.category_marginal,
+            prediction.agreement,
+            prediction.known,
+            prediction.milliseconds,
+            lead,
         )
 
     def _answer(
@@ -167,29 +170,31 @@ class Classifier:
         joint: npt.NDArray[np.float32],
         landmark: npt.NDArray[np.float32],
         category: npt.NDArray[np.float32],
-        start: float | None = None,
+        agreed: float,
+        known: bool,
+        milliseconds: float = 0.0,
         lead: int | None = None,
+        start: float | None = None,
     ) -> Prediction:
         order = (-joint).argsort(kind="stable")[: self.top].tolist()
         if lead is not None and order[0] != lead:
             order = [lead, *(index for index in order if index != lead)][: self.top]
+        values = joint.take(order).tolist()
         top = tuple(
-            Candidate(self._names[index][0], self._names[index][1], float(joint[index]))
-            for index in order
+            Candidate(*self._names[index], value)
+            for index, value in zip(order, values, strict=True)
         )
         best = top[0]  # one answer: never a landmark of another category
-        members = self._members[best.category]
-        agreed = float(agreement(landmark, category, self._parents))
         return Prediction(
-            landmark=best.landmark,
-            landmark_probability=best.probability,
-            category=best.category,
-            category_probability=min(1.0, float(joint[members].sum())),
-            top=top,
-            joint=joint,
-            landmark_marginal=landmark,
-            category_marginal=category,
-            agreement=agreed,
-            known=agreed >= self.threshold.agreement,
-            milliseconds=0.0 if start is None else 1000.0 * (time.perf_counter() - start),
+            best.landmark,
+            best.probability,
+            best.category,
+            min(1.0, float(joint.take(self._members[best.category]).sum())),
+            top,
+            joint,
+            landmark,
+            category,
+            milliseconds if start is None else 1000.0 * (time.perf_counter() - start),
+            agreed,
+            known,
         )

@@ -92,25 +92,32 @@ class Smoother:
             return Steady(prediction, known)
         gap = max(0.0, seconds - self._seconds)
         self._seconds = seconds
-        fresh = np.append(prediction.joint * known, not known).astype(np.float64)
+        fresh = np.zeros(len(prediction.joint) + 1)
+        if known:
+            fresh[:-1] = prediction.joint
+        else:
+            fresh[-1] = 1.0
         if self._scores is None:
             self._scores = fresh
             self._shown, self._since = int(fresh.argmax()), seconds
         else:
-            weight = -math.expm1(-gap / self._steadiness.seconds)
-            self._scores += weight * (fresh - self._scores)
+            fresh -= self._scores
+            fresh *= -math.expm1(-gap / self._steadiness.seconds)
+            self._scores += fresh
             self._choose(self._scores, seconds)
         return self._answer(prediction, self._scores)
 
     def _choose(self, scores: npt.NDArray[np.float64], seconds: float) -> None:
         best = int(scores.argmax())
-        clear = scores[best] > scores[self._shown] + self._steadiness.margin
-        if best != self._shown and clear and seconds - self._since >= self._steadiness.dwell:
+        if best == self._shown or seconds - self._since < self._steadiness.dwell:
+            return
+        if scores[best] > scores[self._shown] + self._steadiness.margin:
             self._shown, self._since = best, seconds
 
     def _answer(self, prediction: Prediction, scores: npt.NDArray[np.float64]) -> Steady:
-        total = scores[:-1].sum()
-        joint = (scores[:-1] / total if total > 0 else prediction.joint).astype(np.float32)
+        labels = scores[:-1]
+        total = float(labels.sum())
+        joint = (labels / total).astype(np.float32) if total > 0 else prediction.joint
         known = self._shown < len(joint)
         lead = self._shown if known else None
         return Steady(self._classifier.with_joint(prediction, joint, lead=lead), known)

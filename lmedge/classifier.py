@@ -6,7 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,17 @@ class Candidate:
     landmark: str
     category: str
     probability: float
+
+
+class Reading(NamedTuple):
+    """What a file says about one picture before labels are chosen; the fields are Prediction's."""
+
+    joint: npt.NDArray[np.float32]
+    landmark_marginal: npt.NDArray[np.float32]
+    category_marginal: npt.NDArray[np.float32]
+    milliseconds: float
+    agreement: float
+    known: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,10 +129,19 @@ class Classifier:
     def classify(self, frame: npt.NDArray[np.uint8], *, color: Color = "rgb") -> Prediction:
         """Classify one frame, (H, W, 3) uint8 of any size; color="bgr" for OpenCV's own order."""
         start = time.perf_counter()
+        return self.decode(*self._run(frame, color), start)
+
+    def read(self, frame: npt.NDArray[np.uint8], *, color: Color = "rgb") -> Reading:
+        """As `classify`, without choosing labels: for `with_joint`, once they are smoothed."""
+        start = time.perf_counter()
+        return self._reading(*self._run(frame, color), start)
+
+    def _run(
+        self, frame: npt.NDArray[np.uint8], color: Color
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         check_frame(frame)
         picture = prepare(frame, self.model.size, self.model.resize, color=color)
-        landmark, category = self.interpreter.run(picture)
-        return self.decode(landmark, category, start)
+        return self.interpreter.run(picture)
 
     def classify_many(
         self, frames: Iterable[npt.NDArray[np.uint8]], *, color: Color = "rgb"
@@ -136,16 +156,26 @@ class Classifier:
         start: float | None = None,
     ) -> Prediction:
         """Decode the probabilities of the two heads, (L,) and (C,); `start` by perf_counter."""
+        reading = self._reading(landmark, category, start)
+        return self._answer(reading, reading.joint, start=start)
+
+    def _reading(
+        self,
+        landmark: npt.NDArray[np.float32],
+        category: npt.NDArray[np.float32],
+        start: float | None,
+    ) -> Reading:
         joint = joint_probabilities(
             landmark, category, self._parents, self.decoding.category_weight
         )
         agreed = float(agreement(landmark, category, self._parents))
         known = agreed >= self.threshold.agreement
-        return self._answer(joint, landmark, category, agreed, known, start=start)
+        milliseconds = 0.0 if start is None else 1000.0 * (time.perf_counter() - start)
+        return Reading(joint, landmark, category, milliseconds, agreed, known)
 
     def with_joint(
         self,
-        prediction: Prediction,
+        prediction: Prediction | Reading,
         joint: npt.NDArray[np.float32],
         *,
         lead: int | None = None,
@@ -155,24 +185,12 @@ class Classifier:
         Marginals, agreement, `known` and the time stay those of `prediction`. `lead`: index of the
         landmark to answer with, in place of the most probable one.
         """
-        return self._answer(
-            joint,
-            prediction.landmark_marginal,
-            prediction.category_marginal,
-            prediction.agreement,
-            prediction.known,
-            prediction.milliseconds,
-            lead,
-        )
+        return self._answer(prediction, joint, lead)
 
     def _answer(
         self,
+        said: Prediction | Reading,
         joint: npt.NDArray[np.float32],
-        landmark: npt.NDArray[np.float32],
-        category: npt.NDArray[np.float32],
-        agreed: float,
-        known: bool,
-        milliseconds: float = 0.0,
         lead: int | None = None,
         start: float | None = None,
     ) -> Prediction:
@@ -192,9 +210,9 @@ class Classifier:
             min(1.0, float(joint.take(self._members[best.category]).sum())),
             top,
             joint,
-            landmark,
-            category,
-            milliseconds if start is None else 1000.0 * (time.perf_counter() - start),
-            agreed,
-            known,
+            said.landmark_marginal,
+            said.category_marginal,
+            said.milliseconds if start is None else 1000.0 * (time.perf_counter() - start),
+            said.agreement,
+            said.known,
         )

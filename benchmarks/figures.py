@@ -123,7 +123,7 @@ def confusion(score: HeadScore, axes: Axes) -> None:
     axes.set_xticks(places, names, rotation=90, fontsize=7)
     axes.set_yticks(places, names, fontsize=7)
     for i, j in np.argwhere(counts).tolist():
-        colour = "white" if shares[i, j] > 0.55 else INK
+        colour = "white" if shares[i, j] > 0.8 else INK
         axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=6.5, color=colour)
     axes.set(xlabel="said", ylabel="true")
     for edge in np.arange(0.5, len(names) - 1, 1.0):

@@ -43,7 +43,7 @@ def write_report(report: Report, folder: Path) -> list[str]:
 def _write_pages(report: Report, folder: Path) -> list[str]:
     import jinja2
 
-    from .plots import confused, draw_all
+    from .plots import confused, draw_all, matrix_inches
 
     found = confused(report)
     plots = draw_all(report, folder / "plots")
@@ -69,8 +69,7 @@ def _write_pages(report: Report, folder: Path) -> list[str]:
             classes=_classes(report),
             plots=plots,
             confused=found[0] if found else None,
-            # Its letters stay legible: a phone scrolls.
-            matrix_rem=0 if found is None else min(52, 14 + len(found[1].classes)),
+            matrix_inches=0.0 if found is None else matrix_inches(found[1]),
             pictures=[(one, _thumbnail(one), _place(one, report)) for one in mistakes],
         )
         files.write_text(folder / name, page)

@@ -68,6 +68,11 @@ def confused(report: Report) -> tuple[str, HeadScore] | None:
     return None
 
 
+def matrix_inches(score: HeadScore) -> float:
+    """Return the side of a confusion matrix whose names are legible."""
+    return min(11.5, 2.4 + 0.17 * len(score.classes))
+
+
 def _plots(report: Report) -> dict[str, tuple[Size, Draw]]:
     plots: dict[str, tuple[Size, Draw]] = {
         "latency": ((WIDTH, 2.3), lambda axes: figures.latency(report, axes)),
@@ -81,7 +86,7 @@ def _plots(report: Report) -> dict[str, tuple[Size, Draw]]:
         plots["reliability"] = ((WIDTH, 4.4), lambda axes: figures.reliability(report, axes))
         plots["rejection"] = ((WIDTH, 2.6), lambda axes: figures.rejection(report, axes))
     if (found := confused(report)) is not None:
-        side = min(11.5, 2.4 + 0.17 * len(found[1].classes))
+        side = matrix_inches(found[1])
         plots["confusion"] = ((side, side), lambda axes: figures.confusion(found[1], axes))
     return plots
 

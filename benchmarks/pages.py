@@ -76,15 +76,18 @@ def _write_pages(report: Report, folder: Path) -> list[str]:
     return ["report.html", "report.md", "plots/"]
 
 
-def _classes(report: Report) -> list[tuple[str, object, tuple[float, float] | None]]:
+def _classes(report: Report) -> list[tuple[str, object, tuple[float, float]]]:
     """Return (head, class score, recall interval) of every class that has pictures."""
     if report.accuracy is None:
         return []
-    scores, intervals = report.accuracy.scores, report.accuracy.details.recall_interval
-    heads = (("landmark", scores.landmark), ("category", scores.category))
+    scores, details = report.accuracy.scores, report.accuracy.details
+    heads = (
+        ("landmark", scores.landmark, details.recall_interval),
+        ("category", scores.category, details.category_recall_interval),
+    )
     return [
-        (head, entry, intervals.get(entry.name) if head == "landmark" else None)
-        for head, score in heads
+        (head, entry, intervals[entry.name])
+        for head, score, intervals in heads
         for entry in sorted(score.classes, key=lambda entry: (entry.f1, entry.name))
         if entry.support
     ]

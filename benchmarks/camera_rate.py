@@ -160,9 +160,8 @@ def memory(classifier: Classifier, frames: int) -> tuple[float | None, float | N
     return before, None if after is None else after - own
 
 
-def measure(file: Path, cores: int, rounds: int, runs: int, memory_frames: int) -> CameraRate:
-    """Measure one file."""
-    classifier = Classifier(file)
+def measure(file: Path, classifier: Classifier, cores: int, rounds: int, runs: int) -> CameraRate:
+    """Measure rate and delay of one file."""
     invokes = [invoke_seconds(classifier, runs)]
     frames: list[Taken] = []
     for _ in range(rounds):
@@ -174,15 +173,13 @@ def measure(file: Path, cores: int, rounds: int, runs: int, memory_frames: int) 
     ratios = [(one.clock + other.clock) / 2 / frame.clock for frame, one, other in around]
     work = [(one.work + other.work) / 2 / frame.work for frame, one, other in around]
     _, delays = loop_rate(classifier, CAMERA_RATE, 2 * runs)
-    start, end = memory(classifier, memory_frames) if memory_frames else (None, None)
     invoke_ms = 1000 * statistics.median(one.clock for one in invokes)
     loop = statistics.median(1 / frame.clock for frame in frames)
     low, high = np.percentile(ratios, (10, 90)).tolist()
     p50, p90 = np.percentile(delays, (50, 90)).tolist()
     return CameraRate(
         file.name, cores, rounds, invoke_ms, loop, statistics.median(ratios), low, high,
-        statistics.median(work), p50, p90, 1.5 * invoke_ms + 1000 / CAMERA_RATE, memory_frames,
-        start, end,
+        statistics.median(work), p50, p90, 1.5 * invoke_ms + 1000 / CAMERA_RATE, 0, None, None,
     )  # fmt: skip
 
 
@@ -204,9 +201,10 @@ def measure(file: Path, cores: int, rounds: int, runs: int, memory_frames: int) 
 def main(files: tuple[Path, ...], rounds: int, runs: int, memory_frames: int, out: Path) -> None:
     """Measure rate, delay and memory of the camera loop on one core."""
     cores = keep_to_one_core()
+    classifiers = [Classifier(file) for file in files]
     rows = []
-    for number, file in enumerate(files):
-        row = measure(file, cores, rounds, runs, 0 if number else memory_frames)
+    for file, classifier in zip(files, classifiers, strict=True):
+        row = measure(file, classifier, cores, rounds, runs)
         click.echo(
             f"{row.file}: {row.loop_rate:.1f} frames a second on {cores} core, "
             f"{row.rate_ratio:.3f} of the bare invoke's rate ({row.rate_ratio_low:.3f} to "
@@ -214,12 +212,16 @@ def main(files: tuple[Path, ...], rounds: int, runs: int, memory_frames: int, ou
             f"delay {row.delay_p50_ms:.1f} ms, p90 {row.delay_p90_ms:.1f} ms (limit "
             f"{row.delay_limit_ms:.1f})"
         )
-        if row.memory_start_mb is not None and row.memory_end_mb is not None:
-            click.echo(
-                f"  memory {row.memory_start_mb:.1f} MB, after {memory_frames} frames "
-                f"{row.memory_end_mb:.1f} MB"
-            )
         rows.append(row)
+    if memory_frames:
+        start, end = memory(classifiers[0], memory_frames)
+        rows[0] = dataclasses.replace(
+            rows[0], memory_frames=memory_frames, memory_start_mb=start, memory_end_mb=end
+        )
+        if start is not None and end is not None:
+            click.echo(
+                f"{rows[0].file}: memory {start:.1f} MB, after {memory_frames} frames {end:.1f} MB"
+            )
     results.write_csv(out, rows, data="noise of 640 x 480 pixels")
     click.echo(f"written: {out}")
 

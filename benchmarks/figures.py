@@ -90,14 +90,14 @@ def reliability(report: Report, axes: Axes) -> None:
             axes.errorbar(sure, right, _whiskers(bins), fmt="none", ecolor=colour, elinewidth=1)
         axes.plot(sure, right, color=colour, lw=1, alpha=0.6)
         areas = [10 + 90 * one.share for one in bins]
-        label = f"{what}, ECE {found[name].error:.3f}"
-        axes.scatter(sure, right, areas, color=colour, marker=marker, label=label, clip_on=False,
+        axes.scatter(sure, right, areas, color=colour, marker=marker, clip_on=False,
                      zorder=5 - layer)  # fmt: skip
+        # Of its own, for the legend: there dots of different areas would look like different marks.
+        label = f"{what}, ECE {found[name].error:.3f}"
+        axes.plot([], [], marker, color=colour, markersize=5, label=label)
     axes.set(xlabel="probability of the answer", ylabel="share that is right")
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     _legend(axes, columns=1)
-    for handle in axes.get_legend().legend_handles:
-        handle.set_sizes([24.0])
     _grid(axes)
 
 

@@ -199,7 +199,7 @@ class Classifier:
             order = [lead, *(index for index in order if index != lead)][: self.top]
         values = joint.take(order).tolist()
         top = tuple(
-            Candidate(*self._names[index], value)
+            Candidate(self._names[index][0], self._names[index][1], value)
             for index, value in zip(order, values, strict=True)
         )
         best = top[0]  # one answer: never a landmark of another category

@@ -14,13 +14,11 @@ from lmedge.metrics import HeadScore
 
 from . import figures
 from .lettering import PLAIN, families
-from .palette import BLUE, INK, VARIABLES
+from .palette import INK, VARIABLES
 from .report import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-__all__ = ["BLUE", "draw_all", "save"]
 
 LARGEST = 60  # classes of a confusion matrix that is still read
 WIDTH = 3.9  # inches: on a phone's 330 pixels text of 8 points is then read without zooming

@@ -129,12 +129,12 @@ class Classifier:
     def classify(self, frame: npt.NDArray[np.uint8], *, color: Color = "rgb") -> Prediction:
         """Classify one frame, (H, W, 3) uint8 of any size; color="bgr" for OpenCV's own order."""
         start = time.perf_counter()
-        return self.decode(*self._run(frame, color), start)
+        return self.decode(*self._run(frame, color), start=start)
 
     def read(self, frame: npt.NDArray[np.uint8], *, color: Color = "rgb") -> Reading:
         """As `classify`, without choosing labels: for `with_joint`, once they are smoothed."""
         start = time.perf_counter()
-        return self._reading(*self._run(frame, color), start)
+        return self._reading(*self._run(frame, color), start=start)
 
     def _run(
         self, frame: npt.NDArray[np.uint8], color: Color
@@ -156,7 +156,7 @@ class Classifier:
         start: float | None = None,
     ) -> Prediction:
         """Decode the probabilities of the two heads, (L,) and (C,); `start` by perf_counter."""
-        reading = self._reading(landmark, category, start)
+        reading = self._reading(landmark, category, start=start)
         return self._answer(reading, reading.joint, start=start)
 
     def _reading(

@@ -16,7 +16,7 @@ from .errors import LmedgeError
 from .image import Color, check_frame, prepare
 from .interpreter import Interpreter
 from .model_file import ModelFile, read_model
-from .rejection import Threshold, agreement
+from .rejection import Threshold
 from .taxonomy import Taxonomy
 from .threads import best_threads
 
@@ -165,10 +165,18 @@ class Classifier:
         category: npt.NDArray[np.float32],
         start: float | None,
     ) -> Reading:
-        joint = joint_probabilities(
-            landmark, category, self._parents, self.decoding.category_weight
-        )
-        agreed = float(agreement(landmark, category, self._parents))
+        # As `joint_probabilities` and `agreement`, in fewer steps: after an invoke each is cold.
+        above = category.take(self._parents)
+        product = landmark * above
+        agreed = float(product.sum())
+        weight = self.decoding.category_weight
+        if weight != 1.0:
+            product = landmark * above**weight
+        total = product.sum()
+        if total > 0:
+            joint = product / total
+        else:
+            joint = joint_probabilities(landmark, category, self._parents, weight)
         known = agreed >= self.threshold.agreement
         milliseconds = 0.0 if start is None else 1000.0 * (time.perf_counter() - start)
         return Reading(joint, landmark, category, milliseconds, agreed, known)

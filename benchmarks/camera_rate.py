@@ -14,6 +14,7 @@ import os
 import statistics
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import numpy as np
@@ -35,7 +36,9 @@ class CameraRate:
     """One file. Times in ms, memory in MB (10^6 bytes).
 
     `rate_ratio` is the loop's rate over that of the bare invoke, the median of the rounds with
-    their 10th and 90th percentile. `delay_limit_ms` is 1.5 times the median invoke and one
+    their 10th and 90th percentile. `work_ratio` is the same of the processor time they take, the
+    capture's included: what a core of one's own would give, where others use it too.
+    `delay_limit_ms` is 1.5 times the median invoke and one
     interval of 30 frames a second.
     """
 
@@ -47,12 +50,20 @@ class CameraRate:
     rate_ratio: float
     rate_ratio_low: float
     rate_ratio_high: float
+    work_ratio: float
     delay_p50_ms: float
     delay_p90_ms: float
     delay_limit_ms: float
     memory_frames: int
     memory_start_mb: float | None
     memory_end_mb: float | None
+
+
+class Taken(NamedTuple):
+    """Seconds for one invoke or frame: on the clock, and of the processor's work."""
+
+    clock: float
+    work: float
 
 
 class Clocked:
@@ -114,23 +125,25 @@ def resident_mb() -> float | None:
     return pages * _PAGE / 1e6
 
 
-def invoke_seconds(classifier: Classifier, runs: int) -> float:
-    """Return the mean time of a bare invoke, in seconds."""
+def invoke_seconds(classifier: Classifier, runs: int) -> Taken:
+    """Return the mean time of a bare invoke."""
     picture = prepare(example_frame(), classifier.model.size, classifier.model.resize)
     classifier.interpreter.set_image(picture)
-    start = time.perf_counter()
+    start, work = time.perf_counter(), time.process_time()
     for _ in range(runs):
         classifier.interpreter.invoke()
-    return (time.perf_counter() - start) / runs
+    return Taken((time.perf_counter() - start) / runs, (time.process_time() - work) / runs)
 
 
-def loop_rate(classifier: Classifier, rate: float, frames: int) -> tuple[float, list[float]]:
-    """Run the loop on a live source of `rate`; return its frames a second, and the delays."""
+def loop_rate(classifier: Classifier, rate: float, frames: int) -> tuple[Taken, list[float]]:
+    """Run the loop on a live source of `rate`; return the time of a frame, and the delays."""
     capture = Clocked(rate)
     delays = Delays(capture)
     with LiveSource("clocked", lambda: capture) as source:
+        work = time.process_time()
         summary = run_camera(classifier, source, [delays], frames=frames)
-    return summary.rate, delays.milliseconds
+        work = time.process_time() - work
+    return Taken(1.0 / summary.rate, work / frames), delays.milliseconds
 
 
 def memory(classifier: Classifier, frames: int) -> tuple[float | None, float | None]:
@@ -147,25 +160,26 @@ def memory(classifier: Classifier, frames: int) -> tuple[float | None, float | N
     return before, None if after is None else after - own
 
 
-def measure(file: Path, cores: int, rounds: int, runs: int, memory_frames: int) -> CameraRate:
-    """Measure one file."""
-    classifier = Classifier(file)
+def measure(file: Path, classifier: Classifier, cores: int, rounds: int, runs: int) -> CameraRate:
+    """Measure rate and delay of one file."""
     invokes = [invoke_seconds(classifier, runs)]
-    ratios, rates = [], []
+    frames: list[Taken] = []
     for _ in range(rounds):
-        rate, _ = loop_rate(classifier, 2.0 / statistics.median(invokes), runs)
+        usual = statistics.median(one.clock for one in invokes)
+        frames.append(loop_rate(classifier, 2.0 / usual, runs)[0])
         invokes.append(invoke_seconds(classifier, runs))
-        rates.append(rate)
-        # The invokes before and after the loop: a machine that slows down hits both.
-        ratios.append(rate * (invokes[-1] + invokes[-2]) / 2)
+    # The invokes before and after the loop: a machine that slows down hits both.
+    around = list(zip(frames, invokes, invokes[1:], strict=False))
+    ratios = [(one.clock + other.clock) / 2 / frame.clock for frame, one, other in around]
+    work = [(one.work + other.work) / 2 / frame.work for frame, one, other in around]
     _, delays = loop_rate(classifier, CAMERA_RATE, 2 * runs)
-    start, end = memory(classifier, memory_frames) if memory_frames else (None, None)
-    invoke_ms = 1000 * statistics.median(invokes)
+    invoke_ms = 1000 * statistics.median(one.clock for one in invokes)
+    loop = statistics.median(1 / frame.clock for frame in frames)
     low, high = np.percentile(ratios, (10, 90)).tolist()
     p50, p90 = np.percentile(delays, (50, 90)).tolist()
     return CameraRate(
-        file.name, cores, rounds, invoke_ms, statistics.median(rates), statistics.median(ratios),
-        low, high, p50, p90, 1.5 * invoke_ms + 1000 / CAMERA_RATE, memory_frames, start, end,
+        file.name, cores, rounds, invoke_ms, loop, statistics.median(ratios), low, high,
+        statistics.median(work), p50, p90, 1.5 * invoke_ms + 1000 / CAMERA_RATE, 0, None, None,
     )  # fmt: skip
 
 
@@ -187,21 +201,27 @@ def measure(file: Path, cores: int, rounds: int, runs: int, memory_frames: int) 
 def main(files: tuple[Path, ...], rounds: int, runs: int, memory_frames: int, out: Path) -> None:
     """Measure rate, delay and memory of the camera loop on one core."""
     cores = keep_to_one_core()
+    classifiers = [Classifier(file) for file in files]
     rows = []
-    for number, file in enumerate(files):
-        row = measure(file, cores, rounds, runs, 0 if number else memory_frames)
+    for file, classifier in zip(files, classifiers, strict=True):
+        row = measure(file, classifier, cores, rounds, runs)
         click.echo(
             f"{row.file}: {row.loop_rate:.1f} frames a second on {cores} core, "
             f"{row.rate_ratio:.3f} of the bare invoke's rate ({row.rate_ratio_low:.3f} to "
-            f"{row.rate_ratio_high:.3f}); delay {row.delay_p50_ms:.1f} ms, p90 "
-            f"{row.delay_p90_ms:.1f} ms (limit {row.delay_limit_ms:.1f})"
+            f"{row.rate_ratio_high:.3f}), {row.work_ratio:.3f} by the processor's time; "
+            f"delay {row.delay_p50_ms:.1f} ms, p90 {row.delay_p90_ms:.1f} ms (limit "
+            f"{row.delay_limit_ms:.1f})"
         )
-        if row.memory_start_mb is not None and row.memory_end_mb is not None:
-            click.echo(
-                f"  memory {row.memory_start_mb:.1f} MB, after {memory_frames} frames "
-                f"{row.memory_end_mb:.1f} MB"
-            )
         rows.append(row)
+    if memory_frames:
+        start, end = memory(classifiers[0], memory_frames)
+        rows[0] = dataclasses.replace(
+            rows[0], memory_frames=memory_frames, memory_start_mb=start, memory_end_mb=end
+        )
+        if start is not None and end is not None:
+            click.echo(
+                f"{rows[0].file}: memory {start:.1f} MB, after {memory_frames} frames {end:.1f} MB"
+            )
     results.write_csv(out, rows, data="noise of 640 x 480 pixels")
     click.echo(f"written: {out}")
 

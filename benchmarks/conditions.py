@@ -41,7 +41,7 @@ class Moment:
             frequency_mhz=None if frequency is None else frequency / 1e3,
             temperature_c=machine.processor_celsius(root / "sys/class/thermal"),
             throttled=_throttled(root),
-            busy_seconds=_busy(root / "proc/stat"),
+            busy_seconds=machine.busy_seconds(root / "proc/stat"),
             own_seconds=times.user + times.system + times.children_user + times.children_system,
             seconds=time.monotonic(),
         )
@@ -96,19 +96,6 @@ def _throttled(root: Path) -> int | None:
         return None if bits is None else int(bits, 16).bit_count()
     except ValueError:
         return None
-
-
-def _busy(stat: Path) -> float | None:
-    """Return the seconds that all cores together were not idle since the start."""
-    line = (_text(stat) or "").splitlines()[:1]
-    try:
-        ticks = [int(word) for word in line[0].split()[1:9]]
-    except (IndexError, ValueError):
-        return None
-    if len(ticks) < 8:
-        return None
-    # user, nice, system, idle, iowait, irq, softirq, steal; guests are counted in user already
-    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
 
 
 def _text(path: Path) -> str | None:

@@ -66,7 +66,7 @@ class Details:
     """Decoded together, on the pictures that were scored.
 
     Intervals are Wilson's of 95 %. `category_of_wrong` is the share of wrong landmarks whose
-    category is right, None without any. `recall` has every landmark that has pictures.
+    category is right, None without any. The recalls are of every class that has pictures.
     `calibration` is of each head alone, and of the landmark decoded `together`.
     """
 
@@ -74,6 +74,7 @@ class Details:
     top3: float
     accuracy_interval: dict[str, Interval]
     recall_interval: dict[str, Interval]
+    category_recall_interval: dict[str, Interval]
     rejection: tuple[Rejection, ...]
     category_of_wrong: float | None
     confusions: tuple[Confusion, ...]
@@ -123,11 +124,8 @@ def details_of(
         accuracy_interval={
             head: wilson(round(score.accuracy * score.n), score.n) for head, score in scores.items()
         },
-        recall_interval={
-            entry.name: wilson(round(entry.recall * entry.support), entry.support)
-            for entry in scores["landmark"].classes
-            if entry.support
-        },
+        recall_interval=_recalls(scores["landmark"]),
+        category_recall_interval=_recalls(scores["category"]),
         rejection=tuple(_rejections(joint[rows, said], right)),
         category_of_wrong=None if same is None else float(same),
         confusions=tuple(_confusions(scores["landmark"], taxonomy)),
@@ -147,6 +145,14 @@ def details_of(
             "together": _calibration(joint, truth),
         },
     )
+
+
+def _recalls(score: HeadScore) -> dict[str, Interval]:
+    return {
+        entry.name: wilson(round(entry.recall * entry.support), entry.support)
+        for entry in score.classes
+        if entry.support
+    }
 
 
 def _calibration(

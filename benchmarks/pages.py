@@ -15,12 +15,12 @@ import numpy as np
 
 from lmedge import files
 from lmedge.errors import DataError
-from lmedge.image import Resize, prepare, read_picture
+from lmedge.image import read_picture
 
 from .details import Mistake
 from .report import Report
 
-THUMBNAIL = 192
+THUMBNAIL = 288  # pixels of the longer side: twice what a page shows, for dense screens
 _log = logging.getLogger(__name__)
 
 
@@ -43,8 +43,9 @@ def write_report(report: Report, folder: Path) -> list[str]:
 def _write_pages(report: Report, folder: Path) -> list[str]:
     import jinja2
 
-    from .plots import draw_all
+    from .plots import confused, draw_all, matrix_inches
 
+    found = confused(report)
     plots = draw_all(report, folder / "plots")
     environment = jinja2.Environment(
         autoescape=jinja2.select_autoescape(["html.jinja"]),
@@ -54,7 +55,7 @@ def _write_pages(report: Report, folder: Path) -> list[str]:
     )
     environment.filters["ms"] = lambda value: f"{value:.2f}"
     environment.filters["share"] = lambda value: f"{value:.3f}"
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
     environment.filters["filename"] = click.format_filename
     templates = resources.files("lmedge.benchmarks") / "templates"
     mistakes = report.accuracy.details.mistakes if report.accuracy else ()
@@ -67,35 +68,53 @@ def _write_pages(report: Report, folder: Path) -> list[str]:
             report=report,
             classes=_classes(report),
             plots=plots,
-            pictures=[(mistake, _thumbnail(mistake)) for mistake in mistakes],
+            confused=found[0] if found else None,
+            matrix_inches=0.0 if found is None else matrix_inches(found[1]),
+            pictures=[(one, _thumbnail(one), _place(one, report)) for one in mistakes],
         )
         files.write_text(folder / name, page)
     return ["report.html", "report.md", "plots/"]
 
 
-def _classes(report: Report) -> list[tuple[str, object, tuple[float, float] | None]]:
+def _classes(report: Report) -> list[tuple[str, object, tuple[float, float]]]:
     """Return (head, class score, recall interval) of every class that has pictures."""
     if report.accuracy is None:
         return []
-    scores, intervals = report.accuracy.scores, report.accuracy.details.recall_interval
-    heads = (("landmark", scores.landmark), ("category", scores.category))
+    scores, details = report.accuracy.scores, report.accuracy.details
+    heads = (
+        ("landmark", scores.landmark, details.recall_interval),
+        ("category", scores.category, details.category_recall_interval),
+    )
     return [
-        (head, entry, intervals.get(entry.name) if head == "landmark" else None)
-        for head, score in heads
+        (head, entry, intervals[entry.name])
+        for head, score, intervals in heads
         for entry in sorted(score.classes, key=lambda entry: (entry.f1, entry.name))
         if entry.support
     ]
 
 
 def _thumbnail(mistake: Mistake) -> str | None:
-    """Return a data URL of the picture as the network sees it in shape, or None when it is gone."""
+    """Return a data URL of the picture, smaller, or None when it is gone."""
     try:
-        picture = prepare(read_picture(mistake.path), THUMBNAIL, Resize.PAD)
+        picture = read_picture(mistake.path, THUMBNAIL)
     except DataError:
         return None
+    scale = THUMBNAIL / max(picture.shape[:2])
+    if scale < 1:
+        picture = np.asarray(
+            cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+        )
     bgr = np.ascontiguousarray(picture[..., ::-1])
     _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 80])
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+def _place(mistake: Mistake, report: Report) -> str:
+    """Return where the picture lies below the folder of the data, fit to be shown."""
+    path = mistake.path
+    if report.data is not None and path.is_relative_to(report.data.path):
+        path = path.relative_to(report.data.path)
+    return click.format_filename(path)
 
 
 def as_csv(report: Report) -> str:

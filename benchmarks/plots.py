@@ -3,62 +3,93 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import re
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lmedge import files
+from lmedge.metrics import HeadScore
 
+from . import figures
+from .lettering import PLAIN, families
+from .palette import INK, VARIABLES
 from .report import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, ORANGE, INK = "#0072B2", "#D55E00", "#333333"  # Okabe and Ito; the ink of axes and text
 LARGEST = 60  # classes of a confusion matrix that is still read
+WIDTH = 3.9  # inches: on a phone's 330 pixels text of 8 points is then read without zooming
+_FONT = re.compile(r"(font(?:-family)?:[^;\"]*?)'" + PLAIN + r"'[^;\"]*")
+
+Draw = Callable[["Axes"], None]
+Size = tuple[float, float]
 
 
 def draw_all(report: Report, folder: Path) -> dict[str, str]:
     """Write every plot as PNG and SVG below `folder`; return the SVG by name.
 
-    In what is returned the ink is the colour of the text around it, light or dark.
+    In what is returned colours are variables of the page, light or dark, and the ink is that of
+    the text around it.
     """
-    found = {}
-    for name, (size, draw) in _plots(report).items():
-        found[name] = _embedded(save(folder / name, size, draw))
-    return found
+    names = [] if report.accuracy is None else [
+        entry.name for entry in report.accuracy.scores.landmark.classes
+    ]  # fmt: skip
+    fonts = families(names)
+    return {
+        name: _embedded(save(folder / name, size, draw, fonts))
+        for name, (size, draw) in _plots(report).items()
+    }
 
 
-def save(path: Path, size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
+def save(path: Path, size: Size, draw: Draw, fonts: Sequence[str] = (PLAIN,)) -> str:
     """Write a plot of `size` inches as `path`.png and .svg; return the SVG.
 
     Raises ImportError without matplotlib.
     """
-    png, svg = _render(size, draw)
+    png, svg = _render(size, draw, fonts)
     files.write_bytes(path.with_name(f"{path.name}.png"), png)
     files.write_text(path.with_name(f"{path.name}.svg"), svg)
     return svg
 
 
-def _plots(report: Report) -> dict[str, tuple[tuple[float, float], Callable[[Axes], None]]]:
-    plots: dict[str, tuple[tuple[float, float], Callable[[Axes], None]]] = {
-        "latency": ((5.4, 2.4), lambda axes: _latency(report, axes)),
-        "stages": ((5.4, 1.7), lambda axes: _stages(report, axes)),
-        "threads": ((5.4, 1.9), lambda axes: _threads(report, axes)),
+def confused(report: Report) -> tuple[str, HeadScore] | None:
+    """Return the head whose confusion matrix can be read, the landmark before the category."""
+    if report.accuracy is None:
+        return None
+    scores = report.accuracy.scores
+    for name, score in (("landmark", scores.landmark), ("category", scores.category)):
+        if len(score.classes) <= LARGEST:
+            return name, score
+    return None
+
+
+def matrix_inches(score: HeadScore) -> float:
+    """Return the side of a confusion matrix whose names are legible."""
+    return min(11.5, 2.4 + 0.17 * len(score.classes))
+
+
+def _plots(report: Report) -> dict[str, tuple[Size, Draw]]:
+    plots: dict[str, tuple[Size, Draw]] = {
+        "latency": ((WIDTH, 2.3), lambda axes: figures.latency(report, axes)),
+        "stages": ((WIDTH, 1.5), lambda axes: figures.stages(report, axes)),
+        "threads": (
+            (WIDTH, 0.6 + 0.3 * len(report.load.sweep)),
+            lambda axes: figures.threads(report, axes),
+        ),
     }
     if report.accuracy is not None:
-        classes = len(report.accuracy.scores.landmark.classes)
-        side = min(9.0, 3.0 + 0.16 * classes)
-        plots["rejection"] = ((5.4, 2.4), lambda axes: _rejection(report, axes))
-        plots["reliability"] = ((3.6, 3.4), lambda axes: _reliability(report, axes))
-        if classes <= LARGEST:
-            plots["confusion"] = ((side, side), lambda axes: _confusion(report, axes))
+        plots["reliability"] = ((WIDTH, 4.4), lambda axes: figures.reliability(report, axes))
+        plots["rejection"] = ((WIDTH, 2.6), lambda axes: figures.rejection(report, axes))
+    if (found := confused(report)) is not None:
+        side = matrix_inches(found[1])
+        plots["confusion"] = ((side, side), lambda axes: figures.confusion(found[1], axes))
     return plots
 
 
-def _render(size: tuple[float, float], draw: Callable[[Axes], None]) -> tuple[bytes, str]:
+def _render(size: Size, draw: Draw, fonts: Sequence[str]) -> tuple[bytes, str]:
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -66,9 +97,10 @@ def _render(size: tuple[float, float], draw: Callable[[Axes], None]) -> tuple[by
     style = {
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "axes.labelsize": 10,
-        "xtick.labelsize": 9,
-        "ytick.labelsize": 9,
+        "axes.labelsize": 9,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "font.family": list(fonts),
         "text.parse_math": False,
         "svg.fonttype": "none",
         "svg.hashsalt": "lmedge",
@@ -76,12 +108,13 @@ def _render(size: tuple[float, float], draw: Callable[[Axes], None]) -> tuple[by
             ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
         ),
     }
-    with mpl.rc_context(style):
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # said once, by `families`
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure.subplots())
         png, svg = io.BytesIO(), io.StringIO()
-        figure.savefig(png, format="png", dpi=120)
+        figure.savefig(png, format="png", dpi=150)
         figure.savefig(
             svg,
             format="svg",
@@ -92,90 +125,8 @@ def _render(size: tuple[float, float], draw: Callable[[Axes], None]) -> tuple[by
 
 
 def _embedded(svg: str) -> str:
-    return (
-        svg[svg.index("<svg") :].replace(INK.lower(), "currentColor").replace(INK, "currentColor")
-    )
-
-
-def _latency(report: Report, axes: Axes) -> None:
-    samples = report.latency.samples / 1e6
-    edge = float(np.percentile(samples, 99.5))
-    bins = np.linspace(float(samples.min()), edge, 80)
-    for column, (name, colour) in enumerate((("invoke", BLUE), ("frame to labels", ORANGE))):
-        axes.hist(np.minimum(samples[:, column], edge), bins.tolist(), color=colour, alpha=0.75,
-                  label=name)  # fmt: skip
-    axes.set(xlabel="milliseconds (the slowest 0.5 % at the right edge)", ylabel="runs")
-    axes.legend(frameon=False, fontsize=8)
-
-
-def _stages(report: Report, axes: Axes) -> None:
-    names = list(report.load.stages_ms)
-    left = 0.0
-    for name, colour in zip(names, (BLUE, "#56B4E9", ORANGE, "#009E73"), strict=True):
-        width = report.load.stages_ms[name].p50
-        axes.barh([0], [width], left=left, color=colour, label=f"{name} {width:.2f}")
-        left += width
-    axes.set(xlabel="milliseconds, median, one 640 x 480 JPEG", yticks=[])
-    axes.legend(
-        frameon=False,
-        fontsize=8,
-        ncols=4,
-        handlelength=1.0,
-        columnspacing=1.0,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-    )
-
-
-def _threads(report: Report, axes: Axes) -> None:
-    sweep = report.load.sweep
-    names = [f"{entry.threads} threads" if entry.threads > 1 else "1 thread" for entry in sweep]
-    bars = axes.barh(names, [entry.invoke_p50_ms for entry in sweep], color=BLUE)
-    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-    axes.invert_yaxis()
-    axes.set(xlabel="invoke, median milliseconds")
-
-
-def _rejection(report: Report, axes: Axes) -> None:
-    assert report.accuracy is not None
-    points = report.accuracy.details.rejection
-    axes.plot([p.coverage for p in points], [p.accuracy for p in points], "o-", color=BLUE)
-    axes.set(xlabel="share of pictures answered, the least sure left out", ylabel="accuracy")
-    axes.set_xlim(1.02, 0.45)
-    low = min(p.accuracy for p in points)
-    axes.set_ylim(max(0.0, low - 0.05), 1.005)
-    axes.grid(color="#888888", alpha=0.3, lw=0.6)
-
-
-def _reliability(report: Report, axes: Axes) -> None:
-    assert report.accuracy is not None
-    axes.plot([0, 1], [0, 1], color="#888888", lw=0.8)
-    for name, colour in (("landmark", BLUE), ("category", ORANGE)):
-        found = report.accuracy.details.calibration[name]
-        axes.plot(
-            [one.confidence for one in found.bins],
-            [one.accuracy for one in found.bins],
-            "o-",
-            color=colour,
-            label=f"{name}, error {found.error:.3f}",
-            markersize=4,
-        )
-    axes.set(xlabel="probability", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
-    axes.legend(frameon=False, fontsize=8)
-    axes.grid(color="#888888", alpha=0.3, lw=0.6)
-
-
-def _confusion(report: Report, axes: Axes) -> None:
-    assert report.accuracy is not None
-    score = report.accuracy.scores.landmark
-    counts = score.confusion
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = [entry.name for entry in score.classes]
-    places = range(len(names))
-    axes.set_xticks(places, names, rotation=90, fontsize=6)
-    axes.set_yticks(places, names, fontsize=6)
-    for i, j in np.argwhere(counts).tolist():
-        colour = "white" if shares[i, j] > 0.5 else INK
-        axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=5, color=colour)
-    axes.set(xlabel="said", ylabel="true")
+    """Return the picture alone, in the colours and the font of the page around it."""
+    svg = svg[svg.index("<svg") :]
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour.lower(), variable).replace(colour, variable)
+    return _FONT.sub(r"\1var(--font)", svg)

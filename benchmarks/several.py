@@ -23,7 +23,8 @@ from lmedge.progress import progress
 
 from .latency import Effort, example_frame, take_turns
 from .latency_ratios import ratio_interval
-from .plots import BLUE, save
+from .palette import BLUE, GREY
+from .plots import save
 from .results import machine_line
 
 if TYPE_CHECKING:
@@ -168,15 +169,27 @@ def write_comparison(together: Together, folder: Path) -> list[str]:
 
 
 def _pareto(together: Together, axes: Axes) -> None:
-    """Draw macro F1 against the median time; the area of a dot is the size of its file."""
+    """Draw macro F1 against the median time, and the front of the best of both.
+
+    The area of a dot is the size of its file.
+    """
     largest = max(entry.bytes for entry in together.entries)
-    for entry in together.entries:
+    ordered = sorted(together.entries, key=lambda entry: entry.p50_ms)
+    front: list[Entry] = []  # nothing is both faster and more often right
+    for entry in ordered:
+        if not front or (entry.macro_f1 or 0.0) > (front[-1].macro_f1 or 0.0):
+            front.append(entry)
+    axes.plot([one.p50_ms for one in front], [one.macro_f1 or 0.0 for one in front], "--",
+              color=GREY, lw=1, drawstyle="steps-post")  # fmt: skip
+    for number, entry in enumerate(ordered):
         assert entry.macro_f1 is not None
         area = 40 + 500 * entry.bytes / largest
         axes.scatter([entry.p50_ms], [entry.macro_f1], s=area, color=BLUE, alpha=0.5)
         label = f"{entry.name}\n{entry.bytes / 1e6:.1f} MB"
-        axes.annotate(label, (entry.p50_ms, entry.macro_f1), xytext=(0, 14), fontsize=8,
-                      textcoords="offset points", ha="center")  # fmt: skip
+        # Above and below in turn: neighbours would write over each other.
+        axes.annotate(label, (entry.p50_ms, entry.macro_f1), fontsize=8, ha="center",
+                      xytext=(0, -14 if number % 2 else 14), textcoords="offset points",
+                      va="top" if number % 2 else "bottom")  # fmt: skip
     axes.margins(0.3, 0.35)
     axes.set(xlabel="frame to labels, median milliseconds", ylabel="landmark macro F1")
     axes.grid(color="#888888", alpha=0.3, lw=0.6)

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,9 @@ import numpy.typing as npt
 from .decoding import Decoding, joint_probabilities
 from .errors import LmedgeError
 from .image import Color, check_frame, prepare
-from .interpreter import Interpreter
+from .interpreter import Interpreter, Outputs
 from .model_file import ModelFile, read_model
-from .rejection import Threshold, agreement
+from .rejection import Threshold
 from .taxonomy import Taxonomy
 from .threads import best_threads
 
@@ -28,6 +28,18 @@ class Candidate:
     landmark: str
     category: str
     probability: float
+
+
+class Reading(NamedTuple):
+    """What a file says about one picture before labels are chosen; the fields are Prediction's."""
+
+    joint: npt.NDArray[np.float32]
+    landmark_marginal: npt.NDArray[np.float32]
+    category_marginal: npt.NDArray[np.float32]
+    milliseconds: float
+    agreement: float
+    known: bool
+    known_probability: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,9 +134,17 @@ class Classifier:
     def classify(self, frame: npt.NDArray[np.uint8], *, color: Color = "rgb") -> Prediction:
         """Classify one frame, (H, W, 3) uint8 of any size; color="bgr" for OpenCV's own order."""
         start = time.perf_counter()
+        return self.decode(*self._run(frame, color), start=start)
+
+    def read(self, frame: npt.NDArray[np.uint8], *, color: Color = "rgb") -> Reading:
+        """As `classify`, without choosing labels: for `with_joint`, once they are smoothed."""
+        start = time.perf_counter()
+        return self._reading(*self._run(frame, color), start=start)
+
+    def _run(self, frame: npt.NDArray[np.uint8], color: Color) -> Outputs:
         check_frame(frame)
         picture = prepare(frame, self.model.size, self.model.resize, color=color)
-        return self.decode(*self.interpreter.run(picture), start=start)
+        return self.interpreter.run(picture)
 
     def classify_many(
         self, frames: Iterable[npt.NDArray[np.uint8]], *, color: Color = "rgb"
@@ -143,14 +163,36 @@ class Classifier:
 
         known: None of a file without it. start: by perf_counter.
         """
+        reading = self._reading(landmark, category, known, start=start)
+        return self._answer(reading, reading.joint, start=start)
+
+    def _reading(
+        self,
+        landmark: npt.NDArray[np.float32],
+        category: npt.NDArray[np.float32],
+        third: npt.NDArray[np.float32] | None,
+        start: float | None,
+    ) -> Reading:
+        # As `joint_probabilities` and `agreement`, in fewer steps: after an invoke each is cold.
+        above = category.take(self._parents)
+        product = landmark * above
+        agreed = float(product.sum())
         weight = self.decoding.category_weight
-        joint = joint_probabilities(landmark, category, self._parents, weight)
-        shown = None if known is None else float(known[0])
-        return self._answer(joint, landmark, category, shown, start=start)
+        if weight != 1.0:
+            product = landmark * above**weight
+        total = product.sum()
+        if total > 0:
+            joint = product / total
+        else:
+            joint = joint_probabilities(landmark, category, self._parents, weight)
+        shown = None if third is None else float(third[0])
+        known = self.threshold.score_of(agreed, shown) >= self.threshold.least
+        milliseconds = 0.0 if start is None else 1000.0 * (time.perf_counter() - start)
+        return Reading(joint, landmark, category, milliseconds, agreed, known, shown)
 
     def with_joint(
         self,
-        prediction: Prediction,
+        prediction: Prediction | Reading,
         joint: npt.NDArray[np.float32],
         *,
         lead: int | None = None,
@@ -160,50 +202,35 @@ class Classifier:
         Marginals, agreement, `known` and the time stay those of `prediction`. `lead`: index of the
         landmark to answer with, in place of the most probable one.
         """
-        answer = self._answer(
-            joint,
-            prediction.landmark_marginal,
-            prediction.category_marginal,
-            prediction.known_probability,
-            lead=lead,
-        )
-        return dataclasses.replace(
-            answer,
-            milliseconds=prediction.milliseconds,
-            agreement=prediction.agreement,
-            known=prediction.known,
-        )
+        return self._answer(prediction, joint, lead)
 
     def _answer(
         self,
+        said: Prediction | Reading,
         joint: npt.NDArray[np.float32],
-        landmark: npt.NDArray[np.float32],
-        category: npt.NDArray[np.float32],
-        known: float | None,
-        start: float | None = None,
         lead: int | None = None,
+        start: float | None = None,
     ) -> Prediction:
         order = (-joint).argsort(kind="stable")[: self.top].tolist()
         if lead is not None and order[0] != lead:
             order = [lead, *(index for index in order if index != lead)][: self.top]
+        values = joint.take(order).tolist()
         top = tuple(
-            Candidate(self._names[index][0], self._names[index][1], float(joint[index]))
-            for index in order
+            Candidate(self._names[index][0], self._names[index][1], value)
+            for index, value in zip(order, values, strict=True)
         )
         best = top[0]  # one answer: never a landmark of another category
-        members = self._members[best.category]
-        agreed = float(agreement(landmark, category, self._parents))
         return Prediction(
-            landmark=best.landmark,
-            landmark_probability=best.probability,
-            category=best.category,
-            category_probability=min(1.0, float(joint[members].sum())),
-            top=top,
-            joint=joint,
-            landmark_marginal=landmark,
-            category_marginal=category,
-            agreement=agreed,
-            known=self.threshold.score_of(agreed, known) >= self.threshold.least,
-            known_probability=known,
-            milliseconds=0.0 if start is None else 1000.0 * (time.perf_counter() - start),
+            best.landmark,
+            best.probability,
+            best.category,
+            min(1.0, float(joint.take(self._members[best.category]).sum())),
+            top,
+            joint,
+            said.landmark_marginal,
+            said.category_marginal,
+            said.milliseconds if start is None else 1000.0 * (time.perf_counter() - start),
+            said.agreement,
+            said.known,
+            said.known_probability,
         )

@@ -81,6 +81,18 @@ def load_average() -> tuple[float, float, float] | None:
         return None
 
 
+def busy_seconds(stat: Path = Path("/proc/stat")) -> float | None:
+    """Return the seconds that all cores together were not idle since the start, None if untold."""
+    try:
+        ticks = [int(word) for word in _read(stat).splitlines()[0].split()[1:9]]
+    except (IndexError, ValueError):
+        return None
+    if len(ticks) < 8:
+        return None
+    # user, nice, system, idle, iowait, irq, softirq, steal; guests are counted in user already
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(errors="replace")

@@ -21,7 +21,7 @@ from .frames import Source
 from .listing import list_cameras
 from .loop import Summary, run_camera, stopping_on_signals
 from .options import Address, Pair, Region
-from .preview import Preview
+from .preview import Preview, check_token
 from .recorder import Recorder
 from .sinks import JsonLines, LabelLines, Sink
 from .smoothing import UNSMOOTHED, Steadiness
@@ -130,6 +130,8 @@ def camera(
         if record.suffix.lower() != ".mp4":
             raise click.BadParameter("the name must end in .mp4", param_hint="--record")
         check_writable(record)
+    if preview is not None:
+        check_token(*preview, token)
     window = not headless and _has_display(preview is not None)
     choice = Choice(files, threads, delegate=delegate)
     wish, view = Wish(size, fps), View(int(rotate), mirror, roi)

@@ -55,7 +55,7 @@ class LiveSource(Source):
         self._back_off = back_off
         capture = open_capture()
         self._start = self._latest = time.monotonic()
-        self._newest: Frame | None = None
+        self._newest: tuple[BgrPicture, int, float] | None = None  # with index and seconds
         self._delivered = 0
         self._reason: str | None = None  # why the capture was given back
         self._changed = threading.Condition()
@@ -73,8 +73,8 @@ class LiveSource(Source):
                 if away:
                     _log.warning("%s is back", self.name)
                 away = False
-                picture = self.view.apply(frame.picture)
-                yield Frame(picture, frame.index, frame.seconds)
+                picture, index, seconds = frame
+                yield Frame(self.view.apply(picture), index, seconds)
                 continue
             absence = self._absence()
             if absence is None:
@@ -92,7 +92,7 @@ class LiveSource(Source):
         if self._thread is not threading.current_thread():
             self._thread.join(_JOIN)
 
-    def _take(self) -> Frame | None:
+    def _take(self) -> tuple[BgrPicture, int, float] | None:
         """Take the newest frame; wait a slice for it: a signal handler cannot wake this thread."""
         with self._changed:
             if self._newest is None:
@@ -176,7 +176,7 @@ class LiveSource(Source):
         with self._changed:
             if self._newest is not None:
                 self.dropped += 1
-            self._newest = Frame(picture, self._delivered, now - self._start)
+            self._newest = (picture, self._delivered, now - self._start)
             self._delivered += 1
             self._latest, self._reason = now, None
             self._changed.notify_all()

@@ -161,12 +161,14 @@ def _run(
             continue
         tally.arrived()
         current = choice.current if isinstance(choice, Choice) else choice
-        if smoother is None or current is not classifier:  # another file has other labels
+        if smoother is None or current is not classifier:
+            if smoother is not None and classifier and current.model is classifier.model:
+                smoother.use(current)
+            else:  # another file has other labels
+                smoother = Smoother(current, smoothing or Steadiness.of(current.model))
             classifier = current
-            smoother = Smoother(current, smoothing or Steadiness.of(current.model))
-        prediction = current.classify(frame.picture, color="bgr")
-        rate = tally.classified(prediction.milliseconds)
-        steady = smoother.update(prediction, frame.seconds, prediction.known)
+        steady = smoother.classify(frame.picture, frame.seconds)
+        rate = tally.classified(steady.prediction.milliseconds)
         result = Result(frame, steady.prediction, rate, steady.known)
         # Every sink gets the last frame, also when one of them asks to end.
         wanted = [sink.take(result) for sink in sinks]

@@ -48,11 +48,7 @@ class Preview:
         Raises LmedgeError when the address is taken, or is not this machine's own and there is no
         token; MissingDependencyError without bottle and waitress.
         """
-        if token is None and not is_own(host):
-            raise LmedgeError(
-                f"--preview {host}:{port} can be reached from other machines: add --token with a "
-                "word of your own, or use 127.0.0.1"
-            )
+        check_token(host, port, token)
         bottle, waitress = _libraries()
         self._lock = threading.Lock()
         self._result: Result | None = None
@@ -126,6 +122,15 @@ class Preview:
             self._loop.loop(timeout=1.0, map=self._sockets, count=1)
         self._server.task_dispatcher.shutdown()
         self._loop.close_all(self._sockets, ignore_all=True)
+
+
+def check_token(host: str, port: int, token: str | None) -> None:
+    """Raise LmedgeError for an address that others can reach and that has no token."""
+    if token is None and not is_own(host):
+        raise LmedgeError(
+            f"--preview {host}:{port} can be reached from other machines: add --token with a "
+            "word of your own, or use 127.0.0.1"
+        )
 
 
 def is_own(host: str) -> bool:

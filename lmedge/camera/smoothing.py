@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.classifier import Classifier, Prediction
+from lmedge.classifier import Classifier, Prediction, Reading
 from lmedge.errors import LmedgeError, ModelFileError
 from lmedge.model_file import ModelFile
 
@@ -82,35 +82,65 @@ class Smoother:
         self._shown = -1
         self._scores: npt.NDArray[np.float64] | None = None  # (L + 1,): the last is "no landmark"
 
+    @property
+    def still(self) -> bool:
+        """Whether `update` gives back what it gets."""
+        return self._steadiness.seconds == 0
+
+    def classify(self, picture: npt.NDArray[np.uint8], seconds: float) -> Steady:
+        """Classify a frame, (H, W, 3) uint8 BGR, and return the steady answer.
+
+        Labels are chosen once, after the smoothing.
+        """
+        if self.still:
+            prediction = self._classifier.classify(picture, color="bgr")
+            return Steady(prediction, prediction.known)
+        reading = self._classifier.read(picture, color="bgr")
+        return self._smooth(reading, seconds, reading.known)
+
+    def use(self, classifier: Classifier) -> None:
+        """Go on with another classifier of the same file: with other threads, for instance."""
+        self._classifier = classifier
+
     def update(self, prediction: Prediction, seconds: float, known: bool = True) -> Steady:
         """Return the steady answer; `seconds`: the frame's time in the stream.
 
         The marginals of the two heads stay those of the frame alone; labels, `top` and `joint` are
         smoothed. The label shown leads `top`, also while another one's probability is higher.
         """
-        if self._steadiness.seconds == 0:
+        if self.still:
             return Steady(prediction, known)
+        return self._smooth(prediction, seconds, known)
+
+    def _smooth(self, said: Prediction | Reading, seconds: float, known: bool) -> Steady:
         gap = max(0.0, seconds - self._seconds)
         self._seconds = seconds
-        fresh = np.append(prediction.joint * known, not known).astype(np.float64)
+        fresh = np.zeros(len(said.joint) + 1)
+        if known:
+            fresh[:-1] = said.joint
+        else:
+            fresh[-1] = 1.0
         if self._scores is None:
             self._scores = fresh
             self._shown, self._since = int(fresh.argmax()), seconds
         else:
-            weight = -math.expm1(-gap / self._steadiness.seconds)
-            self._scores += weight * (fresh - self._scores)
+            fresh -= self._scores
+            fresh *= -math.expm1(-gap / self._steadiness.seconds)
+            self._scores += fresh
             self._choose(self._scores, seconds)
-        return self._answer(prediction, self._scores)
+        return self._answer(said, self._scores)
 
     def _choose(self, scores: npt.NDArray[np.float64], seconds: float) -> None:
         best = int(scores.argmax())
-        clear = scores[best] > scores[self._shown] + self._steadiness.margin
-        if best != self._shown and clear and seconds - self._since >= self._steadiness.dwell:
+        if best == self._shown or seconds - self._since < self._steadiness.dwell:
+            return
+        if scores[best] > scores[self._shown] + self._steadiness.margin:
             self._shown, self._since = best, seconds
 
-    def _answer(self, prediction: Prediction, scores: npt.NDArray[np.float64]) -> Steady:
-        total = scores[:-1].sum()
-        joint = (scores[:-1] / total if total > 0 else prediction.joint).astype(np.float32)
+    def _answer(self, said: Prediction | Reading, scores: npt.NDArray[np.float64]) -> Steady:
+        labels = scores[:-1]
+        total = float(labels.sum())
+        joint = (labels / total).astype(np.float32) if total > 0 else said.joint
         known = self._shown < len(joint)
         lead = self._shown if known else None
-        return Steady(self._classifier.with_joint(prediction, joint, lead=lead), known)
+        return Steady(self._classifier.with_joint(said, joint, lead=lead), known)

@@ -48,6 +48,12 @@ def test_calibration_is_the_mean_of_its_bins() -> None:
     assert details().calibration["landmark"] == found  # alone it says the same here
 
 
+def test_every_class_of_both_heads_has_an_interval() -> None:
+    found = details()
+    assert found.recall_interval["a"] == wilson(1, 2)
+    assert found.category_recall_interval == {"domes": wilson(1, 3), "towers": wilson(3, 3)}
+
+
 def test_top_three_and_the_category_of_what_is_wrong() -> None:
     assert details().top3 == pytest.approx(5 / 6)
     assert details().category_of_wrong == pytest.approx(1 / 3)

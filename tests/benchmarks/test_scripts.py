@@ -37,6 +37,7 @@ SCRIPTS = [
     "reduced_decode",
     "reconnect",
     "arm64",
+    "shared_cores",
 ]
 
 
@@ -148,3 +149,19 @@ def test_float_and_integer_inputs() -> None:
     assert noise((1, 8), np.uint8).dtype == np.uint8
     assert noise((1, 8), np.int8).min() < 0
     assert noise((1, 8), np.float32).dtype == np.float32
+
+
+def test_shared_cores(tiny_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shared.csv"
+    script = ROOT / "benchmarks" / "shared_cores.py"
+    process = run(script, tiny_file, "--rounds", 1, "--seconds", 0.2, "--out", out)
+    assert process.returncode == 0, process.stderr
+    _, rows = read(out)
+    assert [(row["threads"], row["processes"]) for row in rows] == [
+        (threads, processes) for threads in ("measured", "1", "2") for processes in ("1", "2")
+    ]
+    for row in rows:
+        assert float(row["first_per_second"]) > 0
+        assert (row["share"] == "") == (row["processes"] == "1")
+        assert row["share"] == "" or 0 < float(row["share"]) <= 1
+    assert float(rows[0]["total_ratio"]) == 1.0

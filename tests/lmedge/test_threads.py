@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import json
 import logging
 from pathlib import Path
@@ -29,6 +30,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, cores: int, seconds: dict[int, floa
         return seconds[subject.threads]
 
     monkeypatch.setattr("lmedge.machine.cores", lambda: cores)
+    monkeypatch.setattr("lmedge.machine.busy_seconds", lambda: None)
     monkeypatch.setattr(threads, "_seconds", taken)
     return measured
 
@@ -43,6 +45,17 @@ def test_the_fastest_count_is_measured_once(
     assert key.startswith(model.sha256[:16]) and "8 cores" in key
     pretend(monkeypatch, 4, {1: 1.0, 2: 0.95})  # other machines measure for themselves
     assert threads.best_threads(model) == 1
+
+
+def test_what_was_measured_beside_others_is_not_remembered(
+    model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = pretend(monkeypatch, 2, {1: 1.0, 2: 0.9})
+    worked = itertools.count(step=1000)  # seconds of all cores, between two looks
+    monkeypatch.setattr("lmedge.machine.busy_seconds", lambda: float(next(worked)))
+    assert [threads.best_threads(model) for _ in range(2)] == [1, 1]
+    assert measured == [1, 2, 1, 2]
+    assert not (tmp_path / "cache" / "threads.json").exists()
 
 
 def test_a_damaged_or_unwritable_cache_only_costs_time(

@@ -218,3 +218,11 @@ def test_a_reader_that_leaves_the_pipe_ends_the_command(tiny_file: Path, tmp_pat
     process.stderr.close()
     process.wait(30)
     assert errors == ""
+
+
+def test_an_open_address_without_a_token_is_refused_before_the_camera_is_asked(
+    tiny_file: Path,
+) -> None:
+    done = run("camera", tiny_file, "--source", "63", "--headless", "--preview", "0.0.0.0:0")
+    assert done.returncode == 1
+    assert "--token" in done.stderr and "camera 63" not in done.stderr

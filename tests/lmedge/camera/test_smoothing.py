@@ -118,3 +118,25 @@ def test_the_file_says_how_steady(classifier: Classifier) -> None:
 def test_the_default_recipe_says_what_the_camera_does_by_itself() -> None:
     camera = load_recipe("default").camera
     assert Steadiness(camera.smoothing, camera.margin, camera.dwell) == Steadiness()
+
+
+def test_a_frame_smoothed_at_once_is_a_frame_classified_and_smoothed(
+    classifier: Classifier,
+) -> None:
+    for steadiness in (Steadiness(), UNSMOOTHED):
+        at_once, after = Smoother(classifier, steadiness), Smoother(classifier, steadiness)
+        for number, name in enumerate(["red", "red", "blue", "green", "blue"]):
+            frame = np.ascontiguousarray(picture(name)[..., ::-1])
+            prediction = classifier.classify(frame, color="bgr")
+            one = at_once.classify(frame, number / 10)
+            other = after.update(prediction, number / 10, prediction.known)
+            alike = dataclasses.replace(
+                one.prediction,
+                milliseconds=0.0, joint=other.prediction.joint,
+                landmark_marginal=other.prediction.landmark_marginal,
+                category_marginal=other.prediction.category_marginal,
+            )  # fmt: skip
+            assert alike == dataclasses.replace(other.prediction, milliseconds=0.0)
+            assert np.array_equal(one.prediction.joint, other.prediction.joint)
+            assert one.prediction.milliseconds > 0
+            assert one.known == other.known

@@ -20,7 +20,7 @@ _SECONDS = 0.5  # at most for one count, after its first two invokes
 _WORTH = 0.85
 
 
-def best_threads(model: ModelFile) -> int:
+def best_threads(model: ModelFile, runtime: str | None = None) -> int:
     """Return the thread count to run `model` with: 1, or a power of two up to the cores.
 
     The answer is kept in `threads.json` of the cache folder, by file, processor, cores and
@@ -29,12 +29,12 @@ def best_threads(model: ModelFile) -> int:
     cores = machine.cores()
     if cores == 1:
         return 1
-    runtime, _ = load_runtime()
-    label = f"{machine.processor_model()}, {cores} cores, {machine.runtime_label(runtime)}"
+    package, _ = load_runtime(runtime)
+    label = f"{machine.processor_model()}, {cores} cores, {machine.runtime_label(package)}"
     key = f"{model.sha256[:16]} on {label}"
     known = _known()
     if key not in known:
-        known[key] = _measure(model, cores)
+        known[key] = _measure(model, cores, runtime)
         with contextlib.suppress(LmedgeError):
             write_json(cache_folder() / _FILE, known)
     return known[key]
@@ -51,11 +51,11 @@ def _known() -> dict[str, int]:
     return {key: count for key, count in content.items() if isinstance(count, int) and count > 0}
 
 
-def _measure(model: ModelFile, cores: int) -> int:
-    best, seconds = 1, _seconds(Interpreter(model, 1))
+def _measure(model: ModelFile, cores: int, runtime: str | None) -> int:
+    best, seconds = 1, _seconds(Interpreter(model, 1, runtime=runtime))
     count = 2
     while count <= cores:
-        faster = _seconds(Interpreter(model, count))
+        faster = _seconds(Interpreter(model, count, runtime=runtime))
         if faster > _WORTH * seconds:
             break
         best, seconds = count, faster

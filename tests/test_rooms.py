@@ -20,6 +20,7 @@ CAMERA = {"av", "bottle", "waitress", "PIL", "picamera2"}  # optional, in lmedge
 # Modules that run in the environment of a peer, where that package is; none imports it at its top.
 PEERS = {
     "benchmarks/workers/child.py": {"onnxruntime", "openvino", "mediapipe"},
+    "benchmarks/peers/draw_onnx.py": {"onnx", "onnxruntime"},
 }
 DOORS = {
     # folder: (packages from outside, or None for any; prefixes of ours, or exact with no dot)

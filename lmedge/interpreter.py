@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import functools
 import logging
 import os
 import threading
@@ -101,6 +102,14 @@ def _logits_of(model: ModelFile, runner: Any) -> dict[str, QuantizedLogits]:
     return found
 
 
+@functools.cache
+def _warn_once() -> None:
+    _log.warning(
+        "tflite-runtime runs int8 files many times slower than LiteRT; where there is a "
+        "wheel for this machine: pip install ai-edge-litert"
+    )
+
+
 class Interpreter:
     """Run a checked model on one picture at a time; the heads are bound by name.
 
@@ -129,10 +138,7 @@ class Interpreter:
             raise LmedgeError(f"threads must be at least 1, not {threads}")
         self.runtime, interpreter_class = load_runtime(runtime)
         if self.runtime == "tflite_runtime":
-            _log.warning(
-                "tflite-runtime runs int8 files many times slower than LiteRT; where there is a "
-                "wheel for this machine: pip install ai-edge-litert"
-            )
+            _warn_once()
         if not trusted:
             survive(model, runtime)
         self.threads = threads

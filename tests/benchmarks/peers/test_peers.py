@@ -48,7 +48,7 @@ def test_every_peer_runs_the_same_network(
     for row in rows:
         assert float(row["ratio_low"]) <= float(row["ratio"]) <= float(row["ratio_high"])
         # OpenVINO takes bfloat16 where the processor has it; onnxruntime's int8 is int8
-        limit = 0.05 if "int8" in row["name"] or "openvino" in row["runtime"] else 1e-5
+        limit = 0.2 if "int8" in row["name"] or "openvino" in row["runtime"] else 1e-5
         assert float(row["largest_difference"]) < limit, row
     assert {row["against"] for row in rows} == {"LiteRT int8", "lmedge Classifier"}
 

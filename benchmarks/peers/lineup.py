@@ -17,7 +17,7 @@ from lmedge.model_file import ModelFile
 from ..workers.parent import Worker, bare, classifier
 from .graph import write_graph
 
-NETWORK, FRAME = "the network alone", "640 x 480 frame to labels"
+NETWORK, FRAME = "the network alone", "640 x 480 BGR frame to labels"
 DRAW = Path(__file__).with_name("draw_onnx.py")
 
 
@@ -69,11 +69,19 @@ def line_up(stack: contextlib.ExitStack, files: Files, pythons: Mapping[str, Pat
     def add(name: str, work: str, worker: Worker, file: Path, target: float | None = None) -> None:
         places.append(Place(name, work, stack.enter_context(worker), file.stat().st_size, target))
 
-    def network(kind: str, peer: str, name: str, model: ModelFile, file: Path | None = None,
-                target: float | None = None) -> None:  # fmt: skip
+    def network(
+        kind: str,
+        peer: str,
+        name: str,
+        model: ModelFile,
+        file: Path | None = None,
+        target: float | None = None,
+        **options: str,
+    ) -> None:
         if peer in pythons:
-            runtime = {"runtime": peer} if kind == "interpreter" else {}
-            worker = bare(kind, model, pythons[peer], name=name, file=file, **runtime)
+            if kind == "interpreter":
+                options["runtime"] = peer
+            worker = bare(kind, model, pythons[peer], name=name, file=file, **options)
             add(name, NETWORK, worker, file or model.path, target)
 
     network("interpreter", "litert", "LiteRT int8", ours)
@@ -82,11 +90,12 @@ def line_up(stack: contextlib.ExitStack, files: Files, pythons: Mapping[str, Pat
         float32, int8 = files.onnx("float32"), files.onnx("int8")
         network("onnxruntime", "onnxruntime", "onnxruntime float32", whole, float32)
         network("onnxruntime", "onnxruntime", "onnxruntime int8", whole, int8, target=1.4)
-    network("openvino", "openvino", "OpenVINO float32", whole, target=2.0)
+    network("openvino", "openvino", "OpenVINO float32", whole, target=2.0, precision="f32")
+    network("openvino", "openvino", "OpenVINO float32 (its default)", whole, target=2.0)
     network("openvino", "openvino", "OpenVINO int8", ours, target=2.0)
     network("interpreter", "tflite-runtime", "tflite-runtime float32", whole)
     network("interpreter", "tflite-runtime", "tflite-runtime int8", ours, target=15.0)
-    classify = classifier("lmedge Classifier", ours.path, "litert", pythons["litert"])
+    classify = classifier("lmedge Classifier", ours.path, "litert", pythons["litert"], bgr=True)
     add("lmedge Classifier", FRAME, classify, ours.path)
     if "mediapipe" in pythons:
         name = "MediaPipe ImageClassifier"

@@ -43,7 +43,10 @@ class Runner(Protocol):
 
 
 class ClassifierRunner:
-    """`lmedge.Classifier`: a frame of any size to labels, with the runtime asked for."""
+    """`lmedge.Classifier`: a frame of any size to labels, with the runtime asked for.
+
+    With `bgr` the frame is as OpenCV's cameras give it, and its colours are turned in the step.
+    """
 
     def __init__(self, spec: Spec) -> None:
         _use_package("lmedge", Path(spec["package"]))
@@ -55,12 +58,13 @@ class ClassifierRunner:
         # told once, by the parent: the warning of a slow runtime belongs to no frame
         self.label = runtime_label(load_runtime(runtime)[0])
         self._classifier = Classifier(spec["file"], threads=spec["threads"], runtime=runtime)
+        self._color: Any = "bgr" if spec.get("bgr") else "rgb"
 
     def load(self, picture: Any) -> None:  # noqa: D102  (as Runner's, like all below)
-        self._frame = picture
+        self._frame = picture if self._color == "rgb" else picture[..., ::-1].copy()
 
     def step(self) -> None:  # noqa: D102
-        self._prediction = self._classifier.classify(self._frame)
+        self._prediction = self._classifier.classify(self._frame, color=self._color)
 
     def answer(self) -> Answer:  # noqa: D102
         found = self._prediction
@@ -134,15 +138,22 @@ class OnnxRunner:
 
 
 class OpenvinoRunner:
-    """OpenVINO on the CPU, hinted to latency; the heads are told apart by their sizes."""
+    """OpenVINO on the CPU, hinted to latency; the heads are told apart by their sizes.
+
+    Left alone it computes in bfloat16 where the processor can; `precision` asks for another. The
+    label says which it was.
+    """
 
     def __init__(self, spec: Spec) -> None:
         import openvino
 
-        self.label = _label("openvino")
         core = openvino.Core()
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": spec["threads"]}
+        if spec.get("precision"):
+            options["INFERENCE_PRECISION_HINT"] = spec["precision"]
         compiled = core.compile_model(core.read_model(spec["file"]), "CPU", options)
+        used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        self.label = f"{_label('openvino')} ({used})"
         self._request = compiled.create_infer_request()
         self._tensor = openvino.Tensor
         sizes = [int(output.get_shape()[-1]) for output in compiled.outputs]
@@ -166,27 +177,30 @@ class OpenvinoRunner:
 
 
 class MediapipeRunner:
-    """MediaPipe's ImageClassifier: a frame of any size to labels; unreported scores are NaN."""
+    """MediaPipe's ImageClassifier: a frame of any size to labels; unreported scores are NaN.
+
+    The frame is as OpenCV's cameras give it, and its colours are turned in the step.
+    """
 
     def __init__(self, spec: Spec) -> None:
+        import cv2
         import mediapipe
         from mediapipe.tasks import python
         from mediapipe.tasks.python import vision
 
         self.label = _label("mediapipe")
-        self._mediapipe = mediapipe
+        self._opencv, self._mediapipe = cv2, mediapipe
         base = python.BaseOptions(model_asset_path=spec["file"])
         options = vision.ImageClassifierOptions(base_options=base, max_results=-1)
         self._classifier = vision.ImageClassifier.create_from_options(options)
         self._labels = {name: head["labels"] for name, head in spec["heads"].items()}
 
     def load(self, picture: Any) -> None:  # noqa: D102
-        self._frame = picture
+        self._frame = picture[..., ::-1].copy()
 
     def step(self) -> None:  # noqa: D102
-        image = self._mediapipe.Image(
-            image_format=self._mediapipe.ImageFormat.SRGB, data=self._frame
-        )
+        rgb = self._opencv.cvtColor(self._frame, self._opencv.COLOR_BGR2RGB)
+        image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=rgb)
         self._found = self._classifier.classify(image)
 
     def answer(self) -> Answer:  # noqa: D102

@@ -160,14 +160,17 @@ def classifier(
     runtime: str,
     python: str | os.PathLike[str] = sys.executable,
     threads: int = 1,
+    *,
+    bgr: bool = False,
 ) -> Worker:
     """Start `lmedge.Classifier` on a file; that Python needs numpy, OpenCV and the runtime.
 
-    Raises as Worker does.
+    `bgr`: what is timed begins with a frame in OpenCV's order; pictures are handed over in RGB
+    either way. Raises as Worker does.
     """
     return Worker(name, python, {
         "kind": "classifier", "file": str(file.absolute()), "threads": threads,
-        "runtime": runtime, "package": str(PACKAGE),
+        "runtime": runtime, "package": str(PACKAGE), "bgr": bgr,
     })  # fmt: skip
 
 

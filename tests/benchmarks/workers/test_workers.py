@@ -36,6 +36,13 @@ def test_the_classifier_of_another_process_says_the_same(tiny_file: Path) -> Non
             assert found["joint"].tobytes() == wanted.joint.tobytes()
 
 
+def test_the_order_of_colours_changes_no_answer(tiny_file: Path) -> None:
+    with classifier("there", tiny_file, "litert", bgr=True) as worker:
+        for name in tiny.COLOURS:
+            found = worker.answer(tiny.picture(name))["joint"]
+            assert tiny.TAXONOMY.landmarks[found.argmax()] == name
+
+
 def test_the_bare_interpreter_with_and_without_xnnpack(tiny_file: Path) -> None:
     model, picture = read_model(tiny_file), tiny.picture("blue", 32, 32)
     landmark, _ = Classifier(model).interpreter.run(picture)

@@ -11,10 +11,11 @@ from rich.console import Console
 
 from lmedge.classifier import Classifier
 from lmedge.dataset_folder import PARTS, LabelledPicture, parts, scan
-from lmedge.errors import RegressionError
+from lmedge.errors import LmedgeError, RegressionError
 
 from .accuracy import score
 from .conditions import Conditions, Moment
+from .contestants import Runtime
 from .latency import QUICK, THOROUGH, USUAL, Effort, measure
 from .load import measure_load
 from .pages import write_report
@@ -60,6 +61,12 @@ _log = logging.getLogger(__name__)
     help="With --data: pictures of anything else, to see whether the file tells them apart.",
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--runtime",
+    metavar="NAMES",
+    help="litert, tflite-runtime, or both with a comma between; NAME=PATH/TO/python for one of "
+    "another virtual environment  [default: the first installed]",
+)
 @click.option(
     "--runs",
     type=click.IntRange(1),
@@ -117,6 +124,7 @@ def benchmark(
     part: str | None,
     strangers: Path | None,
     threads: int,
+    runtime: str | None,
     runs: int | None,
     effort: str | None,
     out: Path | None,
@@ -129,14 +137,15 @@ def benchmark(
 ) -> None:
     """Measure how often an exported file is right and how long it takes on this machine.
 
-    Latency is single-stream, as MLPerf measures it. Several files take turns, and are held against
-    the first on the same pictures. The folder of one file holds report.json, report.csv,
-    samples.csv, and with `pip install 'lmedge[report]'` report.html, report.md and plots.
+    Latency is single-stream, as MLPerf measures it. Several files or runtimes take turns, and are
+    held against the first on the same pictures. The folder of one file holds report.json,
+    report.csv, samples.csv, and with `pip install 'lmedge[report]'` report.html, report.md, plots.
 
     \b
     lmedge benchmark landmarks.tflite --data photographs-it-has-not-seen
     lmedge benchmark a.tflite b.tflite --data photographs-it-has-not-seen
     lmedge benchmark landmarks.tflite --host pi@raspberrypi.local
+    lmedge benchmark a.tflite --runtime litert,tflite-runtime=other-env/bin/python
     lmedge benchmark --compare old/report.json new/report.json --fail-over 5%
     """  # noqa: D301  (click needs the control character)
     if (not given) == (reports is None):
@@ -150,8 +159,10 @@ def benchmark(
         raise click.UsageError("--fail-over needs --compare")
     if part is not None and data is None:
         raise click.UsageError("--part needs --data")
-    if strangers is not None and (data is None or len(given) > 1):
-        raise click.UsageError("--strangers needs --data, and one file")
+    runtimes = _runtimes(runtime)
+    together = len(given) > 1 or len(runtimes) > 1 or any(one.python for one in runtimes)
+    if strangers is not None and (data is None or together):
+        raise click.UsageError("--strangers needs --data, and one file in one runtime")
     if runs is not None and effort is not None:
         raise click.UsageError("--runs and --quick or --thorough exclude each other")
     if host is not None:
@@ -160,23 +171,24 @@ def benchmark(
     if host_python is not None or ssh_options or give_up is not None:
         raise click.UsageError("--host-python, --ssh-option and --give-up need --host")
     chosen = EFFORTS[effort] if runs is None else Effort(runs, 0.0)
-    if len(given) > 1:
-        facts, pictures = _choose(data, part)
-        together = compare_files(given, threads, chosen, pictures)
+    if together:
+        _, pictures = _choose(data, part)
+        compared = compare_files(given, threads, chosen, pictures, runtimes)
         folder = out or Path("runs") / f"benchmark-{given[0].stem}-and-others"
-        names = write_comparison(together, folder)
-        show_together(together, Console())
+        names = write_comparison(compared, folder)
+        show_together(compared, Console())
         click.echo(f"report: {click.format_filename(folder)}: {', '.join(names)}")
         return
     (file,) = given
-    classifier = Classifier(file, threads=threads)
-    environment = Environment.current()
+    own = runtimes[0].name if runtimes else None
+    classifier = Classifier(file, threads=threads, runtime=own)
+    environment = Environment.current(own)
     facts, pictures = _choose(data, part)
     _log.info("measuring latency")
     # Latency first: classifying hundreds of photographs would heat the processor.
     before = Moment.now()
-    latency = measure(file, threads=threads, effort=chosen)
-    load = measure_load(file, threads, chosen)
+    latency = measure(file, threads=threads, effort=chosen, runtime=own)
+    load = measure_load(file, threads, chosen, own)
     conditions = Conditions(before, Moment.now())
     accuracy = score(classifier, pictures, strangers) if facts is not None else None
     found = FileFacts.of(classifier.model)
@@ -233,6 +245,13 @@ def _passed_on(context: click.Context) -> tuple[str, ...]:
         for one in value if option.multiple else (value,):
             words += [option.opts[0], str(one)]
     return tuple(words)
+
+
+def _runtimes(given: str | None) -> tuple[Runtime, ...]:
+    try:
+        return () if given is None else Runtime.parse(given)
+    except LmedgeError as error:
+        raise click.UsageError(f"--runtime {given}: {error}") from error
 
 
 def _compare(old: Path, new: Path, fail_over: str | None) -> None:

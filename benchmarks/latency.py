@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +123,7 @@ def measure(
     threads: int = 1,
     effort: Effort = USUAL,
     clock: Clock = time.perf_counter_ns,
+    runtime: str | None = None,
 ) -> Latency:
     """Measure a file.
 
@@ -130,9 +131,9 @@ def measure(
     whatever else the machine does falls on both alike. `clock` gives nanoseconds. Raises
     ModelFileError when the file cannot be used.
     """
-    load_runtime()  # its import belongs to the process, not to the file
+    load_runtime(runtime)  # its import belongs to the process, not to the file
     start = clock()
-    classifier = Classifier(path, threads=threads)
+    classifier = Classifier(path, threads=threads, runtime=runtime)
     loaded = clock()
     frame = example_frame()
     classifier.interpreter.set_image(prepare(frame, classifier.model.size, classifier.model.resize))
@@ -155,17 +156,31 @@ def measure(
 
 
 def take_turns(
-    tasks: tuple[Callable[[], object], ...], effort: Effort, clock: Clock = time.perf_counter_ns
+    tasks: Sequence[Callable[[], object]], effort: Effort, clock: Clock = time.perf_counter_ns
 ) -> Samples:
     """Return (runs, tasks) nanoseconds; every second round goes backwards."""
+
+    def timed(task: Callable[[], object]) -> Callable[[], int]:
+        def once() -> int:
+            start = clock()
+            task()
+            return clock() - start
+
+        return once
+
+    return take_timed_turns([timed(task) for task in tasks], effort, clock)
+
+
+def take_timed_turns(
+    timers: Sequence[Callable[[], int]], effort: Effort, clock: Clock = time.perf_counter_ns
+) -> Samples:
+    """Return what each timer says, (runs, timers) nanoseconds; every second round backwards."""
     taken: list[list[int]] = []
     began = clock()
     while len(taken) < effort.runs or clock() - began < effort.seconds * 1e9:
-        times = [0] * len(tasks)
-        order = range(len(tasks)) if len(taken) % 2 == 0 else range(len(tasks) - 1, -1, -1)
+        times = [0] * len(timers)
+        order = range(len(timers)) if len(taken) % 2 == 0 else range(len(timers) - 1, -1, -1)
         for number in order:
-            start = clock()
-            tasks[number]()
-            times[number] = clock() - start
+            times[number] = timers[number]()
         taken.append(times)
     return np.array(taken, np.int64)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -60,21 +62,21 @@ def example_jpeg() -> bytes:
     return encoded.tobytes()
 
 
-def measure_load(path: Path, threads: int, effort: Effort) -> Load:
+def measure_load(path: Path, threads: int, effort: Effort, runtime: str | None = None) -> Load:
     """Measure a file; each part takes a tenth of `effort`."""
     part = Effort(max(1, effort.runs // 10), effort.seconds / 10)
+    make = functools.partial(Classifier, path, runtime=runtime)
     return Load(
-        stages_ms=_stages(path, threads, part),
-        sweep=tuple(_sweep(path, part)),
-        offline_per_second=_offline(path, min(OFFLINE_SECONDS, effort.seconds)),
+        stages_ms=_stages(make(threads=threads), part),
+        sweep=tuple(_sweep(make, part)),
+        offline_per_second=_offline(make, min(OFFLINE_SECONDS, effort.seconds)),
         offline_workers=machine.cores(),
         steady_mb=_resident(),
         peak_mb=_peak(),
     )
 
 
-def _stages(path: Path, threads: int, effort: Effort) -> dict[str, Spread]:
-    classifier = Classifier(path, threads=threads)
+def _stages(classifier: Classifier, effort: Effort) -> dict[str, Spread]:
     model, interpreter, encoded = classifier.model, classifier.interpreter, example_jpeg()
     frame = decode_picture(encoded, "example")
     interpreter.run(prepare(frame, model.size, model.resize))
@@ -89,10 +91,10 @@ def _stages(path: Path, threads: int, effort: Effort) -> dict[str, Spread]:
     return {name: Spread.of(measured[:, n]) for n, name in enumerate(STAGES)}
 
 
-def _sweep(path: Path, effort: Effort) -> list[ThreadTime]:
+def _sweep(make: Callable[..., Classifier], effort: Effort) -> list[ThreadTime]:
     cores = machine.cores()
     counts = sorted({1, cores, *(n for n in (2, 4, 8, 16) if n <= cores)})
-    interpreters = [Classifier(path, threads=count).interpreter for count in counts]
+    interpreters = [make(threads=count).interpreter for count in counts]
     for interpreter in interpreters:
         interpreter.invoke()
     measured = take_turns(tuple(one.invoke for one in interpreters), effort)
@@ -101,11 +103,11 @@ def _sweep(path: Path, effort: Effort) -> list[ThreadTime]:
     ]
 
 
-def _offline(path: Path, seconds: float) -> float:
+def _offline(make: Callable[..., Classifier], seconds: float) -> float:
     """Return pictures a second with a classifier on every core."""
     workers = machine.cores()
     frame = decode_picture(example_jpeg(), "example")
-    classifiers = [Classifier(path) for _ in range(workers)]
+    classifiers = [make() for _ in range(workers)]
     for classifier in classifiers:
         classifier.classify(frame)
     began = time.perf_counter()

@@ -72,15 +72,15 @@ class Environment:
     load_average: tuple[float, float, float] | None
 
     @classmethod
-    def current(cls) -> Environment:
-        """Describe this process. Raises MissingDependencyError without a runtime."""
-        runtime, _ = load_runtime()
+    def current(cls, runtime: str | None = None) -> Environment:
+        """Describe this process. Raises MissingDependencyError without a (or that) runtime."""
+        package, _ = load_runtime(runtime)
         return cls(
             python=platform.python_version(),
             platform=platform.platform(),
             processor=machine.processor_model(),
             cores=machine.cores(),
-            runtime=machine.runtime_label(runtime),
+            runtime=machine.runtime_label(package),
             lmedge=__version__,
             numpy=np.__version__,
             opencv=cv2.__version__,

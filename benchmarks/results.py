@@ -54,7 +54,9 @@ def machine_line() -> str:
 
 def command_line(arguments: Sequence[str]) -> str:
     """Return how to run a script again, wherever lmedge is installed."""
-    name = Path(arguments[0]).stem
+    script = Path(arguments[0])
+    # a package is run by its __main__.py
+    name = script.parent.name if script.stem == "__main__" else script.stem
     return shlex.join(["python", "-m", f"lmedge.benchmarks.{name}", *arguments[1:]])
 
 

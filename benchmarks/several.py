@@ -1,4 +1,4 @@
-"""Several files beside each other: speed in turns, answers picture by picture."""
+"""Several files or runtimes beside each other: speed in turns, answers picture by picture."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import numpy as np
 import numpy.typing as npt
 
 from lmedge import files
-from lmedge.classifier import Classifier
 from lmedge.dataset_folder import LabelledPicture
 from lmedge.errors import DataError
 from lmedge.image import read_picture
@@ -21,7 +19,8 @@ from lmedge.matching import split_known
 from lmedge.metrics import macro_f1
 from lmedge.progress import progress
 
-from .latency import Effort, example_frame, take_turns
+from .contestants import Contestant, Runtime, contestants
+from .latency import Effort, example_frame, take_timed_turns
 from .latency_ratios import ratio_interval
 from .palette import BLUE, GREY
 from .plots import save
@@ -35,13 +34,14 @@ SCHEMA = 1
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One file. Ratios and differences are against the first, with their 95 % intervals.
+    """A file in a runtime. Ratios and differences are against the first, with their 95 % intervals.
 
     Times are of a 640 x 480 frame to labels, in milliseconds; macro F1 of the landmark, decoded
     together, None without pictures.
     """
 
     name: str
+    runtime: str
     bytes: int
     p50_ms: float
     p90_ms: float
@@ -61,54 +61,66 @@ class Together:
     pictures: int
     entries: tuple[Entry, ...]
 
+    def titles(self) -> list[str]:
+        """Name each entry: by its file, and by its runtime where there are several of them."""
+        if len({entry.runtime for entry in self.entries}) == 1:
+            return [entry.name for entry in self.entries]
+        if len({entry.name for entry in self.entries}) == 1:
+            return [entry.runtime for entry in self.entries]
+        return [f"{entry.name}, {entry.runtime}" for entry in self.entries]
+
     def as_dict(self) -> dict[str, Any]:
         """Return the content of comparison.json; docs/formats.md names its fields."""
         return {"schema": SCHEMA, "machine": machine_line(), **dataclasses.asdict(self)}
 
 
 def compare_files(
-    paths: Sequence[Path], threads: int, effort: Effort, pictures: Sequence[LabelledPicture]
+    paths: Sequence[Path],
+    threads: int,
+    effort: Effort,
+    pictures: Sequence[LabelledPicture],
+    runtimes: Sequence[Runtime] = (),
 ) -> Together:
     """Measure files in turns, then classify every picture with each of them.
 
-    Raises ModelFileError for a file that cannot be used, DataError when the files do not know the
-    same landmarks and pictures are given, or none of them can be read.
+    With `runtimes` each file runs in each of them, in processes of their own. Raises ModelFileError
+    for a file that cannot be used, MissingDependencyError for a runtime that is not there,
+    DataError when the files do not know the same landmarks and pictures are given, or none of them
+    can be read.
     """
-    classifiers = [Classifier(path, threads=threads) for path in paths]
-    frame = example_frame()
-
-    def task(classifier: Classifier) -> Any:
-        return lambda: classifier.classify(frame)
-
-    tasks = tuple(task(classifier) for classifier in classifiers)
-    take_turns(tasks, Effort(10, 0.3))
-    times = take_turns(tasks, effort).T / 1e6
-    truth, said = _answers(classifiers, pictures) if pictures else (np.zeros(0, np.int64), [])
-    names = [path.name for path in paths]
-    if len(set(names)) < len(names):  # told apart by their folders
-        names = [click.format_filename(path) for path in paths]
-    entries = [
-        _entry(name, classifier, times, truth, said, number)
-        for number, (name, classifier) in enumerate(zip(names, classifiers, strict=True))
-    ]
+    with contestants(paths, runtimes, threads) as rivals:
+        if pictures:
+            _check_same_landmarks(rivals)
+        frame = example_frame()
+        for rival in rivals:
+            rival.show(frame)
+        timers = [rival.time for rival in rivals]
+        take_timed_turns(timers, Effort(10, 0.3))
+        times = take_timed_turns(timers, effort).T / 1e6
+        truth, said = _answers(rivals, pictures) if pictures else (np.zeros(0, np.int64), [])
+    entries = [_entry(rival, times, truth, said, number) for number, rival in enumerate(rivals)]
     return Together(times.shape[1], len(truth), tuple(entries))
 
 
-def _answers(
-    classifiers: Sequence[Classifier], pictures: Sequence[LabelledPicture]
-) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
-    """Return the true landmarks (N,) and what each file says, (N,) each."""
-    taxonomy = classifiers[0].taxonomy
-    for classifier in classifiers[1:]:
-        if classifier.taxonomy != taxonomy:
+def _check_same_landmarks(rivals: Sequence[Contestant]) -> None:
+    first = rivals[0].model
+    for rival in rivals[1:]:
+        if rival.model.taxonomy != first.taxonomy:
             raise DataError(
-                f"{classifier.model.path} knows other landmarks than {classifiers[0].model.path}; "
+                f"{rival.model.path} knows other landmarks than {first.path}; "
                 "compare files of the same landmarks, or leave out --data"
             )
+
+
+def _answers(
+    rivals: Sequence[Contestant], pictures: Sequence[LabelledPicture]
+) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
+    """Return the true landmarks (N,) and what each says, (N,) each; decoded once for all."""
+    taxonomy = rivals[0].model.taxonomy
     known, _ = split_known(taxonomy, pictures)
     index = {name: number for number, name in enumerate(taxonomy.landmarks)}
     truth: list[int] = []
-    said: list[list[int]] = [[] for _ in classifiers]
+    said: list[list[int]] = [[] for _ in rivals]
     with progress("classifying", len(known)) as advance:
         for picture in known:
             advance()
@@ -117,16 +129,15 @@ def _answers(
             except DataError:
                 continue
             truth.append(index[picture.landmark])
-            for own, classifier in zip(said, classifiers, strict=True):
-                own.append(int(classifier.classify(shown).joint.argmax()))
+            for own, rival in zip(said, rivals, strict=True):
+                own.append(int(rival.joint(shown).argmax()))
     if not truth:
         raise DataError(f"none of the {len(known)} pictures could be read")
     return np.array(truth, np.int64), [np.array(own, np.int64) for own in said]
 
 
 def _entry(
-    name: str,
-    classifier: Classifier,
+    rival: Contestant,
     times: npt.NDArray[np.float64],
     truth: npt.NDArray[np.int64],
     said: Sequence[npt.NDArray[np.int64]],
@@ -135,8 +146,9 @@ def _entry(
     own, first = times[number], times[0]
     p50, p90 = np.percentile(own, (50, 90)).tolist()
     timed = Entry(
-        name=name,
-        bytes=len(classifier.model.data),
+        name=rival.name,
+        runtime=rival.runtime,
+        bytes=len(rival.model.data),
         p50_ms=p50,
         p90_ms=p90,
         ratio=p50 / float(np.median(first)),
@@ -144,7 +156,7 @@ def _entry(
     )
     if not said:
         return timed
-    classes = len(classifier.taxonomy.landmarks)
+    classes = len(rival.model.taxonomy.landmarks)
     score = macro_f1(truth, said[number], classes)
     return dataclasses.replace(
         timed,
@@ -174,18 +186,19 @@ def _pareto(together: Together, axes: Axes) -> None:
     The area of a dot is the size of its file.
     """
     largest = max(entry.bytes for entry in together.entries)
-    ordered = sorted(together.entries, key=lambda entry: entry.p50_ms)
+    named = zip(together.titles(), together.entries, strict=True)
+    ordered = sorted(named, key=lambda one: one[1].p50_ms)
     front: list[Entry] = []  # nothing is both faster and more often right
-    for entry in ordered:
+    for _, entry in ordered:
         if not front or (entry.macro_f1 or 0.0) > (front[-1].macro_f1 or 0.0):
             front.append(entry)
     axes.plot([one.p50_ms for one in front], [one.macro_f1 or 0.0 for one in front], "--",
               color=GREY, lw=1, drawstyle="steps-post")  # fmt: skip
-    for number, entry in enumerate(ordered):
+    for number, (title, entry) in enumerate(ordered):
         assert entry.macro_f1 is not None
         area = 40 + 500 * entry.bytes / largest
         axes.scatter([entry.p50_ms], [entry.macro_f1], s=area, color=BLUE, alpha=0.5)
-        label = f"{entry.name}\n{entry.bytes / 1e6:.1f} MB"
+        label = f"{title}\n{entry.bytes / 1e6:.1f} MB"
         # Above and below in turn: neighbours would write over each other.
         axes.annotate(label, (entry.p50_ms, entry.macro_f1), fontsize=8, ha="center",
                       xytext=(0, -14 if number % 2 else 14), textcoords="offset points",

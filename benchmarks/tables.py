@@ -44,25 +44,24 @@ def show(report: Report, console: Console) -> None:
 
 
 def show_together(together: Together, console: Console) -> None:
-    """Print several files beside each other."""
+    """Print several files or runtimes beside each other."""
+    titled = list(zip(together.titles(), together.entries, strict=True))
     table = _table("", "MB", "p50 ms", "p90 ms", "x first (95 %)", width=20)
-    for entry in together.entries:
+    for title, entry in titled:
         low, high = entry.ratio_interval
         ratio = f"{entry.ratio:.3f} ({low:.3f} to {high:.3f})"
         times = (_milliseconds(entry.p50_ms), _milliseconds(entry.p90_ms))
-        table.add_row(Text(entry.name), f"{entry.bytes / 1e6:.2f}", *times, ratio)
+        table.add_row(Text(title), f"{entry.bytes / 1e6:.2f}", *times, ratio)
     console.print(table)
     if not together.pictures:
         return
-    title = f"landmarks of {_pictures(together.pictures)}"
-    table = _table(title, "macro F1", "less the first (95 %)", "same answer", width=20)
-    for entry in together.entries:
+    heading = f"landmarks of {_pictures(together.pictures)}"
+    table = _table(heading, "macro F1", "less the first (95 %)", "same answer", width=20)
+    for title, entry in titled:
         assert entry.difference_interval is not None
         low, high = entry.difference_interval
         difference = f"{entry.difference:+.3f} ({low:+.3f} to {high:+.3f})"
-        table.add_row(
-            Text(entry.name), f"{entry.macro_f1:.3f}", difference, f"{entry.same_answer:.1%}"
-        )
+        table.add_row(Text(title), f"{entry.macro_f1:.3f}", difference, f"{entry.same_answer:.1%}")
     console.print()
     console.print(table)
 

@@ -102,22 +102,24 @@ class Classifier:
         threads: int | None = 1,
         top: int = 3,
         delegate: str | os.PathLike[str] | None = None,
+        runtime: str | None = None,
     ) -> None:
         """Load and check `model`; `top` is how many candidates a Prediction lists.
 
         `threads`: None measures once which count is fastest here. `delegate`: the path of a TFLite
-        delegate. Raises ModelFileError when the file cannot be used, LmedgeError when the delegate
-        cannot.
+        delegate. `runtime`: "litert" or "tflite-runtime", where both are installed. Raises
+        ModelFileError when the file cannot be used, LmedgeError when the delegate cannot,
+        MissingDependencyError without the runtime.
         """
         if top < 1:
             raise LmedgeError(f"top must be at least 1, not {top}")
         self.model = model if isinstance(model, ModelFile) else read_model(model)
         self.top = top
         if threads is None:
-            threads = 1 if delegate is not None else best_threads(self.model)
+            threads = 1 if delegate is not None else best_threads(self.model, runtime)
         self.decoding = Decoding.of(self.model)
         self.threshold = Threshold.of(self.model)
-        self.interpreter = Interpreter(self.model, threads, delegate=delegate)
+        self.interpreter = Interpreter(self.model, threads, delegate=delegate, runtime=runtime)
         taxonomy = self.model.taxonomy
         self._parents = taxonomy.parent_index
         self._names = tuple(taxonomy.hierarchy().items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import functools
 import logging
 import os
 import threading
@@ -15,26 +16,34 @@ import numpy.typing as npt
 from .decoding import softmax
 from .errors import LmedgeError, MissingDependencyError, ModelFileError
 from .image import Picture
+from .machine import RUNTIME_PACKAGES
 from .model_file import ModelFile
 from .quiet import quiet_stderr
 from .trial import survive
 
 Output = npt.NDArray[np.float32]
 _log = logging.getLogger(__name__)
-RUNTIMES = ("ai_edge_litert", "tflite_runtime")
+# What a person calls a runtime -> what Python does, in the order of preference.
+RUNTIMES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 
 
-def load_runtime() -> tuple[str, Any]:
-    """Return the name and the `Interpreter` class of the first runtime installed.
+def load_runtime(wanted: str | None = None) -> tuple[str, Any]:
+    """Return the import name and the `Interpreter` class of a runtime, one of RUNTIMES.
 
-    Raises MissingDependencyError when there is none.
+    Without `wanted` it is the first one installed. Raises MissingDependencyError when it is not
+    installed, or none is, LmedgeError for another name.
     """
-    for name in RUNTIMES:
+    if wanted is not None and wanted not in RUNTIMES:
+        raise LmedgeError(f"no runtime is called {wanted}; choose {' or '.join(RUNTIMES)}")
+    for name in RUNTIMES.values() if wanted is None else [RUNTIMES[wanted]]:
         try:
             module = __import__(f"{name}.interpreter", fromlist=["Interpreter"])
         except ImportError:
             continue
         return name, module.Interpreter
+    if wanted is not None:
+        package = RUNTIME_PACKAGES[RUNTIMES[wanted]]
+        raise MissingDependencyError(f"{wanted} is not installed; run `pip install {package}`")
     raise MissingDependencyError(
         "no TFLite runtime is installed; run `pip install ai-edge-litert` (or tflite-runtime)"
     )
@@ -105,6 +114,14 @@ def _logits_of(model: ModelFile, runner: Any) -> dict[str, QuantizedLogits]:
     return found
 
 
+@functools.cache
+def _warn_once() -> None:
+    _log.warning(
+        "tflite-runtime runs int8 files many times slower than LiteRT; where there is a "
+        "wheel for this machine: pip install ai-edge-litert"
+    )
+
+
 class Interpreter:
     """Run a checked model on one picture at a time; the heads are bound by name.
 
@@ -119,23 +136,23 @@ class Interpreter:
         *,
         delegate: str | os.PathLike[str] | None = None,
         trusted: bool = False,
+        runtime: str | None = None,
     ) -> None:
         """Load the graph; `delegate` is the path of a shared library that runs what it can.
 
+        `runtime`: one of RUNTIMES, in place of the first one installed.
+
         A file that is not `trusted` is first run in a child process, see trial.py. Raises
         ModelFileError when this runtime cannot run the file, LmedgeError when the delegate cannot
-        be loaded.
+        be loaded, MissingDependencyError without the runtime.
         """
         if threads < 1:
             raise LmedgeError(f"threads must be at least 1, not {threads}")
-        self.runtime, interpreter_class = load_runtime()
+        self.runtime, interpreter_class = load_runtime(runtime)
         if self.runtime == "tflite_runtime":
-            _log.warning(
-                "tflite-runtime runs int8 files many times slower than LiteRT; where there is a "
-                "wheel for this machine: pip install ai-edge-litert"
-            )
+            _warn_once()
         if not trusted:
-            survive(model)
+            survive(model, runtime)
         self.threads = threads
         self._lock = threading.Lock()
         delegates = None if delegate is None else [load_delegate(self.runtime, delegate)]

@@ -21,7 +21,7 @@ _WORTH = 0.85
 _OTHERS = 0.5  # cores that others may keep busy for the answer to be remembered
 
 
-def best_threads(model: ModelFile) -> int:
+def best_threads(model: ModelFile, runtime: str | None = None) -> int:
     """Return the thread count to run `model` with: 1, or a power of two up to the cores.
 
     The answer is kept in `threads.json` of the cache folder, by file, processor, cores and
@@ -31,13 +31,13 @@ def best_threads(model: ModelFile) -> int:
     cores = machine.cores()
     if cores == 1:
         return 1
-    runtime, _ = load_runtime()
-    label = f"{machine.processor_model()}, {cores} cores, {machine.runtime_label(runtime)}"
+    package, _ = load_runtime(runtime)
+    label = f"{machine.processor_model()}, {cores} cores, {machine.runtime_label(package)}"
     key = f"{model.sha256[:16]} on {label}"
     known = _known()
     if key not in known:
         start, before, own = time.monotonic(), machine.busy_seconds(), time.process_time()
-        known[key] = _measure(model, cores)
+        known[key] = _measure(model, cores, runtime)
         passed, after = time.monotonic() - start, machine.busy_seconds()
         if before is not None and after is not None:
             others = after - before - (time.process_time() - own)
@@ -59,11 +59,11 @@ def _known() -> dict[str, int]:
     return {key: count for key, count in content.items() if isinstance(count, int) and count > 0}
 
 
-def _measure(model: ModelFile, cores: int) -> int:
-    best, seconds = 1, _seconds(Interpreter(model, 1))
+def _measure(model: ModelFile, cores: int, runtime: str | None) -> int:
+    best, seconds = 1, _seconds(Interpreter(model, 1, runtime=runtime))
     count = 2
     while count <= cores:
-        faster = _seconds(Interpreter(model, count))
+        faster = _seconds(Interpreter(model, count, runtime=runtime))
         if faster > _WORTH * seconds:
             break
         best, seconds = count, faster

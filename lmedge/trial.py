@@ -22,22 +22,22 @@ from .quiet import quiet_stderr
 
 SECONDS = 8.0  # for loading and one picture; the slowest board that was tried takes two
 MEGABYTES = 2048  # of address space beyond what the process has
-_survived: set[str] = set()
+_survived: set[tuple[str, str | None]] = set()
 _FAILED, _REFUSED = 86, 87  # exit codes of the child: any error, and the runtime's own refusal
 
 
-def survive(model: ModelFile) -> None:
-    """Load the file and run one picture in a child process, once for each content.
+def survive(model: ModelFile, runtime: str | None = None) -> None:
+    """Load the file and run one picture in a child process, once for each content and runtime.
 
     Raises ModelFileError when that process crashes, does not end, or needs too much memory. What
     the runtime refuses in good order is left to the caller, who will be told the same.
     """
-    if model.sha256 in _survived:
+    if (model.sha256, runtime) in _survived:
         return
     with quiet_stderr():
         # A fork takes milliseconds; among Python's threads one may hold a lock that it needs.
         alone = hasattr(os, "fork") and threading.active_count() == 1
-        code = _forked(model) if alone else _spawned(model)
+        code = _forked(model, runtime) if alone else _spawned(model, runtime)
     if code is None:
         raise ModelFileError(f"{model.path}: did not run within {SECONDS:g} s; export it again")
     if code not in (0, _REFUSED):
@@ -45,7 +45,7 @@ def survive(model: ModelFile) -> None:
             f"{model.path}: the runtime does not survive it ({_reason(code)}); it is damaged or "
             "was tampered with: export it again"
         )
-    _survived.add(model.sha256)
+    _survived.add((model.sha256, runtime))
 
 
 def _reason(code: int) -> str:
@@ -55,14 +55,14 @@ def _reason(code: int) -> str:
     return "out of memory" if code == _FAILED else f"exit code {code}"
 
 
-def _forked(model: ModelFile) -> int | None:
+def _forked(model: ModelFile, runtime: str | None = None) -> int | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # native threads: none holds our locks
         child = os.fork()
     if not child:
         code = _FAILED
         try:
-            code = _try(model.data, model.image.index)
+            code = _try(model.data, model.image.index, runtime)
         finally:
             os._exit(code)
     for _ in _ticks():
@@ -83,8 +83,8 @@ def _ticks() -> Iterator[None]:
         pause = min(2 * pause, 0.05)
 
 
-def _spawned(model: ModelFile) -> int | None:
-    command = [sys.executable, "-m", "lmedge.trial", str(model.image.index)]
+def _spawned(model: ModelFile, runtime: str | None = None) -> int | None:
+    command = [sys.executable, "-m", "lmedge.trial", str(model.image.index), runtime or ""]
     try:
         return subprocess.run(
             command, input=model.data, capture_output=True, timeout=SECONDS, check=False
@@ -93,13 +93,13 @@ def _spawned(model: ModelFile) -> int | None:
         return None
 
 
-def _try(data: bytes, image: int) -> int:
+def _try(data: bytes, image: int, runtime: str | None) -> int:
     """Return 0 when the graph runs, _REFUSED when the runtime says why not."""
     from .interpreter import load_runtime
 
     _limit_memory()
     try:
-        runner = load_runtime()[1](model_content=data, num_threads=1)
+        runner = load_runtime(runtime)[1](model_content=data, num_threads=1)
         runner.allocate_tensors()
         runner.set_tensor(image, runner.get_tensor(image))
         runner.invoke()
@@ -125,4 +125,4 @@ def _limit_memory() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(_try(sys.stdin.buffer.read(), int(sys.argv[1])))
+    sys.exit(_try(sys.stdin.buffer.read(), int(sys.argv[1]), sys.argv[2] or None))

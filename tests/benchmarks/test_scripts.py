@@ -38,6 +38,7 @@ SCRIPTS = [
     "reconnect",
     "arm64",
     "shared_cores",
+    "clients",
 ]
 
 
@@ -47,6 +48,14 @@ def test_help_by_path_and_as_a_module(name: str) -> None:
         process = run(*how, "--help")
         assert process.returncode == 0, process.stderr
         assert "--out" in process.stdout
+
+
+def test_a_package_is_a_script_too() -> None:
+    process = run("-m", "lmedge.benchmarks.peers", "--help")
+    assert process.returncode == 0, process.stderr
+    assert "--rounds" in process.stdout
+    path = str(ROOT / "benchmarks" / "peers" / "__main__.py")
+    assert results.command_line([path, "a b"]) == "python -m lmedge.benchmarks.peers 'a b'"
 
 
 def test_cold_start(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:

@@ -54,6 +54,6 @@ def test_what_does_not_end_is_one_error(model: ModelFile, monkeypatch: pytest.Mo
 
 def test_it_is_tried_once(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
     trial.survive(model)
-    monkeypatch.setattr(trial, "_forked", lambda _: pytest.fail("tried again"))
-    monkeypatch.setattr(trial, "_spawned", lambda _: pytest.fail("tried again"))
+    monkeypatch.setattr(trial, "_forked", lambda *_: pytest.fail("tried again"))
+    monkeypatch.setattr(trial, "_spawned", lambda *_: pytest.fail("tried again"))
     trial.survive(model)

@@ -1,0 +1,147 @@
+"""What `lmedge benchmark` holds against each other: files, in this process or in runtimes' own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from lmedge import machine
+from lmedge.classifier import Classifier
+from lmedge.errors import LmedgeError, MissingDependencyError
+from lmedge.interpreter import RUNTIMES
+from lmedge.model_file import ModelFile, read_model
+
+from .workers.parent import Worker, classifier
+
+
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """A runtime to measure with; `python` is that of another environment, None for this one."""
+
+    name: str
+    python: Path | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> tuple[Runtime, ...]:
+        """Read "litert,tflite-runtime=PATH/TO/python". Raises LmedgeError for other names."""
+        found = []
+        for part in text.split(","):
+            name, equals, python = part.strip().partition("=")
+            if name not in RUNTIMES or (equals and not python):
+                raise LmedgeError(
+                    f"no runtime is called {part.strip() or 'nothing'}; choose from "
+                    f"{', '.join(RUNTIMES)}, or NAME=PATH/TO/python"
+                )
+            found.append(cls(name, Path(python) if equals else None))
+        return tuple(found)
+
+
+class Contestant(Protocol):
+    """A file in a runtime; `runtime` is its name and version."""
+
+    name: str
+    runtime: str
+    model: ModelFile
+
+    def show(self, frame: npt.NDArray[np.uint8]) -> None:
+        """Take the frame, (H, W, 3) uint8 RGB, that `time` classifies."""
+
+    def time(self) -> int:
+        """Classify the frame and return the nanoseconds."""
+
+    def joint(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return the joint probabilities of the landmarks, (L,)."""
+
+
+class Here:
+    """A file in this process, with the runtime that lmedge uses here."""
+
+    def __init__(self, name: str, model: ModelFile, threads: int) -> None:
+        """Load it. Raises ModelFileError when the file cannot be used."""
+        self.name, self.model = name, model
+        self._classifier = Classifier(model, threads=threads)
+        self.runtime = machine.runtime_label(self._classifier.interpreter.runtime)
+
+    def show(self, frame: npt.NDArray[np.uint8]) -> None:
+        """Take a frame."""
+        self._frame = frame
+
+    def time(self) -> int:
+        """Classify the frame and return the nanoseconds."""
+        start = time.perf_counter_ns()
+        self._classifier.classify(self._frame)
+        return time.perf_counter_ns() - start
+
+    def joint(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return the joint probabilities of the landmarks, (L,)."""
+        return self._classifier.classify(frame).joint
+
+
+class There:
+    """A file in a process of its own, which runs this lmedge with the runtime of its Python."""
+
+    def __init__(self, name: str, model: ModelFile, worker: Worker) -> None:
+        """Take a worker of `workers.parent.classifier`."""
+        self.name, self.model, self._worker = name, model, worker
+        self.runtime = worker.label
+
+    def show(self, frame: npt.NDArray[np.uint8]) -> None:
+        """Take a frame."""
+        self._worker.show(frame)
+
+    def time(self) -> int:
+        """Classify the frame once to warm the caches, once more, and return the nanoseconds."""
+        return self._worker.time(warm=1)
+
+    def joint(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return the joint probabilities of the landmarks, (L,)."""
+        return self._worker.answer(frame)["joint"]
+
+
+@contextlib.contextmanager
+def contestants(
+    paths: Sequence[Path], runtimes: Sequence[Runtime], threads: int
+) -> Iterator[list[Contestant]]:
+    """Load every file, with every runtime if there are any: each then in a process of its own.
+
+    All in processes or none: what a process costs falls on all alike, and two runtimes that
+    register the same types are never in one. Raises ModelFileError for a file that cannot be used,
+    MissingDependencyError for a runtime or a Python that is not there.
+    """
+    models = [read_model(path) for path in paths]
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):  # told apart by their folders
+        names = [click.format_filename(path) for path in paths]
+    named = list(zip(names, models, strict=True))
+    if not runtimes:
+        yield [Here(name, model, threads) for name, model in named]
+        return
+    with contextlib.ExitStack() as stack:
+        found: list[Contestant] = []
+        for name, model in named:
+            for runtime in runtimes:
+                worker = stack.enter_context(_start(model, runtime, threads))
+                found.append(There(name, model, worker))
+        yield found
+
+
+def _start(model: ModelFile, runtime: Runtime, threads: int) -> Worker:
+    name, python = f"--runtime {runtime.name}", runtime.python or sys.executable
+    try:
+        return classifier(name, model.path, runtime.name, python, threads)
+    except MissingDependencyError as error:
+        if runtime.python is not None:
+            raise
+        raise MissingDependencyError(
+            f"{error}, or name the Python of an environment that has it: "
+            f"{runtime.name}=PATH/TO/python"
+        ) from error

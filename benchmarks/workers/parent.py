@@ -1,0 +1,195 @@
+"""A runtime in a process of its own, perhaps of another virtual environment."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import lmedge
+from lmedge.errors import LmedgeError, MissingDependencyError
+from lmedge.model_file import ModelFile
+
+CHILD = Path(__file__).with_name("child.py")
+PACKAGE = Path(lmedge.__file__).parent
+SECONDS = 120.0  # to answer anything, loading included; a board's slowest format takes seconds
+
+Answer = dict[str, npt.NDArray[np.float32]]
+
+
+class Worker:
+    """One file in one runtime. Use it in a `with`, so that the process ends.
+
+    `label` is name and version of the runtime. Nothing runs until it is asked to.
+    """
+
+    def __init__(self, name: str, python: str | os.PathLike[str], spec: Mapping[str, Any]) -> None:
+        """Start `python` and load a file there; `name` is used in errors.
+
+        `spec` is what child.py takes. Raises MissingDependencyError when there is no such Python
+        or it lacks a package, ModelFileError or LmedgeError when the file cannot be used there.
+        """
+        self.name = name
+        self.python = os.path.abspath(python)  # noqa: PTH100  (a link may be what makes a venv)
+        if not (os.access(self.python, os.X_OK) and Path(self.python).is_file()):
+            raise MissingDependencyError(f"{name}: {self.python} is no Python; check the path")
+        self._talk = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
+        self._connection, other = multiprocessing.Pipe()
+        try:
+            self._process = subprocess.Popen(
+                [self.python, str(CHILD), str(other.fileno())],
+                pass_fds=[other.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._talk,
+            )
+        except OSError as error:
+            raise MissingDependencyError(
+                f"{name}: {self.python} is no Python ({error.strerror}); check the path"
+            ) from error
+        finally:
+            other.close()
+        try:
+            self.label = str(self._ask({**spec, "do": "open"})["label"])
+        except BaseException:
+            self.close()
+            raise
+
+    def show(self, frame: npt.NDArray[np.uint8]) -> None:
+        """Run once on a frame, (H, W, 3) uint8 RGB, which `time` then repeats."""
+        self._ask({"do": "time"}, frame)
+
+    def time(self, warm: int = 0) -> int:
+        """Run once more and return its nanoseconds, by the worker's clock.
+
+        `warm`: runs before it that are not timed. They bring code and weights back into the caches
+        that other workers have filled meanwhile.
+        """
+        return int(self._ask({"do": "time", "warm": warm})["ns"])
+
+    def answer(self, frame: npt.NDArray[np.uint8]) -> Answer:
+        """Run on a frame and return the probabilities of each head, float32 by its name.
+
+        Those of `classifier` hold `joint` too; a score that a client does not report is NaN.
+        """
+        found = self._ask({"do": "answer"}, frame)["answer"]
+        return {head: np.array(values, np.float32) for head, values in found.items()}
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._talk.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ask(
+        self, request: Mapping[str, Any], frame: npt.NDArray[np.uint8] | None = None
+    ) -> dict[str, Any]:
+        try:
+            if frame is None:
+                self._connection.send_bytes(json.dumps(request).encode())
+            else:
+                shaped = {**request, "shape": frame.shape}
+                self._connection.send_bytes(json.dumps(shaped).encode())
+                self._connection.send_bytes(np.ascontiguousarray(frame).data.cast("B"))
+            if not self._connection.poll(SECONDS):
+                self._process.kill()
+                raise LmedgeError(f"{self.name}: no answer within {SECONDS:g} s from {self.python}")
+            reply = json.loads(self._connection.recv_bytes())
+        except (OSError, EOFError) as error:
+            raise LmedgeError(f"{self.name}: {self.python} {self._end()}") from error
+        if "error" in reply:
+            raise self._error(reply)
+        return dict(reply)
+
+    def _error(self, reply: Mapping[str, Any]) -> LmedgeError:
+        if reply.get("missing"):
+            return MissingDependencyError(
+                f"{self.name}: {self.python} cannot import {reply['missing']} ({reply['error']}); "
+                "install it there, or name another Python"
+            )
+        kinds = {kind.exit_code: kind for kind in LmedgeError.__subclasses__()}
+        return kinds.get(reply["code"], LmedgeError)(f"{self.name}: {reply['error']}")
+
+    def _end(self) -> str:
+        """Return how the process ended, with the last line it wrote."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        code = self._process.returncode
+        reason = f"ended with exit code {code}"
+        if code is None:
+            reason = "does not answer"
+        elif code < 0:
+            with contextlib.suppress(ValueError):
+                reason = f"was ended by {signal.Signals(-code).name}"
+        self._talk.seek(0)
+        lines = self._talk.read().decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f"{reason} ({last})" if last else reason
+
+
+def classifier(
+    name: str,
+    file: Path,
+    runtime: str,
+    python: str | os.PathLike[str] = sys.executable,
+    threads: int = 1,
+    *,
+    bgr: bool = False,
+) -> Worker:
+    """Start `lmedge.Classifier` on a file; that Python needs numpy, OpenCV and the runtime.
+
+    `bgr`: what is timed begins with a frame in OpenCV's order; pictures are handed over in RGB
+    either way. Raises as Worker does.
+    """
+    return Worker(name, python, {
+        "kind": "classifier", "file": str(file.absolute()), "threads": threads,
+        "runtime": runtime, "package": str(PACKAGE), "bgr": bgr,
+    })  # fmt: skip
+
+
+def bare(
+    kind: str, model: ModelFile, python: str | os.PathLike[str], *,
+    name: str, file: Path | None = None, **options: Any,
+) -> Worker:  # fmt: skip
+    """Start one of the other kinds of child.py on a file, on one thread.
+
+    `file` is what is run in place of `model`, the same network in another format. Raises as Worker
+    does.
+    """
+    labels = {"landmark": model.taxonomy.landmarks, "category": model.taxonomy.categories}
+    heads = {
+        head: {"index": spec.index, "size": spec.shape[-1], "labels": labels[head]}
+        for head, spec in model.heads.items()
+    }
+    path = str((file or model.path).absolute())
+    return Worker(name, python, {
+        "kind": kind, "file": path, "threads": 1, "image": model.image.index, "heads": heads,
+        **options,
+    })  # fmt: skip

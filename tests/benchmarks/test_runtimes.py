@@ -1,0 +1,90 @@
+"""`lmedge benchmark --runtime`: several runtimes in one call, one of them perhaps elsewhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from lmedge.benchmarks.contestants import Runtime
+from lmedge.benchmarks.several import Entry, Together
+from lmedge.errors import LmedgeError
+from tests.processes import assert_refused, lmedge
+
+
+def test_two_runtimes_take_turns_on_two_files(
+    tiny_file: Path, photographs: Path, tmp_path: Path
+) -> None:
+    """LiteRT here, and LiteRT by the path of a Python: the other one may not be installed."""
+    copy = Path(shutil.copy(tiny_file, tmp_path / "copy.tflite"))
+    python = tmp_path / "other" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    process = lmedge("benchmark", tiny_file, copy, "--runtime", f"litert,litert={python}",
+                     "--data", photographs, "--runs", 12, "--out", tmp_path / "out")  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    report = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert (report["runs"], report["pictures"]) == (12, 8)
+    entries = report["entries"]
+    assert [one["name"] for one in entries] == ["tiny.tflite"] * 2 + ["copy.tflite"] * 2
+    for one in entries:
+        assert one["runtime"].startswith("ai-edge-litert ")
+        assert (one["macro_f1"], one["same_answer"]) == (1.0, 1.0)
+        low, high = one["ratio_interval"]
+        assert low <= one["ratio"] <= high
+    assert (tmp_path / "out" / "pareto.svg").stat().st_size > 2000
+
+
+def test_one_runtime_of_this_environment_gives_the_whole_report(
+    tiny_file: Path, tmp_path: Path
+) -> None:
+    words = ("--runtime", "litert", "--runs", 5, "--out", tmp_path / "out")
+    process = lmedge("benchmark", tiny_file, *words)
+    assert process.returncode == 0, process.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["environment"]["runtime"].startswith("ai-edge-litert ")
+
+
+def test_a_runtime_that_is_missing_is_one_line(tiny_file: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "tflite_runtime.py").write_text("raise ImportError('none', name='tflite_runtime')")
+    for names in ("litert,tflite-runtime", "tflite-runtime"):
+        process = lmedge("benchmark", tiny_file, "--runtime", names, "--runs", 5,
+                         "--out", tmp_path / "out", PYTHONPATH=str(blocked))  # fmt: skip
+        assert_refused(process, 8, "tflite-runtime is not installed")
+    assert not (tmp_path / "out").exists()
+    process = lmedge("benchmark", tiny_file, "--runtime", f"litert={tmp_path / 'absent'}")
+    assert_refused(process, 8, "absent is no Python")
+
+
+@pytest.mark.parametrize("names", ["onnx", "litert,", "litert=", ""])
+def test_other_names_are_a_mistake_in_the_command(tiny_file: Path, names: str) -> None:
+    process = lmedge("benchmark", tiny_file, "--runtime", names)
+    assert process.returncode == 2
+    assert "no runtime is called" in process.stderr
+
+
+def test_names_and_paths_are_told_apart() -> None:
+    assert Runtime.parse("litert, tflite-runtime=a b/python") == (
+        Runtime("litert"),
+        Runtime("tflite-runtime", Path("a b/python")),
+    )
+    with pytest.raises(LmedgeError, match="choose from litert, tflite-runtime"):
+        Runtime.parse("litert,foo")
+
+
+def test_a_line_is_named_by_what_differs() -> None:
+    def entry(name: str, runtime: str) -> Entry:
+        return Entry(name, runtime, 1, 1.0, 1.0, 1.0, (1.0, 1.0))
+
+    def titles(*names: tuple[str, str]) -> list[str]:
+        return Together(1, 0, tuple(entry(*one) for one in names)).titles()
+
+    assert titles(("a", "x"), ("b", "x")) == ["a", "b"]
+    assert titles(("a", "x"), ("a", "y")) == ["x", "y"]
+    assert titles(("a", "x"), ("b", "y")) == ["a, x", "b, y"]

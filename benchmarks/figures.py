@@ -72,7 +72,8 @@ def reliability(report: Report, axes: Axes) -> None:
     """Draw how often answers are right by how sure they are: the area of a dot is their number.
 
     The answer shown to a user is the landmark decoded together with the category; its bins have
-    Wilson's 95 % intervals. The heads alone are drawn behind it.
+    Wilson's 95 % intervals. The heads alone are drawn behind it. No line joins the dots: between
+    bins of one picture each it would only go up and down.
     """
     assert report.accuracy is not None
     found = report.accuracy.details.calibration
@@ -87,8 +88,9 @@ def reliability(report: Report, axes: Axes) -> None:
         bins = found[name].bins
         sure, right = [one.confidence for one in bins], [one.accuracy for one in bins]
         if name == "together":
-            axes.errorbar(sure, right, _whiskers(bins), fmt="none", ecolor=colour, elinewidth=1)
-        axes.plot(sure, right, color=colour, lw=1, alpha=0.6)
+            axes.errorbar(
+                sure, right, _whiskers(bins), fmt="none", ecolor=colour, elinewidth=1, alpha=0.6
+            )
         areas = [10 + 90 * one.share for one in bins]
         axes.scatter(sure, right, areas, color=colour, marker=marker, clip_on=False,
                      zorder=5 - layer)  # fmt: skip

@@ -24,31 +24,36 @@ Constants = dict[int, npt.NDArray[Any]]
 
 
 def read_graph(model: ModelFile) -> tuple[dict[str, Any], Constants]:
-    """Return the graph as JSON takes it, and its constants by the index of their tensor.
+    """Return the graph of the two heads as JSON takes it, and its constants by their tensor.
 
-    Raises ModelFileError for an operation, a type or an activation that no float32 file
-    of ours has.
+    A third output (`known`) is left out: its handful of operations on vectors takes no time that
+    can be seen. Raises ModelFileError for an operation, a type or an activation that no float32
+    file of ours has.
     """
     root = Table.root(model.data)
     codes = [max(code.integer(0, 0, "b"), code.integer(3)) for code in root.tables(1)]
     buffers, (graph,) = root.tables(4), root.tables(2)
     tensors = graph.tables(0)
+    heads = {name: spec.index for name, spec in model.heads.items()}
+    needed, operators = set(heads.values()), []
+    for one in reversed(graph.tables(3)):
+        if needed & set(one.integers(2)):
+            needed |= set(one.integers(1)) - {-1}
+            operators.append(one)
     constants: Constants = {}
-    dtypes: dict[int, str] = {}
-    for index, tensor in enumerate(tensors):
+    for index in sorted(needed):
+        tensor = tensors[index]
         kind = tensor.integer(1, 0, "b")
         if kind not in DTYPES:
             raise ModelFileError(f"{model.path}: is not float32 throughout; pass a float32 file")
-        dtypes[index] = np.dtype(DTYPES[kind]).name
         data = buffers[tensor.integer(2, 0, "I")].bytes(0)
         if data:
             constants[index] = np.frombuffer(data, DTYPES[kind]).reshape(tensor.integers(0))
     found = {
         "image": model.image.index,
-        "heads": {name: spec.index for name, spec in model.heads.items()},
+        "heads": heads,
         "shapes": [list(tensor.integers(0)) for tensor in tensors],
-        "dtypes": [dtypes[index] for index in range(len(tensors))],
-        "nodes": [_node(model, one, codes) for one in graph.tables(3)],
+        "nodes": [_node(model, one, codes) for one in reversed(operators)],
     }
     return found, constants
 

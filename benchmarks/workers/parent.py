@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 import lmedge
 from lmedge.errors import LmedgeError, MissingDependencyError
+from lmedge.flatbuffer import Table
 from lmedge.model_file import ModelFile
 
 CHILD = Path(__file__).with_name("child.py")
@@ -184,8 +185,14 @@ def bare(
     does.
     """
     labels = {"landmark": model.taxonomy.landmarks, "category": model.taxonomy.categories}
+    (graph,) = Table.root(model.data).tables(2)
+    tensors = graph.tables(0)
     heads = {
-        head: {"index": spec.index, "size": spec.shape[-1], "labels": labels[head]}
+        head: {
+            "index": spec.index,
+            "tensor": tensors[spec.index].string(3),
+            "labels": labels[head],
+        }
         for head, spec in model.heads.items()
     }
     path = str((file or model.path).absolute())

@@ -1,4 +1,4 @@
-"""A float32 file with one of every operation that ours have, and its int8 stand-in."""
+"""A float32 file with one of every operation that ours have, and a third output."""
 
 from __future__ import annotations
 
@@ -40,9 +40,12 @@ def convert() -> bytes:
         gate = tf.sigmoid(tf.nn.conv2d(gate, kernels[3], (1, 1), "SAME"))
         x = x * gate + tf.nn.relu6(tf.nn.conv2d(x, same, (1, 1), "SAME"))
         x = tf.reduce_mean(tf.nn.max_pool2d(x, 3, 2, "SAME"), (1, 2))
+        length = tf.math.rsqrt(tf.reduce_sum(tf.square(x), 1, keepdims=True) + 1e-12)
+        score = tf.reduce_sum(x, 1, keepdims=True) * length / 3.0
         return {
             "landmark": tf.nn.softmax(tf.matmul(x, dense[0]) * 3.0),
             "category": tf.nn.softmax(tf.matmul(x, dense[1]) * 3.0),
+            "known": score * [[1.0, -1.0]] + [[0.0, 1.0]],  # two, as the categories are
         }
 
     concrete = graph.get_concrete_function()

@@ -45,7 +45,7 @@ def test_the_order_of_colours_changes_no_answer(tiny_file: Path) -> None:
 
 def test_the_bare_interpreter_with_and_without_xnnpack(tiny_file: Path) -> None:
     model, picture = read_model(tiny_file), tiny.picture("blue", 32, 32)
-    landmark, _ = Classifier(model).interpreter.run(picture)
+    landmark = Classifier(model).interpreter.run(picture).landmark
     for plain in (False, True):
         with bare(
             "interpreter", model, sys.executable, name="bare", runtime="litert", plain=plain

@@ -54,7 +54,7 @@ def answer(file: Path, pictures: list[Path], given: npt.NDArray[np.uint8] | None
     # The first run in a child process has a limit of seconds, which an emulated one may exceed.
     interpreter = Interpreter(model, 1, trusted=True)
     start = time.perf_counter()
-    found = [interpreter.run(picture) for picture in images]
+    found = [interpreter.run(picture)[:2] for picture in images]
     seconds = (time.perf_counter() - start) / len(found)
     landmark, category = (np.stack(head) for head in zip(*found, strict=True))
     return Answers(prepared, logits, landmark, category, seconds)
@@ -72,16 +72,21 @@ def integer_part(model: ModelFile) -> bytes | None:
     graph = schema.ModelT.InitFromPackedBuf(model.data, 0)
     (part,) = graph.subgraphs
     maker = {output: one for one in part.operators for output in one.outputs.tolist()}
-    ends = []
+    ends: list[int] = []
     for head in HEADS:
         tensor = model.heads[head].index
         while part.tensors[tensor].type != schema.TensorType.INT8:
             if tensor not in maker:
                 return None
-            one = maker[tensor]
-            part.operators = [kept for kept in part.operators if kept is not one]
-            tensor = int(one.inputs[0])
+            tensor = int(maker[tensor].inputs[0])
         ends.append(tensor)
+    needed, open_ends = set(), list(ends)
+    while open_ends:
+        one = maker.get(open_ends.pop())
+        if one is not None and id(one) not in needed:
+            needed.add(id(one))
+            open_ends += one.inputs.tolist()
+    part.operators = [one for one in part.operators if id(one) in needed]
     part.outputs = np.array(ends, np.int32)
     graph.signatureDefs, graph.metadata = [], []
     builder = flatbuffers.Builder(len(model.data))

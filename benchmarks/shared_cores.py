@@ -31,6 +31,7 @@ from lmedge.errors import LmedgeError
 SETTINGS = ("measured", "1", "2")
 _START = 60.0  # seconds until a process must have written its first line
 _FRAMES = 300  # of the video, which is written again and again
+_REPEATS = 12  # at least: the first process must still run when the second has started
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +133,7 @@ def video_of(seconds: float) -> Iterator[tuple[Path, Path]]:
     """Give a video that lasts long enough, and an empty folder for the measured threads."""
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "bar.mp4"
-        write_video(video, max(1, round(3 * seconds)))
+        write_video(video, max(_REPEATS, round(3 * seconds)))
         yield video, Path(folder) / "cache"
 
 

@@ -16,6 +16,7 @@ from lmedge.export.verify import run_file
 from lmedge.model_file import HEADS, KNOWN, ModelFile, parse_model
 from lmedge.train.backend import keras
 from lmedge.train.network import normalise
+from tests.ends import ENDS, KNOWN_ENDS
 
 if TYPE_CHECKING:
     from tests.export.conftest import Exported, Real
@@ -27,14 +28,6 @@ def graph_of(file: ModelFile) -> tuple[Any, Any]:
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(file.data, 0))
     (graph,) = model.subgraphs
     return model, graph
-
-
-ENDS = {"DEQUANTIZE": 2, "MUL": 2, "SOFTMAX": 2}
-# The features and their products with the means; what they are multiplied with; and the complement.
-KNOWN_ENDS = {
-    "DEQUANTIZE": 4, "MUL": 6, "SOFTMAX": 2, "SQUARE": 1, "SUM": 2, "ADD": 2, "RSQRT": 1,
-    "FULLY_CONNECTED": 1,
-}  # fmt: skip
 
 
 def assert_int8_but_for_the_ends(file: ModelFile) -> None:

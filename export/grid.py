@@ -14,7 +14,7 @@ from .ranges import LEVELS, Range
 INPUT_RANGE: Range = ((0 - PIXEL_MEAN) / PIXEL_SCALE, (255 - PIXEL_MEAN) / PIXEL_SCALE)
 SIGMOID_RANGE: Range = (0.0, 255 / 256)
 KERNEL_LEVELS = 127.0
-SPLIT = 2.0**9 + 1  # Veltkamp's: leaves 24 - 9 bits of a float32
+SPLIT = 2.0**38 + 1  # Veltkamp's: leaves 53 - 38 bits of a float64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +54,14 @@ def kernel_scale(kernel: tf.Tensor, axis: int) -> tf.Tensor:
     """Return the step of each channel, float32, shaped to divide the kernel.
 
     It has 15 significant bits: 127 steps of it are then exact in float32, and the converter, which
-    divides a channel's largest value by 127, finds this very step.
+    divides a channel's largest value by 127, finds this very step. float64, because TensorFlow's
+    optimizer moves the constants of a traced graph, which must not move the step.
     """
     axes = [other for other in range(len(kernel.shape)) if other != axis]
-    limit = tf.reduce_max(tf.abs(kernel), axes, keepdims=True)
+    limit = tf.cast(tf.reduce_max(tf.abs(kernel), axes, keepdims=True), tf.float64)
     scale = tf.maximum(limit, 1e-8) / KERNEL_LEVELS
     high = scale * SPLIT
-    return high - (high - scale)
+    return tf.cast(high - (high - scale), tf.float32)
 
 
 def on_grid(kernel: tf.Tensor, axis: int) -> tf.Tensor:

@@ -86,7 +86,8 @@ def _linear(wrapper: keras.layers.Layer, inputs: list[Steps], grid: Grid) -> Ste
     kernel = next(one for one in wrapper.weights if one.name.endswith(f"{name}:0"))
     scale = kernel_scale(kernel, kernel_axis(layer)[1])
     steps, scale = tf.round(kernel / scale), tf.reshape(scale, [-1])
-    bias = tf.cast(layer.bias, tf.float64) / (tf.cast(scale, tf.float64) * x.grid.exact)
+    wide = tf.cast(scale, tf.float64)
+    bias = tf.cast(layer.bias, tf.float64) / (wide * x.grid.exact)
     if isinstance(layer, keras.layers.Dense):
         total = tf.matmul(x.values, steps)
     elif isinstance(layer, keras.layers.DepthwiseConv2D):
@@ -95,15 +96,27 @@ def _linear(wrapper: keras.layers.Layer, inputs: list[Steps], grid: Grid) -> Ste
     else:
         total = tf.nn.conv2d(x.values, steps, layer.strides, layer.padding.upper())
     total = tf.nn.bias_add(total, tf.cast(tf.round(bias), tf.float32))
-    return _cut(tf.round(total * (scale * x.grid.scale / grid.scale)), grid)
+    return _cut(tf.round(total * _factor(wide, x.grid, grid)), grid)
+
+
+def _factor(scale: tf.Tensor, before: Grid, after: Grid) -> tf.Tensor:
+    """Return scale * before / after, each step rounded to float32.
+
+    The casts keep TensorFlow's optimizer from dividing the two constants first, which rounds
+    otherwise.
+    """
+    product = tf.cast(scale * float(before.scale), tf.float32)
+    return tf.cast(tf.cast(product, tf.float64) / float(after.scale), tf.float32)
 
 
 def _border(wrapper: keras.layers.Layer, inputs: list[Steps], grid: Grid) -> Steps:
     return _quantized(wrapper.layer.call(inputs[0].real()), grid)
 
 
-def _sigmoid(_: keras.layers.Layer, inputs: list[Steps], grid: Grid) -> Steps:
+def _sigmoid(wrapper: keras.layers.Layer, inputs: list[Steps], grid: Grid) -> Steps:
     """Look up: x8-lut, filled by SigmoidOp in reference/unary-elementwise.cc."""
+    if wrapper.layer.get_config()["activation"] != "sigmoid":
+        raise ValueError(f"{wrapper.layer.name} has no int8 operation")
     (x,) = inputs
     real = np.arange(-128 - x.grid.zero, 128 - x.grid.zero, dtype=np.float32) * x.grid.scale
     exact = (1 / (1 + np.exp(-real.astype(np.float64)))).astype(np.float32)
@@ -170,7 +183,6 @@ def _converted(x: Steps, grid: Grid) -> Steps:
     return _cut(tf.floor(x.values * factor / 256 + 0.5), grid)
 
 
-# An activation is a sigmoid: lower.py leaves no other, but that of the input.
 _OPERATIONS = (
     (_LINEAR, _linear),
     (BorderPad, _border),

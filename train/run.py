@@ -98,6 +98,12 @@ class Run:
         """Write the description of a new run; raises RunError when the folder holds one."""
         if (folder / "run.json").exists():
             raise RunError(f"{folder} holds a run already; go on with --resume or name another")
+        left = [name for name in ("checkpoints", "history.csv") if (folder / name).exists()]
+        if left:  # its phases would be taken for this run's own
+            raise RunError(
+                f"{folder} holds what is left of another run ({', '.join(left)}); remove it or "
+                "name another"
+            )
         run = cls(
             folder, recipe, split, strategy, weights, seed, data, versions(), skipped, refit_of
         )

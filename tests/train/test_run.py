@@ -207,3 +207,17 @@ class TestCreate:
     ) -> None:
         with pytest.raises(RunError, match="holds a run already; go on with --resume"):
             small_run.start(small_photographs, finished_run.folder, tiny_weights)
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "history.csv"])
+def test_what_is_left_of_another_run_is_not_taken_for_its_own(
+    name: str, finished_run: Run, tmp_path: Path
+) -> None:
+    """Phases of a killed run would be restored into this one, of another recipe even."""
+    (tmp_path / "run" / name).mkdir(parents=True)
+    with pytest.raises(RunError, match=f"left of another run \\({name}\\)"):
+        Run.create(
+            tmp_path / "run", finished_run.recipe, finished_run.split,
+            strategy="landmarks-first", weights="none", seed=0, data="photographs",
+        )  # fmt: skip
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [name]

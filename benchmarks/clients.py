@@ -9,9 +9,7 @@ the versions of benchmarks/peers/requirements.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -21,7 +19,11 @@ import numpy.typing as npt
 
 # Absolute, unlike elsewhere: the file is also run by its path.
 from lmedge.benchmarks import results
-from lmedge.benchmarks.peers.environments import ENVIRONMENTS, make_environments
+from lmedge.benchmarks.peers.environments import (
+    environments_option,
+    make_environments,
+    python_option,
+)
 from lmedge.benchmarks.peers.pictures import some_pictures
 from lmedge.benchmarks.peers.table import compare
 from lmedge.benchmarks.workers.parent import Answer, Worker, bare
@@ -92,19 +94,8 @@ def _bit_equal(own: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]) ->
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
 @click.option("--data", type=click.Path(path_type=Path), required=True, metavar="DIR")
 @click.option("--pictures", type=click.IntRange(1), default=500, show_default=True)
-@click.option(
-    "--environments",
-    type=click.Path(path_type=Path),
-    default=ENVIRONMENTS,
-    show_default=True,
-    metavar="DIR",
-)
-@click.option(
-    "--python",
-    default=sys.executable,
-    metavar="PATH",
-    help="Makes the environments; tflite-runtime needs 3.11  [default: this one]",
-)
+@environments_option
+@python_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -123,7 +114,7 @@ def main(file: Path, data: Path, pictures: int, environments: Path, python: str,
     rows: list[Client] = []
     first: list[Answer] = []
     for worker in start(model, pythons):
-        with contextlib.closing(worker):
+        with worker:
             own = [worker.answer(picture) for picture in shown]
             first = first or own
             rows.append(row(worker, own, first))

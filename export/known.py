@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..train.backend import keras, tf
-from ..train.network import FEATURES, Pictures, normalise, traced
+from ..train.network import FEATURES, Pictures, predict_outputs
 
 PER_LANDMARK = 16  # training pictures that its mean is of, at most
 ROOM = 1.25  # of the range of the products beyond what was seen
@@ -88,25 +88,12 @@ def with_features(network: keras.Model) -> keras.Model:
     return type(network)(network.input, outputs, name=network.name)
 
 
-def predict(
-    network: keras.Model, pictures: Pictures, batch: int = 32
-) -> dict[str, npt.NDArray[np.float32]]:
+def predict(network: keras.Model, pictures: Pictures) -> dict[str, npt.NDArray[np.float32]]:
     """Run a network on (N, S, S, 3) uint8 RGB: the logits of both heads, and `features` (N, F).
 
     Pictures that are not in memory are read batch by batch.
     """
-    probe = with_features(network)
-    call = traced(probe)
-    parts = [
-        call(tf.constant(normalise(pictures[at : at + batch])))
-        for at in range(0, len(pictures), batch)
-    ]
-    return {
-        name: np.concatenate(
-            [np.zeros((0, values.shape[-1]), np.float32), *(part[name].numpy() for part in parts)]
-        )
-        for name, values in probe.output.items()
-    }
+    return predict_outputs(with_features(network), pictures)
 
 
 def spread(truth: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.intp]:

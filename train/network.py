@@ -131,14 +131,25 @@ def predict_logits(
 
     Pictures that are not in memory are read batch by batch.
     """
-    if not len(pictures):
-        return {head: np.zeros((0, network.output[head].shape[-1]), np.float32) for head in HEADS}
+    found = predict_outputs(network, pictures, batch)
+    return {head: found[head] for head in HEADS}
+
+
+def predict_outputs(
+    network: keras.Model, pictures: Pictures, batch: int = 32
+) -> dict[str, npt.NDArray[np.float32]]:
+    """As `predict_logits`, but give every output the network has, by name."""
     call = traced(network)
     parts = [
         call(tf.constant(normalise(pictures[start : start + batch])))
         for start in range(0, len(pictures), batch)
     ]
-    return {head: np.concatenate([part[head].numpy() for part in parts]) for head in HEADS}
+    return {
+        name: np.concatenate(
+            [np.zeros((0, values.shape[-1]), np.float32), *(part[name].numpy() for part in parts)]
+        )
+        for name, values in network.output.items()
+    }
 
 
 def traced(network: keras.Model) -> tf.types.experimental.PolymorphicFunction:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,12 @@ import numpy.typing as npt
 # Absolute, unlike elsewhere: the file is also run by its path.
 from lmedge.benchmarks import results
 from lmedge.benchmarks.latency import Effort, example_frame, take_timed_turns
-from lmedge.benchmarks.peers.environments import ENVIRONMENTS, PEERS, make_environments
+from lmedge.benchmarks.peers.environments import (
+    PEERS,
+    environments_option,
+    make_environments,
+    python_option,
+)
 from lmedge.benchmarks.peers.lineup import (
     FRAME,
     Files,
@@ -84,19 +88,8 @@ def show(found: Sequence[Row]) -> None:
     help="How many of either.",
 )
 @click.option("--rounds", type=click.IntRange(1), default=300, show_default=True)
-@click.option(
-    "--environments",
-    type=click.Path(path_type=Path),
-    default=ENVIRONMENTS,
-    show_default=True,
-    metavar="DIR",
-)
-@click.option(
-    "--python",
-    default=sys.executable,
-    metavar="PATH",
-    help="Makes the environments; tflite-runtime needs 3.11  [default: this one]",
-)
+@environments_option
+@python_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

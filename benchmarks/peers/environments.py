@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
+
 from lmedge import files
 from lmedge.errors import MissingDependencyError
 
@@ -17,6 +19,20 @@ ENVIRONMENTS = Path(".venv-peers")
 PEERS = ("litert", "onnxruntime", "openvino", "tflite-runtime", "mediapipe")
 _MARK = "lmedge-requirements.txt"
 _log = logging.getLogger(__name__)
+
+environments_option = click.option(
+    "--environments",
+    type=click.Path(path_type=Path),
+    default=ENVIRONMENTS,
+    show_default=True,
+    metavar="DIR",
+)
+python_option = click.option(
+    "--python",
+    default=sys.executable,
+    metavar="PATH",
+    help="Makes the environments; tflite-runtime needs 3.11  [default: this one]",
+)
 
 
 def make_environments(

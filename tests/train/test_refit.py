@@ -111,3 +111,18 @@ def test_other_photographs_are_refused(finished_run: Run, tmp_path: Path) -> Non
     assert done.returncode == RunError.exit_code
     assert len(done.stderr.strip().splitlines()) == 1
     assert "was trained on" in done.stderr
+
+
+def test_its_file_quotes_the_run_too(refitted: Run, finished_run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "refit.tflite"
+    done = small_run.lmedge("export", refitted.folder, "--int8", "--force", "-o", file)
+    assert done.returncode == 0, done.stderr
+    shown = small_run.lmedge("inspect", file, "--json")
+    assert shown.returncode == 0, shown.stderr
+    info = json.loads(shown.stdout)["info"]
+    assert info["provenance"]["refit_of"] == {
+        "run": finished_run.folder.name,
+        "test": finished_run.metrics()["test"],
+    }
+    assert set(info["metrics"]) == {"val"}
+    assert "which had not seen the test pictures" in small_run.lmedge("inspect", file).stdout

@@ -10,17 +10,15 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-import click
-
-from lmedge import files, machine
-from lmedge.errors import LmedgeError
+from lmedge import files, machine, scripts
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 FOLDER = Path("benchmarks/results")
+run = scripts.run
 
 
 def write_csv(path: Path, rows: Sequence[DataclassInstance], *, data: str) -> None:
@@ -58,16 +56,6 @@ def command_line(arguments: Sequence[str]) -> str:
     # a package is run by its __main__.py
     name = script.parent.name if script.stem == "__main__" else script.stem
     return shlex.join(["python", "-m", f"lmedge.benchmarks.{name}", *arguments[1:]])
-
-
-def run(command: click.Command) -> NoReturn:
-    """Run a script; every error on purpose is one line on standard error."""
-    try:
-        command()
-    except LmedgeError as error:
-        click.echo(" ".join(str(error).split()), err=True)
-        sys.exit(error.exit_code)
-    sys.exit(0)
 
 
 def _cell(value: object) -> object:

@@ -14,6 +14,7 @@ import numpy as np
 
 from lmedge.files import write_bytes
 from lmedge.model_file import HEADS
+from lmedge.scripts import run
 
 from ..train.run import Run
 from . import convert
@@ -36,4 +37,4 @@ def main(run: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -26,6 +26,7 @@ from lmedge.image import Resize, prepare, read_picture
 from lmedge.interpreter import load_runtime
 from lmedge.machine import cores, processor_model
 from lmedge.model_file import HEADS
+from lmedge.scripts import run
 
 from ..train.backend import keras, tf
 from ..train.network import Pictures, normalise, predict_logits
@@ -158,4 +159,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -19,6 +19,7 @@ import click
 from lmedge.files import write_text
 from lmedge.machine import cores, processor_model
 from lmedge.model_file import HEADS
+from lmedge.scripts import run
 
 from ..train.run import Run
 from .exporting import Options, export_all
@@ -112,4 +113,4 @@ def main(runs: tuple[Path, ...], out: Path, files: Path, strangers: Path | None,
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -20,6 +20,7 @@ import click
 
 from lmedge.files import write_text
 from lmedge.machine import cores, processor_model
+from lmedge.scripts import run
 
 from ..train.run import Run
 from .formats import Source
@@ -73,4 +74,4 @@ def main(run: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -27,6 +27,7 @@ from lmedge.image import Resize, prepare, read_picture
 from lmedge.machine import cores, processor_model
 from lmedge.model_file import HEADS, KNOWN, ModelFile, read_model
 from lmedge.rejection import agreement, auroc
+from lmedge.scripts import run
 
 from ..train.network import FEATURES
 from ..train.run import Run
@@ -195,4 +196,4 @@ def _command(runs: Sequence[Path], files: Sequence[Path]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

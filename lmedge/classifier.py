@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .decoding import Decoding, joint_probabilities
+from .decoding import Decoding
 from .errors import LmedgeError
-from .image import Color, check_frame, prepare
+from .image import Color, check_frame, prepare_into
 from .interpreter import Interpreter, Outputs
 from .model_file import ModelFile, read_model
 from .rejection import Threshold
@@ -121,10 +121,10 @@ class Classifier:
         self.threshold = Threshold.of(self.model)
         self.interpreter = Interpreter(self.model, threads, delegate=delegate, runtime=runtime)
         taxonomy = self.model.taxonomy
-        self._parents = taxonomy.parent_index
+        self._parents: list[int] = taxonomy.parent_index.tolist()
         self._names = tuple(taxonomy.hierarchy().items())
         self._members = {
-            name: np.flatnonzero(self._parents == index)
+            name: [place for place, parent in enumerate(self._parents) if parent == index]
             for index, name in enumerate(taxonomy.categories)
         }
 
@@ -145,8 +145,8 @@ class Classifier:
 
     def _run(self, frame: npt.NDArray[np.uint8], color: Color) -> Outputs:
         check_frame(frame)
-        picture = prepare(frame, self.model.size, self.model.resize, color=color)
-        return self.interpreter.run(picture)
+        resize = self.model.resize
+        return self.interpreter.run(lambda out: prepare_into(out, frame, resize, color=color))
 
     def classify_many(
         self, frames: Iterable[npt.NDArray[np.uint8]], *, color: Color = "rgb"
@@ -175,19 +175,22 @@ class Classifier:
         third: npt.NDArray[np.float32] | None,
         start: float | None,
     ) -> Reading:
-        # As `joint_probabilities` and `agreement`, in fewer steps: after an invoke each is cold.
-        above = category.take(self._parents)
-        product = landmark * above
-        agreed = float(product.sum())
+        # `joint_probabilities` and `agreement` in plain Python: an invoke leaves nothing in the
+        # caches, and each routine of NumPy that is called then costs more than all of this.
         weight = self.decoding.category_weight
-        if weight != 1.0:
-            product = landmark * above**weight
-        total = product.sum()
+        alone, above = landmark.tolist(), category.tolist()
+        weighed = above if weight == 1.0 else [value**weight for value in above]
+        agreed, total, product = 0.0, 0.0, []
+        for value, parent in zip(alone, self._parents, strict=True):
+            agreed += value * above[parent]
+            both = value * weighed[parent]
+            total += both
+            product.append(both)
         if total > 0:
-            joint = product / total
+            joint = np.array([value / total for value in product], np.float32)
         else:
-            joint = joint_probabilities(landmark, category, self._parents, weight)
-        shown = None if third is None else float(third[0])
+            joint = landmark
+        shown = None if third is None else third.item(0)
         known = self.threshold.score_of(agreed, shown) >= self.threshold.least
         milliseconds = 0.0 if start is None else 1000.0 * (time.perf_counter() - start)
         return Reading(joint, landmark, category, milliseconds, agreed, known, shown)
@@ -213,20 +216,18 @@ class Classifier:
         lead: int | None = None,
         start: float | None = None,
     ) -> Prediction:
-        order = (-joint).argsort(kind="stable")[: self.top].tolist()
+        values = joint.tolist()
+        # Plain Python as above; stable, so that of equal ones the first leads.
+        order = sorted(range(len(values)), key=values.__getitem__, reverse=True)[: self.top]
         if lead is not None and order[0] != lead:
             order = [lead, *(index for index in order if index != lead)][: self.top]
-        values = joint.take(order).tolist()
-        top = tuple(
-            Candidate(self._names[index][0], self._names[index][1], value)
-            for index, value in zip(order, values, strict=True)
-        )
+        top = tuple([Candidate(*self._names[index], values[index]) for index in order])
         best = top[0]  # one answer: never a landmark of another category
         return Prediction(
             best.landmark,
             best.probability,
             best.category,
-            min(1.0, float(joint.take(self._members[best.category]).sum())),
+            min(1.0, sum([values[index] for index in self._members[best.category]])),
             top,
             joint,
             said.landmark_marginal,

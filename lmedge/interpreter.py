@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from .quiet import quiet_stderr
 from .trial import survive
 
 Output = npt.NDArray[np.float32]
+Write = Callable[[Picture], None]  # fills an array with a picture
 _log = logging.getLogger(__name__)
 # What a person calls a runtime -> what Python does, in the order of preference.
 RUNTIMES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
@@ -176,11 +178,20 @@ class Interpreter:
         self._known = None if model.known is None else model.known.index
         self._logits = _logits_of(model, self._runner) if model.image.dtype == "int8" else None
 
-    def set_image(self, picture: Picture) -> None:
-        """Copy a picture, (S, S, 3) uint8 RGB, into the input."""
+    def set_image(self, picture: Picture | Write) -> None:
+        """Copy a picture, (S, S, 3) uint8 RGB, into the input, or have one written there.
+
+        The array that `Write` is handed is the input itself: it must not be kept.
+        """
+        inside = self._runner.tensor(self._image)()[0]
         if self._logits is not None:
-            picture = (picture ^ 0x80).view(np.int8)  # the byte less 128
-        self._runner.set_tensor(self._image, picture[None])
+            inside = inside.view(np.uint8)
+        if callable(picture):
+            picture(inside)
+        else:
+            inside[:] = picture
+        if self._logits is not None:
+            np.bitwise_xor(inside, 0x80, out=inside)  # as int8: the byte less 128
 
     def invoke(self) -> None:
         """Run the graph on what `set_image` put in."""
@@ -197,8 +208,8 @@ class Interpreter:
             return Outputs(landmark, category)
         return Outputs(landmark, category, self._runner.get_tensor(self._known)[0])
 
-    def run(self, picture: Picture) -> Outputs:
-        """Classify one picture, (S, S, 3) uint8 RGB."""
+    def run(self, picture: Picture | Write) -> Outputs:
+        """Classify one picture, (S, S, 3) uint8 RGB, or what `Write` puts in its place."""
         with self._lock:
             self.set_image(picture)
             self.invoke()

@@ -80,7 +80,7 @@ class Smoother:
         self._seconds = 0.0  # time of the last frame
         self._since = 0.0  # time of the last change of the label
         self._shown = -1
-        self._scores: npt.NDArray[np.float64] | None = None  # (L + 1,): the last is "no landmark"
+        self._scores: list[float] = []  # (L + 1,): the last is "no landmark"
 
     @property
     def still(self) -> bool:
@@ -115,32 +115,32 @@ class Smoother:
     def _smooth(self, said: Prediction | Reading, seconds: float, known: bool) -> Steady:
         gap = max(0.0, seconds - self._seconds)
         self._seconds = seconds
-        fresh = np.zeros(len(said.joint) + 1)
-        if known:
-            fresh[:-1] = said.joint
-        else:
-            fresh[-1] = 1.0
-        if self._scores is None:
+        # Plain Python, as in Classifier: after an invoke none of NumPy is in the caches.
+        fresh = [*said.joint.tolist(), 0.0] if known else [*[0.0] * len(said.joint), 1.0]
+        if not self._scores:
             self._scores = fresh
-            self._shown, self._since = int(fresh.argmax()), seconds
+            self._shown, self._since = fresh.index(max(fresh)), seconds
         else:
-            fresh -= self._scores
-            fresh *= -math.expm1(-gap / self._steadiness.seconds)
-            self._scores += fresh
+            share = -math.expm1(-gap / self._steadiness.seconds)
+            self._scores = [
+                old + (new - old) * share for old, new in zip(self._scores, fresh, strict=True)
+            ]
             self._choose(self._scores, seconds)
         return self._answer(said, self._scores)
 
-    def _choose(self, scores: npt.NDArray[np.float64], seconds: float) -> None:
-        best = int(scores.argmax())
+    def _choose(self, scores: list[float], seconds: float) -> None:
+        best = scores.index(max(scores))
         if best == self._shown or seconds - self._since < self._steadiness.dwell:
             return
         if scores[best] > scores[self._shown] + self._steadiness.margin:
             self._shown, self._since = best, seconds
 
-    def _answer(self, said: Prediction | Reading, scores: npt.NDArray[np.float64]) -> Steady:
+    def _answer(self, said: Prediction | Reading, scores: list[float]) -> Steady:
         labels = scores[:-1]
-        total = float(labels.sum())
-        joint = (labels / total).astype(np.float32) if total > 0 else said.joint
+        total = sum(labels)
+        joint = (
+            np.array([label / total for label in labels], np.float32) if total > 0 else said.joint
+        )
         known = self._shown < len(joint)
         lead = self._shown if known else None
         return Steady(self._classifier.with_joint(said, joint, lead=lead), known)

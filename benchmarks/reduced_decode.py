@@ -46,13 +46,19 @@ class ReducedDecode:
     same_category: float
 
 
-def enlarge(picture: Picture, random: np.random.Generator) -> bytes:
-    """Return a JPEG of about 12 megapixels with the content of `picture`."""
+def enlarge(picture: Picture, random: np.random.Generator) -> Picture:
+    """Return `picture`, (H, W, 3) uint8, as one of about 12 megapixels with a little noise."""
     scale = math.sqrt(MEGAPIXELS * 1e6 / (picture.shape[0] * picture.shape[1]))
     large = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     noise = random.integers(-6, 7, (*large.shape[:2], 1)).astype(np.int16)
-    large = np.clip(large + noise, 0, 255).astype(np.uint8)
-    return cv2.imencode(".jpg", large[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+    return np.clip(large + noise, 0, 255).astype(np.uint8)
+
+
+def encode(picture: Picture) -> bytes:
+    """Return the JPEG of (H, W, 3) uint8 RGB."""
+    return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[
+        1
+    ].tobytes()
 
 
 @click.command()
@@ -78,7 +84,7 @@ def main(file: Path, data: Path, pictures: int, out: Path) -> None:
     taken: dict[bool, list[float]] = {False: [], True: []}
     same, sizes = [], []
     for number, path in enumerate(drawn):
-        encoded = enlarge(read_picture(path), random)
+        encoded = encode(enlarge(read_picture(path), random))
         sizes.append(len(encoded) / 1e6)
         answers = {}
         for reduced in (False, True) if number % 2 else (True, False):

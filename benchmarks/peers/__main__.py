@@ -17,12 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 # Absolute, unlike elsewhere: the file is also run by its path.
 from lmedge.benchmarks import results
-from lmedge.benchmarks.latency import Effort, example_frame, take_timed_turns
+from lmedge.benchmarks.latency import FRAME_SIZE, Effort, example_frame, take_timed_turns
 from lmedge.benchmarks.peers.environments import (
     PEERS,
     environments_option,
@@ -31,6 +32,9 @@ from lmedge.benchmarks.peers.environments import (
 )
 from lmedge.benchmarks.peers.lineup import (
     FRAME,
+    LARGE_JPEG,
+    NETWORK,
+    SMALL_JPEG,
     Files,
     Place,
     answers,
@@ -39,15 +43,22 @@ from lmedge.benchmarks.peers.lineup import (
 )
 from lmedge.benchmarks.peers.pictures import some_pictures
 from lmedge.benchmarks.peers.table import Row, Timed, check_same_network, rows
+from lmedge.benchmarks.reduced_decode import enlarge
 from lmedge.model_file import read_model
 
 REFERENCE = "LiteRT float32"
 
 
 def measure(places: Sequence[Place], picture: npt.NDArray[np.uint8], rounds: int) -> list[Timed]:
-    """Time every place in turns, on a picture of the input's size or on a 640 x 480 frame."""
+    """Time every place in turns, on a picture of the input's size or what its work begins with."""
+    shown = {
+        NETWORK: picture,
+        FRAME: example_frame(),
+        SMALL_JPEG: cv2.resize(picture, FRAME_SIZE[::-1], interpolation=cv2.INTER_CUBIC),
+        LARGE_JPEG: enlarge(picture, np.random.default_rng(0)),
+    }
     for place in places:
-        place.worker.show(example_frame() if place.work == FRAME else picture)
+        place.worker.show(shown[place.work])
     timers = [functools.partial(place.worker.time, 1) for place in places]
     take_timed_turns(timers, Effort(5, 0.0))
     taken = take_timed_turns(timers, Effort(rounds, 0.0)) / 1e6

@@ -18,12 +18,15 @@ from ..workers.parent import Worker, bare, classifier
 from .graph import write_graph
 
 NETWORK, FRAME = "the network alone", "640 x 480 BGR frame to labels"
+SMALL_JPEG, LARGE_JPEG = "640 x 480 JPEG file to labels", "12-megapixel JPEG file to labels"
 DRAW = Path(__file__).with_name("draw_onnx.py")
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A row to be: a worker, the file it runs, and what a step of it is, NETWORK or FRAME.
+    """A row to be: a worker, the file it runs, and what a step of it is.
+
+    `work`: NETWORK, FRAME, SMALL_JPEG or LARGE_JPEG.
 
     `target`: how many times the first of the same work it should take at least.
     """
@@ -95,12 +98,20 @@ def line_up(stack: contextlib.ExitStack, files: Files, pythons: Mapping[str, Pat
     network("openvino", "openvino", "OpenVINO int8", ours, target=2.0)
     network("interpreter", "tflite-runtime", "tflite-runtime float32", whole)
     network("interpreter", "tflite-runtime", "tflite-runtime int8", ours, target=15.0)
-    classify = classifier("lmedge Classifier", ours.path, "litert", pythons["litert"], bgr=True)
-    add("lmedge Classifier", FRAME, classify, ours.path)
-    if "mediapipe" in pythons:
-        name = "MediaPipe ImageClassifier"
-        worker = bare("mediapipe", ours, pythons["mediapipe"], name=name)
-        add(name, FRAME, worker, ours.path, target=1.15)
+    for work, suffix in ((FRAME, ""), (SMALL_JPEG, ", small JPEG"), (LARGE_JPEG, ", large JPEG")):
+        jpeg = work != FRAME
+        name = f"lmedge Classifier{suffix}"
+        options: dict[str, bool] = {"bgr": not jpeg, "jpeg": jpeg}
+        add(
+            name,
+            work,
+            classifier(name, ours.path, "litert", pythons["litert"], **options),
+            ours.path,
+        )
+        if "mediapipe" in pythons:
+            name = f"MediaPipe ImageClassifier{suffix}"
+            worker = bare("mediapipe", ours, pythons["mediapipe"], name=name, jpeg=jpeg)
+            add(name, work, worker, ours.path, target=1.15)
     return places
 
 

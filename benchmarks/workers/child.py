@@ -15,6 +15,7 @@ import importlib.util
 import json
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
@@ -42,15 +43,31 @@ class Runner(Protocol):
         """Return the probabilities of the last step, a list of floats a head."""
 
 
+class JpegFile:
+    """A JPEG file that lives as long as the process."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.path = str(Path(self._folder.name) / "picture.jpg")
+
+    def write(self, picture: Any) -> None:
+        """Make it of (H, W, 3) uint8 RGB, in the quality that cameras use."""
+        import cv2
+
+        cv2.imwrite(self.path, picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+
 class ClassifierRunner:
     """`lmedge.Classifier`: a frame of any size to labels, with the runtime asked for.
 
-    With `bgr` the frame is as OpenCV's cameras give it, and its colours are turned in the step.
+    With `bgr` the frame is as OpenCV's cameras give it, and its colours are turned in the step;
+    with `jpeg` it is a file, which the step reads.
     """
 
     def __init__(self, spec: Spec) -> None:
         _use_package("lmedge", Path(spec["package"]))
         from lmedge.classifier import Classifier
+        from lmedge.image import read_picture
         from lmedge.interpreter import load_runtime
         from lmedge.machine import runtime_label
 
@@ -59,11 +76,18 @@ class ClassifierRunner:
         self.label = runtime_label(load_runtime(runtime)[0])
         self._classifier = Classifier(spec["file"], threads=spec["threads"], runtime=runtime)
         self._color: Any = "bgr" if spec.get("bgr") else "rgb"
+        self._jpeg = JpegFile() if spec.get("jpeg") else None
+        self._read = read_picture
 
     def load(self, picture: Any) -> None:  # noqa: D102  (as Runner's, like all below)
-        self._frame = picture if self._color == "rgb" else picture[..., ::-1].copy()
+        if self._jpeg is not None:
+            self._jpeg.write(picture)
+        else:
+            self._frame = picture if self._color == "rgb" else picture[..., ::-1].copy()
 
     def step(self) -> None:  # noqa: D102
+        if self._jpeg is not None:
+            self._frame = self._read(self._jpeg.path, self._classifier.model.size)
         self._prediction = self._classifier.classify(self._frame, color=self._color)
 
     def answer(self) -> Answer:  # noqa: D102
@@ -182,7 +206,8 @@ class OpenvinoRunner:
 class MediapipeRunner:
     """MediaPipe's ImageClassifier: a frame of any size to labels; unreported scores are NaN.
 
-    The frame is as OpenCV's cameras give it, and its colours are turned in the step.
+    The frame is as OpenCV's cameras give it, and its colours are turned in the step; with `jpeg` it
+    is a file, which MediaPipe reads.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -197,13 +222,20 @@ class MediapipeRunner:
         options = vision.ImageClassifierOptions(base_options=base, max_results=-1)
         self._classifier = vision.ImageClassifier.create_from_options(options)
         self._labels = {name: head["labels"] for name, head in spec["heads"].items()}
+        self._jpeg = JpegFile() if spec.get("jpeg") else None
 
     def load(self, picture: Any) -> None:  # noqa: D102
-        self._frame = picture[..., ::-1].copy()
+        if self._jpeg is not None:
+            self._jpeg.write(picture)
+        else:
+            self._frame = picture[..., ::-1].copy()
 
     def step(self) -> None:  # noqa: D102
-        rgb = self._opencv.cvtColor(self._frame, self._opencv.COLOR_BGR2RGB)
-        image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=rgb)
+        if self._jpeg is not None:
+            image = self._mediapipe.Image.create_from_file(self._jpeg.path)
+        else:
+            rgb = self._opencv.cvtColor(self._frame, self._opencv.COLOR_BGR2RGB)
+            image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=rgb)
         self._found = self._classifier.classify(image)
 
     def answer(self) -> Answer:  # noqa: D102

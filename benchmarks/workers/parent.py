@@ -163,15 +163,16 @@ def classifier(
     threads: int = 1,
     *,
     bgr: bool = False,
+    jpeg: bool = False,
 ) -> Worker:
     """Start `lmedge.Classifier` on a file; that Python needs numpy, OpenCV and the runtime.
 
-    `bgr`: what is timed begins with a frame in OpenCV's order; pictures are handed over in RGB
-    either way. Raises as Worker does.
+    `bgr`: what is timed begins with a frame in OpenCV's order, `jpeg`: with a file; pictures are
+    handed over as RGB frames either way. Raises as Worker does.
     """
     return Worker(name, python, {
         "kind": "classifier", "file": str(file.absolute()), "threads": threads,
-        "runtime": runtime, "package": str(PACKAGE), "bgr": bgr,
+        "runtime": runtime, "package": str(PACKAGE), "bgr": bgr, "jpeg": jpeg,
     })  # fmt: skip
 
 

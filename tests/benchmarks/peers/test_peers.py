@@ -50,14 +50,18 @@ def test_every_peer_runs_the_same_network(float_file: Path, tmp_path: Path) -> N
     assert [row["runtime"].split()[0] for row in rows] == [
         "ai-edge-litert", "ai-edge-litert", "onnxruntime", "onnxruntime", "openvino", "openvino",
         "openvino",
-        "tflite-runtime", "tflite-runtime", "ai-edge-litert", "mediapipe",
+        "tflite-runtime", "tflite-runtime", *["ai-edge-litert", "mediapipe"] * 3,
     ]  # fmt: skip
     for row in rows:
         assert float(row["ratio_low"]) <= float(row["ratio"]) <= float(row["ratio_high"])
         # OpenVINO takes bfloat16 where the processor has it; onnxruntime's int8 is its own
         limit = 0.2 if "int8" in row["name"] or "default" in row["name"] else 1e-5
+        limit = 1.0 if "JPEG" in row["name"] else limit  # noise is what JPEG changes most
         assert float(row["largest_difference"]) < limit, row
-    assert {row["against"] for row in rows} == {"LiteRT int8", "lmedge Classifier"}
+    assert {row["against"] for row in rows} == {
+        "LiteRT int8", "lmedge Classifier", "lmedge Classifier, small JPEG",
+        "lmedge Classifier, large JPEG",
+    }  # fmt: skip
 
 
 def test_every_client_says_the_same(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:

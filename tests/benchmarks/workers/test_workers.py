@@ -43,6 +43,17 @@ def test_the_order_of_colours_changes_no_answer(tiny_file: Path) -> None:
             assert tiny.TAXONOMY.landmarks[found.argmax()] == name
 
 
+def test_the_step_may_begin_with_a_file(tiny_file: Path) -> None:
+    frames = [tiny.picture(name) for name in tiny.COLOURS]
+    with classifier("there", tiny_file, "litert", jpeg=True) as worker:
+        for name, frame in zip(tiny.COLOURS, frames, strict=True):
+            assert tiny.TAXONOMY.landmarks[worker.answer(frame)["joint"].argmax()] == name
+        worker.show(np.zeros((3000, 4000, 3), np.uint8))
+        large = worker.time()
+        worker.show(np.zeros((32, 32, 3), np.uint8))
+        assert worker.time() < large  # the file is read within the step
+
+
 def test_the_bare_interpreter_with_and_without_xnnpack(tiny_file: Path) -> None:
     model, picture = read_model(tiny_file), tiny.picture("blue", 32, 32)
     landmark = Classifier(model).interpreter.run(picture).landmark

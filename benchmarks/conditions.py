@@ -32,8 +32,8 @@ class Moment:
     seconds: float
 
     @classmethod
-    def now(cls, root: Path = Path("/")) -> Moment:
-        """Look."""
+    def now(cls, root: Path = Path("/"), helpers: float = 0.0) -> Moment:
+        """Look; `helpers`: processor seconds of our own other processes that are still there."""
         frequency = _number(root / _CPU / "cpu0/cpufreq/scaling_cur_freq")
         times = os.times()
         return cls(
@@ -42,7 +42,7 @@ class Moment:
             temperature_c=machine.processor_celsius(root / "sys/class/thermal"),
             throttled=_throttled(root),
             busy_seconds=machine.busy_seconds(root / "proc/stat"),
-            own_seconds=times.user + times.system + times.children_user + times.children_system,
+            own_seconds=sum(times[:4]) + helpers,  # this process and those that have ended
             seconds=time.monotonic(),
         )
 

@@ -58,6 +58,10 @@ class Contestant(Protocol):
     def time(self) -> int:
         """Classify the frame and return the nanoseconds."""
 
+    @property
+    def helper_seconds(self) -> float:
+        """Processor seconds that it took in a process of its own."""
+
     def joint(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the joint probabilities of the landmarks, (L,)."""
 
@@ -81,6 +85,11 @@ class Here:
         self._classifier.classify(self._frame)
         return time.perf_counter_ns() - start
 
+    @property
+    def helper_seconds(self) -> float:
+        """Return 0: it is in this process."""
+        return 0.0
+
     def joint(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the joint probabilities of the landmarks, (L,)."""
         return self._classifier.classify(frame).joint
@@ -101,6 +110,11 @@ class There:
     def time(self) -> int:
         """Classify the frame once to warm the caches, once more, and return the nanoseconds."""
         return self._worker.time(warm=1)
+
+    @property
+    def helper_seconds(self) -> float:
+        """Processor seconds of the process until it was last asked."""
+        return self._worker.processor_seconds
 
     def joint(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the joint probabilities of the landmarks, (L,)."""

@@ -6,7 +6,6 @@ import base64
 import csv
 import io
 import logging
-from importlib import resources
 from pathlib import Path
 
 import click
@@ -18,6 +17,7 @@ from lmedge.errors import DataError
 from lmedge.image import read_picture
 
 from .details import Mistake
+from .rendering import render
 from .report import Report
 
 THUMBNAIL = 288  # pixels of the longer side: twice what a page shows, for dense screens
@@ -41,30 +41,14 @@ def write_report(report: Report, folder: Path) -> list[str]:
 
 
 def _write_pages(report: Report, folder: Path) -> list[str]:
-    import jinja2
-
     from .plots import confused, draw_all, matrix_inches
 
     found = confused(report)
     plots = draw_all(report, folder / "plots")
-    environment = jinja2.Environment(
-        autoescape=jinja2.select_autoescape(["html.jinja"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["ms"] = lambda value: f"{value:.2f}"
-    environment.filters["share"] = lambda value: f"{value:.3f}"
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
-    environment.filters["filename"] = click.format_filename
-    templates = resources.files("lmedge.benchmarks") / "templates"
     mistakes = report.accuracy.details.mistakes if report.accuracy else ()
     for name in ("report.html", "report.md"):
-        text = templates.joinpath(f"{name}.jinja").read_text("utf-8")
-        source = environment.from_string(text)
-        if name == "report.html":
-            source = environment.overlay(autoescape=True).from_string(text)
-        page = source.render(
+        page = render(
+            name,
             report=report,
             classes=_classes(report),
             plots=plots,

@@ -39,7 +39,7 @@ def draw_all(report: Report, folder: Path) -> dict[str, str]:
     ]  # fmt: skip
     fonts = families(names)
     return {
-        name: _embedded(save(folder / name, size, draw, fonts))
+        name: embedded(save(folder / name, size, draw, fonts))
         for name, (size, draw) in _plots(report).items()
     }
 
@@ -124,7 +124,7 @@ def _render(size: Size, draw: Draw, fonts: Sequence[str]) -> tuple[bytes, str]:
     return png.getvalue(), svg.getvalue()
 
 
-def _embedded(svg: str) -> str:
+def embedded(svg: str) -> str:
     """Return the picture alone, in the colours and the font of the page around it."""
     svg = svg[svg.index("<svg") :]
     for colour, variable in VARIABLES.items():

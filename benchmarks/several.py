@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
+import itertools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,17 +23,20 @@ from lmedge.matching import split_known
 from lmedge.metrics import macro_f1
 from lmedge.progress import progress
 
+from .conditions import Conditions, Moment
 from .contestants import Contestant, Runtime, contestants
-from .latency import Effort, example_frame, take_timed_turns
+from .latency import Effort, Samples, Spread, example_frame, take_timed_turns
 from .latency_ratios import ratio_interval
 from .palette import BLUE, GREY
-from .plots import save
+from .plots import embedded, save
+from .rendering import render
 from .results import machine_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SCHEMA = 1
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +62,17 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Together:
-    """All files, in the order given, on the same frames and the same pictures."""
+    """All files, in the order given, on the same frames and the same pictures.
+
+    `noisy`: why the times are to be doubted, nothing on a quiet machine. `samples`: (runs, entries)
+    nanoseconds, in the order they were taken.
+    """
 
     runs: int
     pictures: int
     entries: tuple[Entry, ...]
+    noisy: tuple[str, ...]
+    samples: Samples = dataclasses.field(repr=False, compare=False)
 
     def titles(self) -> list[str]:
         """Name each entry: by its file, and by its runtime where there are several of them."""
@@ -71,7 +84,13 @@ class Together:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of comparison.json; docs/formats.md names its fields."""
-        return {"schema": SCHEMA, "machine": machine_line(), **dataclasses.asdict(self)}
+        values = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "samples"
+        }
+        entries = [dataclasses.asdict(entry) for entry in self.entries]
+        return {"schema": SCHEMA, "machine": machine_line(), **values, "entries": entries}
 
 
 def compare_files(
@@ -96,10 +115,15 @@ def compare_files(
             rival.show(frame)
         timers = [rival.time for rival in rivals]
         take_timed_turns(timers, Effort(10, 0.3))
-        times = take_timed_turns(timers, effort).T / 1e6
+        before = Moment.now(helpers=sum(rival.helper_seconds for rival in rivals))
+        samples = take_timed_turns(timers, effort)
+        after = Moment.now(helpers=sum(rival.helper_seconds for rival in rivals))
+        times = samples.T / 1e6
         truth, said = _answers(rivals, pictures) if pictures else (np.zeros(0, np.int64), [])
     entries = [_entry(rival, times, truth, said, number) for number, rival in enumerate(rivals)]
-    return Together(times.shape[1], len(truth), tuple(entries))
+    tail = max(Spread.of(own).tail for own in samples.T)
+    doubts = Conditions(before, after).doubts(tail)
+    return Together(len(samples), len(truth), tuple(entries), tuple(doubts), samples)
 
 
 def _check_same_landmarks(rivals: Sequence[Contestant]) -> None:
@@ -168,16 +192,57 @@ def _entry(
 
 
 def write_comparison(together: Together, folder: Path) -> list[str]:
-    """Write comparison.json and, where matplotlib is, the plot of F1 against latency."""
+    """Write comparison.json, comparison.csv and samples.csv; return the names.
+
+    Where matplotlib and jinja2 are, also a page, the same to paste, and the plot of F1 against
+    latency. Raises LmedgeError when a file cannot be written.
+    """
     files.write_json(folder / "comparison.json", together.as_dict())
-    names = ["comparison.json"]
-    if together.pictures:
-        try:
-            save(folder / "pareto", (5.4, 3.4), lambda axes: _pareto(together, axes))
-        except ImportError:
-            return names
-        names += ["pareto.png", "pareto.svg"]
-    return names
+    files.write_text(folder / "comparison.csv", _as_csv(together))
+    files.write_text(folder / "samples.csv", _samples(together))
+    names = ["comparison.json", "comparison.csv", "samples.csv"]
+    titled = list(zip(together.titles(), together.entries, strict=True))
+    try:
+        drawn: list[str] = []
+        plot = None
+        if together.pictures:
+            size = (5.4, 3.4)
+            svg = save(folder / "pareto", size, lambda axes: _pareto(together, axes))
+            plot, drawn = embedded(svg), ["pareto.png", "pareto.svg"]
+        for name in ("comparison.html", "comparison.md"):
+            page = render(name, together=together, rows=titled, machine=machine_line(), pareto=plot)
+            files.write_text(folder / name, page)
+            names.append(name)
+    except ImportError as error:
+        _log.info("no page and plot without %s: pip install 'lmedge[report]'", error.name)
+        return names
+    return names + drawn
+
+
+def _as_csv(together: Together) -> str:
+    """Return a file in a runtime a row; intervals are two columns."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    names = [field.name for field in dataclasses.fields(Entry)]
+    pairs = {name for name in names if name.endswith("interval")}
+    columns = [[f"{name}_low", f"{name}_high"] if name in pairs else [name] for name in names]
+    writer.writerow(itertools.chain(*columns))
+    for entry in together.entries:
+        cells: list[object] = []
+        for name in names:
+            value = getattr(entry, name)
+            cells += (value or (None, None)) if name in pairs else [value]
+        writer.writerow(f"{one:.6g}" if isinstance(one, float) else one for one in cells)
+    return stream.getvalue()
+
+
+def _samples(together: Together) -> str:
+    """Return every measured time in milliseconds, a column for each, in the order taken."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(together.titles())
+    writer.writerows([f"{one:.6f}" for one in row] for row in (together.samples / 1e6).tolist())
+    return stream.getvalue()
 
 
 def _pareto(together: Together, axes: Axes) -> None:

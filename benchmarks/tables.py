@@ -53,6 +53,8 @@ def show_together(together: Together, console: Console) -> None:
         times = (_milliseconds(entry.p50_ms), _milliseconds(entry.p90_ms))
         table.add_row(Text(title), f"{entry.bytes / 1e6:.2f}", *times, ratio)
     console.print(table)
+    for doubt in together.noisy:
+        _say(console, f"noisy: {doubt}; measure again on a quiet machine")
     if not together.pictures:
         return
     heading = f"landmarks of {_pictures(together.pictures)}"

@@ -26,9 +26,8 @@ DRAW = Path(__file__).with_name("draw_onnx.py")
 class Place:
     """A row to be: a worker, the file it runs, and what a step of it is.
 
-    `work`: NETWORK, FRAME, SMALL_JPEG or LARGE_JPEG.
-
-    `target`: how many times the first of the same work it should take at least.
+    `work`: NETWORK, FRAME, SMALL_JPEG or LARGE_JPEG. `target`: how many times the first of the same
+    work it should take at least.
     """
 
     name: str

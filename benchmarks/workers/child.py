@@ -293,7 +293,11 @@ def _do(runner: Runner, request: Mapping[str, Any], picture: Any) -> dict[str, A
     start = time.perf_counter_ns()
     runner.step()
     taken = time.perf_counter_ns() - start
-    return {"ns": taken, "answer": runner.answer() if request["do"] == "answer" else None}
+    return {
+        "ns": taken,
+        "processor_s": time.process_time(),
+        "answer": runner.answer() if request["do"] == "answer" else None,
+    }
 
 
 def _picture(data: bytes, shape: list[int]) -> Any:

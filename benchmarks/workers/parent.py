@@ -34,6 +34,7 @@ class Worker:
     """One file in one runtime. Use it in a `with`, so that the process ends.
 
     `label` is name and version of the runtime. Nothing runs until it is asked to.
+    `processor_seconds` is what the process has taken when it last ran.
     """
 
     def __init__(self, name: str, python: str | os.PathLike[str], spec: Mapping[str, Any]) -> None:
@@ -46,6 +47,7 @@ class Worker:
         self.python = os.path.abspath(python)  # noqa: PTH100  (a link may be what makes a venv)
         if not (os.access(self.python, os.X_OK) and Path(self.python).is_file()):
             raise MissingDependencyError(f"{name}: {self.python} is no Python; check the path")
+        self.processor_seconds = 0.0
         self._talk = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
         self._connection, other = multiprocessing.Pipe()
         try:
@@ -127,6 +129,7 @@ class Worker:
             raise LmedgeError(f"{self.name}: {self.python} {self._end()}") from error
         if "error" in reply:
             raise self._error(reply)
+        self.processor_seconds = float(reply.get("processor_s", 0.0))
         return dict(reply)
 
     def _error(self, reply: Mapping[str, Any]) -> LmedgeError:

@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lmedge.benchmarks.contestants import Runtime
@@ -83,7 +84,8 @@ def test_a_line_is_named_by_what_differs() -> None:
         return Entry(name, runtime, 1, 1.0, 1.0, 1.0, (1.0, 1.0))
 
     def titles(*names: tuple[str, str]) -> list[str]:
-        return Together(1, 0, tuple(entry(*one) for one in names)).titles()
+        entries = tuple(entry(*one) for one in names)
+        return Together(1, 0, entries, (), np.ones((1, len(names)), np.int64)).titles()
 
     assert titles(("a", "x"), ("b", "x")) == ["a", "b"]
     assert titles(("a", "x"), ("a", "y")) == ["x", "y"]

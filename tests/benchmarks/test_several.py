@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rich.console import Console
 
+from lmedge.benchmarks.conditions import Conditions, Moment
+from lmedge.benchmarks.contestants import Runtime, contestants
+from lmedge.benchmarks.several import Entry, Together, write_comparison
+from lmedge.benchmarks.tables import show_together
 from tests.processes import assert_refused, lmedge
 
 
@@ -36,6 +44,51 @@ def test_the_same_file_twice_is_the_same(
     assert low <= second["ratio"] <= high
     assert second["ratio"] == pytest.approx(second["p50_ms"] / first["p50_ms"])
     assert (out / "pareto.png").stat().st_size > 2000
+    samples = (out / "samples.csv").read_text().splitlines()
+    assert samples[0] == f"{tiny_file.name},copy.tflite"
+    assert np.median([float(row.split(",")[1]) for row in samples[1:]]) == pytest.approx(
+        second["p50_ms"], abs=1e-5
+    )
+    rows = list(csv.DictReader((out / "comparison.csv").read_text().splitlines()))
+    assert float(rows[1]["ratio_interval_low"]) == pytest.approx(low, rel=1e-5)
+    page, text = (out / "comparison.html").read_text(), (out / "comparison.md").read_text()
+    for shown in (f"{second['ratio']:.3f}", "copy.tflite", "95 %"):
+        assert shown in page
+        assert shown in text
+    assert "<svg" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_doubts_are_said_in_every_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    entries = tuple(Entry(name, "x", 1, 1.0, 1.0, 1.0, (1.0, 1.0)) for name in "ab")
+    doubt = "other processes kept 1.9 of 2 cores busy"
+    found = Together(2, 0, entries, (doubt,), np.ones((2, 2), np.int64))
+    write_comparison(found, tmp_path)
+    with (tmp_path / "table.txt").open("w") as file:
+        show_together(found, Console(file=file))
+    assert json.loads((tmp_path / "comparison.json").read_text())["noisy"] == [doubt]
+    for name in ("comparison.html", "comparison.md", "table.txt"):
+        assert doubt in (tmp_path / name).read_text(), name
+
+
+def test_what_workers_do_is_not_the_doing_of_others() -> None:
+    def moment(busy: float, own: float, seconds: float) -> Moment:
+        return dataclasses.replace(
+            Moment.now(), busy_seconds=busy, own_seconds=own, seconds=seconds
+        )
+
+    assert Conditions(moment(0, 0, 0), moment(10, 10, 10)).others == 0
+    assert Moment.now(helpers=100.0).own_seconds > 100.0
+
+
+def test_seconds_of_another_process_are_counted(tiny_file: Path) -> None:
+    with contestants([tiny_file], [Runtime("litert")], 1) as (there,):
+        there.show(np.zeros((2000, 2000, 3), np.uint8))
+        before = there.helper_seconds
+        for _ in range(50):
+            there.time()
+        assert before < there.helper_seconds < before + 60
 
 
 def test_without_pictures_speed_alone(tiny_file: Path, copy: Path, tmp_path: Path) -> None:

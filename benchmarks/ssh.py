@@ -18,9 +18,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
+from lmedge.closing import Closing
 from lmedge.errors import HostError, MissingDependencyError
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ class Link:
         return f"{user}{at}{bare}:{path}"
 
 
-class Connection:
+class Connection(Closing):
     """Commands to one machine. Use it in a `with`: that ends the shared connection."""
 
     def __init__(self, link: Link) -> None:
@@ -125,16 +125,7 @@ class Connection:
         short = "/tmp" if Path("/tmp").is_dir() else None
         self._folder = Path(tempfile.mkdtemp(prefix="lmedge-ssh-", dir=short))
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """End the shared connection and forget it."""
         self._execute([*self._ssh(), "-O", "exit", "--", self.link.host])
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from lmedge import scripts
 from lmedge.errors import LmedgeError
 
 from .measured import write_row
@@ -95,7 +96,4 @@ def _losses(history: list[HistoryRow]) -> list[float]:
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except (LmedgeError, click.ClickException) as error:
-        sys.exit(f"feature_speed: {error}")
+    scripts.run(main)

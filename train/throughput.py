@@ -7,7 +7,6 @@ RUN is any run folder; its recipe, pictures and batch size are used, no weight o
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from lmedge.errors import LmedgeError
+from lmedge import scripts
 
 from .backend import keras
 from .batches import AugmentedBatches, Labels, soft_targets
@@ -80,7 +79,4 @@ def _rate(work: Callable[[int], int], seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except (LmedgeError, click.ClickException) as error:
-        sys.exit(f"throughput: {error}")
+    scripts.run(main)

@@ -12,13 +12,13 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import lmedge
+from lmedge.closing import Closing
 from lmedge.errors import LmedgeError, MissingDependencyError
 from lmedge.flatbuffer import Table
 from lmedge.model_file import ModelFile
@@ -30,7 +30,7 @@ SECONDS = 120.0  # to answer anything, loading included; a board's slowest forma
 Answer = dict[str, npt.NDArray[np.float32]]
 
 
-class Worker:
+class Worker(Closing):
     """One file in one runtime. Use it in a `with`, so that the process ends.
 
     `label` is name and version of the runtime. Nothing runs until it is asked to.
@@ -99,17 +99,6 @@ class Worker:
             self._process.kill()
             self._process.wait()
         self._talk.close()
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _ask(
         self, request: Mapping[str, Any], frame: npt.NDArray[np.uint8] | None = None

@@ -6,8 +6,8 @@ import abc
 import dataclasses
 import threading
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
+
+from lmedge.closing import Closing
 
 from .view import WHOLE, BgrPicture, View
 
@@ -36,7 +36,7 @@ class Absence:
     message: str
 
 
-class Source(abc.ABC):
+class Source(Closing):
     """Frames to iterate over once, and the resource behind them; a context manager.
 
     `rate` is the frames a second of a file, None for live sources. `sequence` says whether
@@ -78,16 +78,3 @@ class Source(abc.ABC):
     def close(self) -> None:
         """Release the resource; the iteration ends."""
         self.stop()
-
-    def __enter__(self) -> Self:
-        """Return the source."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the source."""
-        self.close()

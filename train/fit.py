@@ -37,7 +37,8 @@ class Fitting:
     `validation` is (inputs, truth by head) of the validation part, inputs as `model` takes them.
     `loss_weights` are by head; a head without truth is held, not scored. `blend` is the share of
     the fitted weights in what is kept; the rest is what fitting started from. `warm_up` raises the
-    learning rate over the first epoch; `xla` compiles the step.
+    learning rate over the first epoch; `xla` compiles the step. `judged` is the same network for
+    pictures of another size, where it is that one which is scored on the validation part.
     """
 
     phase: str
@@ -51,6 +52,7 @@ class Fitting:
     blend: float = 1.0
     warm_up: bool = False
     xla: bool = False
+    judged: keras.Model | None = None
 
 
 def fit(run: Run, fitting: Fitting) -> None:
@@ -179,7 +181,11 @@ def validate(fitting: Fitting) -> Quality:
     inputs, truths = fitting.validation
     if not all(len(truth) for truth in truths.values()):
         return Quality(0.0, 0.0, 0.0, 0)
-    logits = predicted(fitting.model, inputs)
+    model = fitting.model
+    if fitting.judged is not None:
+        model = fitting.judged
+        model.set_weights(fitting.network.get_weights())
+    logits = predicted(model, inputs)
     found = [quality_of(logits[head].astype(np.float64), truth) for head, truth in truths.items()]
     return Quality(
         macro_f1=float(np.mean([quality.macro_f1 for quality in found])),

@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 FOLDER = Path("benchmarks/results")
+HERE = "lmedge.benchmarks"
 run = scripts.run
 
 
-def write_csv(path: Path, rows: Sequence[DataclassInstance], *, data: str) -> None:
+def write_csv(
+    path: Path, rows: Sequence[DataclassInstance], *, data: str, package: str = HERE
+) -> None:
     """Write rows of one dataclass under three comment lines: command, machine, `data`.
 
-    Columns are the fields; floats keep five significant digits, None is an empty cell. Raises
-    LmedgeError when the file cannot be written.
+    Columns are the fields; floats keep five significant digits, None is an empty cell. `package` is
+    where the script is. Raises LmedgeError when the file cannot be written.
     """
     stream = io.StringIO()
-    stream.write(f"# command: {command_line(sys.argv)}\n")
+    stream.write(f"# command: {command_line(sys.argv, package)}\n")
     stream.write(f"# machine: {machine_line()}\n")
     stream.write(f"# data: {data}\n")
     writer = csv.writer(stream, lineterminator="\n")
@@ -50,12 +53,12 @@ def machine_line() -> str:
     )
 
 
-def command_line(arguments: Sequence[str]) -> str:
+def command_line(arguments: Sequence[str], package: str = HERE) -> str:
     """Return how to run a script again, wherever lmedge is installed."""
     script = Path(arguments[0])
     # a package is run by its __main__.py
     name = script.parent.name if script.stem == "__main__" else script.stem
-    return shlex.join(["python", "-m", f"lmedge.benchmarks.{name}", *arguments[1:]])
+    return shlex.join(["python", "-m", f"{package}.{name}", *arguments[1:]])
 
 
 def _cell(value: object) -> object:

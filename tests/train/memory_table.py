@@ -51,8 +51,8 @@ def main(counts: tuple[int, ...], out: Path) -> None:
         limit = memory.LIMIT_MB * 2**20 / 1e6
         rows.append(Row(count, inputs, limit, taken.grown / 1e6, taken.resident / 1e6))
         click.echo(rows[-1])
-    side = f"{memory.SIZE} x {memory.SIZE}"
-    results.write_csv(out, rows, data=f"pictures of {side} pixels, a tiny network")
+    data = f"drawings, inputs of {memory.SIZE} x {memory.SIZE} pixels, a tiny network"
+    results.write_csv(out, rows, data=data, package="tests.train")
     click.echo(f"written: {out}")
 
 

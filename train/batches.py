@@ -135,12 +135,9 @@ class AugmentedBatches(_Batches):
         batch: int,
         seed: int,
         epoch: int,
-        size: int | None = None,
     ) -> None:
-        """`size`: side of the views, that of the prepared pictures unless given."""
         super().__init__(labels, batch=batch, seed=seed, epoch=epoch)
         self._store, self._entries, self._augment = store, entries, augment
-        self._size = size or store.size
         self._pool = concurrent.futures.ThreadPoolExecutor(_WORKERS)
 
     def __getitem__(self, index: int) -> Batch:
@@ -158,7 +155,7 @@ class AugmentedBatches(_Batches):
         again = () if self._labels.chances is None else (place,)
         rng = _rng(self._seed, self._epoch, number, *again)
         picture = self._store.working(self._entries[number])
-        return random_view(picture, self._size, self._augment, rng)
+        return random_view(picture, self._store.size, self._augment, rng)
 
     def _mixed(self, whole: Batch, index: int) -> Batch:
         inputs, targets, *weights = whole

@@ -56,7 +56,7 @@ logger = logging.getLogger(__name__)
     metavar="imagenet|none|PATH",
     help="Where the backbone starts: the Keras download, nothing, or its .h5 file without top.",
 )
-@click.option("--image-size", type=int, help="Side of the input. [default: the recipe's, 256]")
+@click.option("--image-size", type=int, help="Side of the input. [default: the recipe's, 224]")
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**31 - 1),

@@ -9,7 +9,7 @@ import numpy as np
 from .backend import keras, tf
 from .batches import Batch, Floats
 from .fit import start_weights
-from .network import NetworkSpec, build_network, traced
+from .network import build_network, traced
 from .replicas import outside
 from .run import Run, set_weights
 
@@ -34,15 +34,13 @@ class DistilBatches(keras.utils.Sequence):  # type: ignore[misc]
         return inputs, whole, {**given, self._head: np.ones(len(inputs), np.float32)}
 
 
-def teacher(run: Run, phase: str, network: keras.Model, head: str, spec: NetworkSpec) -> Answer:
+def teacher(run: Run, phase: str, network: keras.Model, head: str) -> Answer:
     """Return the probabilities of `head` as the network gave them when `phase` began.
-
-    `spec` draws the network for the views that it is asked about.
 
     A phase that goes on after a kill finds them in its first checkpoint.
     """
     arrays, path = start_weights(run, phase, network)
-    twin = outside(build_network, spec)
+    twin = outside(build_network, run.spec)
     set_weights(twin, arrays, path)
     call = traced(twin)
 

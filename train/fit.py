@@ -37,8 +37,7 @@ class Fitting:
     `validation` is (inputs, truth by head) of the validation part, inputs as `model` takes them.
     `loss_weights` are by head; a head without truth is held, not scored. `blend` is the share of
     the fitted weights in what is kept; the rest is what fitting started from. `warm_up` raises the
-    learning rate over the first epoch; `xla` compiles the step. `judged` is the same network for
-    pictures of another size, where it is that one which is scored on the validation part.
+    learning rate over the first epoch; `xla` compiles the step.
     """
 
     phase: str
@@ -52,7 +51,6 @@ class Fitting:
     blend: float = 1.0
     warm_up: bool = False
     xla: bool = False
-    judged: keras.Model | None = None
 
 
 def fit(run: Run, fitting: Fitting) -> None:
@@ -181,11 +179,7 @@ def validate(fitting: Fitting) -> Quality:
     inputs, truths = fitting.validation
     if not all(len(truth) for truth in truths.values()):
         return Quality(0.0, 0.0, 0.0, 0)
-    model = fitting.model
-    if fitting.judged is not None:
-        model = fitting.judged
-        model.set_weights(fitting.network.get_weights())
-    logits = predicted(model, inputs)
+    logits = predicted(fitting.model, inputs)
     found = [quality_of(logits[head].astype(np.float64), truth) for head, truth in truths.items()]
     return Quality(
         macro_f1=float(np.mean([quality.macro_f1 for quality in found])),

@@ -16,7 +16,6 @@ SCHEDULES = ("cosine", "constant")
 KEEPS = ("f1", "loss", "last")
 BALANCES = ("none", "weights", "sampling")
 NORMALISATIONS = ("stock", "unit")
-_STRIDE = 32  # pixels of the picture that are one of a backbone's last feature map
 COPIES = ("flip_left_right", "flip_up_down", "rotation", "noise")
 
 
@@ -191,15 +190,13 @@ class FineTune(Fit):
     Several starts and epochs are as many phases, one after the other: ["block6", "block3"] with
     [4, 8] unfreezes the rest from block3 on after four epochs. `batch_norm` is "frozen"
     (statistics of the pretrained weights are kept) or "train". `blend` is the share of the
-    fine-tuned weights in what is kept. `image_scale` is the side of the views that are trained on,
-    as a share of data.image_size: see `view_size`.
+    fine-tuned weights in what is kept.
     """
 
     start: tuple[str, ...]
     epochs: tuple[int, ...]
     batch_norm: str
     blend: float
-    image_scale: float
 
     def __post_init__(self) -> None:
         self._check_fit("fine_tune", OPTIMIZERS)
@@ -211,21 +208,6 @@ class FineTune(Fit):
         check(min(self.epochs) >= 0, "fine_tune.epochs", "allowed are 0 and above")
         one_of(self.batch_norm, "fine_tune.batch_norm", ("frozen", "train"))
         check(0 < self.blend <= 1, "fine_tune.blend", "allowed are above 0 to 1")
-        check(0.5 <= self.image_scale <= 1, "fine_tune.image_scale", "allowed are 0.5 to 1")
-
-    def view_size(self, image_size: int) -> int:
-        """Return the side of the views in pixels, for pictures of `image_size`.
-
-        A random crop shows things larger than the whole picture does; smaller views bring them
-        back to the size at which the finished network meets them (Touvron et al.,
-        arXiv:1906.06423). It is the nearest multiple of 32, by which backbones divide a picture,
-        and never above `image_size`.
-        """
-        if self.image_scale == 1:
-            return image_size
-        return min(
-            image_size, max(_STRIDE, _STRIDE * round(self.image_scale * image_size / _STRIDE))
-        )
 
 
 def _check_fitting(section: str, batch: int, learning_rate: float, smoothing: float) -> None:

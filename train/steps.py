@@ -27,7 +27,7 @@ from .discriminant import discriminant
 from .distil import DistilBatches, teacher
 from .features import TrainingCopies, Trunk, prepared_key
 from .fit import Epoch, Fitting, Inputs, compile_for, fit, restore_finished, solved
-from .network import FEATURES, build_network, head_network
+from .network import FEATURES, head_network
 from .recipe_sections import Head
 from .replicas import feed, predicted
 from .run import Run
@@ -183,17 +183,10 @@ class Job:
             logger.info("%s was done", phase)
             return
         trained = (*heads, held) if held else heads
-        size = settings.view_size(run.spec.size) if self.pretrained else run.spec.size
-        spec = dataclasses.replace(run.spec, size=size)
-        smaller = spec != run.spec
-        fitted = self
-        if smaller:  # the same layers, drawn for views of that size
-            fitted = dataclasses.replace(self, network=build_network(spec))
-            fitted.network.set_weights(self.network.get_weights())
-        fitted._free(trained, start, settings.batch_norm)
+        self._free(trained, start, settings.batch_norm)
         entries = run.entries("train")
         labels = self._labels(heads, settings.label_smoothing)
-        answer = teacher(run, phase, fitted.network, held, spec) if held else None
+        answer = teacher(run, phase, self.network, held) if held else None
 
         def batches(epoch: int) -> keras.utils.Sequence:
             views = AugmentedBatches(
@@ -204,7 +197,6 @@ class Job:
                 batch=settings.batch,
                 seed=run.seed,
                 epoch=epoch,
-                size=size,
             )
             return DistilBatches(views, answer, held) if answer and held else views
 
@@ -215,8 +207,8 @@ class Job:
             run,
             Fitting(
                 phase=phase,
-                model=fitted._model(trained),
-                network=fitted.network,
+                model=self._model(trained),
+                network=self.network,
                 batches=batches,
                 validation=(
                     PreparedInputs(run.store, run.entries("val")),
@@ -228,11 +220,8 @@ class Job:
                 blend=blend,
                 warm_up=self.pretrained,
                 xla=self.xla,
-                judged=self.network if smaller else None,
             ),
         )
-        if smaller:
-            self.network.set_weights(fitted.network.get_weights())
 
     def _free(self, heads: tuple[str, ...], start: str, batch_norm: str) -> None:
         """Make the layers from group `start` upwards trainable, and no others."""

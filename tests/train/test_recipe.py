@@ -214,7 +214,7 @@ def test_a_recipe_is_read_without_tensorflow() -> None:
 
 def test_defaults_are_those_of_the_documentation() -> None:
     recipe = load_recipe("default")
-    assert recipe.data.image_size == 256
+    assert recipe.data.image_size == 224
     assert not recipe.augment.flip_up_down
     assert recipe.augment.flip_left_right
     assert recipe.fine_tune.batch_norm == "frozen"

@@ -9,14 +9,10 @@ import numpy as np
 import pytest
 
 from lmedge.errors import RecipeError
-from lmedge.train import fit
 from lmedge.train.backbones import BACKBONES, load_stock_weights
 from lmedge.train.backend import keras
-from lmedge.train.batches import AugmentedBatches
 from lmedge.train.features import Trunk
 from lmedge.train.network import build_network, predict_logits
-from lmedge.train.quality import quality_of
-from lmedge.train.recipe import load_recipe
 from lmedge.train.run import get_weights
 from lmedge.train.steps import Job
 from lmedge.train.strategies import STRATEGIES
@@ -118,92 +114,6 @@ def test_without_weights_everything_is_trained(make_job: Any) -> None:
     assert {f"{name}{part}" for name in norms(job.network) for part in STATISTICS} <= names
     weighted = {layer.name for layer in job.network.layers if layer.trainable_weights}
     assert layers(names) == weighted - {"category", "stem_pad"}
-
-
-class TestSmallerViews:
-    """Views of 32 pixels for pictures of 64."""
-
-    SETTINGS = ("data.image_size=64", "fine_tune.image_scale=0.5", "fine_tune.epochs=2")
-
-    @pytest.fixture
-    def seen(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-        """The shapes of all batches that are fitted on."""
-        shapes: list[tuple[int, ...]] = []
-        inputs = AugmentedBatches.inputs
-
-        def noting(batches: AugmentedBatches, index: int) -> np.ndarray:
-            found = inputs(batches, index)
-            shapes.append(found.shape[1:])
-            return found
-
-        monkeypatch.setattr(AugmentedBatches, "inputs", noting)
-        return shapes
-
-    def test_the_network_learns_from_them_and_is_scored_whole(
-        self, make_job: Any, seen: list[tuple[int, ...]]
-    ) -> None:
-        job = make_job(*self.SETTINGS, "fine_tune.blend=1.0", "fine_tune.keep=last")
-        before = get_weights(job.network)
-        job.fine_tune("landmark")
-        assert set(seen) == {(32, 32, 3)}
-        assert job.network.input_shape == (None, 64, 64, 3)
-        assert "block2a_dwconv" in layers(changed(before, get_weights(job.network)))
-        # what the history says is of the pictures that the device sees, by the weights kept
-        logits = predict_logits(job.network, job.run.pictures("val"))["landmark"]
-        found = quality_of(logits.astype(np.float64), job.run.labels("val")["landmark"])
-        assert job.run.history()[-1].val_loss == pytest.approx(found.loss, abs=1e-4)
-
-    def test_a_head_is_held_through_them(self, make_job: Any, seen: list[tuple[int, ...]]) -> None:
-        job = make_job(*self.SETTINGS, "strategy.phase2=distil")
-        job.fine_tune("category", held="landmark")
-        assert set(seen) == {(32, 32, 3)}
-
-    def test_a_phase_goes_on_behind_its_last_epoch(self, make_job: Any) -> None:
-        whole = make_job(*self.SETTINGS)
-        whole.fine_tune("landmark")
-        half = make_job(*self.SETTINGS, out="half")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(fit, "_epoch", stopping_behind(1))
-            with pytest.raises(KeyboardInterrupt):
-                half.fine_tune("landmark")
-        again = Job(half.run, build_network(half.run.spec), pretrained=True)
-        again.fine_tune("landmark")
-        assert not changed(get_weights(whole.network), get_weights(again.network))
-
-    def test_without_weights_views_are_whole(
-        self, make_job: Any, seen: list[tuple[int, ...]]
-    ) -> None:
-        make_job(*self.SETTINGS, pretrained=False).fine_tune("landmark")
-        assert set(seen) == {(64, 64, 3)}
-
-
-def stopping_behind(epochs: int) -> Any:
-    """Return a `_epoch` that Ctrl-C ends behind so many."""
-    whole, done = fit._epoch, []
-
-    def epoch(*arguments: Any) -> Any:
-        if len(done) == epochs:
-            raise KeyboardInterrupt
-        done.append(epochs)
-        return whole(*arguments)
-
-    return epoch
-
-
-@pytest.mark.parametrize(
-    ("scale", "image_size", "views"),
-    [
-        (0.86, 256, 224),
-        (0.86, 224, 192),
-        (0.86, 96, 96),
-        (0.86, 48, 32),
-        (0.5, 32, 32),
-        (1, 255, 255),
-    ],
-)
-def test_views_are_of_whole_strides(scale: float, image_size: int, views: int) -> None:
-    recipe = load_recipe("default", [f"fine_tune.image_scale={scale}"])
-    assert recipe.fine_tune.view_size(image_size) == views
 
 
 def test_an_unknown_group_is_refused(make_job: Any) -> None:

@@ -31,9 +31,12 @@ class Candidate:
 
 
 class Reading(NamedTuple):
-    """What a file says about one picture before labels are chosen; the fields are Prediction's."""
+    """What a file says about one picture before labels are chosen; the fields are Prediction's.
 
-    joint: npt.NDArray[np.float32]
+    `joint` is a list here: who smooths it needs no array of each frame.
+    """
+
+    joint: list[float]
     landmark_marginal: npt.NDArray[np.float32]
     category_marginal: npt.NDArray[np.float32]
     milliseconds: float
@@ -119,6 +122,7 @@ class Classifier:
             threads = 1 if delegate is not None else best_threads(self.model, runtime)
         self.decoding = Decoding.of(self.model)
         self.threshold = Threshold.of(self.model)
+        self._scratch = np.empty((self.model.size, self.model.size, 3), np.uint8)
         self.interpreter = Interpreter(self.model, threads, delegate=delegate, runtime=runtime)
         taxonomy = self.model.taxonomy
         self._parents: list[int] = taxonomy.parent_index.tolist()
@@ -145,8 +149,10 @@ class Classifier:
 
     def _run(self, frame: npt.NDArray[np.uint8], color: Color) -> Outputs:
         check_frame(frame)
-        resize = self.model.resize
-        return self.interpreter.run(lambda out: prepare_into(out, frame, resize, color=color))
+        resize, scratch = self.model.resize, self._scratch  # one picture is run after the other
+        return self.interpreter.run(
+            lambda out: prepare_into(out, frame, resize, color=color, scratch=scratch)
+        )
 
     def classify_many(
         self, frames: Iterable[npt.NDArray[np.uint8]], *, color: Color = "rgb"
@@ -166,7 +172,7 @@ class Classifier:
         known: None of a file without it. start: by perf_counter.
         """
         reading = self._reading(landmark, category, known, start=start)
-        return self._answer(reading, reading.joint, start=start)
+        return self._answer(reading, np.array(reading.joint, np.float32), start=start)
 
     def _reading(
         self,
@@ -186,10 +192,7 @@ class Classifier:
             both = value * weighed[parent]
             total += both
             product.append(both)
-        if total > 0:
-            joint = np.array([value / total for value in product], np.float32)
-        else:
-            joint = landmark
+        joint = [value / total for value in product] if total > 0 else alone
         shown = None if third is None else third.item(0)
         known = self.threshold.score_of(agreed, shown) >= self.threshold.least
         milliseconds = 0.0 if start is None else 1000.0 * (time.perf_counter() - start)

@@ -130,8 +130,12 @@ def prepare_into(
     resize: Resize = Resize.CROP,
     *,
     color: Color = "rgb",
+    scratch: Picture | None = None,
 ) -> None:
-    """Do as `prepare`, into an array that is there, (size, size, 3) uint8, contiguous."""
+    """Do as `prepare`, into an array that is there, (size, size, 3) uint8, contiguous.
+
+    `scratch` is another one like it to work in, so that none has to be made for each frame.
+    """
     size = out.shape[0]
     height, width = frame.shape[:2]
     if resize is Resize.CROP and height != width:
@@ -147,7 +151,7 @@ def prepare_into(
         middle = out[top : top + inner[0], left : left + inner[1]]
         middle[:] = _shrink(frame, *inner)[..., :: -1 if color == "bgr" else 1]
         return
-    small = _shrink(frame, size, size, out if color == "rgb" else None)
+    small = _shrink(frame, size, size, out if color == "rgb" else scratch)
     if color == "bgr":
         cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=out)
     elif small is not out:  # the frame has the size already

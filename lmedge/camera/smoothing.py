@@ -96,7 +96,7 @@ class Smoother:
             prediction = self._classifier.classify(picture, color="bgr")
             return Steady(prediction, prediction.known)
         reading = self._classifier.read(picture, color="bgr")
-        return self._smooth(reading, seconds, reading.known)
+        return self._smooth(reading, reading.joint, seconds, reading.known)
 
     def use(self, classifier: Classifier) -> None:
         """Go on with another classifier of the same file: with other threads, for instance."""
@@ -110,13 +110,15 @@ class Smoother:
         """
         if self.still:
             return Steady(prediction, known)
-        return self._smooth(prediction, seconds, known)
+        return self._smooth(prediction, prediction.joint.tolist(), seconds, known)
 
-    def _smooth(self, said: Prediction | Reading, seconds: float, known: bool) -> Steady:
+    def _smooth(
+        self, said: Prediction | Reading, joint: list[float], seconds: float, known: bool
+    ) -> Steady:
         gap = max(0.0, seconds - self._seconds)
         self._seconds = seconds
         # Plain Python, as in Classifier: after an invoke none of NumPy is in the caches.
-        fresh = [*said.joint.tolist(), 0.0] if known else [*[0.0] * len(said.joint), 1.0]
+        fresh = [*joint, 0.0] if known else [*[0.0] * len(joint), 1.0]
         if not self._scores:
             self._scores = fresh
             self._shown, self._since = fresh.index(max(fresh)), seconds
@@ -138,8 +140,8 @@ class Smoother:
     def _answer(self, said: Prediction | Reading, scores: list[float]) -> Steady:
         labels = scores[:-1]
         total = sum(labels)
-        joint = (
-            np.array([label / total for label in labels], np.float32) if total > 0 else said.joint
+        joint = np.array(
+            [label / total for label in labels] if total > 0 else said.joint, np.float32
         )
         known = self._shown < len(joint)
         lead = self._shown if known else None

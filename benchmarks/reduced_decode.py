@@ -51,7 +51,7 @@ def enlarge(picture: Picture, random: np.random.Generator) -> Picture:
     scale = math.sqrt(MEGAPIXELS * 1e6 / (picture.shape[0] * picture.shape[1]))
     large = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     noise = random.integers(-6, 7, (*large.shape[:2], 1)).astype(np.int16)
-    return np.clip(large + noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(large + noise, 0, 255), np.uint8)
 
 
 def encode(picture: Picture) -> bytes:

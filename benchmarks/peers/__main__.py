@@ -54,7 +54,9 @@ def measure(places: Sequence[Place], picture: npt.NDArray[np.uint8], rounds: int
     shown = {
         NETWORK: picture,
         FRAME: example_frame(),
-        SMALL_JPEG: cv2.resize(picture, FRAME_SIZE[::-1], interpolation=cv2.INTER_CUBIC),
+        SMALL_JPEG: np.asarray(
+            cv2.resize(picture, FRAME_SIZE[::-1], interpolation=cv2.INTER_CUBIC), np.uint8
+        ),
         LARGE_JPEG: enlarge(picture, np.random.default_rng(0)),
     }
     for place in places:

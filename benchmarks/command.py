@@ -140,7 +140,7 @@ def benchmark(
     Latency is single-stream, as MLPerf measures it. Several files or runtimes take turns, and are
     held against the first on the same pictures. The folder of one file holds report.json,
     report.csv, samples.csv, and with `pip install 'lmedge[report]'` report.html, report.md, plots;
-    that of several comparison.json and the like.
+    that of several comparison.json, comparison.csv, samples.csv, and likewise its page and plot.
 
     \b
     lmedge benchmark landmarks.tflite --data photographs-it-has-not-seen

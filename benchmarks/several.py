@@ -115,15 +115,20 @@ def compare_files(
             rival.show(frame)
         timers = [rival.time for rival in rivals]
         take_timed_turns(timers, Effort(10, 0.3))
-        before = Moment.now(helpers=sum(rival.helper_seconds for rival in rivals))
+        before = _now(rivals)
         samples = take_timed_turns(timers, effort)
-        after = Moment.now(helpers=sum(rival.helper_seconds for rival in rivals))
+        after = _now(rivals)
         times = samples.T / 1e6
         truth, said = _answers(rivals, pictures) if pictures else (np.zeros(0, np.int64), [])
     entries = [_entry(rival, times, truth, said, number) for number, rival in enumerate(rivals)]
     tail = max(Spread.of(own).tail for own in samples.T)
     doubts = Conditions(before, after).doubts(tail)
     return Together(len(samples), len(truth), tuple(entries), tuple(doubts), samples)
+
+
+def _now(rivals: Sequence[Contestant]) -> Moment:
+    """What the rivals do in processes of their own is not the work of others."""
+    return Moment.now(helpers=sum(rival.helper_seconds for rival in rivals))
 
 
 def _check_same_landmarks(rivals: Sequence[Contestant]) -> None:
@@ -203,20 +208,18 @@ def write_comparison(together: Together, folder: Path) -> list[str]:
     names = ["comparison.json", "comparison.csv", "samples.csv"]
     titled = list(zip(together.titles(), together.entries, strict=True))
     try:
-        drawn: list[str] = []
         plot = None
         if together.pictures:
             size = (5.4, 3.4)
-            svg = save(folder / "pareto", size, lambda axes: _pareto(together, axes))
-            plot, drawn = embedded(svg), ["pareto.png", "pareto.svg"]
+            plot = embedded(save(folder / "pareto", size, lambda axes: _pareto(together, axes)))
+            names += ["pareto.png", "pareto.svg"]
         for name in ("comparison.html", "comparison.md"):
             page = render(name, together=together, rows=titled, machine=machine_line(), pareto=plot)
             files.write_text(folder / name, page)
             names.append(name)
     except ImportError as error:
-        _log.info("no page and plot without %s: pip install 'lmedge[report]'", error.name)
-        return names
-    return names + drawn
+        _log.info("not all pages and plots without %s: pip install 'lmedge[report]'", error.name)
+    return names
 
 
 def _as_csv(together: Together) -> str:

@@ -183,15 +183,15 @@ class Interpreter:
 
         The array that `Write` is handed is the input itself: it must not be kept.
         """
-        inside = self._runner.tensor(self._image)()[0]
-        if self._logits is not None:
-            inside = inside.view(np.uint8)
         if callable(picture):
+            inside = self._runner.tensor(self._image)()[0].view(np.uint8)
             picture(inside)
-        else:
-            inside[:] = picture
+            if self._logits is not None:
+                np.bitwise_xor(inside, 0x80, out=inside)  # as int8: the byte less 128
+            return
         if self._logits is not None:
-            np.bitwise_xor(inside, 0x80, out=inside)  # as int8: the byte less 128
+            picture = (picture ^ 0x80).view(np.int8)
+        self._runner.set_tensor(self._image, picture[None])  # refuses another shape or dtype
 
     def invoke(self) -> None:
         """Run the graph on what `set_image` put in."""

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from lmedge.errors import RunError
 from lmedge.train.picture_sizes import log_loss, main
 from lmedge.train.run import Run
+from tests import small_run
 
 
 def test_at_its_own_size_it_does_what_the_run_says(finished_run: Run, tmp_path: Path) -> None:
@@ -27,9 +28,21 @@ def test_at_its_own_size_it_does_what_the_run_says(finished_run: Run, tmp_path: 
     assert own["log_loss"] != larger["log_loss"]
 
 
-def test_a_run_without_test_pictures_is_named(tmp_path: Path) -> None:
+def test_what_is_no_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not a run folder"):
         CliRunner().invoke(main, [str(tmp_path)], catch_exceptions=False)
+
+
+def test_a_run_without_test_pictures_is_named(
+    small_photographs: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "sizes.csv"
+    settings = ("data.test_fraction=0.0",)
+    run = small_run.start(small_photographs, tmp_path / "run", tiny_weights, settings)
+    with pytest.raises(RunError, match=r"run has no test pictures; name other runs"):
+        words = [str(run.folder), "--out", str(out)]
+        CliRunner().invoke(main, words, catch_exceptions=False)
+    assert not out.exists()
 
 
 def test_how_sure_a_network_is_does_not_count() -> None:

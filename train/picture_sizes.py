@@ -50,9 +50,12 @@ def main(folders: tuple[Path, ...], sizes: tuple[int, ...], out: Path) -> None:
     for run in runs:
         if not run.entries("test"):
             raise RunError(f"{run.folder} has no test pictures; name other runs")
+    trained = [(run, run.network().get_weights()) for run in runs]
     rows = []
     for size in sizes:
-        found = [(at(run, size), run.labels("test")["landmark"]) for run in runs]
+        found = [
+            (at(run, weights, size), run.labels("test")["landmark"]) for run, weights in trained
+        ]
         mistakes = sum(int((logits.argmax(1) != truth).sum()) for logits, truth in found)
         f1 = np.mean(
             [macro_f1(truth, logits.argmax(1), logits.shape[1]) for logits, truth in found]
@@ -62,16 +65,16 @@ def main(folders: tuple[Path, ...], sizes: tuple[int, ...], out: Path) -> None:
         click.echo(f"{size}: {mistakes} of {len(truth)} wrong, F1 {f1:.3f}, log loss {loss:.4f}")
         rows.append({"size": size, "pictures": len(truth), "mistakes": mistakes,
                      "landmark_f1": f"{f1:.5g}", "log_loss": f"{loss:.5g}"})  # fmt: skip
-    trained = ", ".join(map(str, sorted({run.recipe.data.image_size for run in runs})))
-    data = f"the test parts of {len(runs)} runs, trained for {trained} pixels"
+    own = ", ".join(map(str, sorted({run.recipe.data.image_size for run in runs})))
+    data = f"the test parts of {len(runs)} runs, trained for {own} pixels"
     write_rows(out, rows, "picture_sizes", data)
     click.echo(f"written: {out}")
 
 
-def at(run: Run, size: int) -> npt.NDArray[np.float64]:
+def at(run: Run, weights: list[npt.NDArray[np.float32]], size: int) -> npt.NDArray[np.float64]:
     """Return the landmark logits of the test part prepared at `size`, (N, L)."""
     network = build_network(dataclasses.replace(run.spec, size=size))
-    network.set_weights(run.network().get_weights())
+    network.set_weights(weights)
     store = PictureStore(size, Resize(run.recipe.data.resize))
     pictures = PreparedPictures(store, run.entries("test"))
     return predict_logits(network, pictures)["landmark"].astype(np.float64)

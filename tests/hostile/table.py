@@ -5,9 +5,7 @@ python -m tests.hostile.table GOOD.tflite PICTURE --count 1020 --out hostile_fil
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import itertools
 import tempfile
 from collections.abc import Iterator
@@ -15,8 +13,7 @@ from pathlib import Path
 
 import click
 
-from lmedge.files import write_text
-from lmedge.machine import processor_model
+from lmedge.benchmarks import results
 
 from .corpus import KINDS, corpus
 from .runner import run_all
@@ -114,20 +111,12 @@ def main(good: Path, picture: Path, count: int, seed: int, out: Path) -> None:
     """Mutate GOOD and write what became of each kind; exit code 1 when anything went wrong."""
     with tempfile.TemporaryDirectory() as folder:
         found = measure(good.read_bytes(), count, Path(folder), picture.resolve(), seed)
-    stream = io.StringIO()
-    stream.write(
-        f"# command: python -m tests.hostile.table {good.name} {picture.name} --count {count} "
-        f"--seed {seed}\n# machine: {processor_model()}\n"
-        f"# data: mutations of a file of {good.stat().st_size} bytes; three commands each\n"
-    )
-    writer = csv.DictWriter(stream, [field.name for field in dataclasses.fields(Row)])
-    writer.writeheader()
-    writer.writerows(dataclasses.asdict(row) for row in found.rows)
-    write_text(out, stream.getvalue().replace("\r\n", "\n"))
+    data = f"mutations of a file of {good.stat().st_size} bytes; three commands each"
+    results.write_csv(out, found.rows, data=data, package="tests.hostile")
     for fault in found.faults:
         click.echo(fault)
     raise SystemExit(bool(found.faults))
 
 
 if __name__ == "__main__":
-    main()
+    results.run(main)

@@ -5,9 +5,7 @@ python -m tests.train.kill_table --out benchmarks/results/resume.csv
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import random
 import signal
 import tempfile
@@ -16,8 +14,7 @@ from pathlib import Path
 
 import click
 
-from lmedge.files import write_text
-from lmedge.machine import processor_model
+from lmedge.benchmarks import results
 from tests import small_run, tiny_backbone
 
 from . import kills
@@ -88,20 +85,10 @@ def main(times: int, seed: int, out: Path) -> None:
         small_run.own_cache(Path(folder) / "cache"),
     ):
         rows = list(measure(times, seed, Path(folder)))
-    stream = io.StringIO()
-    stream.write(
-        f"# command: python -m tests.train.kill_table --times {times} --seed {seed}\n"
-        f"# machine: {processor_model()}\n"
-        "# data: 48 drawings, a tiny backbone, landmarks-first with phase2 = distil\n"
-    )
-    writer = csv.DictWriter(
-        stream, [field.name for field in dataclasses.fields(Row)], lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows(dataclasses.asdict(row) for row in rows)
-    write_text(out, stream.getvalue())
+    data = "48 drawings, a tiny backbone, landmarks-first with phase2 = distil"
+    results.write_csv(out, rows, data=data, package="tests.train")
     raise SystemExit(any(not row.killed or not row.resumed or row.different for row in rows))
 
 
 if __name__ == "__main__":
-    main()
+    results.run(main)

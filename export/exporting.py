@@ -204,15 +204,16 @@ class _Exporter:
     def _compare(
         self, part: str, graph: Graph, file: Probabilities, decoding: Decoding
     ) -> Comparison:
+        read = self._source.calibration()
         return compare(
             part,
             self._source.logits(part),
-            self._source.temperatures(),
+            read.temperatures,
             file,
             graph.temperatures,
             self._run.labels(part),
             self._run.taxonomy,
-            (self._source.category_weight(), decoding.category_weight),
+            (read.decoding.category_weight, decoding.category_weight),
         )
 
     def _run_strangers(self, trial: ModelFile) -> Strangers | None:

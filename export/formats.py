@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from lmedge.decoding import softmax
 from lmedge.model_file import HEADS
-from lmedge.scoring import fit_category_weight
 
 from ..train.backend import keras
+from ..train.calibration import Calibration, fit_calibration, fit_temperature
 from ..train.network import FEATURES, normalise, predict_logits
 from ..train.run import Run
 from . import convert, ranges
@@ -24,7 +23,6 @@ from .lower import lower
 from .quantize import quantize
 from .refine import refine
 from .stages import Stages
-from .temperature import fit_temperature
 
 logger = logging.getLogger(__name__)
 Logits = Mapping[str, np.ndarray[Any, np.dtype[np.float32]]]
@@ -61,16 +59,10 @@ class Source:
             self._logits[part] = predict_logits(self.network, self.run.pictures(part))
         return self._logits[part]
 
-    def temperatures(self) -> dict[str, float]:
-        """Return the temperatures of the float network."""
+    def calibration(self) -> Calibration:
+        """Return how the float network is read, as its training reads it."""
         part = self._judging_part()
-        return _fitted(self.logits(part), self.run.labels(part))
-
-    def category_weight(self) -> float:
-        """Return the weight of the category head in the float network's joint decoding."""
-        part, temperatures = self._judging_part(), self.temperatures()
-        found = {h: softmax(values, temperatures[h]) for h, values in self.logits(part).items()}
-        return fit_category_weight(found, self.run.labels(part), self.run.taxonomy)
+        return fit_calibration(self.logits(part), self.run.labels(part), self.run.taxonomy)
 
     def graph(self, name: str, io: str) -> Graph:
         """Convert to a format of format_names.py. Raises LmedgeError when the converter fails.
@@ -89,7 +81,7 @@ class Source:
                 if known is None:
                     return Graph(name, convert.to_int8_logits(quantized), temperatures)
                 return Graph(name, convert.to_int8(quantized, temperatures, known), temperatures)
-        temperatures = self.temperatures()
+        temperatures = self.calibration().temperatures
         if name in WITH_KNOWN and self._float_known is None:
             self._float_known = self._known(self.network)
         known = self._float_known if name in WITH_KNOWN else None

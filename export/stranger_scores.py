@@ -29,11 +29,11 @@ from lmedge.model_file import HEADS, KNOWN, ModelFile, read_model
 from lmedge.rejection import agreement, auroc
 from lmedge.scripts import run
 
+from ..train.calibration import fit_temperature
 from ..train.network import FEATURES
 from ..train.run import Run
 from .known import cosines, mean_directions, predict
 from .rejection import read_strangers
-from .temperature import fit_temperature
 from .verify import run_file
 
 Values = npt.NDArray[np.floating]

@@ -67,7 +67,7 @@ def test_a_room_imports_only_through_its_doors(folder: str) -> None:
 
 
 def test_export_knows_the_run_and_the_network_of_train_only() -> None:
-    allowed = {"run", "network", "backbones", "backend"}
+    allowed = {"run", "network", "calibration", "backbones", "backend"}
     for path in modules("export"):
         for name in imports(path, "export"):
             if name.startswith("lmedge.train."):

@@ -58,7 +58,7 @@ class Chosen:
     help="Folder of the reports  [default: RUN/evaluation]",
 )
 def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | None) -> None:
-    """Score the float network of a training run, without temperatures and quantization.
+    """Score the float network of a training run, without quantization.
 
     Labels are matched by name. Landmarks that the run does not know are named and left out.
 
@@ -78,7 +78,7 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     chosen = _own(run, part) if data is None else _given(run, data, part, pictures or [])
     folder = out or run_folder / "evaluation"
     check_writable(folder / "evaluation.json")
-    predictions = predict(network, run.store, chosen.entries, run.taxonomy, run.category_weight())
+    predictions = predict(network, run.store, chosen.entries, run.taxonomy, run.calibration())
     _write(run, chosen, predictions, folder)
     from .reports import folder as reports
     from .reports.lettering import lettering
@@ -142,7 +142,7 @@ def _write(run: Run, chosen: Chosen, predictions: Predictions, folder: Path) -> 
             "schema": SCHEMA,
             "run": {"path": click.format_filename(run.folder), "split_sha256": run.split.digest()},
             "data": {"path": click.format_filename(chosen.data), "part": chosen.part},
-            "accuracy": {**scores.as_dict(), "skipped": skipped},
+            "accuracy": {**predictions.as_dict(), "skipped": skipped},
             "confusions": [dataclasses.asdict(p) for p in confusions(scores.landmark, LISTED)],
         },
     )

@@ -21,7 +21,6 @@ import safetensors
 import safetensors.numpy
 
 from lmedge import __version__
-from lmedge.decoding import Decoding
 from lmedge.errors import LmedgeError, RecipeError, RunError
 from lmedge.files import replacing, write_json, write_text
 from lmedge.image import Resize
@@ -29,6 +28,7 @@ from lmedge.taxonomy import Taxonomy
 
 from .backend import keras
 from .batches import AugmentedBatches, Labels
+from .calibration import Calibration
 from .network import NetworkSpec, build_network
 from .pictures import Entry, PictureStore, PreparedPictures
 from .recipe import Recipe, change_recipe, load_recipe, recipe_from
@@ -238,13 +238,11 @@ class Run:
         set_weights(network, read_arrays(path), path)
         return network
 
-    def category_weight(self) -> float:
-        """Return the weight of the category head that the validation part chose, 1 where none."""
+    def calibration(self) -> Calibration:
+        """Return what the validation part chose, that of independent heads where there is none."""
         path = self.folder / "metrics.json"
         try:
-            return Decoding(
-                float(self.metrics().get("val", {}).get("category_weight", 1.0))
-            ).category_weight
+            return Calibration.of_scores(self.metrics().get("val", {}))
         except (ValueError, TypeError, AttributeError, LmedgeError) as error:
             raise RunError(f"{path} is damaged ({error}); train anew") from error
 

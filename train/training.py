@@ -23,6 +23,7 @@ from .backbones import (
     load_stock_weights,
 )
 from .backend import keras, tf
+from .calibration import Calibration
 from .data.preparation import Wish, prepare_split
 from .devices import Placement, in_float32
 from .fit import checkpoint_folder
@@ -172,12 +173,13 @@ def train(run: Run, placement: Placement | None = None) -> Scores | None:
 
 def _finish(run: Run, network: keras.Model) -> Scores | None:
     found: dict[str, Predictions] = {}
-    weight = None if run.entries("val") else 1.0  # what the validation part chooses, test takes
+    # what the validation part chooses, test takes
+    calibration = None if run.entries("val") else Calibration.none()
     for part in ("val", "test"):
         if run.entries(part):
-            found[part] = predict(network, run.store, run.entries(part), run.taxonomy, weight)
-            weight = found[part].scores.category_weight
-    report = {part: predictions.scores.as_dict() for part, predictions in found.items()}
+            found[part] = predict(network, run.store, run.entries(part), run.taxonomy, calibration)
+            calibration = found[part].calibration
+    report = {part: predictions.as_dict() for part, predictions in found.items()}
     write_json(run.folder / "metrics.json", report)
     # The run is finished with its weights: what is drawn after them cannot undo that.
     write_arrays(run.folder / "weights.safetensors", get_weights(network))

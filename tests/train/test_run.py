@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from lmedge import __version__
+from lmedge.decoding import Decoding
 from lmedge.errors import RunError
+from lmedge.scoring import score_probabilities
+from lmedge.train.calibration import Calibration
 from lmedge.train.network import predict_logits
 from lmedge.train.run import Run, read_arrays, write_arrays
 from tests import small_run
@@ -110,6 +113,31 @@ class TestOpen:
         report = json.loads((run.folder / "metrics.json").read_text("utf-8"))["val"]
         right = logits["landmark"].argmax(axis=1) == run.labels("val")["landmark"]
         assert right.mean() == pytest.approx(report["landmark_marginal"]["accuracy"])
+
+    def test_it_is_read_as_it_was_scored(self, finished_run: Run) -> None:
+        run = Run.open(finished_run.folder)
+        read, truth = run.calibration(), run.labels("test")
+        found = read.probabilities(predict_logits(run.network(), run.pictures("test")))
+        weight = read.decoding.category_weight
+        scores = score_probabilities(found, truth, run.taxonomy, weight)
+        report = json.loads((run.folder / "metrics.json").read_text("utf-8"))["test"]
+        assert report["temperatures"] == read.temperatures
+        assert set(read.temperatures.values()) != {1.0}
+        assert report["category_weight"] == weight
+        assert report["landmark"]["macro_f1"] == pytest.approx(scores.landmark.macro_f1)
+
+    @pytest.mark.parametrize("value", ["0.0", "NaN", '"hot"', "1e9"])
+    def test_temperatures_that_cannot_be(self, copy: Path, value: str) -> None:
+        path = copy / "metrics.json"
+        path.write_text(f'{{"val": {{"temperatures": {{"landmark": {value}}}}}}}')
+        with pytest.raises(RunError, match=r"metrics\.json is damaged"):
+            Run.open(copy).calibration()
+
+    def test_a_run_from_before_temperatures(self, copy: Path) -> None:
+        (copy / "metrics.json").write_text('{"val": {"category_weight": 0.5}}')
+        assert Run.open(copy).calibration() == Calibration(
+            {"landmark": 1.0, "category": 1.0}, Decoding(0.5)
+        )
 
     def test_a_moved_folder_is_as_good(self, copy: Path, finished_run: Run) -> None:
         assert Run.open(copy).split == finished_run.split

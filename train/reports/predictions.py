@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.decoding import joint_probabilities, softmax
+from lmedge.decoding import joint_probabilities
 from lmedge.progress import progress
-from lmedge.scoring import Scores, fit_category_weight, score_probabilities
+from lmedge.scoring import Scores, score_probabilities
 from lmedge.taxonomy import Taxonomy
 
 from ..backend import keras
+from ..calibration import Calibration, fit_calibration
 from ..network import predict_logits
 from ..pictures import Entry, PictureStore
 from ..split import labels
@@ -25,7 +27,7 @@ BATCH = 32
 class Predictions:
     """Answers to N pictures: `truth` (N,) landmark indices, `joint` (N, L) probabilities in 0..1.
 
-    `joint` is of both heads decoded together, without temperatures, as the scores are.
+    `joint` is of both heads decoded together, as the scores are; `calibration` says how.
     """
 
     entries: tuple[Entry, ...]
@@ -33,6 +35,11 @@ class Predictions:
     truth: npt.NDArray[np.int64]
     joint: npt.NDArray[np.float32]
     scores: Scores
+    calibration: Calibration
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the scores, and the temperatures they were made with, for JSON."""
+        return {**self.scores.as_dict(), "temperatures": dict(self.calibration.temperatures)}
 
     @property
     def said(self) -> npt.NDArray[np.intp]:
@@ -55,11 +62,11 @@ def predict(
     store: PictureStore,
     entries: Sequence[Entry],
     taxonomy: Taxonomy,
-    category_weight: float | None = None,
+    calibration: Calibration | None = None,
 ) -> Predictions:
     """Classify labelled pictures with the float network, showing progress, and score them.
 
-    category_weight: of the joint decoding; None fits it on these very pictures.
+    calibration: None fits it on these very pictures.
     """
     starts = range(0, len(entries), BATCH)
     parts = []
@@ -68,17 +75,16 @@ def predict(
             pictures = store.prepared_many(entries[start : start + BATCH])
             parts.append(predict_logits(network, pictures, BATCH))
             advance()
-    probabilities = {
-        head: softmax(np.concatenate([part[head] for part in parts])) for head in parts[0]
-    }
+    logits = {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
     truth = labels(entries, taxonomy)
-    if category_weight is None:
-        category_weight = fit_category_weight(probabilities, truth, taxonomy)
+    if calibration is None:
+        calibration = fit_calibration(logits, truth, taxonomy)
+    probabilities, weight = calibration.probabilities(logits), calibration.decoding.category_weight
     joint = joint_probabilities(
         probabilities["landmark"],
         probabilities["category"],
         taxonomy.parent_index,
-        category_weight,
+        weight,
     )
-    scores = score_probabilities(probabilities, truth, taxonomy, category_weight)
-    return Predictions(tuple(entries), taxonomy, truth["landmark"], joint, scores)
+    scores = score_probabilities(probabilities, truth, taxonomy, weight)
+    return Predictions(tuple(entries), taxonomy, truth["landmark"], joint, scores, calibration)

@@ -31,6 +31,7 @@ def score(names: tuple[str, ...], each: int = 10, right: float = 0.8) -> HeadSco
 
 def predictions(folder: Path, truth: list[int], said: list[int], shares: list[float]):
     """Predictions of four landmarks in two categories, on pictures written to `folder`."""
+    from lmedge.train.calibration import Calibration
     from lmedge.train.pictures import PictureStore
     from lmedge.train.reports.predictions import Predictions
     from tests import small_run
@@ -51,7 +52,7 @@ def predictions(folder: Path, truth: list[int], said: list[int], shares: list[fl
     index = np.array(truth, np.int64)
     indices = {"landmark": index, "category": labels.parent_index[index]}
     scores = score_probabilities({"landmark": joint, "category": above}, indices, labels)
-    return Predictions(tuple(entries), labels, index, joint, scores), store
+    return Predictions(tuple(entries), labels, index, joint, scores, Calibration.none()), store
 
 
 def picture(path: Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Temperatures: a probability of 0.9 is right nine times in ten."""
+"""Temperatures: a probability of 0.9 is right nine times in ten; then how loud a head speaks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from lmedge.decoding import softmax
-from lmedge.export.temperature import HIGH, LOW, fit_temperature
+from lmedge.scoring import fit_category_weight
+from lmedge.taxonomy import Taxonomy
+from lmedge.train.calibration import HIGH, LOW, fit_calibration, fit_temperature
+
+TAXONOMY = Taxonomy(tuple("abcdef"), ("first", "second"), (0, 0, 0, 1, 1, 1))
 
 
 def draw(temperature: float, count: int = 4000, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -56,3 +60,21 @@ def test_nothing_to_learn_from() -> None:
 def test_logits_that_say_nothing() -> None:
     temperature = fit_temperature(np.zeros((9, 5), np.float32), np.zeros(9, np.int64))
     assert LOW <= temperature <= HIGH
+
+
+def test_heads_that_are_unsure_of_themselves_are_not_heard_louder() -> None:
+    """Label smoothing leaves logits too small; a weight alone would make good for that."""
+    landmark, truth = draw(1.0)
+    heads = np.stack([landmark[:, :3].max(axis=1), landmark[:, 3:].max(axis=1)], axis=1)
+    right = {"landmark": truth, "category": truth // 3}
+    logits = {"landmark": landmark, "category": heads}  # says nothing that landmark does not
+    honest = fit_calibration(logits, right, TAXONOMY)
+    smoothed = {head: values * np.float32(0.3) for head, values in logits.items()}
+    found = fit_calibration(smoothed, right, TAXONOMY)
+    assert honest.decoding.category_weight < 0.3
+    assert found.decoding.category_weight == pytest.approx(honest.decoding.category_weight)
+    assert found.temperatures["landmark"] == pytest.approx(
+        0.3 * honest.temperatures["landmark"], rel=0.01
+    )
+    alone = {head: softmax(values) for head, values in smoothed.items()}
+    assert fit_category_weight(alone, right, TAXONOMY) > 1

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from .statistics import Estimate
 from .summary import HEADS, Summary
+
+FOLDED, WIDEST = 12, 1000  # characters: a setting's column at least, a table at the most
 
 
 def names_of(summary: Summary) -> list[str]:
@@ -26,21 +29,18 @@ def names_of(summary: Summary) -> list[str]:
 
 
 def show(summary: Summary, title: str) -> None:
-    """Print a row a setting, and below it what the marks mean."""
+    """Print a row a setting, and below it what the marks mean; figures are never cut off."""
     rows = summary.rows
     with_files = any(row.int8 for row in rows)
     with_study = any(row.published for row in rows)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("setting", overflow="fold", min_width=18)
+    table.add_column("setting", overflow="fold", min_width=FOLDED)
     for head in HEADS:
         table.add_column(f"{head} F1", justify="right", no_wrap=True)
     if with_study:
-        table.add_column("published", justify="right")
-    if with_files:
-        for heading in ("int8", "MB"):
-            table.add_column(heading, justify="right")
-    table.add_column("train", justify="right")
-    table.add_column("params", justify="right")
+        table.add_column("published", justify="right", no_wrap=True)
+    for heading in (*(("int8", "MB") if with_files else ()), "train", "params"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for number, (name, row) in enumerate(zip(names_of(summary), rows, strict=True)):
         cells = [_score(row.estimates[head]) + _mark(summary, head, number) for head in HEADS]
         if with_study:
@@ -54,6 +54,10 @@ def show(summary: Summary, title: str) -> None:
         cells += [f"{minutes:.1f} min", f"{row.results[0].parameters / 1e6:.1f} M"]
         table.add_row(Text(name), *cells)
     console = Console(highlight=False, markup=False, emoji=False)
+    room = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
+    if console.is_terminal:  # it breaks what is wider; a file has no width
+        room -= max(0, max(map(len, names_of(summary))) - FOLDED)
+    console.width = max(console.width, room)
     console.print(title, style="bold", soft_wrap=True)
     console.print(table)
     for line in _notes(summary):

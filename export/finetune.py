@@ -9,12 +9,12 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from lmedge.decoding import softmax
 from lmedge.model_file import HEADS
 from lmedge.progress import progress
-from lmedge.scoring import score_probabilities
+from lmedge.scoring import fit_category_weight, score_probabilities
 
 from ..train.backend import keras, tf
-from ..train.calibration import fit_calibration
 from ..train.network import predict_logits
 from ..train.run import Run
 
@@ -111,12 +111,12 @@ def closeness(run: Run, wanted: Logits, given: Logits) -> Fit:
     if not run.entries("val"):
         return Fit(0.0, 1.0, 0.0)
     truth, taxonomy = run.labels("val"), run.taxonomy
-    read = fit_calibration(wanted, truth, taxonomy)
+    floats, quantized = (
+        {head: softmax(values) for head, values in logits.items()} for logits in (wanted, given)
+    )
+    weight = fit_category_weight(floats, truth, taxonomy)
     before, after = (
-        score_probabilities(
-            read.probabilities(logits), truth, taxonomy, read.decoding.category_weight
-        )
-        for logits in (wanted, given)
+        score_probabilities(found, truth, taxonomy, weight) for found in (floats, quantized)
     )
     fall = max(getattr(before, head).macro_f1 - getattr(after, head).macro_f1 for head in HEADS)
     agreement = min(

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from lmedge.progress import Advance, progress
 
 from .backend import keras, tf
+from .blending import blended, likeliest
+from .calibration import log_likelihood
 from .optimizers import make_optimizer
 from .quality import Quality, quality_of
 from .recipe_sections import Fit as Settings
@@ -36,8 +38,9 @@ class Fitting:
 
     `validation` is (inputs, truth by head) of the validation part, inputs as `model` takes them.
     `loss_weights` are by head; a head without truth is held, not scored. `blend` is the share of
-    the fitted weights in what is kept; the rest is what fitting started from. `warm_up` raises the
-    learning rate over the first epoch; `xla` compiles the step.
+    the fitted weights in what is kept, the rest is what fitting started from; 1 for no rest. The
+    validation part may move it by about `spread`, see blending.py. `warm_up` raises the learning
+    rate over the first epoch; `xla` compiles the step.
     """
 
     phase: str
@@ -49,15 +52,13 @@ class Fitting:
     settings: Settings
     loss_weights: Mapping[str, float]
     blend: float = 1.0
+    spread: float = 0.0
     warm_up: bool = False
     xla: bool = False
 
 
 def fit(run: Run, fitting: Fitting) -> None:
     """Fit and leave the network with the weights of the epoch that is kept, blended.
-
-    Averaging fine-tuned weights with those they started from keeps what was right before and most
-    of what was learned (Wortsman et al., arXiv:2109.01903).
 
     After each epoch a checkpoint is written; a phase that was interrupted goes on behind its last
     one, a phase that ended is restored without fitting.
@@ -77,7 +78,26 @@ def fit(run: Run, fitting: Fitting) -> None:
             for epoch in range(start, fitting.epochs):
                 best = _epoch(run, fitting, epoch, best, state, counter)
                 log(run.history()[-1])
-    restore_finished(run, fitting.phase, fitting.network, fitting.epochs, fitting.blend)
+    if fitting.blend < 1:
+        _choose_share(run, fitting)
+    restore_finished(run, fitting.phase, fitting.network, fitting.epochs, fitting.blend < 1)
+
+
+def _choose_share(run: Run, fitting: Fitting) -> None:
+    """Write what share of the fitted weights is kept."""
+    path, kept_path = _file(run, fitting.phase, "-share"), _file(run, fitting.phase, "-best")
+    start, kept = read_arrays(_file(run, fitting.phase, "-start")), read_arrays(kept_path)
+    inputs, truths = fitting.validation
+
+    def likelihood(share: float) -> float:
+        set_weights(fitting.network, blended(start, kept, share), kept_path)
+        logits = predicted(fitting.model, inputs)
+        return sum(log_likelihood(logits[head], truth) for head, truth in truths.items())
+
+    count = min(len(truth) for truth in truths.values())
+    share = likeliest(fitting.blend, fitting.spread if count else 0.0, likelihood)
+    logger.info("%s: %g of the weights it ends with are kept", fitting.phase, share)
+    write_arrays(path, {"share": np.array([share])})
 
 
 def start_weights(run: Run, phase: str, network: keras.Model) -> tuple[Weights, Path]:
@@ -103,18 +123,18 @@ def solved(run: Run, fitting: Fitting, loss: float, accuracy: float, seconds: fl
 
 
 def restore_finished(
-    run: Run, phase: str, network: keras.Model, epochs: int, blend: float = 1.0
+    run: Run, phase: str, network: keras.Model, epochs: int, blends: bool = False
 ) -> bool:
     """Put the result of a phase into the network; False when the phase has not ended."""
-    path = _file(run, phase)
+    path, share = _file(run, phase), _file(run, phase, "-share")
     if not path.exists() or int(read_arrays(path)["epoch"][0]) < epochs:
         return False
+    if blends and not share.exists():
+        return False
     kept = read_arrays(_file(run, phase, "-best"))
-    if blend < 1:
+    if blends:
         start = read_arrays(_file(run, phase, "-start"))
-        share = np.float32(blend)
-        # In this form what was frozen stays what it was, to the last bit.
-        kept = {name: start[name] + share * (value - start[name]) for name, value in kept.items()}
+        kept = blended(start, kept, float(read_arrays(share)["share"][0]))
     set_weights(network, kept, path)
     return True
 

@@ -190,13 +190,14 @@ class FineTune(Fit):
     Several starts and epochs are as many phases, one after the other: ["block6", "block3"] with
     [4, 8] unfreezes the rest from block3 on after four epochs. `batch_norm` is "frozen"
     (statistics of the pretrained weights are kept) or "train". `blend` is the share of the
-    fine-tuned weights in what is kept.
+    fine-tuned weights in what is kept, and `blend_spread` how far the validation part may move it.
     """
 
     start: tuple[str, ...]
     epochs: tuple[int, ...]
     batch_norm: str
     blend: float
+    blend_spread: float
 
     def __post_init__(self) -> None:
         self._check_fit("fine_tune", OPTIMIZERS)
@@ -208,6 +209,7 @@ class FineTune(Fit):
         check(min(self.epochs) >= 0, "fine_tune.epochs", "allowed are 0 and above")
         one_of(self.batch_norm, "fine_tune.batch_norm", ("frozen", "train"))
         check(0 < self.blend <= 1, "fine_tune.blend", "allowed are above 0 to 1")
+        check(0 <= self.blend_spread <= 1, "fine_tune.blend_spread", "allowed are 0 to 1")
 
 
 def _check_fitting(section: str, batch: int, learning_rate: float, smoothing: float) -> None:

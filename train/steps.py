@@ -179,7 +179,7 @@ class Job:
         blend = settings.blend if self.pretrained else 1.0
         if epochs == 0:
             return
-        if restore_finished(run, phase, self.network, epochs, blend):
+        if restore_finished(run, phase, self.network, epochs, blend < 1):
             logger.info("%s was done", phase)
             return
         trained = (*heads, held) if held else heads
@@ -218,6 +218,7 @@ class Job:
                 settings=settings,
                 loss_weights=weights,
                 blend=blend,
+                spread=settings.blend_spread,
                 warm_up=self.pretrained,
                 xla=self.xla,
             ),

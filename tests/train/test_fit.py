@@ -195,7 +195,11 @@ class TestBest:
         run = small_run.start(small_photographs, tmp_path / "run", "none")
 
         def fit_with(
-            scores: list[float], count: int = 1_000_000, blend: float = 1.0, keep: str = "f1"
+            scores: list[float],
+            count: int = 1_000_000,
+            blend: float = 1.0,
+            keep: str = "f1",
+            spread: float = 0.0,
         ) -> tuple[Any, list[Any]]:
             """Fit an epoch a score, which is of `count` pictures.
 
@@ -229,6 +233,7 @@ class TestBest:
                 settings=settings,
                 loss_weights={"landmark": 1.0},
                 blend=blend,
+                spread=spread,
             )
             started_from.update(get_weights(network))
             fit(run, fitting)
@@ -277,6 +282,25 @@ class TestBest:
             expected = 0.75 * started_from[name] + 0.25 * seen[1][name]
             np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-7)
             assert not np.array_equal(value, seen[1][name])
+
+    def test_the_validation_part_may_move_the_share(
+        self, phase: Any, started_from: dict[str, np.ndarray], tmp_path: Path
+    ) -> None:
+        """Eight pictures that were trained on ask for all of what was learned."""
+        network, seen = phase([0.1, 0.2, 0.3], blend=0.25, spread=100.0)
+        share = tmp_path / "run" / "checkpoints" / "test-share.safetensors"
+        (found,) = read_arrays(share)["share"]
+        assert found == 0.95
+        for name, value in get_weights(network).items():
+            expected = 0.05 * started_from[name] + 0.95 * seen[2][name]
+            np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
+
+        kept = get_weights(network)  # killed before the share was written
+        share.unlink()
+        network, seen = phase([0.1, 0.2, 0.3], blend=0.25, spread=100.0)
+        assert not seen
+        for name, value in get_weights(network).items():
+            assert np.array_equal(value, kept[name])
 
     def test_the_best_survives_a_kill(self, phase: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch, pytest.raises(Killed):

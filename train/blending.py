@@ -6,7 +6,6 @@ arXiv:2109.01903). How much is best depends on how many pictures there were to l
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -27,10 +26,9 @@ def likeliest(share: float, spread: float, likelihood: Callable[[float], float])
 
     By `likelihood`, the log likelihood of the validation part, and a normal prior around `share`
     with the standard deviation `spread`: a few pictures do not move it, some hundred may. With a
-    spread of 0 nothing does. The likelihood is taken to have one maximum.
+    spread of 0 nothing does. The likelihood is taken to have one maximum, and asked more than once.
     """
 
-    @functools.cache
     def worth(steps: int) -> float:
         return likelihood(at(steps)) - (steps * STEP / spread) ** 2 / 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -89,6 +90,7 @@ def _choose_share(run: Run, fitting: Fitting) -> None:
     start, kept = read_arrays(_file(run, fitting.phase, "-start")), read_arrays(kept_path)
     inputs, truths = fitting.validation
 
+    @functools.cache
     def likelihood(share: float) -> float:
         set_weights(fitting.network, blended(start, kept, share), kept_path)
         logits = predicted(fitting.model, inputs)
@@ -97,6 +99,11 @@ def _choose_share(run: Run, fitting: Fitting) -> None:
     count = min(len(truth) for truth in truths.values())
     share = likeliest(fitting.blend, fitting.spread if count else 0.0, likelihood)
     logger.info("%s: %g of the weights it ends with are kept", fitting.phase, share)
+    if share != fitting.blend:
+        logger.info(
+            "by the validation part, whose log loss is %.4f with %g and %.4f with %g",
+            -likelihood(share) / count, share, -likelihood(fitting.blend) / count, fitting.blend,
+        )  # fmt: skip
     write_arrays(path, {"share": np.array([share])})
 
 

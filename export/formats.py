@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lmedge.model_file import HEADS
-
 from ..train.backend import keras
-from ..train.calibration import Calibration, fit_calibration, fit_temperature
+from ..train.calibration import Calibration, fit_calibration
 from ..train.network import FEATURES, normalise, predict_logits
 from ..train.run import Run
 from . import convert, ranges
@@ -61,8 +59,10 @@ class Source:
 
     def calibration(self) -> Calibration:
         """Return how the float network is read, as its training reads it."""
-        part = self._judging_part()
-        return fit_calibration(self.logits(part), self.run.labels(part), self.run.taxonomy)
+        return self._fitted(self.logits(self._judging_part()))
+
+    def _fitted(self, logits: Logits) -> Calibration:
+        return fit_calibration(logits, self.run.labels(self._judging_part()), self.run.taxonomy)
 
     def graph(self, name: str, io: str) -> Graph:
         """Convert to a format of format_names.py. Raises LmedgeError when the converter fails.
@@ -72,9 +72,8 @@ class Source:
         if name == "int8":
             quantized = self.quantized()
             with self._stages.timed("temperatures"):
-                part = self._judging_part()
-                found = predict_logits(quantized, self.run.pictures(part))
-                temperatures = _fitted(found, self.run.labels(part))
+                found = predict_logits(quantized, self.run.pictures(self._judging_part()))
+                temperatures = self._fitted(found).temperatures
             known = None if io == "int8" else self._known(quantized)
             with self._stages.timed("conversion"):
                 logger.info("converting to int8 (about a minute)")
@@ -149,10 +148,6 @@ class Source:
 
 def _rng(run: Run) -> np.random.Generator:
     return np.random.default_rng([run.seed, 1])
-
-
-def _fitted(logits: Logits, truth: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, float]:
-    return {head: fit_temperature(logits[head], truth[head]) for head in HEADS}
 
 
 def calibration_inputs(run: Run, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -95,13 +95,14 @@ def fit_category_weight(
     first, second = logarithms["landmark"], logarithms["category"][:, taxonomy.parent_index]
     weights = np.linspace(0.0, HEAVIEST, WEIGHTS)
     losses = [
-        (weight - 1) ** 2 - _log_likelihood(first + weight * second, truth["landmark"])
+        (weight - 1) ** 2 - log_likelihood(first + weight * second, truth["landmark"])
         for weight in weights
     ]
     return float(weights[int(np.argmin(losses))])
 
 
-def _log_likelihood(scores: npt.NDArray[np.floating], truth: npt.NDArray[np.int64]) -> float:
+def log_likelihood(scores: npt.NDArray[np.floating], truth: npt.NDArray[np.int64]) -> float:
+    """Return the sum of log p(truth), p the softmax of (N, K) `scores`, (N,) true indices."""
     scores = scores - scores.max(axis=1, keepdims=True)
     logarithms = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
     return float(logarithms[np.arange(len(truth)), truth].sum())

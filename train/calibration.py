@@ -85,11 +85,3 @@ def fit_temperature(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64
 
     found = minimize_scalar(loss, bounds=(math.log(LOW), math.log(HIGH)), method="bounded")
     return float(math.exp(found.x))
-
-
-def log_likelihood(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64]) -> float:
-    """Return the sum of log p(truth), (N, K) logits and (N,) indices, behind their temperature."""
-    scaled = logits.astype(np.float64) / fit_temperature(logits, truth)
-    scaled -= scaled.max(axis=1, keepdims=True)
-    log_p = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
-    return float(log_p[np.arange(len(truth)), truth].sum())

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.progress import Advance, progress
+from lmedge.scoring import log_likelihood
 
 from .backend import keras, tf
 from .blending import blended, likeliest
-from .calibration import log_likelihood
+from .calibration import fit_temperature
 from .optimizers import make_optimizer
 from .quality import Quality, quality_of
 from .recipe_sections import Fit as Settings
@@ -94,7 +95,12 @@ def _choose_share(run: Run, fitting: Fitting) -> None:
     def likelihood(share: float) -> float:
         set_weights(fitting.network, blended(start, kept, share), kept_path)
         logits = predicted(fitting.model, inputs)
-        return sum(log_likelihood(logits[head], truth) for head, truth in truths.items())
+        return sum(
+            log_likelihood(
+                logits[head].astype(np.float64) / fit_temperature(logits[head], truth), truth
+            )
+            for head, truth in truths.items()
+        )
 
     count = min(len(truth) for truth in truths.values())
     share = likeliest(fitting.blend, fitting.spread if count else 0.0, likelihood)

@@ -30,7 +30,7 @@ def names_of(summary: Summary) -> list[str]:
 
 def show(summary: Summary, title: str) -> None:
     """Print a row a setting, and below it what the marks mean; figures are never cut off."""
-    rows = summary.rows
+    rows, names = summary.rows, names_of(summary)
     with_files = any(row.int8 for row in rows)
     with_study = any(row.published for row in rows)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
@@ -41,7 +41,7 @@ def show(summary: Summary, title: str) -> None:
         table.add_column("published", justify="right", no_wrap=True)
     for heading in (*(("int8", "MB") if with_files else ()), "train", "params"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for number, (name, row) in enumerate(zip(names_of(summary), rows, strict=True)):
+    for number, (name, row) in enumerate(zip(names, rows, strict=True)):
         cells = [_score(row.estimates[head]) + _mark(summary, head, number) for head in HEADS]
         if with_study:
             figures = row.published
@@ -56,7 +56,7 @@ def show(summary: Summary, title: str) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     room = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
     if console.is_terminal:  # it breaks what is wider; a file has no width
-        room -= max(0, max(map(len, names_of(summary))) - FOLDED)
+        room -= max(0, max(map(len, names)) - FOLDED)
     console.width = max(console.width, room)
     console.print(title, style="bold", soft_wrap=True)
     console.print(table)

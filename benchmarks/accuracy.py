@@ -1,4 +1,4 @@
-"""How often a file is right on labelled pictures, from the very bytes that are shipped."""
+"""How often a file is right on labelled images, from the very bytes that are shipped."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ import click
 import numpy as np
 
 from lmedge.classifier import Classifier, Prediction
-from lmedge.dataset_folder import LabelledPicture
 from lmedge.errors import DataError
-from lmedge.image import read_picture
-from lmedge.matching import UnknownLandmark, split_known
+from lmedge.evaluation.folders import LabelledImage, UnknownLandmark, split_known
+from lmedge.evaluation.scoring import Scores, score_probabilities
+from lmedge.image import read_image
 from lmedge.progress import progress
-from lmedge.scoring import Scores, score_probabilities
 
 from .details import Details, details_of
 from .strangers import Strangers, measure_strangers
 
 
 @dataclasses.dataclass(frozen=True)
-class UnreadablePicture:
-    """A picture that could not be decoded, and why."""
+class UnreadableImage:
+    """An image that could not be decoded, and why."""
 
     path: Path
     reason: str
@@ -32,17 +31,17 @@ class UnreadablePicture:
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """The scores of both heads on the same pictures, and the pictures that were left out."""
+    """The scores of both heads on the same images, and the images that were left out."""
 
     scores: Scores
     details: Details
     unknown: tuple[UnknownLandmark, ...]
-    unreadable: tuple[UnreadablePicture, ...]
+    unreadable: tuple[UnreadableImage, ...]
     strangers: Strangers | None = None
 
     @property
     def skipped(self) -> int:
-        """How many pictures were left out, for either reason."""
+        """How many images were left out, for either reason."""
         return sum(entry.pictures for entry in self.unknown) + len(self.unreadable)
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,29 +62,29 @@ class Accuracy:
 
 
 def score(
-    classifier: Classifier, pictures: Iterable[LabelledPicture], strangers: Path | None = None
+    classifier: Classifier, images: Iterable[LabelledImage], strangers: Path | None = None
 ) -> Accuracy:
-    """Classify labelled pictures, showing progress, and score the answers.
+    """Classify labelled images, showing progress, and score the answers.
 
-    strangers: a folder of pictures of anything else, to be told from them.
-    Pictures that cannot be read, or whose landmark the file does not know, are left out and listed.
+    strangers: a folder of images of anything else, to be told from them.
+    Images that cannot be read, or whose landmark the file does not know, are left out and listed.
     Raises DataError when none is left, or when the file puts a landmark into another category.
     """
-    known, unknown = split_known(classifier.taxonomy, pictures)
-    read: list[LabelledPicture] = []
+    known, unknown = split_known(classifier.taxonomy, images)
+    read: list[LabelledImage] = []
     predictions: list[Prediction] = []
-    unreadable: list[UnreadablePicture] = []
+    unreadable: list[UnreadableImage] = []
     with progress("classifying", len(known)) as advance:
-        for picture in known:
+        for image in known:
             try:
-                predictions.append(classifier.classify(read_picture(picture.path)))
-                read.append(picture)
+                predictions.append(classifier.classify(read_image(image.path)))
+                read.append(image)
             except DataError as error:
-                unreadable.append(UnreadablePicture(picture.path, _printable(error)))
+                unreadable.append(UnreadableImage(image.path, _printable(error)))
             advance()
     if not read:
         raise DataError(
-            f"none of the {len(unreadable)} pictures could be read; {unreadable[0].reason}"
+            f"none of the {len(unreadable)} images could be read; {unreadable[0].reason}"
         )
     scores, details = _score(classifier, read, predictions)
     others = None if strangers is None else measure_strangers(classifier, strangers, predictions)
@@ -93,11 +92,11 @@ def score(
 
 
 def _score(
-    classifier: Classifier, pictures: Sequence[LabelledPicture], predictions: Sequence[Prediction]
+    classifier: Classifier, images: Sequence[LabelledImage], predictions: Sequence[Prediction]
 ) -> tuple[Scores, Details]:
     taxonomy = classifier.taxonomy
     landmarks = {name: i for i, name in enumerate(taxonomy.landmarks)}
-    truth = np.array([landmarks[picture.landmark] for picture in pictures], np.int64)
+    truth = np.array([landmarks[image.landmark] for image in images], np.int64)
     alone = {
         "landmark": np.stack([prediction.landmark_marginal for prediction in predictions]),
         "category": np.stack([prediction.category_marginal for prediction in predictions]),
@@ -109,7 +108,7 @@ def _score(
         classifier.decoding.category_weight,
     )
     joint = np.stack([prediction.joint for prediction in predictions])
-    paths = [picture.path for picture in pictures]
+    paths = [image.path for image in images]
     heads = {"landmark": scores.landmark, "category": scores.category}
     return scores, details_of(paths, truth, joint, heads, alone, taxonomy)
 

@@ -10,8 +10,9 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from lmedge.classifier import Classifier
-from lmedge.dataset_folder import PARTS, LabelledPicture, parts, scan
 from lmedge.errors import LmedgeError, RegressionError
+from lmedge.evaluation.folders import PARTS, LabelledImage, parts, scan
+from lmedge.remote.payload import Request
 
 from .accuracy import score
 from .conditions import Conditions, Moment
@@ -19,7 +20,6 @@ from .contestants import Runtime
 from .latency import QUICK, THOROUGH, USUAL, Effort, measure
 from .load import measure_load
 from .pages import write_report
-from .parcel import Request
 from .regression import changes, doubts, share
 from .report import DataFacts, Environment, FileFacts, Report
 from .several import compare_files, write_comparison
@@ -58,7 +58,7 @@ _log = logging.getLogger(__name__)
     "--strangers",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="With --data: pictures of anything else, to see whether the file tells them apart.",
+    help="With --data: images of anything else, to see whether the file tells them apart.",
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option(
@@ -138,7 +138,7 @@ def benchmark(
     """Measure how often an exported file is right and how long it takes on this machine.
 
     Latency is single-stream, as MLPerf measures it. Several files or runtimes take turns, and are
-    held against the first on the same pictures. The folder of one file holds report.json,
+    held against the first on the same images. The folder of one file holds report.json,
     report.csv, samples.csv, and with `pip install 'lmedge[report]'` report.html, report.md, plots;
     that of several comparison.json, comparison.csv, samples.csv, and likewise its page and plot.
 
@@ -173,8 +173,8 @@ def benchmark(
         raise click.UsageError("--host-python, --ssh-option and --give-up need --host")
     chosen = EFFORTS[effort] if runs is None else Effort(runs, 0.0)
     if together:
-        _, pictures = _choose(data, part)
-        compared = compare_files(given, threads, chosen, pictures, runtimes)
+        _, images = _choose(data, part)
+        compared = compare_files(given, threads, chosen, images, runtimes)
         folder = out or Path("runs") / f"benchmark-{given[0].stem}-and-others"
         names = write_comparison(compared, folder)
         show_together(compared, Console())
@@ -184,14 +184,14 @@ def benchmark(
     own = runtimes[0].name if runtimes else None
     classifier = Classifier(file, threads=threads, runtime=own)
     environment = Environment.current(own)
-    facts, pictures = _choose(data, part)
+    facts, images = _choose(data, part)
     _log.info("measuring latency")
     # Latency first: classifying hundreds of photographs would heat the processor.
     before = Moment.now()
     latency = measure(file, threads=threads, effort=chosen, runtime=own)
     load = measure_load(file, threads, chosen, own)
     conditions = Conditions(before, Moment.now())
-    accuracy = score(classifier, pictures, strangers) if facts is not None else None
+    accuracy = score(classifier, images, strangers) if facts is not None else None
     found = FileFacts.of(classifier.model)
     report = Report(found, environment, conditions, latency, load, facts, accuracy)
     folder = out or Path("runs") / f"benchmark-{file.stem}"
@@ -203,8 +203,9 @@ def benchmark(
 def _there(context: click.Context, host: str) -> None:
     """Measure on another machine; what it is not told here it decides as this one would."""
     # Not imported without --host: nothing else needs ssh.
+    from lmedge.remote.ssh import Link, check_host, check_option
+
     from .remote import benchmark_there, default_folder
-    from .ssh import Link, check_host, check_option
 
     asked = context.params
     try:
@@ -215,13 +216,13 @@ def _there(context: click.Context, host: str) -> None:
         options = tuple(map(check_option, asked["ssh_options"]))
     except ValueError as error:
         raise click.UsageError(f"--ssh-option: {error}") from error
-    facts, pictures = _choose(asked["data"], asked["part"])
+    facts, images = _choose(asked["data"], asked["part"])
     request = Request(
         files=asked["given"],
         options=_passed_on(context),
         data=asked["data"],
         part=None if facts is None else facts.part,
-        pictures=pictures,
+        pictures=images,
         strangers=asked["strangers"],
     )
     patience = 60.0 if asked["give_up"] is None else asked["give_up"]
@@ -271,7 +272,7 @@ def _compare(old: Path, new: Path, fail_over: str | None) -> None:
         raise RegressionError(f"{new} is worse than {old}: {names}; the limit is {fail_over}")
 
 
-def _choose(data: Path | None, part: str | None) -> tuple[DataFacts | None, list[LabelledPicture]]:
+def _choose(data: Path | None, part: str | None) -> tuple[DataFacts | None, list[LabelledImage]]:
     if data is None:
         return None, []
     if part is None and "test" in parts(data):

@@ -1,4 +1,4 @@
-"""What one asks behind the F1: how sure, how often nearly right, and which pictures went wrong."""
+"""What one asks behind the F1: how sure, how often nearly right, and which images went wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.metrics import HeadScore, ReliabilityBin, reliability
+from lmedge.evaluation.metrics import HeadScore, ReliabilityBin, reliability
 from lmedge.taxonomy import Taxonomy
 
 NORMAL = 1.959963984540054  # of a 95 % interval
@@ -25,7 +25,7 @@ Interval = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """A picture whose landmark was not named, and how sure the file was of another."""
+    """An image whose landmark was not named, and how sure the file was of another."""
 
     path: Path
     truth: str
@@ -36,7 +36,7 @@ class Mistake:
 
 @dataclasses.dataclass(frozen=True)
 class Confusion:
-    """How many pictures of one landmark were taken for another."""
+    """How many images of one landmark were taken for another."""
 
     truth: str
     said: str
@@ -63,10 +63,10 @@ class Calibration:
 
 @dataclasses.dataclass(frozen=True)
 class Details:
-    """Decoded together, on the pictures that were scored.
+    """Decoded together, on the images that were scored.
 
     Intervals are Wilson's of 95 %. `category_of_wrong` is the share of wrong landmarks whose
-    category is right, None without any. The recalls are of every class that has pictures.
+    category is right, None without any. The recalls are of every class that has images.
     `calibration` is of each head alone, and of the landmark decoded `together`.
     """
 
@@ -163,7 +163,7 @@ def _calibration(
 
 
 def _weighted(score: HeadScore) -> float:
-    """Mean of the classes' F1, each by its share of the pictures, as in scikit-learn."""
+    """Mean of the classes' F1, each by its share of the images, as in scikit-learn."""
     return sum(entry.f1 * entry.support for entry in score.classes) / max(1, score.n)
 
 

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lmedge.metrics import HeadScore, ReliabilityBin
+from lmedge.evaluation.metrics import HeadScore, ReliabilityBin
+from lmedge.report.palette import BLUE, GREEN, GREY, INK, ORANGE, SKY
 
 from .details import wilson
 from .lettering import shortened
-from .palette import BLUE, GREEN, GREY, INK, ORANGE, SKY
 from .report import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _STAGE_COLOURS = (BLUE, SKY, ORANGE, GREEN)
-_SHOWN = 0.18  # the least opacity of a cell that holds a picture
+_SHOWN = 0.18  # the least opacity of a cell that holds an image
 
 
 def latency(report: Report, axes: Axes) -> None:
@@ -55,12 +55,12 @@ def threads(report: Report, axes: Axes) -> None:
 
 
 def rejection(report: Report, axes: Axes) -> None:
-    """Draw accuracy against the share of pictures that are answered."""
+    """Draw accuracy against the share of images that are answered."""
     assert report.accuracy is not None
     points = report.accuracy.details.rejection
     axes.plot([p.coverage for p in points], [p.accuracy for p in points], "o-", color=BLUE,
               markersize=4)  # fmt: skip
-    axes.set(xlabel="share of pictures answered, the surest first", ylabel="accuracy")
+    axes.set(xlabel="share of images answered, the surest first", ylabel="accuracy")
     axes.set_xlim(1.02, min(0.45, *(p.coverage - 0.05 for p in points)))
     low = min(p.accuracy for p in points)
     # A step of a thousandth is no cliff: the axis spans at least a tenth.
@@ -73,7 +73,7 @@ def reliability(report: Report, axes: Axes) -> None:
 
     The answer shown to a user is the landmark decoded together with the category; its bins have
     Wilson's 95 % intervals. The heads alone are drawn behind it. No line joins the dots: between
-    bins of one picture each it would only go up and down.
+    bins of one image each it would only go up and down.
     """
     assert report.accuracy is not None
     found = report.accuracy.details.calibration

@@ -1,4 +1,4 @@
-"""Single-stream latency of a file: one picture at a time, as a device sees them.
+"""Single-stream latency of a file: one image at a time, as a device sees them.
 
 After MLPerf Inference's single-stream scenario: the next query is sent when the one before is
 answered, at least 1,024 of them and for at least 10 seconds, and percentiles are reported.

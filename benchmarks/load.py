@@ -16,7 +16,7 @@ import numpy as np
 
 from lmedge import machine
 from lmedge.classifier import Classifier
-from lmedge.image import decode_picture, prepare
+from lmedge.image import decode_image, prepare
 
 from .latency import FRAME_SIZE, Effort, Spread, take_turns
 
@@ -36,7 +36,7 @@ class ThreadTime:
 class Load:
     """Stages of one JPEG of 640 x 480, in milliseconds; thread sweep; all cores at once.
 
-    `offline_per_second` is pictures a second with one classifier on each of `offline_workers`
+    `offline_per_second` is images a second with one classifier on each of `offline_workers`
     cores. Memory is of the whole process, in MB: `steady_mb` after the measurements, `peak_mb` the
     most there was; None where the system does not tell.
     """
@@ -54,7 +54,7 @@ class Load:
 
 
 def example_jpeg() -> bytes:
-    """Return a smooth picture of 640 x 480 as a JPEG of quality 90, always the same."""
+    """Return a smooth image of 640 x 480 as a JPEG of quality 90, always the same."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (24, 32, 3), np.uint8)
     frame = cv2.resize(coarse, FRAME_SIZE[::-1], interpolation=cv2.INTER_CUBIC)
@@ -78,11 +78,11 @@ def measure_load(path: Path, threads: int, effort: Effort, runtime: str | None =
 
 def _stages(classifier: Classifier, effort: Effort) -> dict[str, Spread]:
     model, interpreter, encoded = classifier.model, classifier.interpreter, example_jpeg()
-    frame = decode_picture(encoded, "example")
+    frame = decode_image(encoded, "example")
     interpreter.run(prepare(frame, model.size, model.resize))
     outputs = interpreter.outputs()
     tasks = (
-        lambda: decode_picture(encoded, "example"),
+        lambda: decode_image(encoded, "example"),
         lambda: interpreter.set_image(prepare(frame, model.size, model.resize)),
         interpreter.invoke,
         lambda: classifier.decode(*outputs),
@@ -104,9 +104,9 @@ def _sweep(make: Callable[..., Classifier], effort: Effort) -> list[ThreadTime]:
 
 
 def _offline(make: Callable[..., Classifier], seconds: float) -> float:
-    """Return pictures a second with a classifier on every core."""
+    """Return images a second with a classifier on every core."""
     workers = machine.cores()
-    frame = decode_picture(example_jpeg(), "example")
+    frame = decode_image(example_jpeg(), "example")
     classifiers = [make() for _ in range(workers)]
     for classifier in classifiers:
         classifier.classify(frame)

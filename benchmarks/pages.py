@@ -14,10 +14,10 @@ import numpy as np
 
 from lmedge import files
 from lmedge.errors import DataError
-from lmedge.image import read_picture
+from lmedge.image import read_image
+from lmedge.report.pages import render
 
 from .details import Mistake
-from .rendering import render
 from .report import Report
 
 THUMBNAIL = 288  # pixels of the longer side: twice what a page shows, for dense screens
@@ -54,14 +54,14 @@ def _write_pages(report: Report, folder: Path) -> list[str]:
             plots=plots,
             confused=found[0] if found else None,
             matrix_inches=0.0 if found is None else matrix_inches(found[1]),
-            pictures=[(one, _thumbnail(one), _place(one, report)) for one in mistakes],
+            images=[(one, _thumbnail(one), _place(one, report)) for one in mistakes],
         )
         files.write_text(folder / name, page)
     return ["report.html", "report.md", "plots/"]
 
 
 def _classes(report: Report) -> list[tuple[str, object, tuple[float, float]]]:
-    """Return (head, class score, recall interval) of every class that has pictures."""
+    """Return (head, class score, recall interval) of every class that has images."""
     if report.accuracy is None:
         return []
     scores, details = report.accuracy.scores, report.accuracy.details
@@ -78,23 +78,23 @@ def _classes(report: Report) -> list[tuple[str, object, tuple[float, float]]]:
 
 
 def _thumbnail(mistake: Mistake) -> str | None:
-    """Return a data URL of the picture, smaller, or None when it is gone."""
+    """Return a data URL of the image, smaller, or None when it is gone."""
     try:
-        picture = read_picture(mistake.path, THUMBNAIL)
+        image = read_image(mistake.path, THUMBNAIL)
     except DataError:
         return None
-    scale = THUMBNAIL / max(picture.shape[:2])
+    scale = THUMBNAIL / max(image.shape[:2])
     if scale < 1:
-        picture = np.asarray(
-            cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+        image = np.asarray(
+            cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
         )
-    bgr = np.ascontiguousarray(picture[..., ::-1])
+    bgr = np.ascontiguousarray(image[..., ::-1])
     _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 80])
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
 def _place(mistake: Mistake, report: Report) -> str:
-    """Return where the picture lies below the folder of the data, fit to be shown."""
+    """Return where the image lies below the folder of the data, fit to be shown."""
     path = mistake.path
     if report.data is not None and path.is_relative_to(report.data.path):
         path = path.relative_to(report.data.path)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmedge import files
-from lmedge.metrics import HeadScore
+from lmedge.evaluation.metrics import HeadScore
+from lmedge.report.palette import INK, VARIABLES
 
 from . import figures
 from .lettering import PLAIN, families
-from .palette import INK, VARIABLES
 from .report import Report
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _render(size: Size, draw: Draw, fonts: Sequence[str]) -> tuple[bytes, str]:
 
 
 def embedded(svg: str) -> str:
-    """Return the picture alone, in the colours and the font of the page around it."""
+    """Return the image alone, in the colours and the font of the page around it."""
     svg = svg[svg.index("<svg") :]
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour.lower(), variable).replace(colour, variable)

@@ -20,10 +20,9 @@ import click
 from lmedge import files
 from lmedge.errors import HostError, LmedgeError
 from lmedge.model_file import read_model
-
-from .board import Board
-from .parcel import Request, megabytes
-from .ssh import Connection, Link
+from lmedge.remote.host import Board
+from lmedge.remote.payload import Request, megabytes
+from lmedge.remote.ssh import Connection, Link
 
 _log = logging.getLogger(__name__)
 _REPORT = "report"  # the folder's name on the board

@@ -90,7 +90,7 @@ class Environment:
 
 @dataclasses.dataclass(frozen=True)
 class DataFacts:
-    """Which pictures the accuracy was measured on; `part` is None for all of them."""
+    """Which images the accuracy was measured on; `part` is None for all of them."""
 
     path: Path
     part: str | None
@@ -98,7 +98,7 @@ class DataFacts:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """One file on one machine; `data` and `accuracy` are None when no pictures were given."""
+    """One file on one machine; `data` and `accuracy` are None when no images were given."""
 
     file: FileFacts
     environment: Environment

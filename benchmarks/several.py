@@ -1,4 +1,4 @@
-"""Several files or runtimes beside each other: speed in turns, answers picture by picture."""
+"""Several files or runtimes beside each other: speed in turns, answers image by image."""
 
 from __future__ import annotations
 
@@ -15,22 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge import files
-from lmedge.dataset_folder import LabelledPicture
 from lmedge.errors import DataError
-from lmedge.image import read_picture
-from lmedge.interval import paired_interval
-from lmedge.matching import split_known
-from lmedge.metrics import macro_f1
+from lmedge.evaluation.folders import LabelledImage, split_known
+from lmedge.evaluation.intervals import paired_interval, ratio_interval
+from lmedge.evaluation.metrics import macro_f1
+from lmedge.image import read_image
 from lmedge.progress import progress
+from lmedge.report.csv_files import machine_line
+from lmedge.report.pages import render
+from lmedge.report.palette import BLUE, GREY
 
 from .conditions import Conditions, Moment
 from .contestants import Contestant, Runtime, contestants
 from .latency import Effort, Samples, Spread, example_frame, take_timed_turns
-from .latency_ratios import ratio_interval
-from .palette import BLUE, GREY
 from .plots import embedded, save
-from .rendering import render
-from .results import machine_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +42,7 @@ class Entry:
     """A file in a runtime. Ratios and differences are against the first, with their 95 % intervals.
 
     Times are of a 640 x 480 frame to labels, in milliseconds; macro F1 of the landmark, decoded
-    together, None without pictures.
+    together, None without images.
     """
 
     name: str
@@ -62,7 +60,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Together:
-    """All files, in the order given, on the same frames and the same pictures.
+    """All files, in the order given, on the same frames and the same images.
 
     `noisy`: why the times are to be doubted, nothing on a quiet machine. `samples`: (runs, entries)
     nanoseconds, in the order they were taken.
@@ -97,18 +95,18 @@ def compare_files(
     paths: Sequence[Path],
     threads: int,
     effort: Effort,
-    pictures: Sequence[LabelledPicture],
+    images: Sequence[LabelledImage],
     runtimes: Sequence[Runtime] = (),
 ) -> Together:
-    """Measure files in turns, then classify every picture with each of them.
+    """Measure files in turns, then classify every image with each of them.
 
     With `runtimes` each file runs in each of them, in processes of their own. Raises ModelFileError
     for a file that cannot be used, MissingDependencyError for a runtime that is not there,
-    DataError when the files do not know the same landmarks and pictures are given, or none of them
+    DataError when the files do not know the same landmarks and images are given, or none of them
     can be read.
     """
     with contestants(paths, runtimes, threads) as rivals:
-        if pictures:
+        if images:
             _check_same_landmarks(rivals)
         frame = example_frame()
         for rival in rivals:
@@ -119,7 +117,7 @@ def compare_files(
         samples = take_timed_turns(timers, effort)
         after = _now(rivals)
         times = samples.T / 1e6
-        truth, said = _answers(rivals, pictures) if pictures else (np.zeros(0, np.int64), [])
+        truth, said = _answers(rivals, images) if images else (np.zeros(0, np.int64), [])
     entries = [_entry(rival, times, truth, said, number) for number, rival in enumerate(rivals)]
     tail = max(Spread.of(own).tail for own in samples.T)
     doubts = Conditions(before, after).doubts(tail)
@@ -142,26 +140,26 @@ def _check_same_landmarks(rivals: Sequence[Contestant]) -> None:
 
 
 def _answers(
-    rivals: Sequence[Contestant], pictures: Sequence[LabelledPicture]
+    rivals: Sequence[Contestant], images: Sequence[LabelledImage]
 ) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
     """Return the true landmarks (N,) and what each says, (N,) each; decoded once for all."""
     taxonomy = rivals[0].model.taxonomy
-    known, _ = split_known(taxonomy, pictures)
+    known, _ = split_known(taxonomy, images)
     index = {name: number for number, name in enumerate(taxonomy.landmarks)}
     truth: list[int] = []
     said: list[list[int]] = [[] for _ in rivals]
     with progress("classifying", len(known)) as advance:
-        for picture in known:
+        for image in known:
             advance()
             try:
-                shown = read_picture(picture.path)
+                shown = read_image(image.path)
             except DataError:
                 continue
-            truth.append(index[picture.landmark])
+            truth.append(index[image.landmark])
             for own, rival in zip(said, rivals, strict=True):
                 own.append(int(rival.joint(shown).argmax()))
     if not truth:
-        raise DataError(f"none of the {len(known)} pictures could be read")
+        raise DataError(f"none of the {len(known)} images could be read")
     return np.array(truth, np.int64), [np.array(own, np.int64) for own in said]
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.classifier import Classifier, Prediction
-from lmedge.dataset_folder import list_pictures
 from lmedge.errors import DataError
-from lmedge.image import read_picture
+from lmedge.evaluation.folders import list_images
+from lmedge.image import read_image
 from lmedge.progress import progress
 from lmedge.rejection import auroc
 
@@ -22,8 +22,8 @@ from lmedge.rejection import auroc
 class Strangers:
     """Photographs of anything else against the known ones; shares in 0..1.
 
-    `false_accepts`: strangers that pass the file's `threshold`; `kept`: known pictures that do.
-    `auroc`: how often a known picture scores more than a stranger does, see lmedge/rejection.py.
+    `false_accepts`: strangers that pass the file's `threshold`; `kept`: known images that do.
+    `auroc`: how often a known image scores more than a stranger does, see lmedge/rejection.py.
     """
 
     pictures: int
@@ -41,23 +41,23 @@ class Strangers:
 def measure_strangers(
     classifier: Classifier, folder: Path, known: Sequence[Prediction]
 ) -> Strangers:
-    """Classify the pictures in `folder`, none of which shows a landmark of the file.
+    """Classify the images in `folder`, none of which shows a landmark of the file.
 
-    known: the answers to labelled pictures. Raises DataError when there is nothing to classify.
+    known: the answers to labelled images. Raises DataError when there is nothing to classify.
     """
-    paths = list_pictures(folder) if folder.is_dir() else []
+    paths = list_images(folder) if folder.is_dir() else []
     if not paths:
-        raise DataError(f"{folder}: holds no pictures of anything but the landmarks")
+        raise DataError(f"{folder}: holds no images of anything but the landmarks")
     found, unreadable = [], 0
     with progress("classifying strangers", len(paths)) as advance:
         for path in paths:
             try:
-                found.append(classifier.classify(read_picture(path)))
+                found.append(classifier.classify(read_image(path)))
             except DataError:
                 unreadable += 1
             advance()
     if not found:
-        raise DataError(f"{folder}: none of its {unreadable} pictures could be read")
+        raise DataError(f"{folder}: none of its {unreadable} images could be read")
 
     def scores(predictions: Sequence[Prediction]) -> npt.NDArray[np.floating]:
         score_of = classifier.threshold.score_of

@@ -57,7 +57,7 @@ def show_together(together: Together, console: Console) -> None:
         _say(console, f"noisy: {doubt}; measure again on a quiet machine")
     if not together.pictures:
         return
-    heading = f"landmarks of {_pictures(together.pictures)}"
+    heading = f"landmarks of {_images(together.pictures)}"
     table = _table(heading, "macro F1", "less the first (95 %)", "same answer", width=20)
     for title, entry in titled:
         assert entry.difference_interval is not None
@@ -124,14 +124,14 @@ def _latency_notes(latency: Latency, load: Load) -> Iterator[str]:
     sweep = (f"{entry.threads}: {_milliseconds(entry.invoke_p50_ms)}" for entry in load.sweep)
     yield f"invoke in ms by threads: {', '.join(sweep)}"
     cores = "1 core" if load.offline_workers == 1 else f"{load.offline_workers} cores"
-    yield f"one classifier a core: {load.offline_per_second:.0f} pictures a second on {cores}"
+    yield f"one classifier a core: {load.offline_per_second:.0f} images a second on {cores}"
     yield f"memory of this process: {load.peak_mb:.0f} MB at the peak"
 
 
 def _accuracy_table(accuracy: Accuracy, part: str | None) -> Table:
     scores = accuracy.scores
     where = f" of {part}/" if part else ""
-    title = f"accuracy on {_pictures(scores.landmark.n)}{where}"
+    title = f"accuracy on {_images(scores.landmark.n)}{where}"
     table = _table(title, "macro F1", "accuracy", "head alone")
     for name, score, alone in (
         ("landmark", scores.landmark, scores.landmark_marginal),
@@ -153,7 +153,7 @@ def _accuracy_notes(accuracy: Accuracy) -> Iterator[str]:
     if accuracy.strangers is not None:
         others = accuracy.strangers
         yield (
-            f"of {_pictures(others.pictures)} of anything else {others.false_accepts:.1%} are "
+            f"of {_images(others.pictures)} of anything else {others.false_accepts:.1%} are "
             f"taken for a landmark, and {others.kept:.1%} of the landmarks' own; "
             f"AUROC {others.auroc:.3f}"
         )
@@ -164,17 +164,17 @@ def _accuracy_notes(accuracy: Accuracy) -> Iterator[str]:
         weakest = sorted(seen, key=lambda score: (score.f1, score.name))[:_WEAKEST]
         yield "weakest: " + ", ".join(f"{score.name} {score.f1:.2f}" for score in weakest)
     if accuracy.unknown:
-        pictures = sum(entry.pictures for entry in accuracy.unknown)
+        images = sum(entry.pictures for entry in accuracy.unknown)
         names = [entry.landmark for entry in accuracy.unknown]
-        yield f"skipped, not known to the file: {_pictures(pictures)} of {_few(names)}"
+        yield f"skipped, not known to the file: {_images(images)} of {_few(names)}"
     if accuracy.unreadable:
-        yield f"skipped, not readable: {_pictures(len(accuracy.unreadable))}"
+        yield f"skipped, not readable: {_images(len(accuracy.unreadable))}"
         for entry in accuracy.unreadable[:_SHOWN_NAMES]:
             yield f"  {entry.reason}"
 
 
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _few(names: list[str]) -> str:

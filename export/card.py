@@ -13,14 +13,14 @@ from lmedge import __version__
 from lmedge.decoding import Decoding
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 from lmedge.model_file import parse_model
+from lmedge.train.run import Run, versions
 
-from ..train.run import Run, versions
-from .explain import Noise
 from .formats import Graph
-from .gate import Verdict
 from .metadata import Card
-from .rejection import Rejection
-from .verify import Comparison
+from .quantization.explain import Noise
+from .verification.gate import Verdict
+from .verification.rejection import Rejection
+from .verification.verify import Comparison
 
 REPORT_SCHEMA = 1
 

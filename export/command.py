@@ -13,7 +13,8 @@ from lmedge.files import check_writable
 from .format_names import FORMATS, IO, MEANING
 
 if TYPE_CHECKING:
-    from ..train.run import Run
+    from lmedge.train.run import Run
+
     from .exporting import Options
 
 
@@ -66,20 +67,20 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 100),
     default=20.0,
     show_default=True,
-    help="Points of recall that a class of 10 validation pictures or more may lose.",
+    help="Points of recall that a class of 10 validation images or more may lose.",
 )
 @click.option(
     "--coverage",
     type=click.FloatRange(50, 100),
     default=95.0,
     show_default=True,
-    help='Per cent of landmark pictures that must not be called "not a landmark".',
+    help='Per cent of landmark images that must not be called "not a landmark".',
 )
 @click.option(
     "--strangers",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Pictures of anything else: every second one fits the threshold, the others test it.",
+    help="Images of anything else: every second one fits the threshold, the others test it.",
 )
 @click.option(
     "--set",
@@ -112,8 +113,8 @@ def export(
 ) -> None:
     """Quantize a finished RUN folder and write one .tflite that any TFLite client can run.
 
-    The file is calibrated and fine-tuned on the run's training pictures, then run itself on the
-    validation pictures. If the 95 % interval of the difference says that it lost more macro F1
+    The file is calibrated and fine-tuned on the run's training images, then run itself on the
+    validation images. If the 95 % interval of the difference says that it lost more macro F1
     than the tolerance, it is not written; FILE.export.json says what fell.
 
     \b
@@ -133,9 +134,10 @@ def export(
     if path.suffix != ".tflite":
         raise click.BadParameter("the file must end in .tflite", param_hint="--output")
     # Imported here: a mistake in the arguments is said before TensorFlow's seconds.
-    from ..train.run import Run
+    from lmedge.train.run import Run
+
     from .exporting import Options
-    from .gate import Limits
+    from .verification.gate import Limits
 
     opened = Run.open(run).with_settings(settings)
     check_writable(path)
@@ -170,10 +172,10 @@ def _run(
     budget_ms: float | None,
     budget_mb: float | None,
 ) -> None:
-    from .explain import explanation_path
     from .exporting import export as export_one
     from .exporting import export_all, export_fastest, report_path
-    from .ladder import Budget
+    from .quantization.explain import explanation_path
+    from .selection import Budget
     from .tables import show, show_noise, show_rungs
 
     began = time.monotonic()
@@ -199,4 +201,4 @@ def _run(
         click.echo(f"forced: {'; '.join(outcome.verdict.problems)}", err=True)
     click.echo(f"exported in {(time.monotonic() - began) / 60:.1f} min: {path}")
     click.echo(f"report: {report_path(path)}")
-    click.echo(f"next: lmedge predict {path} PICTURE")
+    click.echo(f"next: lmedge predict {path} IMAGE")

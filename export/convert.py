@@ -1,4 +1,4 @@
-"""Keras to .tflite: one picture in, one probability vector a head out.
+"""Keras to .tflite: one image in, one probability vector a head out.
 
 Every format takes raw RGB bytes. In the integer formats the bytes are the quantized input itself;
 in the others the graph begins with a cast and the normalisation.
@@ -15,12 +15,12 @@ import numpy.typing as npt
 from lmedge.errors import LmedgeError
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 from lmedge.model_file import KNOWN
-from lmedge.quiet import quiet_stderr
+from lmedge.progress import quiet_stderr
+from lmedge.train.backend import keras, tf
+from lmedge.train.network import FEATURES
 
-from ..train.backend import keras, tf
-from ..train.network import FEATURES
-from .known import Known, with_features
-from .quantize import Quantized
+from .quantization.scheme import Quantized
+from .verification.known import Known, with_features
 
 Graph = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
@@ -110,14 +110,14 @@ def _calibrated(
     *,
     from_bytes: bool = False,
 ) -> tf.lite.TFLiteConverter:
-    def pictures() -> Iterator[list[npt.NDArray[np.generic]]]:
+    def images() -> Iterator[list[npt.NDArray[np.generic]]]:
         for value in inputs:
-            picture = np.rint(value * PIXEL_SCALE + PIXEL_MEAN).astype(np.uint8)
-            yield [picture[None] if from_bytes else value[None]]
+            image = np.rint(value * PIXEL_SCALE + PIXEL_MEAN).astype(np.uint8)
+            yield [image[None] if from_bytes else value[None]]
 
     converter = _converter(network, temperatures, from_bytes=from_bytes)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = pictures
+    converter.representative_dataset = images
     return converter
 
 

@@ -10,23 +10,22 @@ from typing import Any
 
 from lmedge.decoding import Decoding
 from lmedge.errors import GateError
+from lmedge.evaluation.scoring import fit_category_weight
 from lmedge.files import write_bytes, write_json
 from lmedge.golden import golden_answers
 from lmedge.model_file import ModelFile, parse_model
 from lmedge.rejection import COVERAGE
-from lmedge.scoring import fit_category_weight
+from lmedge.train.backend import keras, tf
+from lmedge.train.run import Run
 
-from ..train.backend import keras, tf
-from ..train.run import Run
 from . import metadata
 from .card import Outcome, describe, report
-from .explain import Noise, write_explanation
-from .formats import Graph, Source
-from .gate import Limits, gate
-from .ladder import Budget, Rung, climb, time_files
-from .rejection import Strangers, fit_rejection, read_strangers, run_strangers
-from .stages import Stages
-from .verify import Comparison, Probabilities, compare, run_file
+from .formats import Graph, Source, Stages
+from .quantization.explain import Noise, write_explanation
+from .selection import Budget, Rung, climb, time_files
+from .verification.gate import Limits, gate
+from .verification.rejection import Strangers, fit_rejection, read_strangers, run_strangers
+from .verification.verify import Comparison, Probabilities, compare, run_file
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ logger = logging.getLogger(__name__)
 class Options:
     """How to export: what may be lost, whether to write a file that lost more, and rejection.
 
-    `coverage` is the share of known pictures that thresholds keep; `strangers` are pictures of
+    `coverage` is the share of known images that thresholds keep; `strangers` are images of
     anything else. `io` is "uint8" or "int8". `explain` writes, beside a file of format int8, the
     error of each of its tensors.
     """
@@ -118,7 +117,7 @@ def _write(run: Run, path: Path, outcome: Outcome, options: Options) -> None:
     if not written:
         raise GateError(
             f"{path} was not written: {'; '.join(outcome.verdict.problems)}. See "
-            f"{report_path(path)}; train on more pictures, raise --set quantize.epochs, or write "
+            f"{report_path(path)}; train on more images, raise --set quantize.epochs, or write "
             "it anyway with --force"
         )
     write_bytes(path, outcome.data)
@@ -170,9 +169,7 @@ class _Exporter:
         run, options = self._run, self._options
         trial = parse_model(metadata.pack(graph.data, describe(run, graph, path, options.io)), path)
         answers = {
-            part: run_file(trial, run.pictures(part))
-            for part in ("val", "test")
-            if run.entries(part)
+            part: run_file(trial, run.images(part)) for part in ("val", "test") if run.entries(part)
         }
         decoding = self._decoding(answers.get("val"))
         comparisons = {

@@ -4,23 +4,45 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from ..train.backend import keras
-from ..train.calibration import Calibration, fit_calibration
-from ..train.network import FEATURES, normalise, predict_logits
-from ..train.run import Run
-from . import convert, ranges
-from .explain import Noise, explain
-from .finetune import fine_tune
-from .known import Known, fit_known, predict, spread
-from .lower import lower
-from .quantize import quantize
-from .refine import refine
-from .stages import Stages
+from lmedge.train.backend import keras
+from lmedge.train.calibration import Calibration, fit_calibration
+from lmedge.train.network import FEATURES, normalise, predict_logits
+from lmedge.train.run import Run
+
+from . import convert
+from .quantization import ranges
+from .quantization.explain import Noise, explain
+from .quantization.finetune import fine_tune
+from .quantization.lower import lower
+from .quantization.refine import refine
+from .quantization.scheme import quantize
+from .verification.known import Known, fit_known, predict, spread
+
+logger = logging.getLogger(__name__)
+
+
+class Stages:
+    """Seconds by stage, in the order in which they were first entered."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to a stage."""
+        began = time.monotonic()
+        yield
+        self.seconds[stage] = round(self.seconds.get(stage, 0) + time.monotonic() - began, 2)
+        logger.debug("%s: %.1f s", stage, self.seconds[stage])
+
 
 logger = logging.getLogger(__name__)
 Logits = Mapping[str, np.ndarray[Any, np.dtype[np.float32]]]
@@ -54,7 +76,7 @@ class Source:
     def logits(self, part: str) -> Logits:
         """Return what the float network says of a part, (N, L) and (N, C)."""
         if part not in self._logits:
-            self._logits[part] = predict_logits(self.network, self.run.pictures(part))
+            self._logits[part] = predict_logits(self.network, self.run.images(part))
         return self._logits[part]
 
     def calibration(self) -> Calibration:
@@ -72,7 +94,7 @@ class Source:
         if name == "int8":
             quantized = self.quantized()
             with self._stages.timed("temperatures"):
-                found = predict_logits(quantized, self.run.pictures(self._judging_part()))
+                found = predict_logits(quantized, self.run.images(self._judging_part()))
                 temperatures = self._fitted(found).temperatures
             known = None if io == "int8" else self._known(quantized)
             with self._stages.timed("conversion"):
@@ -89,13 +111,13 @@ class Source:
             return Graph(name, self._convert(name, temperatures, known), temperatures)
 
     def _known(self, network: keras.Model) -> Known:
-        """Fit the third output on training pictures, by the run's seed."""
+        """Fit the third output on training images, by the run's seed."""
         run = self.run
         with self._stages.timed("known"):
             logger.info("computing what the landmarks look like")
             truth = run.labels("train")["landmark"]
             chosen = spread(truth, _rng(run))
-            found = predict(network, run.pictures("train", chosen.tolist()))
+            found = predict(network, run.images("train", chosen.tolist()))
             return fit_known(found[FEATURES], truth[chosen], run.taxonomy.parent_index)
 
     def _convert(self, name: str, temperatures: Mapping[str, float], known: Known | None) -> bytes:
@@ -114,7 +136,7 @@ class Source:
         raise ValueError(f"no format {name}")
 
     def explain(self) -> list[Noise]:
-        """Return the error that quantization adds to each tensor, on calibration pictures."""
+        """Return the error that quantization adds to each tensor, on calibration images."""
         quantized = self.quantized()
         with self._stages.timed("explanation"):
             return explain(self.network, quantized, self._calibration())
@@ -151,7 +173,7 @@ def _rng(run: Run) -> np.random.Generator:
 
 
 def calibration_inputs(run: Run, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return network inputs of training pictures alone, chosen by the run's seed."""
+    """Return network inputs of training images alone, chosen by the run's seed."""
     entries = run.entries("train")
     count = min(run.recipe.quantize.calibration_pictures, len(entries))
     chosen = np.sort(rng.choice(len(entries), count, replace=False))

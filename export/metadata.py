@@ -64,7 +64,7 @@ def pack(model: bytes, card: Card) -> bytes:
     """Return `model` (a converted .tflite) with its metadata and associated files.
 
     Raises ModelFileError when the graph's outputs do not match the taxonomy: a wrong label count
-    fails in clients only at the first picture, and equal heads swapped would never fail.
+    fails in clients only at the first image, and equal heads swapped would never fail.
     """
     graph = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
     order = _outputs_in_order(graph, card.taxonomy)

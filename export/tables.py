@@ -13,9 +13,9 @@ from lmedge.model_file import HEADS
 from lmedge.rejection import Threshold
 
 from .card import Outcome
-from .explain import WORST, Noise, worst
-from .ladder import Rung
-from .rejection import Rejection
+from .quantization.explain import WORST, Noise, worst
+from .selection import Rung
+from .verification.rejection import Rejection
 
 
 def show(path: Path, outcome: Outcome) -> None:
@@ -64,12 +64,12 @@ def _rejection(found: Rejection) -> str:
     """Return what the threshold does as one line."""
     if found.threshold == 0:
         return (
-            f'"not a landmark": {found.known} validation pictures cannot tell what '
-            f"{100 * found.coverage:g} % of pictures reach; nothing is refused"
+            f'"not a landmark": {found.known} validation images cannot tell what '
+            f"{100 * found.coverage:g} % of images reach; nothing is refused"
         )
     parts = [f'"not a landmark" below {Threshold(found.threshold, found.score).describe()}']
     if found.kept is not None:
-        parts.append(f"{100 * found.kept:.1f} % of test pictures pass")
+        parts.append(f"{100 * found.kept:.1f} % of test images pass")
     if found.false_accepts is not None:
         parts.append(f"and {100 * found.false_accepts:.1f} % of strangers")
     if found.auroc is not None:
@@ -78,7 +78,7 @@ def _rejection(found: Rejection) -> str:
 
 
 def show_rungs(rungs: Sequence[Rung]) -> None:
-    """Print formats side by side, on the last part that has pictures."""
+    """Print formats side by side, on the last part that has images."""
     part = rungs[0].outcome.comparisons[-1].part
     table = Table(title=f"macro F1 and agreement with float on the {part} part; one thread")
     for column in ("format", "landmark", "category", "agree %", "MB", "ms", "operators", ""):

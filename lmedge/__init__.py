@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .classifier import Candidate, Classifier, Prediction
     from .errors import LmedgeError
-    from .image import Resize, read_picture
+    from .image import Resize, read_image
     from .model_file import ModelFile, read_model
     from .taxonomy import Taxonomy
 
@@ -27,8 +27,8 @@ __all__ = [
     "Resize",
     "Taxonomy",
     "__version__",
+    "read_image",
     "read_model",
-    "read_picture",
 ]
 
 _HOME = {
@@ -40,7 +40,7 @@ _HOME = {
     "Resize": "image",
     "Taxonomy": "taxonomy",
     "read_model": "model_file",
-    "read_picture": "image",
+    "read_image": "image",
 }
 
 

@@ -23,7 +23,7 @@ from .threads import best_threads
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One landmark that a picture may show, with its joint probability in 0..1."""
+    """One landmark that an image may show, with its joint probability in 0..1."""
 
     landmark: str
     category: str
@@ -31,7 +31,7 @@ class Candidate:
 
 
 class Reading(NamedTuple):
-    """What a file says about one picture before labels are chosen; the fields are Prediction's.
+    """What a file says about one image before labels are chosen; the fields are Prediction's.
 
     `joint` is a list here: who smooths it needs no array of each frame.
     """
@@ -47,13 +47,13 @@ class Reading(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What the file says about one picture.
+    """What the file says about one image.
 
     The labels and `joint` come from both heads decoded together; `landmark_marginal` (L,) and
     `category_marginal` (C,) are what each head says alone, float32 in the order of the taxonomy.
     `agreement` is the probability, 0..1, that both heads mean the same, and `known_probability`
-    that the picture shows any of the landmarks, None where the file does not say it. `known` tells
-    whether the latter, where there is one, reaches the file's threshold: a picture below shows none
+    that the image shows any of the landmarks, None where the file does not say it. `known` tells
+    whether the latter, where there is one, reaches the file's threshold: an image below shows none
     of the file's landmarks, and the labels are no more than the nearest. `milliseconds` is the time
     from the decoded frame to this object.
     """
@@ -90,7 +90,7 @@ class Prediction:
 
 
 class Classifier:
-    """Classify pictures with one exported file.
+    """Classify images with one exported file.
 
     >>> Classifier("landmarks.tflite").classify(frame).landmark  # doctest: +SKIP
 
@@ -149,7 +149,7 @@ class Classifier:
 
     def _run(self, frame: npt.NDArray[np.uint8], color: Color) -> Outputs:
         check_frame(frame)
-        resize, scratch = self.model.resize, self._scratch  # one picture is run after the other
+        resize, scratch = self.model.resize, self._scratch  # one image is run after the other
         return self.interpreter.run(
             lambda out: prepare_into(out, frame, resize, color=color, scratch=scratch)
         )

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from . import __version__
 from .errors import LmedgeError, MissingDependencyError
-from .quiet import TALK
+from .progress import TALK
 
 # verb -> (module, its click command, the line shown by `lmedge --help`)
 COMMANDS = {
@@ -30,17 +30,21 @@ COMMANDS = {
         "Compare strategies, backbones and recipes.",
     ),
     "export": ("lmedge.export.command", "export", "Make one int8 .tflite of a training run."),
-    "inspect": ("lmedge.inspect", "inspect", "Show what an exported file is and holds."),
-    "labels": ("lmedge.inspect", "labels", "List the labels of an exported file."),
-    "predict": ("lmedge.predict", "predict", "Classify pictures with an exported file."),
+    "inspect": ("lmedge.commands.inspect", "inspect", "Show what an exported file is and holds."),
+    "labels": ("lmedge.commands.inspect", "labels", "List the labels of an exported file."),
+    "predict": ("lmedge.commands.predict", "predict", "Classify images with an exported file."),
     "camera": ("lmedge.camera.command", "camera", "Classify a live camera, a video or a folder."),
     "benchmark": ("lmedge.benchmarks.command", "benchmark", "Measure how good and fast a file is."),
     "demo": (
-        "lmedge.train.demo",
+        "lmedge.train.demo.command",
         "demo",
         "Draw, train, export and classify: no photographs needed.",
     ),
-    "doctor": ("lmedge.doctor", "doctor", "Say what is installed, what is missing, what to do."),
+    "doctor": (
+        "lmedge.commands.doctor",
+        "doctor",
+        "Say what is installed, what is missing, what to do.",
+    ),
 }
 # Top-level modules of the optional extra, for a clear line when they are absent.
 TRAIN_EXTRA = {
@@ -131,7 +135,7 @@ def cli(quiet: bool, verbose: int) -> None:
     lmedge train PHOTOGRAPHS          learn from <category>/<landmark>/*.jpg
     lmedge evaluate runs/PHOTOGRAPHS --data MORE
     lmedge export runs/PHOTOGRAPHS --int8
-    lmedge predict FILE.tflite PICTURE...
+    lmedge predict FILE.tflite IMAGE...
     lmedge camera FILE.tflite
     lmedge benchmark FILE.tflite --data PHOTOGRAPHS
     """  # noqa: D301  (click needs the control character)

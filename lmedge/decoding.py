@@ -34,7 +34,7 @@ def joint_probabilities(
 
     landmark: (..., L), category: (..., C), parents: (L,). Returns (..., L) float32. A product of
     experts (Hinton 2002): with a weight w of 1 the two heads are independent witnesses of the
-    picture, with less the category head repeats in part what the landmark head has seen, with 0 it
+    image, with less the category head repeats in part what the landmark head has seen, with 0 it
     is not heard. Where the product vanishes everywhere the landmark head alone is returned.
     """
     above = category[..., parents]

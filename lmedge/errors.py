@@ -37,7 +37,7 @@ class GateError(LmedgeError):
 
 
 class SourceError(LmedgeError):
-    """A camera, video or picture source does not open or ended in an error."""
+    """A camera, video or image source does not open or ended in an error."""
 
     exit_code = 7
 

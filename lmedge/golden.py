@@ -1,4 +1,4 @@
-"""Golden inputs: pictures made by a formula, whose answers the exporter writes into the file.
+"""Golden inputs: images made by a formula, whose answers the exporter writes into the file.
 
 A device that gives the same answers runs the file as it was verified, on its own kernels.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ModelFileError
-from .image import Picture
+from .image import RgbImage
 from .interpreter import Interpreter
 from .model_file import HEADS, KNOWN, ModelFile
 
@@ -24,7 +24,7 @@ LARGEST = 0.05  # difference of a probability that other kernels may make
 class Verification:
     """How this machine's answers compare with those stored; `largest` is over probabilities.
 
-    `same_top` tells whether every output names the same class for every golden picture.
+    `same_top` tells whether every output names the same class for every golden image.
     """
 
     pictures: int
@@ -42,8 +42,8 @@ class Verification:
         return self.same_top and self.largest <= LARGEST
 
 
-def golden_picture(number: int, size: int) -> Picture:
-    """Return the golden picture `number`, (size, size, 3) uint8 RGB: integers alone, no chance."""
+def golden_image(number: int, size: int) -> RgbImage:
+    """Return the golden image `number`, (size, size, 3) uint8 RGB: integers alone, no chance."""
     y, x, channel = np.meshgrid(np.arange(size), np.arange(size), np.arange(3), indexing="ij")
     waves = (x * (3 + number) + y * (5 - number) + channel * 61) % 511
     return np.asarray(np.abs(waves - 255) * (number + 1) // COUNT, np.uint8)
@@ -52,21 +52,21 @@ def golden_picture(number: int, size: int) -> Picture:
 def golden_answers(
     model: ModelFile, threads: int = 1, *, trusted: bool = False
 ) -> dict[str, list[list[float]]]:
-    """Return the rounded probabilities of each output on every golden picture, as JSON has them.
+    """Return the rounded probabilities of each output on every golden image, as JSON has them.
 
     trusted: as of an Interpreter.
     """
     interpreter = Interpreter(model, threads, trusted=trusted)
     answers: dict[str, list[list[float]]] = {name: [] for name in _sizes(model)}
     for number in range(COUNT):
-        outputs = interpreter.run(golden_picture(number, model.size))._asdict()
+        outputs = interpreter.run(golden_image(number, model.size))._asdict()
         for name, found in answers.items():
             found.append([round(value, DIGITS) for value in outputs[name].tolist()])
     return answers
 
 
 def verify(model: ModelFile) -> Verification:
-    """Run the golden pictures. Raises ModelFileError when the file holds no answers to them."""
+    """Run the golden images. Raises ModelFileError when the file holds no answers to them."""
     stored = _stored(model)
     found = golden_answers(model)
     pairs = [

@@ -1,7 +1,7 @@
 """The one preprocessing: what training reads, what calibration reads, what the device runs.
 
-Pictures are uint8 RGB, upright, (H, W, 3). Resizing uses `cv2.INTER_LINEAR_EXACT`, which gives
-the same bytes on every processor; a large picture is first halved (a 2 x 2 mean, exact as well)
+Images are uint8 RGB, upright, (H, W, 3). Resizing uses `cv2.INTER_LINEAR_EXACT`, which gives
+the same bytes on every processor; a large image is first halved (a 2 x 2 mean, exact as well)
 until it is less than 2.5 times the target, so that few pixels are skipped between samples.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import os
+import struct
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +18,79 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DataError
-from .picture_header import read_size
 
-Picture = npt.NDArray[np.uint8]
+# JPEG markers that start a frame and hold its size: SOF0..SOF15 without DHT, JPG and DAC.
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
+def read_size(encoded: bytes, name: str) -> tuple[int, int]:
+    """Return (width, height) in pixels as the header says, before any EXIF rotation.
+
+    Raises DataError, naming the file, for what is not a JPEG, PNG, WebP or BMP image.
+    """
+    try:
+        size = _size(encoded)
+    except (struct.error, IndexError, ValueError) as error:
+        raise DataError(f"{name}: truncated or damaged; replace or remove it") from error
+    if size is None:
+        raise DataError(f"{name}: not a JPEG, PNG, WebP or BMP image; replace or remove it")
+    if size[0] < 1 or size[1] < 1:
+        raise DataError(f"{name}: its header gives no size; replace or remove it")
+    return size
+
+
+def _size(data: bytes) -> tuple[int, int] | None:
+    if data[:3] == b"\xff\xd8\xff":
+        return _jpeg(data)
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        width, height = struct.unpack_from(">II", data, 16)
+        return width, height
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _webp(data)
+    if data[:2] == b"BM":
+        width, height = struct.unpack_from("<ii", data, 18)
+        return abs(width), abs(height)
+    return None
+
+
+def _jpeg(data: bytes) -> tuple[int, int]:
+    if data.rfind(b"\xff\xd9") < 0:  # some decoders fill the missing part with grey, silently
+        raise ValueError("no end of image")
+    at = 2
+    while True:
+        while data[at] != 0xFF:
+            at += 1
+        while data[at] == 0xFF:
+            at += 1
+        marker = data[at]
+        at += 1
+        if marker in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 3)
+            return width, height
+        if marker == 0xD9:
+            raise ValueError("no frame before the end of image")
+        if marker not in _JPEG_STANDALONE:
+            at += int(struct.unpack_from(">H", data, at)[0])
+
+
+def _webp(data: bytes) -> tuple[int, int]:
+    kind = data[12:16]
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8L":
+        bits = int(struct.unpack_from("<I", data, 21)[0])
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8X":
+        return (
+            int.from_bytes(data[24:27], "little") + 1,
+            int.from_bytes(data[27:30], "little") + 1,
+        )
+    raise ValueError("unknown WebP chunk")
+
+
+RgbImage = npt.NDArray[np.uint8]
 Color = Literal["rgb", "bgr"]
 
 # The network's input is (pixel - PIXEL_MEAN) / PIXEL_SCALE, so that the int8 file's input has
@@ -36,17 +107,17 @@ MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
 class Resize(enum.StrEnum):
-    """How a picture becomes a square: cut its longer side, pad its shorter one, or squash."""
+    """How an image becomes a square: cut its longer side, pad its shorter one, or squash."""
 
     CROP = "crop"
     PAD = "pad"
     SQUASH = "squash"
 
 
-def read_picture(path: str | os.PathLike[str], side: int | None = None) -> Picture:
-    """Decode a picture file: upright by its EXIF orientation, (H, W, 3) uint8 RGB.
+def read_image(path: str | os.PathLike[str], side: int | None = None) -> RgbImage:
+    """Decode an image file: upright by its EXIF orientation, (H, W, 3) uint8 RGB.
 
-    `side`: the picture will be prepared at this size, see `decode_picture`. Raises DataError,
+    `side`: the image will be prepared at this size, see `decode_image`. Raises DataError,
     naming the file, when it is missing, too large, or cannot be decoded.
     """
     path = Path(path)
@@ -56,11 +127,11 @@ def read_picture(path: str | os.PathLike[str], side: int | None = None) -> Pictu
         encoded = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    return decode_picture(encoded, str(path), side)
+    return decode_image(encoded, str(path), side)
 
 
-def decode_picture(encoded: bytes, name: str, side: int | None = None) -> Picture:
-    """Decode the bytes of a picture file as `read_picture` does; `name` is used in errors.
+def decode_image(encoded: bytes, name: str, side: int | None = None) -> RgbImage:
+    """Decode the bytes of an image file as `read_image` does; `name` is used in errors.
 
     The header is checked before any decoder sees the bytes. With `side`, a large JPEG is decoded
     at half, a quarter or an eighth of its size, as often as `prepare` would halve it for that
@@ -74,14 +145,14 @@ def decode_picture(encoded: bytes, name: str, side: int | None = None) -> Pictur
         )
     try:
         scale = _scale(encoded, width, height, side)
-        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), scale)
-        if picture is not None and scale != cv2.IMREAD_COLOR_RGB:  # the reduced ones are BGR only
-            picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), scale)
+        if image is not None and scale != cv2.IMREAD_COLOR_RGB:  # the reduced ones are BGR only
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     except cv2.error:
-        picture = None
-    if picture is None:
+        image = None
+    if image is None:
         raise DataError(f"{name}: truncated or damaged; replace or remove it")
-    return np.asarray(picture, np.uint8)
+    return np.asarray(image, np.uint8)
 
 
 def _scale(encoded: bytes, width: int, height: int, side: int | None) -> int:
@@ -113,24 +184,24 @@ def prepare(
     resize: Resize = Resize.CROP,
     *,
     color: Color = "rgb",
-) -> Picture:
+) -> RgbImage:
     """Make `frame` the network's input: (H, W, 3) uint8 -> (size, size, 3) uint8 RGB.
 
     CROP keeps the central square, PAD adds bars of PIXEL_MEAN (a zero to the network), SQUASH
     ignores the aspect ratio.
     """
-    picture = np.empty((size, size, 3), np.uint8)
-    prepare_into(picture, frame, resize, color=color)
-    return picture
+    image = np.empty((size, size, 3), np.uint8)
+    prepare_into(image, frame, resize, color=color)
+    return image
 
 
 def prepare_into(
-    out: Picture,
+    out: RgbImage,
     frame: npt.NDArray[np.uint8],
     resize: Resize = Resize.CROP,
     *,
     color: Color = "rgb",
-    scratch: Picture | None = None,
+    scratch: RgbImage | None = None,
 ) -> None:
     """Do as `prepare`, into an array that is there, (size, size, 3) uint8, contiguous.
 
@@ -158,33 +229,33 @@ def prepare_into(
         out[:] = small
 
 
-def shrink_short_side(picture: Picture, side: int, max_aspect: float = 2.0) -> Picture:
+def shrink_short_side(image: RgbImage, side: int, max_aspect: float = 2.0) -> RgbImage:
     """Resize so that the shorter side is `side`; the longer one is cut at `max_aspect` times it."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     limit = int(min(height, width) * max_aspect)
     top, left = max(0, height - limit) // 2, max(0, width - limit) // 2
-    picture = picture[top : top + min(height, limit), left : left + min(width, limit)]
-    height, width = picture.shape[:2]
+    image = image[top : top + min(height, limit), left : left + min(width, limit)]
+    height, width = image.shape[:2]
     scale = side / min(height, width)
-    return _shrink(picture, max(side, round(height * scale)), max(side, round(width * scale)))
+    return _shrink(image, max(side, round(height * scale)), max(side, round(width * scale)))
 
 
 def _shrink(
-    picture: npt.NDArray[np.uint8], height: int, width: int, out: Picture | None = None
-) -> Picture:
+    image: npt.NDArray[np.uint8], height: int, width: int, out: RgbImage | None = None
+) -> RgbImage:
     """Halve as often as needed, then resize, into `out` where there is one.
 
-    Returns `out`, or the picture itself where it has the size.
+    Returns `out`, or the image itself where it has the size.
     """
-    while min(picture.shape[0] / height, picture.shape[1] / width) >= HALVE_FROM:
-        half = (picture.shape[1] // 2, picture.shape[0] // 2)
-        picture = cv2.resize(picture, half, interpolation=cv2.INTER_LINEAR_EXACT).astype(
+    while min(image.shape[0] / height, image.shape[1] / width) >= HALVE_FROM:
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = cv2.resize(image, half, interpolation=cv2.INTER_LINEAR_EXACT).astype(
             np.uint8, copy=False
         )
-    if picture.shape[:2] == (height, width):
-        return picture
+    if image.shape[:2] == (height, width):
+        return image
     # Through four channels, for which OpenCV has vector code, the same bytes come a sixth sooner in
     # a loop of their own, and a tenth later between invokes, which leave nothing in the caches.
     out = np.empty((height, width, 3), np.uint8) if out is None else out
-    cv2.resize(picture, (width, height), dst=out, interpolation=cv2.INTER_LINEAR_EXACT)
+    cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR_EXACT)
     return out

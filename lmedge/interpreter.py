@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from .decoding import softmax
 from .errors import LmedgeError, MissingDependencyError, ModelFileError
-from .image import Picture
+from .image import RgbImage
 from .machine import RUNTIME_PACKAGES
 from .model_file import ModelFile
-from .quiet import quiet_stderr
+from .progress import quiet_stderr
 from .trial import survive
 
 Output = npt.NDArray[np.float32]
-Write = Callable[[Picture], None]  # fills an array with a picture
+Write = Callable[[RgbImage], None]  # fills an array with an image
 _log = logging.getLogger(__name__)
 # What a person calls a runtime -> what Python does, in the order of preference.
 RUNTIMES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
@@ -74,7 +74,7 @@ def load_delegate(runtime: str, path: str | os.PathLike[str]) -> Any:
 class Outputs(NamedTuple):
     """What the graph says: landmark (L,) and category (C,) probabilities, float32.
 
-    `known` (2,) is the probability that the picture shows one of the landmarks, and its complement;
+    `known` (2,) is the probability that the image shows one of the landmarks, and its complement;
     None from a file without that output.
     """
 
@@ -125,9 +125,9 @@ def _warn_once() -> None:
 
 
 class Interpreter:
-    """Run a checked model on one picture at a time; the heads are bound by name.
+    """Run a checked model on one image at a time; the heads are bound by name.
 
-    `run` may be called from several threads: one picture is run after the other. For more at a
+    `run` may be called from several threads: one image is run after the other. For more at a
     time give each thread an interpreter of its own.
     """
 
@@ -178,20 +178,20 @@ class Interpreter:
         self._known = None if model.known is None else model.known.index
         self._logits = _logits_of(model, self._runner) if model.image.dtype == "int8" else None
 
-    def set_image(self, picture: Picture | Write) -> None:
-        """Copy a picture, (S, S, 3) uint8 RGB, into the input, or have one written there.
+    def set_image(self, image: RgbImage | Write) -> None:
+        """Copy an image, (S, S, 3) uint8 RGB, into the input, or have one written there.
 
         The array that `Write` is handed is the input itself: it must not be kept.
         """
-        if callable(picture):
+        if callable(image):
             inside = self._runner.tensor(self._image)()[0].view(np.uint8)
-            picture(inside)
+            image(inside)
             if self._logits is not None:
                 np.bitwise_xor(inside, 0x80, out=inside)  # as int8: the byte less 128
             return
         if self._logits is not None:
-            picture = (picture ^ 0x80).view(np.int8)
-        self._runner.set_tensor(self._image, picture[None])  # refuses another shape or dtype
+            image = (image ^ 0x80).view(np.int8)
+        self._runner.set_tensor(self._image, image[None])  # refuses another shape or dtype
 
     def invoke(self) -> None:
         """Run the graph on what `set_image` put in."""
@@ -208,9 +208,9 @@ class Interpreter:
             return Outputs(landmark, category)
         return Outputs(landmark, category, self._runner.get_tensor(self._known)[0])
 
-    def run(self, picture: Picture | Write) -> Outputs:
-        """Classify one picture, (S, S, 3) uint8 RGB, or what `Write` puts in its place."""
+    def run(self, image: RgbImage | Write) -> Outputs:
+        """Classify one image, (S, S, 3) uint8 RGB, or what `Write` puts in its place."""
         with self._lock:
-            self.set_image(picture)
+            self.set_image(image)
             self.invoke()
             return self.outputs()

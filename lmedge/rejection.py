@@ -1,4 +1,4 @@
-"""Whether a picture shows a landmark that the file knows: how far its two heads agree.
+"""Whether an image shows a landmark that the file knows: how far its two heads agree.
 
 A photograph of something else may make each head sure, but seldom of a landmark and the very
 category it belongs to. So the agreement, the sum over landmarks of p(landmark) p(its category),
@@ -33,11 +33,11 @@ def agreement(landmark: Values, category: Values, parents: npt.NDArray[np.intp])
 
 
 def threshold_for(known: Values, coverage: float, strangers: Values | None = None) -> float:
-    """Return the highest threshold that a share `coverage` of pictures like `known` reaches.
+    """Return the highest threshold that a share `coverage` of images like `known` reaches.
 
     known: (N,) agreements. The rank is that of split conformal prediction (Vovk et al. 2005), so
-    that few pictures give a low threshold, and too few to tell anything give 0. With strangers,
-    (M,), it stands half way between that and the most agreeing stranger below: known pictures gain
+    that few images give a low threshold, and too few to tell anything give 0. With strangers,
+    (M,), it stands half way between that and the most agreeing stranger below: known images gain
     room, and no stranger does.
     """
     rank = math.floor((1 - coverage) * (len(known) + 1) + 1e-9)
@@ -49,7 +49,7 @@ def threshold_for(known: Values, coverage: float, strangers: Values | None = Non
 
 
 def auroc(known: Values, strangers: Values) -> float:
-    """Return the probability that a known picture scores above a stranger; ties count half."""
+    """Return the probability that a known image scores above a stranger; ties count half."""
     ordered = np.sort(strangers)
     below = np.searchsorted(ordered, known, "left") + np.searchsorted(ordered, known, "right")
     return float(below.mean() / (2 * len(ordered)))
@@ -57,7 +57,7 @@ def auroc(known: Values, strangers: Values) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
-    """The least score of a picture that shows a known landmark, 0..1; 0 refuses nothing.
+    """The least score of an image that shows a known landmark, 0..1; 0 refuses nothing.
 
     The score is KNOWN, the probability of the file's third output, or AGREEMENT, that of both
     heads.
@@ -79,7 +79,7 @@ class Threshold:
         return f"{what} of {self.least:.3f}"
 
     def score_of(self, agreement: float, known: float | None) -> float:
-        """Return what is held against the threshold, of a picture's two scores."""
+        """Return what is held against the threshold, of an image's two scores."""
         return agreement if self.score == AGREEMENT or known is None else known
 
     @classmethod

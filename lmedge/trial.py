@@ -18,16 +18,16 @@ from collections.abc import Iterator
 
 from .errors import ModelFileError
 from .model_file import ModelFile
-from .quiet import quiet_stderr
+from .progress import quiet_stderr
 
-SECONDS = 8.0  # for loading and one picture; the slowest board that was tried takes two
+SECONDS = 8.0  # for loading and one image; the slowest board that was tried takes two
 MEGABYTES = 2048  # of address space beyond what the process has
 _survived: set[tuple[str, str | None]] = set()
 _FAILED, _REFUSED = 86, 87  # exit codes of the child: any error, and the runtime's own refusal
 
 
 def survive(model: ModelFile, runtime: str | None = None) -> None:
-    """Load the file and run one picture in a child process, once for each content and runtime.
+    """Load the file and run one image in a child process, once for each content and runtime.
 
     Raises ModelFileError when that process crashes, does not end, or needs too much memory. What
     the runtime refuses in good order is left to the caller, who will be told the same.

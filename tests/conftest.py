@@ -24,6 +24,6 @@ def photographs(tmp_path: Path) -> Path:
         inside = folder / tiny.TAXONOMY.category_of(landmark) / landmark
         inside.mkdir(parents=True)
         for number in range(2):
-            bgr = tiny.picture(landmark)[..., ::-1]
+            bgr = tiny.image(landmark)[..., ::-1]
             assert cv2.imwrite(str(inside / f"{number}.jpg"), bgr)
     return folder

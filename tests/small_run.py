@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from tests import tiny_backbone
+from tests.locations import ROOT
 
 if TYPE_CHECKING:
-    from lmedge.train.recipe import Recipe
+    from lmedge.train.recipes.loading import Recipe
     from lmedge.train.run import Run
 
 SIZE = 32
@@ -60,12 +61,12 @@ def draw(colour: tuple[int, int, int], seed: int, size: tuple[int, int] = (48, 6
     return np.clip(tint + 22 * clouds, 0, 255).astype(np.uint8)
 
 
-def save(path: Path, picture: np.ndarray, quality: int = 95) -> Path:
-    """Write (H, W, 3) uint8 RGB as a picture file."""
+def save(path: Path, image: np.ndarray, quality: int = 95) -> Path:
+    """Write (H, W, 3) uint8 RGB as an image file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # imwrite cannot name every path on every system; bytes can
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else []
-    done, encoded = cv2.imencode(path.suffix, picture[..., ::-1], options)
+    done, encoded = cv2.imencode(path.suffix, image[..., ::-1], options)
     assert done
     path.write_bytes(encoded.tobytes())
     return path
@@ -81,14 +82,14 @@ def write_photographs(
     """Write `count` photographs of each landmark to <category>/<landmark>/."""
     for number, (landmark, (category, colour)) in enumerate(landmarks.items()):
         for index in range(count):
-            picture = draw(colour, 1_000_000 * seed + 1000 * number + index)
-            save(folder / category / landmark / f"a picture {index:02d}.jpg", picture)
+            image = draw(colour, 1_000_000 * seed + 1000 * number + index)
+            save(folder / category / landmark / f"an image {index:02d}.jpg", image)
     return folder
 
 
 def recipe(*settings: str) -> Recipe:
     """Return the small recipe with some values changed."""
-    from lmedge.train.recipe import load_recipe
+    from lmedge.train.recipes.loading import load_recipe
 
     return load_recipe("default", [*SETTINGS, *settings])
 
@@ -111,7 +112,7 @@ def start(
 
 @contextmanager
 def own_cache(folder: Path) -> Iterator[None]:
-    """Keep decoded pictures in `folder` meanwhile."""
+    """Keep decoded images in `folder` meanwhile."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LMEDGE_CACHE", str(folder))
         yield
@@ -130,13 +131,12 @@ def lmedge(
     *arguments: object, cwd: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `lmedge` with the tiny backbone and return what it printed."""
-    root = str(Path(__file__).parents[1])
     return subprocess.run(
         command(*arguments),
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": root, **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         timeout=300,
         check=False,
     )

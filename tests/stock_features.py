@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lmedge.image import Resize, prepare, read_picture
+from lmedge.image import Resize, prepare, read_image
+from tests.locations import PHOTOGRAPHS
 
 if TYPE_CHECKING:
     from lmedge.train.backbones import Backbone
-
-SHARED = Path(__file__).parents[1].parent / "shared"
-PHOTOGRAPHS = SHARED / "data" / "usc30"
-B0_WEIGHTS = SHARED / "weights" / "efficientnetb0_notop.h5"
-LITE0_WEIGHTS = SHARED / "weights" / "efficientnet_lite0_notop.weights.h5"
 
 
 def photographs(size: int) -> np.ndarray:
@@ -23,7 +18,7 @@ def photographs(size: int) -> np.ndarray:
     paths = sorted(PHOTOGRAPHS.glob("*/*/*.jpg"))
     chosen = paths[:: len(paths) // 24][:24]
     assert len({path.parent for path in chosen}) > 20
-    return np.stack([prepare(read_picture(path), size, Resize.SQUASH) for path in chosen])
+    return np.stack([prepare(read_image(path), size, Resize.SQUASH) for path in chosen])
 
 
 def draw(backbone: Backbone, size: int) -> Any:

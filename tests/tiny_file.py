@@ -11,7 +11,7 @@ from lmedge.taxonomy import Taxonomy
 TAXONOMY = Taxonomy.from_pairs(
     [("towers", "red"), ("towers", "green"), ("domes", "blue"), ("domes", "grey stone")]
 )
-# The mean colour of a picture of each landmark, in the order blue, green, grey stone, red.
+# The mean colour of an image of each landmark, in the order blue, green, grey stone, red.
 COLOURS = {
     "blue": (0, 0, 255),
     "green": (0, 255, 0),
@@ -20,7 +20,7 @@ COLOURS = {
 }
 
 
-def picture(landmark: str, height: int = 48, width: int = 64) -> np.ndarray:
+def image(landmark: str, height: int = 48, width: int = 64) -> np.ndarray:
     """Return (H, W, 3) uint8 RGB that the tiny file takes for `landmark`."""
     return np.full((height, width, 3), COLOURS[landmark], np.uint8)
 

@@ -9,7 +9,7 @@ import logging
 import os
 import warnings
 
-from lmedge.quiet import TALK, quiet_stderr
+from lmedge.progress import TALK, quiet_stderr
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 if not os.environ.get(TALK):

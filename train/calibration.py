@@ -16,8 +16,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from lmedge.decoding import Decoding, Probabilities, softmax
+from lmedge.evaluation.scoring import fit_category_weight
 from lmedge.model_file import HEADS
-from lmedge.scoring import fit_category_weight
 from lmedge.taxonomy import Taxonomy
 
 LOW, HIGH = 0.05, 20.0
@@ -68,7 +68,7 @@ def fit_temperature(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64
     """Fit the temperature that gives the least log loss on (N, K) logits and (N,) truth.
 
     The targets are smoothed as in Platt (1999): (n + 1) / (n + 2) for the true class, so that a
-    few validation pictures that are all right do not ask for certainty. Returns 1 for none.
+    few validation images that are all right do not ask for certainty. Returns 1 for none.
     """
     count, classes = logits.shape
     if count == 0 or classes < 2:

@@ -16,9 +16,9 @@ import click
 
 from lmedge.errors import RunError
 
-from .backbone_names import BACKBONE_NAMES
-from .recipe import Recipe, load_recipe, recipe_from
-from .strategies import STRATEGIES, check_strategy
+from .fitting.strategies import STRATEGIES, check_strategy
+from .recipes.loading import Recipe, load_recipe, recipe_from
+from .recipes.sections import BACKBONE_NAMES
 
 if TYPE_CHECKING:
     from .run import Run
@@ -72,15 +72,15 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--exclude",
     type=click.Path(path_type=Path),
-    help="List of pictures to leave out. [default: DATA/exclude.txt if it is there]",
+    help="List of images to leave out. [default: DATA/exclude.txt if it is there]",
 )
 @click.option(
     "--refit",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Train as that finished run did, on its test pictures too. [--out: RUN-refit]",
+    help="Train as that finished run did, on its test images too. [--out: RUN-refit]",
 )
-@click.option("--allow-leak", is_flag=True, help="Train although a picture is in two parts.")
+@click.option("--allow-leak", is_flag=True, help="Train although an image is in two parts.")
 @click.option(
     "--device",
     default="auto",
@@ -139,7 +139,7 @@ def train(
     check_strategy(strategy)
     # Imported here: a mistake in the arguments is said before TensorFlow's seconds.
     from . import training
-    from .devices import place
+    from .fitting.devices import place
     from .run import Run
 
     if refit is not None and not resume:
@@ -172,7 +172,7 @@ def train(
     click.echo(f"trained in {minutes:.1f} min: {named}")
     if test is not None:
         click.echo(
-            f"test part ({test.landmark.n} pictures, float): landmark macro F1 "
+            f"test part ({test.landmark.n} images, float): landmark macro F1 "
             f"{test.landmark.macro_f1:.3f}, category macro F1 {test.category.macro_f1:.3f}"
         )
     if run.refit_of is not None:
@@ -204,10 +204,10 @@ def _beside(refit: Path) -> Path:
 
 
 def _say_refit(refit_of: Mapping[str, Any]) -> None:
-    """Say what is known of a network that has no test pictures of its own."""
+    """Say what is known of a network that has no test images of its own."""
     test = refit_of["test"]
     click.echo(
-        f"no test part: its pictures were trained on. Of {refit_of['run']}, which had not seen "
+        f"no test part: its images were trained on. Of {refit_of['run']}, which had not seen "
         f"them: landmark macro F1 {test['landmark']['macro_f1']:.3f}, category macro F1 "
         f"{test['category']['macro_f1']:.3f}"
     )

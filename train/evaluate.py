@@ -1,4 +1,4 @@
-"""`lmedge evaluate`: the float network of a run on labelled pictures."""
+"""`lmedge evaluate`: the float network of a run on labelled images."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lmedge.dataset_folder import PARTS, LabelledPicture, parts, scan
 from lmedge.errors import DataError, RunError
+from lmedge.evaluation.folders import (
+    PARTS,
+    LabelledImage,
+    UnknownLandmark,
+    parts,
+    scan,
+    split_known,
+)
 from lmedge.files import check_writable, write_json, write_text
-from lmedge.matching import UnknownLandmark, split_known
 
 if TYPE_CHECKING:
-    from .pictures import Entry
+    from .data.store import Entry
     from .reports.predictions import Predictions
     from .run import Run
 
@@ -28,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The pictures to score, and what was left out. `part` is None for all pictures of `data`."""
+    """The images to score, and what was left out. `part` is None for all images of `data`."""
 
     data: str
     part: str | None
@@ -68,20 +74,21 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     _check(run_folder)
     if data is not None and part is None and "test" in parts(data):
         part = "test"
-    pictures = None if data is None else scan(data, part)
+    images = None if data is None else scan(data, part)
     # Imported here: a mistake in the arguments is said before TensorFlow's seconds.
     from .reports.predictions import predict
     from .run import Run
 
     run = Run.open(run_folder)
     network = run.network()
-    chosen = _own(run, part) if data is None else _given(run, data, part, pictures or [])
+    chosen = _own(run, part) if data is None else _given(run, data, part, images or [])
     folder = out or run_folder / "evaluation"
     check_writable(folder / "evaluation.json")
     predictions = predict(network, run.store, chosen.entries, run.taxonomy, run.calibration())
     _write(run, chosen, predictions, folder)
+    from lmedge.report.fonts import lettering
+
     from .reports import folder as reports
-    from .reports.lettering import lettering
 
     title, letters = _title(chosen), lettering(run.taxonomy)
     reports.draw_answers(predictions, run.store, title, folder, letters)
@@ -111,18 +118,18 @@ def _own(run: Run, part: str | None) -> Chosen:
     return Chosen(run.data, chosen, list(run.entries(chosen)))
 
 
-def _given(run: Run, data: Path, part: str | None, pictures: Sequence[LabelledPicture]) -> Chosen:
-    known, unknown = split_known(run.taxonomy, pictures, "the run")
+def _given(run: Run, data: Path, part: str | None, images: Sequence[LabelledImage]) -> Chosen:
+    known, unknown = split_known(run.taxonomy, images, "the run")
     for entry in unknown:
-        left_out = _pictures(entry.pictures)
+        left_out = _images(entry.pictures)
         logger.warning("%s: not known to the run, %s left out", entry.landmark, left_out)
     entries, unreadable = run.store.admit(known)
     if not entries:
-        raise DataError(f"none of the {len(known)} pictures could be read; {unreadable[0]}")
+        raise DataError(f"none of the {len(known)} images could be read; {unreadable[0]}")
     trained = {entry.sha256 for entry in run.entries("train")}
     seen = sum(entry.sha256 in trained for entry in entries)
     if seen and part != "train":
-        logger.warning("%s: the run was trained on %d of these pictures", data, seen)
+        logger.warning("%s: the run was trained on %d of these images", data, seen)
     return Chosen(str(data), part, entries, unknown, tuple(unreadable))
 
 
@@ -165,7 +172,7 @@ def _show(chosen: Chosen, predictions: Predictions) -> None:
 
     scores, console = predictions.scores, Console()
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column(Text(f"{_pictures(scores.landmark.n)}, float", style="bold not dim"))
+    table.add_column(Text(f"{_images(scores.landmark.n)}, float", style="bold not dim"))
     for heading in ("macro F1", "accuracy", "head alone"):
         table.add_column(heading, justify="right")
     for head in ("landmark", "category"):
@@ -196,11 +203,11 @@ def _notes(chosen: Chosen) -> list[str]:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         count = sum(entry.pictures for entry in chosen.unknown)
         few = ", ".join(names[:NAMED]) + more
-        lines.append(f"skipped, not known to the run: {_pictures(count)} of {few}")
+        lines.append(f"skipped, not known to the run: {_images(count)} of {few}")
     if chosen.unreadable:
-        lines.append(f"skipped, not readable: {_pictures(len(chosen.unreadable))}")
+        lines.append(f"skipped, not readable: {_images(len(chosen.unreadable))}")
     return lines
 
 
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"

@@ -16,10 +16,10 @@ from lmedge.model_file import HEADS
 
 from .backbones import BACKBONES
 from .backend import keras, tf
-from .pictures import PreparedPictures
+from .data.store import PreparedImages
 
 FEATURES = "features"  # the backbone's last layer: pooled, (N, F)
-Pictures = npt.NDArray[np.uint8] | PreparedPictures
+Images = npt.NDArray[np.uint8] | PreparedImages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,30 +119,30 @@ def head_network(network: keras.Model, heads: Sequence[str]) -> keras.Model:
     return keras.Model(features, {head: network.get_layer(head).output for head in heads})
 
 
-def normalise(pictures: Pictures) -> npt.NDArray[np.float32]:
-    """Return pictures, uint8 RGB, in the units of the network's input."""
-    return (np.asarray(pictures).astype(np.float32) - PIXEL_MEAN) / PIXEL_SCALE
+def normalise(images: Images) -> npt.NDArray[np.float32]:
+    """Return images, uint8 RGB, in the units of the network's input."""
+    return (np.asarray(images).astype(np.float32) - PIXEL_MEAN) / PIXEL_SCALE
 
 
 def predict_logits(
-    network: keras.Model, pictures: Pictures, batch: int = 32
+    network: keras.Model, images: Images, batch: int = 32
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Run the float network on (N, S, S, 3) uint8 RGB: logits of each head, (N, L) and (N, C).
 
-    Pictures that are not in memory are read batch by batch.
+    Images that are not in memory are read batch by batch.
     """
-    found = predict_outputs(network, pictures, batch)
+    found = predict_outputs(network, images, batch)
     return {head: found[head] for head in HEADS}
 
 
 def predict_outputs(
-    network: keras.Model, pictures: Pictures, batch: int = 32
+    network: keras.Model, images: Images, batch: int = 32
 ) -> dict[str, npt.NDArray[np.float32]]:
     """As `predict_logits`, but give every output the network has, by name."""
     call = traced(network)
     parts = [
-        call(tf.constant(normalise(pictures[start : start + batch])))
-        for start in range(0, len(pictures), batch)
+        call(tf.constant(normalise(images[start : start + batch])))
+        for start in range(0, len(images), batch)
     ]
     return {
         name: np.concatenate(

@@ -27,13 +27,13 @@ from lmedge.image import Resize
 from lmedge.taxonomy import Taxonomy
 
 from .backend import keras
-from .batches import AugmentedBatches, Labels
 from .calibration import Calibration
+from .data.split import Split, labels
+from .data.store import Entry, ImageStore, PreparedImages
+from .fitting.batches import AugmentedBatches, Labels
+from .fitting.strategies import STRATEGIES, check_strategy
 from .network import NetworkSpec, build_network
-from .pictures import Entry, PictureStore, PreparedPictures
-from .recipe import Recipe, change_recipe, load_recipe, recipe_from
-from .split import Split, labels
-from .strategies import STRATEGIES, check_strategy
+from .recipes.loading import Recipe, change_recipe, load_recipe, recipe_from
 
 FORMAT = 1
 PACKAGES = (
@@ -66,7 +66,7 @@ class HistoryRow:
 class Run:
     """An open run folder.
 
-    `refit_of` is None, or, where the test pictures of an earlier run were trained on too, the name
+    `refit_of` is None, or, where the test images of an earlier run were trained on too, the name
     of that run (`run`) and its scores on them (`test`, as in metrics.json).
     """
 
@@ -178,9 +178,9 @@ class Run:
         return self.split.taxonomy()
 
     @functools.cached_property
-    def store(self) -> PictureStore:
-        """The decoded pictures at this run's input size."""
-        return PictureStore(self.recipe.data.image_size, Resize(self.recipe.data.resize))
+    def store(self) -> ImageStore:
+        """The decoded images at this run's input size."""
+        return ImageStore(self.recipe.data.image_size, Resize(self.recipe.data.resize))
 
     @property
     def spec(self) -> NetworkSpec:
@@ -197,24 +197,24 @@ class Run:
         )
 
     def entries(self, part: str) -> tuple[Entry, ...]:
-        """Return the pictures of "train", "val" or "test"."""
+        """Return the images of "train", "val" or "test"."""
         return self.split.parts[part]
 
     def labels(self, part: str) -> dict[str, npt.NDArray[np.int64]]:
         """Return the label indices of a part by head, (N,) each."""
         return labels(self.entries(part), self.taxonomy)
 
-    def pictures(self, part: str, indices: Sequence[int] | None = None) -> PreparedPictures:
-        """Return a part as the device sees it, N x (S, S, 3) uint8 RGB, read picture by picture.
+    def images(self, part: str, indices: Sequence[int] | None = None) -> PreparedImages:
+        """Return a part as the device sees it, N x (S, S, 3) uint8 RGB, read image by image.
 
         indices: of its entries that are wanted, all unless given.
         """
         entries = self.entries(part)
         chosen = entries if indices is None else [entries[index] for index in indices]
-        return PreparedPictures(self.store, chosen)
+        return PreparedImages(self.store, chosen)
 
     def training_inputs(self, epoch: int, batch: int) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield one epoch of augmented training pictures as network inputs, without labels."""
+        """Yield one epoch of augmented training images as network inputs, without labels."""
         batches = AugmentedBatches(
             self.store,
             self.entries("train"),

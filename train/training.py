@@ -11,31 +11,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmedge.errors import RunError
+from lmedge.evaluation.scoring import Scores
 from lmedge.files import write_json
 from lmedge.image import Resize
-from lmedge.scoring import Scores
 
-from .backbones import (
-    BACKBONES,
-    check_backbone,
-    check_start,
-    check_weights,
-    load_stock_weights,
-)
+from .backbones import BACKBONES, check_backbone, check_start, check_weights, load_stock_weights
 from .backend import keras, tf
 from .calibration import Calibration
 from .data.preparation import Wish, prepare_split
-from .devices import Placement, in_float32
-from .fit import checkpoint_folder
+from .data.split import PARTS, Split
+from .data.store import ImageStore
+from .fitting.devices import Placement, in_float32
+from .fitting.phase import checkpoint_folder
+from .fitting.steps import Job
+from .fitting.strategies import STRATEGIES, check_strategy
 from .network import build_network
-from .pictures import PictureStore
-from .recipe import Recipe
+from .recipes.loading import Recipe
 from .reports.folder import report_run, spared
 from .reports.predictions import Predictions, predict
 from .run import Run, get_weights, set_weights, write_arrays
-from .split import PARTS, Split
-from .steps import Job
-from .strategies import STRATEGIES, check_strategy
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +61,7 @@ def start(request: Request) -> Run:
     for group in request.recipe.fine_tune.start:
         check_start(backbone, group)
     settings = request.recipe.data
-    store = PictureStore(settings.image_size, Resize(settings.resize))
+    store = ImageStore(settings.image_size, Resize(settings.resize))
     data = request.data.resolve() if request.data.exists() else request.data
     wish = Wish(
         request.seed,
@@ -81,7 +75,7 @@ def start(request: Request) -> Run:
     split, skipped = prepare_split(data, store, wish)
     taxonomy = split.taxonomy()
     logger.info(
-        "%d landmarks in %d categories; %s pictures to train on, %s to validate, %s to test",
+        "%d landmarks in %d categories; %s images to train on, %s to validate, %s to test",
         len(taxonomy.landmarks),
         len(taxonomy.categories),
         *(len(split.parts[part]) for part in PARTS),
@@ -99,7 +93,7 @@ def start(request: Request) -> Run:
 
 
 def start_refit(finished: Run, out: Path) -> Run:
-    """Write the description of a run like a finished one that trains on its test pictures too.
+    """Write the description of a run like a finished one that trains on its test images too.
 
     Its figures are those of the finished run: a network cannot be tested on what it has seen.
     Raises RunError when the run has not ended, or has no test part.
@@ -111,11 +105,11 @@ def start_refit(finished: Run, out: Path) -> Run:
         )
     tested = finished.entries("test")
     if not tested or "test" not in finished.metrics():
-        raise RunError(f"{finished.folder} has no test pictures that could be trained on too")
+        raise RunError(f"{finished.folder} has no test images that could be trained on too")
     train = sorted([*finished.entries("train"), *tested], key=lambda entry: entry.order)
     split = Split({"train": tuple(train), "val": finished.entries("val"), "test": ()})
     logger.info(
-        "%d pictures to train on, the %d test pictures of %s among them; %d to validate",
+        "%d images to train on, the %d test images of %s among them; %d to validate",
         len(train),
         len(tested),
         finished.folder,

@@ -5,7 +5,7 @@ numpy and the runtime, not lmedge; so nothing of lmedge is imported at the top, 
 the one kind that needs it, takes the package of the process that asks.
 
 Messages are bytes on a socket (`multiprocessing.connection`, never pickled): a request is a JSON
-object, followed by the bytes of a picture if it has a `shape`, and is answered by one JSON object.
+object, followed by the bytes of an image if it has a `shape`, and is answered by one JSON object.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Runner(Protocol):
 
     label: str
 
-    def load(self, picture: Any) -> None:
-        """Take the picture, (H, W, 3) uint8 RGB, that `step` shall run on."""
+    def load(self, image: Any) -> None:
+        """Take the image, (H, W, 3) uint8 RGB, that `step` shall run on."""
 
     def step(self) -> None:
         """Run: this is what is timed."""
@@ -50,11 +50,11 @@ class JpegFile:
         self._folder = tempfile.TemporaryDirectory()
         self.path = str(Path(self._folder.name) / "picture.jpg")
 
-    def write(self, picture: Any) -> None:
+    def write(self, image: Any) -> None:
         """Make it of (H, W, 3) uint8 RGB, in the quality that cameras use."""
         import cv2
 
-        cv2.imwrite(self.path, picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        cv2.imwrite(self.path, image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
 
 
 class ClassifierRunner:
@@ -67,7 +67,7 @@ class ClassifierRunner:
     def __init__(self, spec: Spec) -> None:
         _use_package("lmedge", Path(spec["package"]))
         from lmedge.classifier import Classifier
-        from lmedge.image import read_picture
+        from lmedge.image import read_image
         from lmedge.interpreter import load_runtime
         from lmedge.machine import runtime_label
 
@@ -77,13 +77,13 @@ class ClassifierRunner:
         self._classifier = Classifier(spec["file"], threads=spec["threads"], runtime=runtime)
         self._color: Any = "bgr" if spec.get("bgr") else "rgb"
         self._jpeg = JpegFile() if spec.get("jpeg") else None
-        self._read = read_picture
+        self._read = read_image
 
-    def load(self, picture: Any) -> None:  # noqa: D102  (as Runner's, like all below)
+    def load(self, image: Any) -> None:  # noqa: D102  (as Runner's, like all below)
         if self._jpeg is not None:
-            self._jpeg.write(picture)
+            self._jpeg.write(image)
         else:
-            self._frame = picture if self._color == "rgb" else picture[..., ::-1].copy()
+            self._frame = image if self._color == "rgb" else image[..., ::-1].copy()
 
     def step(self) -> None:  # noqa: D102
         if self._jpeg is not None:
@@ -119,8 +119,8 @@ class InterpreterRunner:
         self._heads = {name: head["index"] for name, head in spec["heads"].items()}
         self.step = self._runner.invoke
 
-    def load(self, picture: Any) -> None:  # noqa: D102
-        self._runner.set_tensor(self._image, picture[None])
+    def load(self, image: Any) -> None:  # noqa: D102
+        self._runner.set_tensor(self._image, image[None])
 
     def answer(self) -> Answer:  # noqa: D102
         return {
@@ -148,9 +148,9 @@ class OnnxRunner:
         for name in self._names:
             self._binding.bind_output(name)
 
-    def load(self, picture: Any) -> None:  # noqa: D102
+    def load(self, image: Any) -> None:  # noqa: D102
         name = self._session.get_inputs()[0].name
-        self._held = self._value.ortvalue_from_numpy(picture[None])
+        self._held = self._value.ortvalue_from_numpy(image[None])
         self._binding.bind_ortvalue_input(name, self._held)
 
     def step(self) -> None:  # noqa: D102
@@ -189,8 +189,8 @@ class OpenvinoRunner:
             for name, head in spec["heads"].items()
         }
 
-    def load(self, picture: Any) -> None:  # noqa: D102
-        self._held = picture[None].copy()
+    def load(self, image: Any) -> None:  # noqa: D102
+        self._held = image[None].copy()
         self._request.set_input_tensor(self._tensor(self._held, shared_memory=True))
 
     def step(self) -> None:  # noqa: D102
@@ -224,11 +224,11 @@ class MediapipeRunner:
         self._labels = {name: head["labels"] for name, head in spec["heads"].items()}
         self._jpeg = JpegFile() if spec.get("jpeg") else None
 
-    def load(self, picture: Any) -> None:  # noqa: D102
+    def load(self, image: Any) -> None:  # noqa: D102
         if self._jpeg is not None:
-            self._jpeg.write(picture)
+            self._jpeg.write(image)
         else:
-            self._frame = picture[..., ::-1].copy()
+            self._frame = image[..., ::-1].copy()
 
     def step(self) -> None:  # noqa: D102
         if self._jpeg is not None:
@@ -267,7 +267,7 @@ def serve(connection: Connection) -> None:
         try:
             request = json.loads(connection.recv_bytes())
             shape = request.get("shape")
-            picture = None if shape is None else _picture(connection.recv_bytes(), shape)
+            image = None if shape is None else _image(connection.recv_bytes(), shape)
         except EOFError:
             return
         try:
@@ -276,7 +276,7 @@ def serve(connection: Connection) -> None:
                 reply: dict[str, Any] = {"label": runner.label}
             else:
                 assert runner is not None, "open comes first"
-                reply = _do(runner, request, picture)
+                reply = _do(runner, request, image)
         except ImportError as error:
             reply = {"error": str(error), "missing": error.name, "code": MISSING}
         except Exception as error:  # told to the other end, which ends both
@@ -285,9 +285,9 @@ def serve(connection: Connection) -> None:
         connection.send_bytes(json.dumps(reply).encode())
 
 
-def _do(runner: Runner, request: Mapping[str, Any], picture: Any) -> dict[str, Any]:
-    if picture is not None:
-        runner.load(picture)
+def _do(runner: Runner, request: Mapping[str, Any], image: Any) -> dict[str, Any]:
+    if image is not None:
+        runner.load(image)
     for _ in range(request.get("warm", 0)):
         runner.step()
     start = time.perf_counter_ns()
@@ -300,7 +300,7 @@ def _do(runner: Runner, request: Mapping[str, Any], picture: Any) -> dict[str, A
     }
 
 
-def _picture(data: bytes, shape: list[int]) -> Any:
+def _image(data: bytes, shape: list[int]) -> Any:
     import numpy as np
 
     return np.frombuffer(data, np.uint8).reshape(shape)

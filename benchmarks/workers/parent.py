@@ -159,7 +159,7 @@ def classifier(
 ) -> Worker:
     """Start `lmedge.Classifier` on a file; that Python needs numpy, OpenCV and the runtime.
 
-    `bgr`: what is timed begins with a frame in OpenCV's order, `jpeg`: with a file; pictures are
+    `bgr`: what is timed begins with a frame in OpenCV's order, `jpeg`: with a file; images are
     handed over as RGB frames either way. Raises as Worker does.
     """
     return Worker(name, python, {

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import cv2
 
-from lmedge.errors import SourceError
+from ..errors import SourceError
 
 OPEN_SECONDS = 10.0
 READ_SECONDS = 5.0
@@ -68,7 +68,7 @@ def open_device(device: int | str, wish: Wish = NOTHING) -> cv2.VideoCapture:
 
 def _ask(capture: cv2.VideoCapture, wish: Wish) -> None:
     if wish.size is not None:
-        # Uncompressed pictures beyond VGA do not fit through USB 2 at full rate.
+        # Uncompressed images beyond VGA do not fit through USB 2 at full rate.
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, wish.size[0])
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wish.size[1])
@@ -108,7 +108,7 @@ def open_video(path: Path) -> cv2.VideoCapture:
         capture.release()
         raise SourceError(
             f"{path}: {'an empty file' if empty else 'not a video that OpenCV can read'}; pass a "
-            "video (.mp4, .avi, .mkv, .mov), a picture or a folder of pictures"
+            "video (.mp4, .avi, .mkv, .mov), an image or a folder of images"
         )
     return capture
 
@@ -143,7 +143,7 @@ def _why_no_device(index: int) -> str:
         )
     if not os.access(device, os.R_OK | os.W_OK):
         return f"no permission on {device}; run `sudo usermod -aG video $USER` and log in again"
-    return f"{device} is in use by another program or gives no pictures; try another number"
+    return f"{device} is in use by another program or gives no images; try another number"
 
 
 def _why_no_stream(url: str) -> str:

@@ -11,23 +11,68 @@ from typing import TextIO
 
 import click
 
-from lmedge.errors import LmedgeError
-from lmedge.files import check_writable
-from lmedge.options import delegate_option, threads_option
-
+from ..commands.options import delegate_option, threads_option
+from ..errors import LmedgeError
+from ..files import check_writable
 from .capture import Wish
 from .choice import Choice
-from .frames import Source
-from .listing import list_cameras
+from .frames import Source, View
 from .loop import Summary, run_camera, stopping_on_signals
-from .options import Address, Pair, Region
+from .picamera import list_cameras
 from .preview import Preview, check_token
 from .recorder import Recorder
 from .sinks import JsonLines, LabelLines, Sink
 from .smoothing import UNSMOOTHED, Steadiness
 from .sources import open_source
-from .view import View
 from .window import Window, check_display
+
+
+class Pair(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """WIDTHxHEIGHT in pixels."""
+
+    name = "WIDTHxHEIGHT"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Return (width, height), each at least 1."""
+        width, _, height = str(value).lower().partition("x")
+        if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+            self.fail(f"{value!r} is not a size such as 1280x720", param, ctx)
+        return int(width), int(height)
+
+
+class Region(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """LEFT,TOP,WIDTH,HEIGHT as shares of the image."""
+
+    name = "LEFT,TOP,WIDTH,HEIGHT"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float, float]:
+        """Return four shares from 0 to 1, whose sums stay inside the image."""
+        try:
+            left, top, width, height = (float(part) for part in str(value).split(","))
+            View(roi=(left, top, width, height))
+        except Exception:
+            self.fail(f"{value!r}: four shares from 0 to 1, as 0.25,0,0.5,1", param, ctx)
+        return left, top, width, height
+
+
+class Address(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """HOST:PORT, or PORT on this machine alone."""
+
+    name = "HOST:PORT"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """Return host and port, 0 to 65535."""
+        host, _, port = str(value).rpartition(":")
+        if not (port.isdecimal() and int(port) <= 65535):
+            self.fail(f"{value!r} is not an address such as 127.0.0.1:8000", param, ctx)
+        return host.strip("[]") or "127.0.0.1", int(port)
+
 
 _log = logging.getLogger(__name__)
 
@@ -51,16 +96,16 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     default="0",
     show_default=True,
     metavar="0|PATH|URL",
-    help="A camera's number, /dev/videoN or picamera2, a video, a picture, a folder or pattern of "
-    "pictures, or an http, https or rtsp address.",
+    help="A camera's number, /dev/videoN or picamera2, a video, an image, a folder or pattern of "
+    "images, or an http, https or rtsp address.",
 )
 @click.option("--size", type=Pair(), help="Ask the camera for this size.")
 @click.option("--fps", type=click.FloatRange(0, 1000, min_open=True),
               help="Ask the camera for this rate.")  # fmt: skip
 @click.option("--rotate", type=click.Choice(["0", "90", "180", "270"]), default="0",
-              help="Turn the picture clockwise.")  # fmt: skip
-@click.option("--mirror", is_flag=True, help="Mirror the picture left to right.")
-@click.option("--roi", type=Region(), help="Look at this part only, in shares of the picture.")
+              help="Turn the image clockwise.")  # fmt: skip
+@click.option("--mirror", is_flag=True, help="Mirror the image left to right.")
+@click.option("--roi", type=Region(), help="Look at this part only, in shares of the image.")
 @click.option("--give-up", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
               help="End, with exit code 11, when a camera is away for so long  [default: never]",
               )  # fmt: skip
@@ -68,7 +113,7 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option(
     "--preview",
     type=Address(),
-    help="Serve a page with the picture and the labels; any address but 127.0.0.1 needs --token.",
+    help="Serve a page with the image and the labels; any address but 127.0.0.1 needs --token.",
 )
 @click.option("--token", envvar="LMEDGE_TOKEN", help="What browsers must know to see the preview.")
 @click.option(
@@ -89,7 +134,7 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     "--smoothing",
     type=click.FloatRange(0, 3600),
     metavar="SECONDS",
-    help="Average over about this time; 0 for none  [default: the file's, for pictures 0]",
+    help="Average over about this time; 0 for none  [default: the file's, for images 0]",
 )
 @click.option("--no-smoothing", is_flag=True, help="Show each frame's own labels.")
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="End after N frames.")
@@ -113,11 +158,11 @@ def camera(
     no_smoothing: bool,
     frames: int | None,
 ) -> None:
-    """Classify a live camera, a video or pictures, and show both labels on each frame.
+    """Classify a live camera, a video or images, and show both labels on each frame.
 
     Of a camera or stream the newest frame is always the one classified; videos and folders are
     read in full. A camera that goes away is waited for. Keys in the window: `q` ends, space
-    pauses, `s` saves the picture, `o` hides the overlay, 1 to 9 choose one of several files, or
+    pauses, `s` saves the image, `o` hides the overlay, 1 to 9 choose one of several files, or
     the number of threads. Ctrl-C ends too; recordings are finished then.
 
     \b

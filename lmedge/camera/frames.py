@@ -7,23 +7,76 @@ import dataclasses
 import threading
 from collections.abc import Iterator
 
-from lmedge.closing import Closing
+import cv2
+import numpy as np
+import numpy.typing as npt
 
-from .view import WHOLE, BgrPicture, View
+from ..closing import Closing
+from ..errors import LmedgeError
 
-__all__ = ["Absence", "BgrPicture", "Frame", "Source"]
+BgrImage = npt.NDArray[np.uint8]
+
+_TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """Turn clockwise by `rotate` degrees, then mirror left to right, then keep `roi`.
+
+    `rotate` is 0, 90, 180 or 270. `roi` is (left, top, width, height) as shares of the turned
+    image, 0 to 1, so that it holds at every resolution a camera comes back with.
+    """
+
+    rotate: int = 0
+    mirror: bool = False
+    roi: tuple[float, float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise LmedgeError unless the values are in range."""
+        if self.rotate not in {0, *_TURNS}:
+            raise LmedgeError(f"rotate must be 0, 90, 180 or 270 degrees, not {self.rotate}")
+        if self.roi is None:
+            return
+        left, top, width, height = self.roi
+        inside = left >= 0 and top >= 0 and left + width <= 1.001 and top + height <= 1.001
+        if not (inside and width > 0 and height > 0):
+            raise LmedgeError(
+                "roi must be LEFT,TOP,WIDTH,HEIGHT as shares of the image from 0 to 1, inside "
+                f"it, not {','.join(f'{value:g}' for value in self.roi)}"
+            )
+
+    def apply(self, image: BgrImage) -> BgrImage:
+        """Return (H, W, 3) uint8 as it is to be seen; at least one pixel is kept."""
+        if self.rotate:
+            image = np.asarray(cv2.rotate(image, _TURNS[self.rotate]), np.uint8)
+        if self.mirror:
+            image = np.asarray(cv2.flip(image, 1), np.uint8)
+        if self.roi is not None:
+            height, width = image.shape[:2]
+            left, top, wide, high = self.roi
+            x, y = min(width - 1, round(left * width)), min(height - 1, round(top * height))
+            x_end = max(x + 1, round((left + wide) * width))
+            y_end = max(y + 1, round((top + high) * height))
+            image = np.ascontiguousarray(image[y:y_end, x:x_end])
+        return image
+
+
+WHOLE = View()
+
+
+__all__ = ["Absence", "BgrImage", "Frame", "Source"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """One picture of a stream.
+    """One image of a stream.
 
-    `picture` is (H, W, 3) uint8 BGR, OpenCV's own order, whatever the source. `index` counts the
+    `image` is (H, W, 3) uint8 BGR, OpenCV's own order, whatever the source. `index` counts the
     frames the source delivered, from 0. `seconds` is the time in the stream for files, and since
-    the source was opened for live ones. `name` is the file's, for pictures.
+    the source was opened for live ones. `name` is the file's, for images.
     """
 
-    picture: BgrPicture = dataclasses.field(repr=False)
+    image: BgrImage = dataclasses.field(repr=False)
     index: int
     seconds: float
     name: str | None = None
@@ -41,7 +94,7 @@ class Source(Closing):
 
     `rate` is the frames a second of a file, None for live sources. `sequence` says whether
     neighbouring frames show the same scene. `dropped` counts frames a live source delivered that
-    nobody took, `skipped` the pictures that cannot be read, `absences` how often a live source
+    nobody took, `skipped` the images that cannot be read, `absences` how often a live source
     went away.
     """
 

@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from lmedge.errors import CameraLostError, SourceError
-
+from ..errors import CameraLostError, SourceError
 from .capture import Capture
-from .frames import Absence, BgrPicture, Frame, Source
-from .view import WHOLE, View
+from .frames import WHOLE, Absence, BgrImage, Frame, Source, View
 
 FIRST_FRAME = 10.0  # seconds until a source that opened must have given a frame
 PATIENCE = 3.0  # seconds without a frame until a source counts as away, its read may be hanging
@@ -55,7 +53,7 @@ class LiveSource(Source):
         self._back_off = back_off
         capture = open_capture()
         self._start = self._latest = time.monotonic()
-        self._newest: tuple[BgrPicture, int, float] | None = None  # with index and seconds
+        self._newest: tuple[BgrImage, int, float] | None = None  # with index and seconds
         self._delivered = 0
         self._reason: str | None = None  # why the capture was given back
         self._changed = threading.Condition()
@@ -73,8 +71,8 @@ class LiveSource(Source):
                 if away:
                     _log.warning("%s is back", self.name)
                 away = False
-                picture, index, seconds = frame
-                yield Frame(self.view.apply(picture), index, seconds)
+                image, index, seconds = frame
+                yield Frame(self.view.apply(image), index, seconds)
                 continue
             absence = self._absence()
             if absence is None:
@@ -92,7 +90,7 @@ class LiveSource(Source):
         if self._thread is not threading.current_thread():
             self._thread.join(_JOIN)
 
-    def _take(self) -> tuple[BgrPicture, int, float] | None:
+    def _take(self) -> tuple[BgrImage, int, float] | None:
         """Take the newest frame; wait a slice for it: a signal handler cannot wake this thread."""
         with self._changed:
             if self._newest is None:
@@ -157,10 +155,10 @@ class LiveSource(Source):
         """Put frames until reads fail for a second, and say so."""
         good = time.monotonic()
         while not self.stopped:
-            delivered, picture = capture.read()
-            if delivered and picture is not None:
+            delivered, image = capture.read()
+            if delivered and image is not None:
                 good = time.monotonic()
-                self._put(np.asarray(picture, np.uint8), good)
+                self._put(np.asarray(image, np.uint8), good)
             elif time.monotonic() - good >= _FAILING:
                 break
             else:
@@ -172,11 +170,11 @@ class LiveSource(Source):
             self._reason = reason
             self._changed.notify_all()
 
-    def _put(self, picture: BgrPicture, now: float) -> None:
+    def _put(self, image: BgrImage, now: float) -> None:
         with self._changed:
             if self._newest is not None:
                 self.dropped += 1
-            self._newest = (picture, self._delivered, now - self._start)
+            self._newest = (image, self._delivered, now - self._start)
             self._delivered += 1
             self._latest, self._reason = now, None
             self._changed.notify_all()

@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from lmedge.classifier import Classifier
-from lmedge.errors import LmedgeError
-
+from ..classifier import Classifier
+from ..errors import LmedgeError
 from .choice import Choice
 from .frames import Absence, Source
 from .sinks import Result, Sink
@@ -68,7 +67,7 @@ def run_camera(
     """Classify the frames of `source` and hand each result to every sink, in order.
 
     `classifier` may be a Choice, which a sink changes while the loop runs. `smoothing`: None means
-    what the file's recipe says for sequences, and none for unrelated pictures. `frames`: end after
+    what the file's recipe says for sequences, and none for unrelated images. `frames`: end after
     so many. The sinks are closed, whatever happens; the source is the caller's. Raises SourceError
     when the source fails, LmedgeError when a sink does.
     """
@@ -167,7 +166,7 @@ def _run(
             else:  # another file has other labels
                 smoother = Smoother(current, smoothing or Steadiness.of(current.model))
             classifier = current
-        steady = smoother.classify(frame.picture, frame.seconds)
+        steady = smoother.classify(frame.image, frame.seconds)
         rate = tally.classified(steady.prediction.milliseconds)
         result = Result(frame, steady.prediction, rate, steady.known)
         # Every sink gets the last frame, also when one of them asks to end.

@@ -7,11 +7,10 @@ import dataclasses
 import cv2
 import numpy as np
 
-from lmedge.classifier import Prediction
-from lmedge.rejection import UNKNOWN
-
+from ..classifier import Prediction
+from ..rejection import UNKNOWN
 from . import text
-from .view import BgrPicture
+from .frames import BgrImage
 
 # BGR. The bars are sky blue and orange of Okabe and Ito's palette (Color Universal Design, 2008),
 # told apart by every kind of colour vision; the panel keeps its contrast on any photograph.
@@ -64,34 +63,34 @@ def panel(frame_width: int, frame_height: int) -> Panel | None:
 
 
 def annotate(
-    frame: BgrPicture,
+    frame: BgrImage,
     prediction: Prediction,
     *,
     frames_per_second: float | None = None,
     known: bool = True,
     celsius: float | None = None,
-) -> BgrPicture:
+) -> BgrImage:
     """Return a copy of `frame` with both labels drawn on it; (H, W, 3) uint8 BGR in and out.
 
     Where `known` is False the panel says so in place of labels. The foot shows the
     classification's milliseconds, the rate and the processor's temperature where they are given. A
     frame under about 60 x 30 pixels has no room and is copied as it is.
     """
-    picture = frame.copy()
+    image = frame.copy()
     box = panel(frame.shape[1], frame.shape[0])
     if box is None:
-        return picture
-    region = picture[box.top : box.top + box.height, box.left : box.left + box.width]
+        return image
+    region = image[box.top : box.top + box.height, box.left : box.left + box.width]
     region[:] = cv2.convertScaleAbs(region, alpha=SHADE)
     unit, top = box.unit, box.top + _PADDING * box.unit
     left, room = box.left + _PADDING * unit, box.width - 2 * _PADDING * unit
     if known:
-        _row(picture, box, top, prediction.landmark, prediction.landmark_probability, LANDMARK)
+        _row(image, box, top, prediction.landmark, prediction.landmark_probability, LANDMARK)
         second = top + _ROW * unit
-        _row(picture, box, second, prediction.category, prediction.category_probability, CATEGORY)
+        _row(image, box, second, prediction.category, prediction.category_probability, CATEGORY)
     else:
         said = text.shortened(UNKNOWN, unit, room)
-        text.draw(picture, said, (int(left), int(top + unit)), unit, WHITE)
+        text.draw(image, said, (int(left), int(top + unit)), unit, WHITE)
     top += 2 * _ROW * unit
     figures = [
         "" if frames_per_second is None else f"{frames_per_second:.1f} fps",
@@ -99,11 +98,11 @@ def annotate(
         "" if celsius is None else f"{celsius:.0f} °C",
     ]
     foot = text.shortened("   ".join(filter(None, figures)), _FOOT * unit, room)
-    text.draw(picture, foot, (int(left), int(top + _FOOT * unit)), _FOOT * unit, PALE)
-    return picture
+    text.draw(image, foot, (int(left), int(top + _FOOT * unit)), _FOOT * unit, PALE)
+    return image
 
 
-def notice(message: str, width: int, height: int) -> BgrPicture:
+def notice(message: str, width: int, height: int) -> BgrImage:
     """Return a dark card with `message` in its middle, (height, width, 3) uint8 BGR.
 
     It stands where a frame would be while there is none.
@@ -119,7 +118,7 @@ def notice(message: str, width: int, height: int) -> BgrPicture:
 
 
 def _row(
-    picture: BgrPicture,
+    image: BgrImage,
     box: Panel,
     top: float,
     name: str,
@@ -132,11 +131,11 @@ def _row(
     base = int(top + unit)
     percentage = f"{100 * probability:.0f} %"
     percentage_left = right - text.width(percentage, unit)
-    text.draw(picture, percentage, (int(percentage_left), base), unit, WHITE)
+    text.draw(image, percentage, (int(percentage_left), base), unit, WHITE)
     name = text.shortened(name, unit, percentage_left - unit - left)
-    text.draw(picture, name, (int(left), base), unit, WHITE)
+    text.draw(image, name, (int(left), base), unit, WHITE)
     first, last = int(base + _TO_BAR * unit), int(base + (_TO_BAR + _BAR) * unit)
     end = left + probability * (right - left)
-    cv2.rectangle(picture, (int(left), first), (int(right), last), TRACK, cv2.FILLED)
+    cv2.rectangle(image, (int(left), first), (int(right), last), TRACK, cv2.FILLED)
     if probability > 0:
-        cv2.rectangle(picture, (int(left), first), (int(end), last), color, cv2.FILLED)
+        cv2.rectangle(image, (int(left), first), (int(end), last), color, cv2.FILLED)

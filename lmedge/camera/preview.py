@@ -1,4 +1,4 @@
-"""`--preview`: a page with the live picture, labels and figures, for machines without a screen."""
+"""`--preview`: a page with the live image, labels and figures, for machines without a screen."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lmedge.errors import LmedgeError, MissingDependencyError
-
-from .frames import Absence, BgrPicture
+from ..errors import LmedgeError, MissingDependencyError
+from .frames import Absence, BgrImage
 from .overlay import notice
 from .sinks import Result, to_json
 
 LONGEST = 960  # pixels of the longer side: enough for a phone, little to encode
-MAX_RATE = 15.0  # pictures a second that are encoded, however many watch
+MAX_RATE = 15.0  # images a second that are encoded, however many watch
 _QUALITY = 80
 _WORKERS = 8  # requests answered at once; each is short, the page asks again
 _PAGE = Path(__file__).with_name("preview.html")
@@ -37,7 +36,7 @@ _HEADERS = {
 class Preview:
     """Serve the newest result to browsers.
 
-    The loop only leaves a reference here. A picture is made smaller and encoded when a browser
+    The loop only leaves a reference here. An image is made smaller and encoded when a browser
     asks for one newer than it has, once for all of them and at most 15 times a second; a browser
     that is slow asks less often and so loses frames, nobody else's.
     """
@@ -85,7 +84,7 @@ class Preview:
         return True
 
     def absent(self, absence: Absence) -> bool:
-        """Keep the message, in place of a picture."""
+        """Keep the message, in place of an image."""
         with self._lock:
             if absence.message != self._message:
                 self._message = absence.message
@@ -110,8 +109,8 @@ class Preview:
             if not due:
                 return self._encoded if self._encoded[0] > after else None
             self._encoded_at = time.monotonic()  # claimed: the others answer with the one before
-        picture, figures = _render(result, message)
-        jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+        image, figures = _render(result, message)
+        jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
         with self._lock:
             if number > self._encoded[0]:
                 self._encoded = (number, jpeg, figures)
@@ -143,9 +142,9 @@ def is_own(host: str) -> bool:
         return False
 
 
-def _render(result: Result | None, message: str | None) -> tuple[BgrPicture, str]:
-    picture = np.zeros((480, 640, 3), np.uint8) if result is None else result.frame.picture
-    height, width = picture.shape[:2]
+def _render(result: Result | None, message: str | None) -> tuple[BgrImage, str]:
+    image = np.zeros((480, 640, 3), np.uint8) if result is None else result.frame.image
+    height, width = image.shape[:2]
     scale = min(1.0, LONGEST / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if message is not None:
@@ -153,10 +152,10 @@ def _render(result: Result | None, message: str | None) -> tuple[BgrPicture, str
     if result is None:
         return notice("waiting for the first frame", *size), "{}"
     if scale < 1.0:
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     rate = result.frames_per_second
     figures = {**json.loads(to_json(result)), "rate": None if rate is None else round(rate, 1)}
-    return picture, json.dumps(figures)  # without the overlay: the page itself has the labels
+    return image, json.dumps(figures)  # without the overlay: the page itself has the labels
 
 
 def _application(bottle: Any, preview: Preview, token: str | None, only_own: bool) -> Any:

@@ -1,4 +1,4 @@
-"""Recorded sources: a video file, pictures; read in full, frame by frame."""
+"""Recorded sources: a video file, images; read in full, frame by frame."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lmedge.dataset_folder import list_pictures
-from lmedge.errors import DataError, SourceError
-from lmedge.image import SUFFIXES, read_picture
-
+from ..errors import DataError, SourceError
+from ..evaluation.folders import list_images
+from ..image import SUFFIXES, read_image
 from .capture import open_video
-from .frames import Frame, Source
-from .view import WHOLE as FULL_VIEW
-from .view import View
+from .frames import WHOLE as FULL_VIEW
+from .frames import Frame, Source, View
 
 DEFAULT_RATE = 25.0  # of a video that does not say
-PICTURES_RATE = 1.0  # a folder of pictures, seen or recorded: one a second
+IMAGES_RATE = 1.0  # a folder of images, seen or recorded: one a second
 # Containers may declare a few frames more than they hold; fewer than this share means damage.
 WHOLE = 0.95
 
@@ -48,11 +46,11 @@ class VideoSource(Source):
         """Yield every frame; raise SourceError when there is none."""
         index = 0
         while not self.stopped:
-            delivered, picture = self._capture.read()
+            delivered, image = self._capture.read()
             if not delivered:
                 self._check_end(index)
                 return
-            yield Frame(self.view.apply(np.asarray(picture, np.uint8)), index, self._time(index))
+            yield Frame(self.view.apply(np.asarray(image, np.uint8)), index, self._time(index))
             index += 1
 
     def close(self) -> None:
@@ -78,11 +76,11 @@ class VideoSource(Source):
             )
 
 
-class PictureSource(Source):
-    """Pictures, in the given order; those that cannot be read are named, skipped and counted."""
+class ImageSource(Source):
+    """Images, in the given order; those that cannot be read are named, skipped and counted."""
 
     sequence = False
-    rate = PICTURES_RATE
+    rate = IMAGES_RATE
 
     def __init__(
         self, name: str, paths: Sequence[Path], root: Path, view: View = FULL_VIEW
@@ -93,56 +91,55 @@ class PictureSource(Source):
         self._root = root
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield every picture that can be read; raise SourceError when there is none."""
+        """Yield every image that can be read; raise SourceError when there is none."""
         index = 0
         for path in self.paths:
             if self.stopped:
                 return
             try:
-                picture = read_picture(path)
+                image = read_image(path)
             except DataError as error:
                 if len(self.paths) == 1:
                     raise SourceError(str(error)) from error
                 self.skipped += 1
                 _log.warning("skipped %s", error)
                 continue
-            bgr = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), np.uint8)
+            bgr = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), np.uint8)
             name = readable(path.relative_to(self._root))
-            yield Frame(self.view.apply(bgr), index, index / PICTURES_RATE, name)
+            yield Frame(self.view.apply(bgr), index, index / IMAGES_RATE, name)
             index += 1
         if not index:
-            raise SourceError(f"{self.name}: none of its {self.skipped} pictures can be read")
+            raise SourceError(f"{self.name}: none of its {self.skipped} images can be read")
 
 
-def open_pattern(pattern: str, view: View = FULL_VIEW) -> PictureSource:
-    """Open the pictures that a pattern with *, ? or [] names, sorted; ** goes into folders.
+def open_pattern(pattern: str, view: View = FULL_VIEW) -> ImageSource:
+    """Open the images that a pattern with *, ? or [] names, sorted; ** goes into folders.
 
     Raises SourceError when it names none.
     """
     found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob wants it relative
     paths = [Path(name) for name in found if Path(name).suffix.lower() in SUFFIXES]
     if not paths:
-        raise SourceError(f"{pattern}: names no pictures; put it in quotes, or pass a folder")
-    return PictureSource(pattern, paths, Path(os.path.commonpath([p.parent for p in paths])), view)
+        raise SourceError(f"{pattern}: names no images; put it in quotes, or pass a folder")
+    return ImageSource(pattern, paths, Path(os.path.commonpath([p.parent for p in paths])), view)
 
 
-def open_pictures(path: Path, view: View = FULL_VIEW) -> PictureSource:
-    """Open a picture, or a folder with all pictures in and below it, in a fixed order.
+def open_images(path: Path, view: View = FULL_VIEW) -> ImageSource:
+    """Open an image, or a folder with all images in and below it, in a fixed order.
 
-    Hidden files are left out. Raises SourceError when the folder holds no picture.
+    Hidden files are left out. Raises SourceError when the folder holds no image.
     """
     if not path.is_dir():
-        return PictureSource(readable(path), [path], path.parent, view)
+        return ImageSource(readable(path), [path], path.parent, view)
     try:
-        paths = list_pictures(path)
+        paths = list_images(path)
     except DataError as error:
         raise SourceError(str(error)) from error
     if not paths:
         raise SourceError(
-            f"{path}: holds no pictures; it should have files ending in "
-            f"{', '.join(sorted(SUFFIXES))}"
+            f"{path}: holds no images; it should have files ending in {', '.join(sorted(SUFFIXES))}"
         )
-    return PictureSource(readable(path), paths, path, view)
+    return ImageSource(readable(path), paths, path, view)
 
 
 def readable(path: str | os.PathLike[str]) -> str:

@@ -11,9 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lmedge.errors import LmedgeError, MissingDependencyError
-
-from .frames import Absence, BgrPicture
+from ..errors import LmedgeError, MissingDependencyError
+from .frames import Absence, BgrImage
 from .sinks import Result
 
 # Fragments begin at key frames, and each is flushed: a process that is killed loses the last one.
@@ -49,11 +48,11 @@ class Recorder:
 
     def take(self, result: Result) -> bool:
         """Write a frame; raises LmedgeError when the file cannot be written."""
-        picture = result.annotated
+        image = result.annotated
         with self._saying():
             if self._container is None:
-                self._start(picture)
-            self._write(picture, result.frame.seconds)
+                self._start(image)
+            self._write(image, result.frame.seconds)
         return True
 
     def absent(self, absence: Absence) -> bool:
@@ -68,8 +67,8 @@ class Recorder:
         with self._saying(), container:
             container.mux(self._stream.encode())
 
-    def _start(self, picture: BgrPicture) -> None:
-        self._size = _fitting(picture)
+    def _start(self, image: BgrImage) -> None:
+        self._size = _fitting(image)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._container = self._av.open(str(self.path), "w", format="mp4", options=_CONTAINER)
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
@@ -81,8 +80,8 @@ class Recorder:
             stream.options = _H264
         self._stream = stream
 
-    def _write(self, picture: BgrPicture, seconds: float) -> None:
-        frame = self._av.VideoFrame.from_ndarray(letterbox(picture, *self._size), format="bgr24")
+    def _write(self, image: BgrImage, seconds: float) -> None:
+        frame = self._av.VideoFrame.from_ndarray(letterbox(image, *self._size), format="bgr24")
         before, self._ticks = self._ticks, max(self._ticks + 1, round(seconds / _CLOCK))
         frame.pts, frame.time_base = self._ticks, _CLOCK
         if not self.frames or (self._ticks - self._key) * _CLOCK >= _FRAGMENT:
@@ -107,23 +106,23 @@ class Recorder:
             ) from error
 
 
-def letterbox(picture: BgrPicture, width: int, height: int) -> BgrPicture:
-    """Fit a picture, (H, W, 3) uint8, into (height, width, 3) with its shape kept, on black."""
-    if picture.shape[:2] == (height, width):
-        return picture
-    scale = min(width / picture.shape[1], height / picture.shape[0])
-    inner = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+def letterbox(image: BgrImage, width: int, height: int) -> BgrImage:
+    """Fit an image, (H, W, 3) uint8, into (height, width, 3) with its shape kept, on black."""
+    if image.shape[:2] == (height, width):
+        return image
+    scale = min(width / image.shape[1], height / image.shape[0])
+    inner = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(picture, inner, interpolation=method)
+    small = cv2.resize(image, inner, interpolation=method)
     boxed = np.zeros((height, width, 3), np.uint8)
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
     boxed[top : top + inner[1], left : left + inner[0]] = small
     return boxed
 
 
-def _fitting(picture: BgrPicture) -> tuple[int, int]:
-    """Width and height of the recording: the picture's, even as the codec wants, within limits."""
-    height, width = picture.shape[:2]
+def _fitting(image: BgrImage) -> tuple[int, int]:
+    """Width and height of the recording: the image's, even as the codec wants, within limits."""
+    height, width = image.shape[:2]
     scale = min(1.0, _LONGEST / max(height, width))
     return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
 

@@ -8,11 +8,10 @@ import json
 import time
 from typing import Protocol, TextIO
 
-from lmedge.classifier import Prediction
-from lmedge.machine import processor_celsius
-from lmedge.rejection import UNKNOWN
-
-from .frames import Absence, BgrPicture, Frame
+from ..classifier import Prediction
+from ..machine import processor_celsius
+from ..rejection import UNKNOWN
+from .frames import Absence, BgrImage, Frame
 from .overlay import annotate
 
 _CELSIUS_SECONDS = 2.0
@@ -32,10 +31,10 @@ class Result:
     known: bool = True
 
     @functools.cached_property
-    def annotated(self) -> BgrPicture:
+    def annotated(self) -> BgrImage:
         """The frame with the overlay, (H, W, 3) uint8 BGR; drawn once, for all sinks."""
         return annotate(
-            self.frame.picture,
+            self.frame.image,
             self.prediction,
             frames_per_second=self.frames_per_second,
             known=self.known,
@@ -84,7 +83,7 @@ class JsonLines:
 
 
 class LabelLines:
-    """A plain line each time the landmark changes, and for every picture that has a name."""
+    """A plain line each time the landmark changes, and for every image that has a name."""
 
     def __init__(self, stream: TextIO) -> None:
         """`stream` is written to and left open."""

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.classifier import Classifier, Prediction, Reading
-from lmedge.errors import LmedgeError, ModelFileError
-from lmedge.model_file import ModelFile
+from ..classifier import Classifier, Prediction, Reading
+from ..errors import LmedgeError, ModelFileError
+from ..model_file import ModelFile
 
 DEFAULT_SECONDS = 0.3
 
@@ -22,7 +22,7 @@ class Steadiness:
 
     `seconds`: time constant of the smoothing, 0 for none of all this. `margin`: by how much
     another label's smoothed probability must exceed that of the label shown. `dwell`: seconds a
-    label stays at least. Measured by `benchmarks/label_stability.py`.
+    label stays at least. Measured by `benchmarks/studies/label_stability.py`.
     """
 
     seconds: float = DEFAULT_SECONDS
@@ -87,15 +87,15 @@ class Smoother:
         """Whether `update` gives back what it gets."""
         return self._steadiness.seconds == 0
 
-    def classify(self, picture: npt.NDArray[np.uint8], seconds: float) -> Steady:
+    def classify(self, image: npt.NDArray[np.uint8], seconds: float) -> Steady:
         """Classify a frame, (H, W, 3) uint8 BGR, and return the steady answer.
 
         Labels are chosen once, after the smoothing.
         """
         if self.still:
-            prediction = self._classifier.classify(picture, color="bgr")
+            prediction = self._classifier.classify(image, color="bgr")
             return Steady(prediction, prediction.known)
-        reading = self._classifier.read(picture, color="bgr")
+        reading = self._classifier.read(image, color="bgr")
         return self._smooth(reading, reading.joint, seconds, reading.known)
 
     def use(self, classifier: Classifier) -> None:

@@ -1,4 +1,4 @@
-"""Where frames come from: a camera, a stream, a video, pictures; `open_source` tells which."""
+"""Where frames come from: a camera, a stream, a video, images; `open_source` tells which."""
 
 from __future__ import annotations
 
@@ -10,29 +10,18 @@ from pathlib import Path
 
 import cv2
 
-from lmedge.errors import SourceError
-from lmedge.image import SUFFIXES
-
-from .capture import (
-    DEVICE,
-    NOTHING,
-    PORTS,
-    Capture,
-    Wish,
-    open_device,
-    open_url,
-    without_password,
-)
-from .frames import Frame, Source
+from ..errors import SourceError
+from ..image import SUFFIXES
+from .capture import DEVICE, NOTHING, PORTS, Capture, Wish, open_device, open_url, without_password
+from .frames import WHOLE, Frame, Source, View
 from .live import LiveSource
 from .picamera import PICAMERA, open_picamera
-from .recorded import PictureSource, VideoSource, open_pattern, open_pictures
-from .view import WHOLE, View
+from .recorded import ImageSource, VideoSource, open_images, open_pattern
 
 __all__ = [
     "Frame",
+    "ImageSource",
     "LiveSource",
-    "PictureSource",
     "Source",
     "VideoSource",
     "open_source",
@@ -52,7 +41,7 @@ def open_source(
     - "picamera2", or "picamera2:1" for the second: a Raspberry Pi's camera, live;
     - "http://...", "https://...", "rtsp://...": a stream, live; one that has an end and says so,
       a video on a web server, is read in full instead;
-    - a folder, a file with a picture's suffix, or a pattern such as "pictures/*.jpg": pictures;
+    - a folder, a file with an image's suffix, or a pattern such as "pictures/*.jpg": images;
     - any other file: a video.
 
     `wish`: size and rate, for cameras. `give_up`: seconds without a frame after which a live
@@ -71,7 +60,7 @@ def open_source(
         return _open_stream(text, scheme.lower(), view, give_up)
     path = Path(text)
     if path.is_dir() or (path.suffix.lower() in SUFFIXES and not is_pattern(text)):
-        return open_pictures(path, view)
+        return open_images(path, view)
     if is_pattern(text):
         return open_pattern(text, view)
     return VideoSource(path, view=view)

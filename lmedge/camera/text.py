@@ -1,21 +1,86 @@
-"""Text on pictures: OpenCV's own fonts, measured and shortened to fit.
+"""Text on images: OpenCV's own fonts, measured and shortened to fit.
 
 OpenCV 5 carries outline fonts and draws Latin, Greek, Cyrillic and Chinese, Japanese, Korean
-letters; OpenCV 4 draws ASCII only. A text with other letters is drawn by `lettering` where the
-system has a font for it. Elsewhere what cannot be drawn is written in its nearest ASCII letters (é
-as e, ß as ss), and as ? where there are none.
+letters; OpenCV 4 draws ASCII only. Pillow shapes and draws a
+text with other letters if the system has a font for it. Otherwise a character is replaced by its
+nearest ASCII letters (é by e, ß by ss), or by ? if there are none.
 """
 
 from __future__ import annotations
 
+import functools
+import subprocess
 import unicodedata
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from . import lettering
-from .view import BgrPicture
+from .frames import BgrImage
+
+_CAPITAL_SHARE = 0.72  # height of a capital letter in sizes of the font, of most sans-serif ones
+_SECONDS = 5.0  # the first list of a new system takes its time
+
+
+@functools.lru_cache(maxsize=64)
+def _font_for(text: str) -> str | None:
+    """Return the path of a font with all letters of `text`, None where there is none."""
+    if not _can_shape():
+        return None
+    letters = sorted({f"{ord(letter):x}" for letter in text if not letter.isspace()})
+    command = ["fc-list", "-f", "%{file}\n", f":charset={' '.join(letters)}:scalable=true"]
+    try:
+        found = subprocess.run(
+            command, capture_output=True, text=True, timeout=_SECONDS, check=True
+        ).stdout.split("\n")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return min(filter(None, found), key=_preference, default=None)
+
+
+@functools.lru_cache(maxsize=64)
+def _font_width(text: str, font: str, capital: float) -> int:
+    """Width of `text` in pixels, with capitals `capital` pixels high."""
+    return int(_font(font, capital).getlength(text) + 0.5)
+
+
+@functools.lru_cache(maxsize=64)
+def _mask(text: str, font: str, capital: float) -> tuple[npt.NDArray[np.uint8], int, int]:
+    """Return the ink of `text`, (H, W) uint8, and where its upper left corner is from the base.
+
+    The offset is (right, down) in pixels from the left end of the base line.
+    """
+    from PIL import Image, ImageDraw
+
+    face = _font(font, capital)
+    left, top, right, bottom = face.getbbox(text, anchor="ls")
+    size = (max(1, int(right - left)), max(1, int(bottom - top)))
+    image = Image.new("L", size)
+    ImageDraw.Draw(image).text((-left, -top), text, fill=255, font=face, anchor="ls")
+    return np.asarray(image, np.uint8), int(left), int(top)
+
+
+@functools.lru_cache(maxsize=16)
+def _font(path: str, capital: float) -> Any:
+    from PIL import ImageFont
+
+    return ImageFont.truetype(path, max(1.0, capital / _CAPITAL_SHARE))
+
+
+@functools.cache
+def _can_shape() -> bool:
+    try:
+        from PIL import features
+    except ImportError:
+        return False
+    return bool(features.check("raqm"))
+
+
+def _preference(path: str) -> tuple[bool, int, str]:
+    """Sans serif and regular first: the shortest name is mostly that of the regular weight."""
+    return "sans" not in path.lower(), len(path), path
+
 
 Color = tuple[int, int, int]
 
@@ -44,7 +109,7 @@ def width(text: str, capital: float) -> int:
     """Width in pixels of `text` with capitals `capital` pixels high."""
     text, font = _written(text)
     if font is not None:
-        return lettering.width(text, font, capital)
+        return _font_width(text, font, capital)
     (pixels, _), _ = cv2.getTextSize(text, FONT, capital / _CAPITAL, _thickness(capital))
     return int(pixels)
 
@@ -76,36 +141,34 @@ def wrapped(text: str, capital: float, available: float) -> list[str]:
     return lines
 
 
-def draw(picture: BgrPicture, text: str, at: tuple[int, int], capital: float, color: Color) -> None:
-    """Write `text` into `picture`, (H, W, 3) uint8 BGR; `at`: left end of its base line."""
+def draw(image: BgrImage, text: str, at: tuple[int, int], capital: float, color: Color) -> None:
+    """Write `text` into `image`, (H, W, 3) uint8 BGR; `at`: left end of its base line."""
     text, font = _written(text)
     if font is not None:
-        _blend(picture, *lettering.mask(text, font, capital), at, color)
+        _blend(image, *_mask(text, font, capital), at, color)
         return
-    cv2.putText(
-        picture, text, at, FONT, capital / _CAPITAL, color, _thickness(capital), cv2.LINE_AA
-    )
+    cv2.putText(image, text, at, FONT, capital / _CAPITAL, color, _thickness(capital), cv2.LINE_AA)
 
 
 def _written(text: str) -> tuple[str, str | None]:
-    """Return what is written of `text`, and the font `lettering` takes; None for OpenCV's own."""
+    """Return what is written of `text`, and the system font for it; None for OpenCV's own."""
     whole, ours = unicodedata.normalize("NFC", text), drawable(text)
-    font = None if ours == whole else lettering.font_for(whole)
+    font = None if ours == whole else _font_for(whole)
     return (ours, None) if font is None else (whole, font)
 
 
 def _blend(
-    picture: BgrPicture,
+    image: BgrImage,
     ink: npt.NDArray[np.uint8],
     right: int,
     down: int,
     at: tuple[int, int],
     color: Color,
 ) -> None:
-    """Lay ink, (H, W) uint8, on the picture; what stands beyond its edges is cut."""
+    """Lay ink, (H, W) uint8, on the image; what stands beyond its edges is cut."""
     left, top = at[0] + right, at[1] + down
     x, y = max(0, left), max(0, top)
-    region = picture[y : max(0, top + ink.shape[0]), x : max(0, left + ink.shape[1])]
+    region = image[y : max(0, top + ink.shape[0]), x : max(0, left + ink.shape[1])]
     inside = ink[y - top :, x - left :][: region.shape[0], : region.shape[1]]
     share = inside[..., None].astype(np.float32) / 255.0
     region[:] = (region + share * (np.array(color, np.float32) - region)).round()

@@ -11,13 +11,12 @@ import time
 
 import cv2
 
-from lmedge.errors import LmedgeError
-from lmedge.files import write_bytes
-
+from ..errors import LmedgeError
+from ..files import write_bytes
 from .choice import Choice
-from .frames import Absence, BgrPicture, Source
+from .frames import Absence, BgrImage, Source
 from .overlay import notice
-from .recorded import PictureSource
+from .recorded import ImageSource
 from .sinks import Result
 
 _log = logging.getLogger(__name__)
@@ -25,18 +24,18 @@ _log = logging.getLogger(__name__)
 TITLE = "lmedge"
 QUIT_KEYS = frozenset({ord("q"), ord("Q"), 27})
 NO_KEY = 0xFF
-_SLICE = 50  # milliseconds between looks at the stop flag while a picture stands
+_SLICE = 50  # milliseconds between looks at the stop flag while an image stands
 _PROBE = "import cv2; cv2.namedWindow('lmedge'); cv2.destroyAllWindows()"
 _PROBE_SECONDS = 30.0
-_INSTEAD = "use --headless, with --preview to see the picture in a browser, --jsonl or --record"
+_INSTEAD = "use --headless, with --preview to see the image in a browser, --jsonl or --record"
 
 
 class Window:
-    """Show annotated frames: live ones as they come, videos at their speed, pictures in turn.
+    """Show annotated frames: live ones as they come, videos at their speed, images in turn.
 
-    A folder's pictures stand a second each, a single one until a key is pressed; any other key
+    A folder's images stand a second each, a single one until a key is pressed; any other key
     shows the next. `q`, Escape or closing the window end the loop; space pauses it, `s` saves the
-    picture as shown to the working folder, `o` hides and shows the overlay, and 1 to 9 choose a
+    image as shown to the working folder, `o` hides and shows the overlay, and 1 to 9 choose a
     file or a number of threads where there is a `choice`.
     """
 
@@ -47,11 +46,11 @@ class Window:
         os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
         self._source, self._choice = source, choice
         self._hold = 1.0 / source.rate if source.rate else 0.0
-        if isinstance(source, PictureSource) and len(source.paths) == 1:
+        if isinstance(source, ImageSource) and len(source.paths) == 1:
             self._hold = math.inf
         self._ready = self._plain = self._paused = False
         self._size = (640, 480)  # width, height of the last frame
-        self._shown: BgrPicture | None = None
+        self._shown: BgrImage | None = None
 
     def take(self, result: Result) -> bool:
         """Show a frame; False when the user wants to leave."""
@@ -81,19 +80,19 @@ class Window:
             cv2.destroyAllWindows()
 
     def _show(self, result: Result) -> None:
-        picture = result.frame.picture
-        self._size = (picture.shape[1], picture.shape[0])
-        self._draw(picture if self._plain else result.annotated)
+        image = result.frame.image
+        self._size = (image.shape[1], image.shape[0])
+        self._draw(image if self._plain else result.annotated)
 
-    def _draw(self, picture: BgrPicture) -> None:
+    def _draw(self, image: BgrImage) -> None:
         if not self._ready:
             cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-            height, width = picture.shape[:2]
+            height, width = image.shape[:2]
             scale = min(1.0, 1280 / width, 720 / height)
             cv2.resizeWindow(TITLE, max(1, int(width * scale)), max(1, int(height * scale)))
             self._ready = True
-        cv2.imshow(TITLE, picture)
-        self._shown = picture
+        cv2.imshow(TITLE, image)
+        self._shown = image
 
     def _key(self, milliseconds: float) -> int:
         """Wait for a key, a slice at most: the stop flag must be seen. A closed window quits."""

@@ -9,11 +9,10 @@ import pytest
 
 from lmedge.benchmarks.accuracy import score
 from lmedge.classifier import Classifier
-from lmedge.dataset_folder import scan
 from lmedge.errors import DataError
-from lmedge.image import read_picture
-from lmedge.matching import UnknownLandmark
-from tests import bad_pictures
+from lmedge.evaluation.folders import UnknownLandmark, scan
+from lmedge.image import read_image
+from tests import bad_images
 from tests import tiny_file as tiny
 
 
@@ -32,7 +31,7 @@ def test_right_answers_score_one(classifier: Classifier, photographs: Path) -> N
 
 def test_a_wrong_label_costs_what_it_should(classifier: Classifier, photographs: Path) -> None:
     red = photographs / "towers" / "red"
-    assert cv2.imwrite(str(red / "blue.jpg"), tiny.picture("blue")[..., ::-1])
+    assert cv2.imwrite(str(red / "blue.jpg"), tiny.image("blue")[..., ::-1])
     accuracy = score(classifier, scan(photographs))
     landmark = {entry.name: entry for entry in accuracy.scores.landmark.classes}
     assert landmark["red"].recall == pytest.approx(2 / 3)
@@ -46,15 +45,15 @@ def test_a_wrong_label_costs_what_it_should(classifier: Classifier, photographs:
 def test_the_figures_are_those_of_the_predictions(
     classifier: Classifier, photographs: Path
 ) -> None:
-    bgr = cv2.addWeighted(tiny.picture("red"), 0.5, tiny.picture("green"), 0.5, 0.0)[..., ::-1]
+    bgr = cv2.addWeighted(tiny.image("red"), 0.5, tiny.image("green"), 0.5, 0.0)[..., ::-1]
     assert cv2.imwrite(str(photographs / "towers" / "green" / "mixed.jpg"), bgr)
-    pictures = scan(photographs)
-    predictions = [classifier.classify(read_picture(picture.path)) for picture in pictures]
-    pairs = list(zip(pictures, predictions, strict=True))
-    scores = score(classifier, pictures).scores
-    right = sum(picture.landmark == prediction.landmark for picture, prediction in pairs)
+    images = scan(photographs)
+    predictions = [classifier.classify(read_image(image.path)) for image in images]
+    pairs = list(zip(images, predictions, strict=True))
+    scores = score(classifier, images).scores
+    right = sum(image.landmark == prediction.landmark for image, prediction in pairs)
     assert scores.landmark.accuracy == pytest.approx(right / len(pairs))
-    right = sum(picture.category == prediction.category for picture, prediction in pairs)
+    right = sum(image.category == prediction.category for image, prediction in pairs)
     assert scores.category.accuracy == pytest.approx(right / len(pairs))
 
 
@@ -63,9 +62,9 @@ def test_unreadable_and_unknown_are_left_out_and_listed(
 ) -> None:
     red = photographs / "towers" / "red"
     bad = [
-        bad_pictures.enormous_png(red / "enormous.png"),
-        bad_pictures.text(red / "text.jpg"),
-        bad_pictures.truncated_jpeg(red / "truncated.jpg"),
+        bad_images.enormous_png(red / "enormous.png"),
+        bad_images.text(red / "text.jpg"),
+        bad_images.truncated_jpeg(red / "truncated.jpg"),
     ]
     red.rename(red.with_name("new")).with_name("red").mkdir()
     (red / "0.jpg").write_bytes((red.with_name("new") / "0.jpg").read_bytes())
@@ -84,11 +83,11 @@ def test_unreadable_and_unknown_are_left_out_and_listed(
 def test_nothing_to_score(classifier: Classifier, photographs: Path, tmp_path: Path) -> None:
     strange = tmp_path / "strange" / "towers" / "new"
     strange.mkdir(parents=True)
-    bad_pictures.text(strange / "1.jpg")
+    bad_images.text(strange / "1.jpg")
     with pytest.raises(DataError, match="knows none of the 1 landmarks"):
         score(classifier, scan(tmp_path / "strange"))
     strange.rename(strange.with_name("red"))
-    with pytest.raises(DataError, match="none of the 1 pictures could be read"):
+    with pytest.raises(DataError, match="none of the 1 images could be read"):
         score(classifier, scan(tmp_path / "strange"))
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import bad_pictures
+from tests import bad_images
 from tests.processes import assert_refused, lmedge
 
 
 def test_report_says_what_was_measured(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
-    bad_pictures.text(photographs / "towers" / "red" / "text.jpg")
+    bad_images.text(photographs / "towers" / "red" / "text.jpg")
     arguments = ("benchmark", tiny_file, "--data", photographs, "--runs", 20, "--out", tmp_path)
     process = lmedge(*arguments, COLUMNS="80")
     assert process.returncode == 0, process.stderr
@@ -115,11 +115,11 @@ def test_the_test_part_is_measured_unless_asked(
     shutil.copytree(photographs, data / "train")
     shutil.copytree(photographs / "towers", data / "test" / "towers")
     arguments = ("benchmark", tiny_file, "--data", data, "--runs", 1, "--out", tmp_path)
-    for options, part, pictures in (((), "test", 4), (("--part", "train"), "train", 8)):
+    for options, part, images in (((), "test", 4), (("--part", "train"), "train", 8)):
         assert lmedge(*arguments, *options).returncode == 0
         report = json.loads((tmp_path / "report.json").read_text())
         assert report["data"]["part"] == part
-        assert report["accuracy"]["landmark"]["n"] == pictures
+        assert report["accuracy"]["landmark"]["n"] == images
     assert_refused(lmedge(*arguments, "--part", "val"), 3, "'val'", "train, test")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lmedge.benchmarks.details import Details, details_of, wilson
-from lmedge.metrics import score_head
+from lmedge.evaluation.metrics import score_head
 from lmedge.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.from_pairs([("towers", "a"), ("towers", "b"), ("domes", "c"), ("domes", "d")])

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tests import bad_pictures
-from tests.benchmarks.sshd import SSHD, Server, board_python, serve, user
+from tests import bad_images
 from tests.processes import assert_refused, lmedge
+from tests.sshd import SSHD, Server, board_python, serve, user
 
 pytestmark = pytest.mark.skipif(
     not Path(SSHD).exists() or not all(map(shutil.which, ("ssh", "rsync", "scp", "ssh-keygen"))),
@@ -214,8 +214,8 @@ def test_the_board_is_cleared_when_it_is_interrupted(
 def test_what_the_board_refuses_has_its_exit_code(
     server: Server, board: Path, tiny_file: Path, photographs: Path, tmp_path: Path
 ) -> None:
-    for picture in photographs.rglob("*.jpg"):
-        bad_pictures.text(picture)
+    for image in photographs.rglob("*.jpg"):
+        bad_images.text(image)
     process = lmedge("-q", "benchmark", tiny_file, *there(server, board), "--data", photographs,
                      "--runs", 5, "--out", tmp_path / "out")  # fmt: skip
     assert_refused(process, 3, user(), "could be read")

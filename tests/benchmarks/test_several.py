@@ -91,7 +91,7 @@ def test_seconds_of_another_process_are_counted(tiny_file: Path) -> None:
         assert before < there.helper_seconds < before + 60
 
 
-def test_without_pictures_speed_alone(tiny_file: Path, copy: Path, tmp_path: Path) -> None:
+def test_without_images_speed_alone(tiny_file: Path, copy: Path, tmp_path: Path) -> None:
     process = lmedge("benchmark", tiny_file, copy, "--runs", 5, "--out", tmp_path / "out")
     assert process.returncode == 0, process.stderr
     report = json.loads((tmp_path / "out" / "comparison.json").read_text())

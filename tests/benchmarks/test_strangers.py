@@ -1,4 +1,4 @@
-"""Pictures of anything else: how many a file takes for a landmark."""
+"""Images of anything else: how many a file takes for a landmark."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from lmedge.benchmarks.accuracy import score
 from lmedge.classifier import Classifier
-from lmedge.dataset_folder import scan
-from lmedge.image import read_picture
+from lmedge.evaluation.folders import scan
+from lmedge.image import read_image
 from lmedge.rejection import Threshold
 from tests.processes import lmedge
 
@@ -24,7 +24,7 @@ def strangers(tmp_path: Path) -> Path:
     for number in range(3):
         grey = np.full((40, 40, 3), 100 + number, np.uint8)  # one landmark of four, the least sure
         assert cv2.imwrite(str(folder / f"{number}.png"), grey)
-    (folder / "broken.jpg").write_bytes(b"no picture")
+    (folder / "broken.jpg").write_bytes(b"no image")
     return folder
 
 
@@ -35,7 +35,7 @@ def test_what_the_threshold_lets_pass(tiny_file: Path, photographs: Path, strang
     assert found is not None
     assert (found.pictures, found.unreadable) == (3, 1)
     assert (found.auroc, found.false_accepts, found.kept) == (1.0, 1.0, 1.0)
-    sure = min(classifier.classify(read_picture(one.path)).agreement for one in known)
+    sure = min(classifier.classify(read_image(one.path)).agreement for one in known)
     classifier.threshold = Threshold(sure)
     found = score(classifier, known, strangers).strangers
     assert found is not None
@@ -67,5 +67,5 @@ def test_no_strangers(tiny_file: Path, photographs: Path, tmp_path: Path) -> Non
         "--runs", 2, "--out", tmp_path / "out",
     )  # fmt: skip
     assert process.returncode == 3
-    assert "holds no pictures of anything but the landmarks" in process.stderr.splitlines()[-1]
+    assert "holds no images of anything but the landmarks" in process.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()

@@ -12,14 +12,14 @@ import pytest
 
 from lmedge import cli
 from tests import small_run, tiny_backbone
+from tests.locations import B0_WEIGHTS, PHOTOGRAPHS, missing
 
 if TYPE_CHECKING:
     from lmedge.export.card import Outcome
-    from lmedge.export.ranges import Range
+    from lmedge.export.quantization.ranges import Range
     from lmedge.model_file import ModelFile
     from lmedge.train.run import Run
 
-SHARED = Path(__file__).parents[2].parent / "shared"
 REAL_SIZE = 64
 
 
@@ -64,7 +64,7 @@ class Exported:
 def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The int8 file of the finished run. Shared: not to be changed."""
     from lmedge.export import convert, exporting
-    from lmedge.export.gate import Limits
+    from lmedge.export.verification.gate import Limits
 
     path = tmp_path_factory.mktemp("exported") / "a file.tflite"
     seen: dict[str, Any] = {}
@@ -92,19 +92,21 @@ class Real:
     pictures: np.ndarray
 
 
-def _real_pictures() -> np.ndarray:
-    from lmedge.image import Resize, prepare, read_picture
+def _real_images() -> np.ndarray:
+    from lmedge.image import Resize, prepare, read_image
 
-    paths = sorted((SHARED / "data" / "usc30").glob("*/*/*.jpg"))[::14][:24]
-    if not paths:
-        return np.stack([small_run.draw((90, 90, 90), n, (REAL_SIZE,) * 2) for n in range(24)])
-    return np.stack([prepare(read_picture(path), REAL_SIZE, Resize.SQUASH) for path in paths])
+    paths = sorted(PHOTOGRAPHS.glob("*/*/*.jpg"))[::14][:24]
+    return np.stack([prepare(read_image(path), REAL_SIZE, Resize.SQUASH) for path in paths])
 
 
 @pytest.fixture(scope="package")
 def real() -> Real:
-    """Takes a minute. ImageNet weights and photographs where they are, else drawn and random."""
-    from lmedge.export import convert, lower, metadata, quantize, ranges
+    """The network with ImageNet weights, on photographs. Takes a minute."""
+    if reason := missing(PHOTOGRAPHS, B0_WEIGHTS):
+        pytest.skip(reason)
+    from lmedge.export import convert, metadata
+    from lmedge.export.quantization import lower, ranges
+    from lmedge.export.quantization import scheme as quantize
     from lmedge.model_file import HEADS, parse_model
     from lmedge.taxonomy import Taxonomy
     from lmedge.train.backbones import BACKBONES, load_stock_weights
@@ -113,12 +115,10 @@ def real() -> Real:
 
     keras.utils.set_random_seed(0)
     network = build_network(NetworkSpec("efficientnetb0", REAL_SIZE, 30, 6))
-    weights = SHARED / "weights" / "efficientnetb0_notop.h5"
-    if weights.exists():
-        load_stock_weights(network, BACKBONES["efficientnetb0"], str(weights))
-    pictures = _real_pictures()
+    load_stock_weights(network, BACKBONES["efficientnetb0"], str(B0_WEIGHTS))
+    images = _real_images()
     lowered = lower.lower(network)
-    observed = ranges.observe(lowered, normalise(pictures), np.random.default_rng(0))
+    observed = ranges.observe(lowered, normalise(images), np.random.default_rng(0))
     chosen = ranges.choose_ranges(lowered, observed)
     quantized = quantize.quantize(lowered, chosen)
     graph = convert.to_int8(quantized, dict.fromkeys(HEADS, 1.0))
@@ -126,7 +126,7 @@ def real() -> Real:
     info = {"preprocessing": {"size": REAL_SIZE, "resize": "squash"}}
     card = metadata.Card("real", "EfficientNetB0", "0.1.0", taxonomy, REAL_SIZE, info)
     file = parse_model(metadata.pack(graph, card), Path("real.tflite"))
-    return Real(network, lowered, chosen, quantized, file, pictures)
+    return Real(network, lowered, chosen, quantized, file, images)
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
-"""Print what MediaPipe's ImageClassifier says of pictures, as JSON: head -> label -> score.
+"""Print what MediaPipe's ImageClassifier says of images, as JSON: head -> label -> score.
 
-    python mediapipe_scores.py FILE.tflite PICTURE...
+    python mediapipe_scores.py FILE.tflite IMAGE...
 
 Run by test_clients.py in an environment of its own: MediaPipe and TensorFlow do not share one. The
-pictures must have the file's input size already, for MediaPipe resizes in its own way.
+images must have the file's input size already, for MediaPipe resizes in its own way.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from mediapipe.tasks import python
 from mediapipe.tasks.python import vision
 
 
-def main(file: str, *pictures: str) -> None:
-    """Classify each picture and write a list of results to standard output."""
+def main(file: str, *images: str) -> None:
+    """Classify each image and write a list of results to standard output."""
     options = vision.ImageClassifierOptions(
         base_options=python.BaseOptions(model_asset_path=file), max_results=-1
     )
     found = []
     with vision.ImageClassifier.create_from_options(options) as classifier:
-        for path in pictures:
+        for path in images:
             rgb = np.ascontiguousarray(cv2.imread(path, cv2.IMREAD_COLOR)[..., ::-1])
             image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=rgb)
             result = classifier.classify(image)

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from benchmarks.studies import equality
 from lmedge.decoding import softmax
-from lmedge.export import convert, equality, metadata
-from lmedge.export.lower import lower
-from lmedge.export.quantize import INPUT_RANGE, layer_config, quantize
-from lmedge.export.ranges import Range, choose_ranges, observe
-from lmedge.export.verify import run_file
+from lmedge.export import convert, metadata
+from lmedge.export.quantization.lower import lower
+from lmedge.export.quantization.ranges import Range, choose_ranges, observe
+from lmedge.export.quantization.scheme import INPUT_RANGE, layer_config, quantize
+from lmedge.export.verification.verify import run_file
 from lmedge.model_file import HEADS, ModelFile, parse_model, read_model
 from lmedge.taxonomy import Taxonomy
 from lmedge.train.backbones import BACKBONES, Backbone, Stem, StockModel, load_stock_weights
@@ -24,8 +25,8 @@ from lmedge.train.backbones.layers import BorderPad, conv_bn, relu6
 from lmedge.train.backend import keras
 from lmedge.train.network import NetworkSpec, build_network, normalise, predict_logits
 from tests import small_run
+from tests.locations import LITE0_WEIGHTS
 from tests.processes import lmedge
-from tests.stock_features import LITE0_WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,6 +210,6 @@ def test_from_photographs_to_a_file_at_the_command_line(name: str, tmp_path: Pat
     assert floats == ENDS
     if name in OPERATORS:
         assert dict(file.operators) == expected_operators(name)
-    pictures = np.stack([small_run.draw((90, 90, 90), n, (64, 64)) for n in range(3)])
-    for values in run_file(file, pictures).values():
+    images = np.stack([small_run.draw((90, 90, 90), n, (64, 64)) for n in range(3)])
+    for values in run_file(file, images).values():
         np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-5)

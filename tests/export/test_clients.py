@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 
 from lmedge.classifier import Classifier
-from lmedge.export.verify import run_file
+from lmedge.export.verification.verify import run_file
 from lmedge.model_file import KNOWN, KNOWN_LABELS
 from tests import small_run
 from tests import tiny_file as tiny
+from tests.locations import ROOT
 
 if TYPE_CHECKING:
     from tests.export.conftest import Exported, Real
 
 SCRIPT = Path(__file__).with_name("mediapipe_scores.py")
-VENV = Path(__file__).parents[2] / ".venv-clients" / "bin" / "python"
+VENV = ROOT / ".venv-clients" / "bin" / "python"
 CLIENT = Path(os.environ.get("LMEDGE_CLIENTS_PYTHON") or VENV)
 pytestmark = pytest.mark.skipif(
     not CLIENT.exists(),
@@ -30,11 +31,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def mediapipe(file: Path, pictures: np.ndarray, folder: Path) -> list[dict[str, Any]]:
+def mediapipe(file: Path, images: np.ndarray, folder: Path) -> list[dict[str, Any]]:
     """Return what MediaPipe says of (N, S, S, 3) uint8 RGB."""
     paths = [
-        small_run.save(folder / f"{number:02d}.png", picture)
-        for number, picture in enumerate(pictures)
+        small_run.save(folder / f"{number:02d}.png", image) for number, image in enumerate(images)
     ]
     process = subprocess.run(
         [str(CLIENT), str(SCRIPT), str(file), *map(str, paths)],
@@ -45,12 +45,12 @@ def mediapipe(file: Path, pictures: np.ndarray, folder: Path) -> list[dict[str, 
     )
     assert process.returncode == 0, process.stderr[-2000:]
     found = json.loads(process.stdout)
-    assert len(found) == len(pictures)
+    assert len(found) == len(images)
     return list(found)
 
 
 def assert_same_scores(
-    file: Path, pictures: np.ndarray, folder: Path, limits: Mapping[str, float] | None = None
+    file: Path, images: np.ndarray, folder: Path, limits: Mapping[str, float] | None = None
 ) -> int:
     """Every output by name, every label, and scores equal to the last bit of a float32.
 
@@ -58,13 +58,13 @@ def assert_same_scores(
     """
     left_out = 0
     classifier = Classifier(file)
-    marginals = run_file(classifier.model, pictures)
+    marginals = run_file(classifier.model, images)
     labels = {
         "landmark": classifier.taxonomy.landmarks,
         "category": classifier.taxonomy.categories,
         KNOWN: KNOWN_LABELS,
     }
-    for number, heads in enumerate(mediapipe(file, pictures, folder)):
+    for number, heads in enumerate(mediapipe(file, images, folder)):
         assert set(heads) == set(marginals)
         for head, scores in heads.items():
             wanted = marginals[head][number]
@@ -82,12 +82,12 @@ def test_an_exported_file(exported: Exported, tmp_path: Path) -> None:
     assert exported.outcome.rejection is not None
     limits = exported.outcome.rejection.heads
     assert set(limits) == {"landmark", "category", KNOWN}
-    assert_same_scores(exported.path, exported.run.pictures("test"), tmp_path, limits)
+    assert_same_scores(exported.path, exported.run.images("test"), tmp_path, limits)
 
 
 def test_the_two_heads_come_first(exported: Exported, tmp_path: Path) -> None:
     """A client that counts from the front finds them where they were without the third output."""
-    order = list(mediapipe(exported.path, exported.run.pictures("test")[:1], tmp_path)[0])
+    order = list(mediapipe(exported.path, exported.run.images("test")[:1], tmp_path)[0])
     assert order[2:] == [KNOWN]
 
 
@@ -99,7 +99,7 @@ def test_score_thresholds_are_honoured(exported: Exported, tmp_path: Path) -> No
     card = Card("x", "", "0", run.taxonomy, run.recipe.data.image_size, info, limits)
     path = tmp_path / "strict.tflite"
     path.write_bytes(pack(exported.graph, card))
-    assert assert_same_scores(path, run.pictures("test"), tmp_path, limits) > 0
+    assert assert_same_scores(path, run.images("test"), tmp_path, limits) > 0
 
 
 def test_the_real_network(real: Real, tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_heads_of_equal_size(tmp_path: Path) -> None:
 
     path = tmp_path / "equal.tflite"
     path.write_bytes(pack(equal_heads(), EQUAL_CARD))
-    pictures = np.stack([tiny.picture(name, 32, 32) for name in ("blue", "green", "red")])
-    assert_same_scores(path, pictures, tmp_path)
-    first = mediapipe(path, pictures[:1], tmp_path)[0]
+    images = np.stack([tiny.image(name, 32, 32) for name in ("blue", "green", "red")])
+    assert_same_scores(path, images, tmp_path)
+    first = mediapipe(path, images[:1], tmp_path)[0]
     best = {head: max(scores, key=scores.get) for head, scores in first.items()}
     assert best == {"landmark": "a", "category": "z"}

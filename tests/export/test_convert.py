@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from lmedge.classifier import Classifier
 from lmedge.errors import LmedgeError
 from lmedge.export import convert
-from lmedge.export.verify import run_file
+from lmedge.export.verification.verify import run_file
 from lmedge.model_file import HEADS, KNOWN, ModelFile, parse_model
 from lmedge.train.backend import keras
 from lmedge.train.network import normalise
@@ -85,14 +85,14 @@ def assert_takes_raw_bytes(file: ModelFile, size: int) -> None:
     assert list(quantization.zeroPoint) == [114]
 
 
-def assert_gives_probabilities(file: ModelFile, pictures: np.ndarray) -> None:
+def assert_gives_probabilities(file: ModelFile, images: np.ndarray) -> None:
     outputs = {**file.heads, **({} if file.known is None else {KNOWN: file.known})}
-    found = run_file(file, pictures)
+    found = run_file(file, images)
     assert found.keys() == outputs.keys()
     for head, values in found.items():
         assert outputs[head].dtype == "float32"
         assert values.dtype == np.float32
-        assert values.shape == (len(pictures), outputs[head].shape[1])
+        assert values.shape == (len(images), outputs[head].shape[1])
         assert (values >= 0).all()
         np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-5)
 
@@ -146,16 +146,16 @@ class TestTiny:
         assert_int8_but_for_the_ends(file)
         assert_tensors_are_quantized(file)
         assert_takes_raw_bytes(file, 32)
-        assert_gives_probabilities(file, exported.run.pictures("test"))
+        assert_gives_probabilities(file, exported.run.images("test"))
 
     def test_the_classifier_takes_it(self, exported: Exported) -> None:
         """What `lmedge predict` and the camera do with the very file."""
-        from lmedge.image import read_picture
+        from lmedge.image import read_image
 
         classifier = Classifier(exported.path)
         entries = exported.run.entries("test")
         right = [
-            classifier.classify(read_picture(entry.picture.path)).landmark == entry.picture.landmark
+            classifier.classify(read_image(entry.image.path)).landmark == entry.image.landmark
             for entry in entries
         ]
         scores = {comparison.part: comparison for comparison in exported.outcome.comparisons}

@@ -17,16 +17,15 @@ import pytest
 from lmedge.errors import GateError, RunError
 from lmedge.export import convert, exporting, formats
 from lmedge.export.exporting import report_path
-from lmedge.export.gate import Limits
+from lmedge.export.verification.gate import Limits
 from lmedge.golden import verify
 from lmedge.model_file import HEADS, read_model
 from lmedge.train.run import Run
 from tests import small_run
+from tests.locations import ROOT
 
 if TYPE_CHECKING:
     from tests.export.conftest import Exported
-
-ROOT = Path(__file__).parents[2]
 
 
 def destroy(_: Run, __: Any, quantized: Any) -> None:
@@ -79,7 +78,8 @@ class TestWritten:
 @pytest.fixture(scope="module")
 def ruined_graph(exported: Exported) -> bytes:
     """The bare graph of a network that fine-tuning destroyed."""
-    from lmedge.export import lower, quantize
+    from lmedge.export.quantization import lower
+    from lmedge.export.quantization import scheme as quantize
 
     lowered = lower.lower(exported.run.network())
     ruined = quantize.quantize(lowered, {layer.name: (-6.0, 6.0) for layer in lowered.layers[1:]})

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.studies import equality
 from lmedge.decoding import softmax
-from lmedge.export import convert, equality, metadata
-from lmedge.export.lower import lower
-from lmedge.export.quantize import SIGMOID_RANGE, layer_config, quantize
-from lmedge.export.ranges import choose_ranges, observe
-from lmedge.export.refine import refine
-from lmedge.export.verify import run_file
+from lmedge.export import convert, metadata
+from lmedge.export.quantization.lower import lower
+from lmedge.export.quantization.ranges import choose_ranges, observe
+from lmedge.export.quantization.refine import refine
+from lmedge.export.quantization.scheme import SIGMOID_RANGE, layer_config, quantize
+from lmedge.export.verification.verify import run_file
 from lmedge.model_file import HEADS, ModelFile, parse_model
 from lmedge.taxonomy import Taxonomy
 from lmedge.train.backend import keras
@@ -37,37 +38,35 @@ def made(request: pytest.FixtureRequest, tiny: None) -> tuple[Any, ModelFile, np
     network = build_network(
         NetworkSpec(tiny_backbone.NAME, 32, 5, 3, layers, (0.2,), feature=feature)
     )
-    for head in HEADS:  # answers that differ from picture to picture
+    for head in HEADS:  # answers that differ from image to image
         kernel, bias = network.get_layer(head).get_weights()
         network.get_layer(head).set_weights([kernel * 8, bias])
-    pictures = np.stack(
-        [small_run.draw((20 * n, 90, 240 - 20 * n), n, (32, 32)) for n in range(12)]
-    )
+    images = np.stack([small_run.draw((20 * n, 90, 240 - 20 * n), n, (32, 32)) for n in range(12)])
     lowered = lower(network)
-    observed = observe(lowered, normalise(pictures), np.random.default_rng(0))
-    ranges = refine(lowered, choose_ranges(lowered, observed), normalise(pictures))
+    observed = observe(lowered, normalise(images), np.random.default_rng(0))
+    ranges = refine(lowered, choose_ranges(lowered, observed), normalise(images))
     assert (
         layer_config(lowered.get_layer(f"{feature}_probabilities"), ranges).output == SIGMOID_RANGE
     )
     quantized = quantize(lowered, ranges)
     graph = convert.to_int8(quantized, dict.fromkeys(HEADS, 1.0))
-    return quantized, packed(graph, 32), pictures
+    return quantized, packed(graph, 32), images
 
 
 def test_every_operation_is_int8(made: tuple[Any, ModelFile, np.ndarray]) -> None:
-    _, file, pictures = made
+    _, file, images = made
     floats = {name: n for name, n in file.operators.items() if name[1] != "int8"}
     assert floats == {(name, "float32"): 2 for name in ("DEQUANTIZE", "MUL", "SOFTMAX")}
     assert file.operators["SOFTMAX", "int8"] == 1
     assert file.operators["CONCATENATION", "int8"] == 3  # two of the border
     assert_tensors_are_quantized(file)
-    assert_gives_probabilities(file, pictures)
+    assert_gives_probabilities(file, images)
 
 
 def test_the_file_computes_what_was_simulated(made: tuple[Any, ModelFile, np.ndarray]) -> None:
-    quantized, file, pictures = made
-    found, logits = run_file(file, pictures), predict_logits(quantized, pictures)
+    quantized, file, images = made
+    found, logits = run_file(file, images), predict_logits(quantized, images)
     for head in HEADS:
         assert np.abs(found[head] - softmax(logits[head])).max() < 1e-3
-    rows = equality.compare(quantized, convert.to_int8_logits(quantized), pictures)
+    rows = equality.compare(quantized, convert.to_int8_logits(quantized), images)
     assert all(row["equal"] >= 0.99 for row in rows), rows

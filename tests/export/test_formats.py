@@ -11,9 +11,10 @@ import pytest
 
 from lmedge.classifier import Classifier
 from lmedge.errors import GateError, ModelFileError
-from lmedge.export import exporting, ladder
+from lmedge.export import exporting
+from lmedge.export import selection as ladder
 from lmedge.export.format_names import FORMATS
-from lmedge.export.gate import Limits
+from lmedge.export.verification.gate import Limits
 from lmedge.golden import verify
 from lmedge.interpreter import QuantizedLogits
 from lmedge.model_file import read_model
@@ -119,8 +120,8 @@ class TestIntegerOnly:
     def test_it_gives_the_same_probabilities(self, path: Path, exported: Exported) -> None:
         only, usual = Classifier(path), Classifier(exported.path)
         for number in range(4):
-            picture = small_run.draw((90, 140, 60), number, (80, 80))
-            first, second = only.classify(picture), usual.classify(picture)
+            image = small_run.draw((90, 140, 60), number, (80, 80))
+            first, second = only.classify(image), usual.classify(image)
             assert first.landmark == second.landmark
             assert first.joint == pytest.approx(second.joint, abs=1e-4)
 

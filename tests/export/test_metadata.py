@@ -17,9 +17,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from lmedge.errors import ModelFileError
-from lmedge.export.gate import Limits, gate
 from lmedge.export.metadata import Card, pack
-from lmedge.export.verify import compare, run_file
+from lmedge.export.verification.gate import Limits, gate
+from lmedge.export.verification.verify import compare, run_file
 from lmedge.flatbuffer import Table
 from lmedge.model_file import HEADS, parse_model, read_model
 from lmedge.taxonomy import Taxonomy
@@ -140,7 +140,7 @@ class TestModelMetadata:
         (file,) = metadata.tables(6)
         assert file.string(0) == "lmedge.json"
 
-    def test_the_input_is_an_rgb_picture(self, graph: bytes) -> None:
+    def test_the_input_is_an_rgb_image(self, graph: bytes) -> None:
         _, metadata = metadata_of(pack(graph, CARD))
         (subgraph,) = metadata.tables(3)
         (image,) = subgraph.tables(2)
@@ -198,9 +198,9 @@ class TestBytes:
     def test_the_graph_is_not_changed(self, graph: bytes) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        picture = tiny.picture("red", 32, 32)[None]
+        image = tiny.image("red", 32, 32)[None]
         before, after = (
-            Interpreter(model_content=data).get_signature_runner()(image=picture)
+            Interpreter(model_content=data).get_signature_runner()(image=image)
             for data in (graph, pack(graph, CARD))
         )
         for head in HEADS:
@@ -240,13 +240,13 @@ class TestRefused:
         """Their shapes tell nothing; the answers of the file do."""
         taxonomy = EQUAL_CARD.taxonomy
         data = equal_heads()
-        pictures = np.stack([tiny.picture(name, 32, 32) for name in ("blue", "green", "red")] * 2)
+        images = np.stack([tiny.image(name, 32, 32) for name in ("blue", "green", "red")] * 2)
         landmark = np.array([0, 1, 2] * 2)
         truth = {"landmark": landmark, "category": taxonomy.parent_index[landmark]}
         floats = {head: np.eye(3, dtype=np.float32)[truth[head]] * 9 for head in HEADS}
         verdicts = []
         for bytes_ in (data, edited(data, swap_names)):
-            file = run_file(parse_model(pack(bytes_, EQUAL_CARD), Path("x.tflite")), pictures)
+            file = run_file(parse_model(pack(bytes_, EQUAL_CARD), Path("x.tflite")), images)
             ones = dict.fromkeys(HEADS, 1.0)
             found = compare("val", floats, ones, file, ones, truth, taxonomy)
             verdicts.append(gate(found, file, Limits()))

@@ -16,12 +16,12 @@ from lmedge.benchmarks.workers.parent import classifier
 from lmedge.classifier import Classifier
 from lmedge.model_file import HEADS
 from tests import small_run
+from tests.locations import ROOT
 from tests.processes import lmedge
 
 if TYPE_CHECKING:
     from tests.export.conftest import Exported, Real
 
-ROOT = Path(__file__).parents[2]
 SECTION = re.compile(r"## tflite-runtime in place of LiteRT\n.*?```\n(.*?)```", re.DOTALL)
 LARGEST = 0.1  # of a probability: other kernels round differently, over the whole depth
 pytestmark = [
@@ -46,12 +46,12 @@ def documented(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "lmedge-env" / "bin" / "python"
 
 
-def assert_same_classes(file: Path, pictures: np.ndarray, python: Path) -> None:
+def assert_same_classes(file: Path, images: np.ndarray, python: Path) -> None:
     here = Classifier(file)
     with classifier("tflite-runtime", file, "tflite-runtime", python) as there:
         assert there.label == "tflite-runtime 2.14.0"
-        for number, picture in enumerate(pictures):
-            wanted, found = here.interpreter.run(picture), there.answer(picture)
+        for number, image in enumerate(images):
+            wanted, found = here.interpreter.run(image), there.answer(image)
             for head in HEADS:
                 own = getattr(wanted, head)
                 assert found[head].argmax() == own.argmax(), (head, number)
@@ -59,7 +59,7 @@ def assert_same_classes(file: Path, pictures: np.ndarray, python: Path) -> None:
 
 
 def test_an_exported_file(exported: Exported, documented: Path) -> None:
-    assert_same_classes(exported.path, exported.run.pictures("test"), documented)
+    assert_same_classes(exported.path, exported.run.images("test"), documented)
 
 
 def test_the_real_network(real: Real, documented: Path, tmp_path: Path) -> None:
@@ -67,15 +67,15 @@ def test_the_real_network(real: Real, documented: Path, tmp_path: Path) -> None:
     path.write_bytes(real.file.data)
     here = Classifier(path)
     with classifier("tflite-runtime", path, "tflite-runtime", documented) as there:
-        said = [there.answer(picture)["category"] for picture in real.pictures]
-    wanted = [here.interpreter.run(picture).category for picture in real.pictures]
+        said = [there.answer(image)["category"] for image in real.pictures]
+    wanted = [here.interpreter.run(image).category for image in real.pictures]
     # Heads with random weights: near ties are common, and no top class is to be held to
     assert np.abs(np.stack(said) - np.stack(wanted)).max() < LARGEST
 
 
 def test_the_command_line_there(exported: Exported, documented: Path, tmp_path: Path) -> None:
-    shown = exported.run.pictures("test")
-    paths = [small_run.save(tmp_path / f"{n}.png", picture) for n, picture in enumerate(shown)]
+    shown = exported.run.images("test")
+    paths = [small_run.save(tmp_path / f"{n}.png", image) for n, image in enumerate(shown)]
     process = subprocess.run(
         [documented.with_name("lmedge"), "predict", exported.path, *paths, "--json"],
         capture_output=True, text=True, check=False,
@@ -84,7 +84,7 @@ def test_the_command_line_there(exported: Exported, documented: Path, tmp_path: 
     assert "many times slower" in process.stderr
     said = [json.loads(line)["landmark"] for line in process.stdout.splitlines()]
     classifier = Classifier(exported.path)
-    assert said == [classifier.classify(picture).landmark for picture in shown]
+    assert said == [classifier.classify(image).landmark for image in shown]
 
 
 def test_both_runtimes_in_one_benchmark(

@@ -19,20 +19,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.locations import ROOT
+
 SECONDS = 10.0
 MEGABYTES = 3 * 1024  # of address space, of which the libraries take a good part
 
 
 def run_all(commands: Sequence[Sequence[str]], cwd: Path) -> list[dict[str, Any]]:
     """Return for each command line `code` (negative: the signal), `error` and `seconds`."""
-    root = Path(__file__).parents[2]
     process = subprocess.run(
         [sys.executable, "-m", "tests.hostile.runner"],
         input=json.dumps([list(words) for words in commands]),
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=True,
     )
     found: list[dict[str, Any]] = json.loads(process.stdout)

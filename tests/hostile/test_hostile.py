@@ -8,17 +8,17 @@ from pathlib import Path
 import cv2
 import pytest
 
+from benchmarks.studies.hostile_table import _judge, measure
 from tests import tiny_file as tiny
 from tests.hostile.corpus import KINDS, corpus
-from tests.hostile.table import _judge, measure
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
 
 
 @pytest.fixture
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("picture") / "blue.png"
-    assert cv2.imwrite(str(path), tiny.picture("blue")[..., ::-1])
+    assert cv2.imwrite(str(path), tiny.image("blue")[..., ::-1])
     return path
 
 
@@ -30,15 +30,15 @@ def test_the_corpus_is_the_same_each_time(tiny_file: Path) -> None:
     assert all(one.data != good for one in first)
 
 
-def test_hostile_files_end_in_one_line(tiny_file: Path, tmp_path: Path, picture: Path) -> None:
-    found = measure(tiny_file.read_bytes(), 4 * len(KINDS), tmp_path, picture, 0)
+def test_hostile_files_end_in_one_line(tiny_file: Path, tmp_path: Path, image: Path) -> None:
+    found = measure(tiny_file.read_bytes(), 4 * len(KINDS), tmp_path, image, 0)
     assert not found.faults
     assert sum(row.refused for row in found.rows) > 100
 
 
 @pytest.mark.slow
-def test_a_thousand_hostile_files(tiny_file: Path, tmp_path: Path, picture: Path) -> None:
-    found = measure(tiny_file.read_bytes(), 60 * len(KINDS), tmp_path, picture, 1)
+def test_a_thousand_hostile_files(tiny_file: Path, tmp_path: Path, image: Path) -> None:
+    found = measure(tiny_file.read_bytes(), 60 * len(KINDS), tmp_path, image, 1)
     assert not found.faults
     assert sum(row.refused for row in found.rows) > 1500
 

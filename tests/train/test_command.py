@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 from lmedge.train.run import Run, read_arrays
-from tests import bad_pictures, small_run
+from tests import bad_images, small_run
+from tests.locations import ROOT
 from tests.processes import assert_refused, lmedge
-
-ROOT = Path(__file__).parents[2]
 
 
 class TestRefused:
@@ -51,20 +50,20 @@ class TestRefused:
         assert_refused(process, 3, "an empty folder", "<category>/<landmark>/")
         assert not (tmp_path / "runs").exists()
 
-    def test_missing_weights_before_the_pictures_are_read(
+    def test_missing_weights_before_the_images_are_read(
         self, small_photographs: Path, tmp_path: Path
     ) -> None:
         process = lmedge("train", small_photographs, "--weights", "no.h5", cwd=tmp_path)
         assert_refused(process, 9, "no.h5", "--weights PATH")
         assert not list(tmp_path.iterdir())
 
-    def test_a_class_with_one_picture(self, tmp_path: Path) -> None:
+    def test_a_class_with_one_image(self, tmp_path: Path) -> None:
         photographs = small_run.write_photographs(tmp_path / "photographs", 2)
         lonely = photographs / "bridges" / "lonely bridge"
         small_run.save(lonely / "1.jpg", small_run.draw((9, 90, 90), 5))
-        bad_pictures.truncated_jpeg(lonely / "2.jpg")
+        bad_images.truncated_jpeg(lonely / "2.jpg")
         process = lmedge("-q", "train", photographs, "--weights", "none", cwd=tmp_path)
-        assert_refused(process, 3, "'lonely bridge' has 1 picture", str(lonely))
+        assert_refused(process, 3, "'lonely bridge' has 1 image", str(lonely))
         assert not (tmp_path / "runs").exists()
 
 
@@ -75,8 +74,8 @@ def killed_and_resumed(
     """A folder with a space whose training was killed by the system and resumed elsewhere."""
     folder = tmp_path_factory.mktemp("real") / "a folder"
     photographs = small_run.write_photographs(folder / "Fotos é")
-    bad_pictures.truncated_jpeg(photographs / "tower" / "tower" / "truncated.jpg")
-    bad_pictures.text(photographs / "tower" / "tower" / "text.jpg")
+    bad_images.truncated_jpeg(photographs / "tower" / "tower" / "truncated.jpg")
+    bad_images.text(photographs / "tower" / "tower" / "text.jpg")
     weights = os.path.relpath(shutil.copy(tiny_weights, folder / "tiny.h5"), folder)
     words = ["train", photographs.name, "--out", "a run", "--weights", weights, "--seed", 3]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -122,13 +121,13 @@ class TestRealRun:
         assert "landmark macro F1" in second.stdout
         assert f"next: lmedge export {folder / 'a run'} --int8" in second.stdout
 
-    def test_bad_pictures_are_named_and_counted(
+    def test_bad_images_are_named_and_counted(
         self, killed_and_resumed: tuple[Path, list[subprocess.CompletedProcess[str]]]
     ) -> None:
         folder, (first, _) = killed_and_resumed
         for name in ("truncated.jpg", "text.jpg"):
             assert len([line for line in first.stderr.splitlines() if name in line]) == 1
-        assert "2 pictures were skipped" in first.stderr
+        assert "2 images were skipped" in first.stderr
         skipped = json.loads((folder / "a run" / "run.json").read_text("utf-8"))["skipped"]
         assert len(skipped) == 2
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lmedge.train.run import Run
-from tests import bad_pictures, small_run
+from tests import bad_images, small_run
 from tests.processes import assert_refused, lmedge
 
 REPORTS = {
@@ -27,13 +27,13 @@ REPORTS = {
 def test_new_photographs_some_of_them_strange(finished_run: Run, tmp_path: Path) -> None:
     data = small_run.write_photographs(tmp_path / "new", 3, seed=7)
     shutil.copytree(data / "bridges" / "old bridge", data / "bridges" / "unheard of")
-    bad = bad_pictures.text(data / "tower" / "tower" / "text.jpg")
+    bad = bad_images.text(data / "tower" / "tower" / "text.jpg")
     process = small_run.lmedge(
         "evaluate", finished_run.folder, "--data", data, "--out", tmp_path / "out"
     )
     assert process.returncode == 0, process.stderr
-    assert "unheard of: not known to the run, 3 pictures left out" in process.stderr
-    assert "skipped, not known to the run: 3 pictures of unheard of" in process.stdout
+    assert "unheard of: not known to the run, 3 images left out" in process.stderr
+    assert "skipped, not known to the run: 3 images of unheard of" in process.stdout
     assert "macro F1" in process.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} == REPORTS
     report = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))

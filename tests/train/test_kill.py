@@ -10,8 +10,7 @@ import pytest
 
 from lmedge.train.run import read_arrays
 from tests import small_run
-
-from . import kills
+from tests.train import kills
 
 SEEDS = (1, 2)
 

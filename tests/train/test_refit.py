@@ -1,4 +1,4 @@
-"""A refit trains on the test pictures too, and says whose figures it quotes."""
+"""A refit trains on the test images too, and says whose figures it quotes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def refitted(finished_run: Run, tiny: None, tmp_path_factory: pytest.TempPathFac
     return run
 
 
-def test_the_test_pictures_are_trained_on_and_the_others_stay(
+def test_the_test_images_are_trained_on_and_the_others_stay(
     finished_run: Run, refitted: Run
 ) -> None:
     hashes = {part: {e.sha256 for e in refitted.entries(part)} for part in ("train", "val", "test")}
@@ -59,7 +59,7 @@ def test_an_unfinished_run_is_refused(
 def test_a_refit_is_not_refitted(refitted: Run, tmp_path: Path) -> None:
     from lmedge.train import training
 
-    with pytest.raises(RunError, match="no test pictures"):
+    with pytest.raises(RunError, match="no test images"):
         training.start_refit(refitted, tmp_path / "run")
 
 
@@ -125,4 +125,4 @@ def test_its_file_quotes_the_run_too(refitted: Run, finished_run: Run, tmp_path:
         "test": finished_run.metrics()["test"],
     }
     assert set(info["metrics"]) == {"val"}
-    assert "which had not seen the test pictures" in small_run.lmedge("inspect", file).stdout
+    assert "which had not seen the test images" in small_run.lmedge("inspect", file).stdout

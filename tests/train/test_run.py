@@ -15,7 +15,7 @@ import pytest
 from lmedge import __version__
 from lmedge.decoding import Decoding
 from lmedge.errors import RunError
-from lmedge.scoring import score_probabilities
+from lmedge.evaluation.scoring import score_probabilities
 from lmedge.train.calibration import Calibration
 from lmedge.train.network import predict_logits
 from lmedge.train.run import Run, read_arrays, write_arrays
@@ -94,12 +94,12 @@ class TestFiles:
                 assert part[head]["n"] == 12
                 assert 0 <= part[head]["macro_f1"] <= 1
 
-    def test_the_plots_are_pictures(self, finished_run: Run) -> None:
+    def test_the_plots_are_images(self, finished_run: Run) -> None:
         for path in (finished_run.folder / "plots").glob("*.png"):
-            picture = cv2.imread(str(path))
-            assert picture is not None
-            assert picture.shape[1] > 300
-            assert picture.std() > 5 or path.name == "mistakes.png"  # a line when there are none
+            image = cv2.imread(str(path))
+            assert image is not None
+            assert image.shape[1] > 300
+            assert image.std() > 5 or path.name == "mistakes.png"  # a line when there are none
 
 
 class TestOpen:
@@ -109,7 +109,7 @@ class TestOpen:
 
     def test_the_network_is_the_one_that_was_scored(self, finished_run: Run) -> None:
         run = Run.open(finished_run.folder)
-        logits = predict_logits(run.network(), run.pictures("val"))
+        logits = predict_logits(run.network(), run.images("val"))
         report = json.loads((run.folder / "metrics.json").read_text("utf-8"))["val"]
         right = logits["landmark"].argmax(axis=1) == run.labels("val")["landmark"]
         assert right.mean() == pytest.approx(report["landmark_marginal"]["accuracy"])
@@ -117,7 +117,7 @@ class TestOpen:
     def test_it_is_read_as_it_was_scored(self, finished_run: Run) -> None:
         run = Run.open(finished_run.folder)
         read, truth = run.calibration(), run.labels("test")
-        found = read.probabilities(predict_logits(run.network(), run.pictures("test")))
+        found = read.probabilities(predict_logits(run.network(), run.images("test")))
         weight = read.decoding.category_weight
         scores = score_probabilities(found, truth, run.taxonomy, weight)
         report = json.loads((run.folder / "metrics.json").read_text("utf-8"))["test"]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from lmedge.errors import RecipeError
 
 from ..backend import keras
-from ..naming import check_known
+from ..recipes.sections import check_known
 from . import efficientnet, vgg
 from .convention import Convention, Stem, fold, shrink_pixels
 from .efficientnet import Stage, efficientnet_lite0, efficientnetb0

@@ -51,14 +51,14 @@ class Convention:
 
     @classmethod
     def measured(cls, call: Callable[[Images], Images]) -> Convention:
-        """Find the convention of `call` from what it makes of plain pictures, (N, 64, 64, 3).
+        """Find the convention of `call` from what it makes of plain images, (N, 64, 64, 3).
 
         Raises WeightsError when it is not affine.
         """
         colours = np.array([[0, 0, 0], [200, 0, 0], [0, 200, 0], [0, 0, 200], [60, 180, 110]])
-        pictures = np.broadcast_to(colours[:, None, None], (5, 64, 64, 3)).astype(np.float32)
+        images = np.broadcast_to(colours[:, None, None], (5, 64, 64, 3)).astype(np.float32)
         # In the middle: layers in front may have padded the border already.
-        black, *primary, mixed = np.asarray(call(pictures), np.float64)[:, 32, 32]
+        black, *primary, mixed = np.asarray(call(images), np.float64)[:, 32, 32]
         found = cls(np.stack([y - black for y in primary], axis=1) / 200.0, black)
         if not np.allclose(found.matrix @ colours[4] + black, mixed, rtol=1e-3, atol=1e-4):
             raise WeightsError(

@@ -19,8 +19,8 @@ from lmedge.files import check_writable
 from lmedge.progress import progress
 
 if TYPE_CHECKING:
-    from .cell import Result
     from .plan import Cell
+    from .trial import Result
 
 LOCK_SECONDS = 10.0  # a training whose parent was killed ends well within
 logger = logging.getLogger(__name__)
@@ -47,8 +47,8 @@ logger = logging.getLogger(__name__)
               help="As for `lmedge train`, of one backbone or of all. Repeatable.")  # fmt: skip
 @click.option("--int8", is_flag=True, help="Export and score the int8 files too.")
 @click.option("--exclude", type=click.Path(path_type=Path),
-              help="Pictures to leave out.  [default: DATA/exclude.txt if there]")  # fmt: skip
-@click.option("--allow-leak", is_flag=True, help="Train although a picture is in two parts.")
+              help="Images to leave out.  [default: DATA/exclude.txt if there]")  # fmt: skip
+@click.option("--allow-leak", is_flag=True, help="Train although an image is in two parts.")
 @click.option("--keep-runs", is_flag=True, help="Keep weights and files, about 20 MB a run.")
 def compare(
     data: Path,
@@ -100,7 +100,7 @@ def _run(
     cells: list[Cell], data: Path, folder: Path, int8: bool, keep: bool
 ) -> tuple[list[tuple[Cell, Result]], list[str]]:
     """Run what is missing; return the results and what failed. A setting that fails is left."""
-    from .cell import CellError, known_result, run_cell
+    from .trial import CellError, known_result, run_cell
 
     known = {cell.key: known_result(folder / "runs" / cell.key, int8) for cell in cells}
     missing = sum(result is None for result in known.values())
@@ -146,7 +146,7 @@ def _report(results: list[tuple[Cell, Result]], data: Path, folder: Path) -> Non
     summary = summarise(results)
     tests = results[0][1].test_pictures
     runs = max(len(row.results) for row in summary.rows)
-    title = f"{data.resolve().name}: macro F1, float, {tests} test pictures, {runs} runs a setting"
+    title = f"{data.resolve().name}: macro F1, float, {tests} test images, {runs} runs a setting"
     command = shlex.join(["lmedge", *sys.argv[1:]])
     paths = write_files(summary, data, command, folder)
     plot(summary, folder / "compare.png")

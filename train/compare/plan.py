@@ -13,13 +13,12 @@ from pathlib import Path
 from lmedge.errors import RecipeError
 from lmedge.image import Resize
 
-from ..backbone_names import BACKBONE_NAMES
 from ..data.preparation import Wish, prepare_folds, prepare_split
-from ..naming import check_known
-from ..pictures import PictureStore
-from ..recipe import Recipe, load_recipe
-from ..split import Split
-from ..strategies import STRATEGIES, check_strategy
+from ..data.split import Split
+from ..data.store import ImageStore
+from ..fitting.strategies import STRATEGIES, check_strategy
+from ..recipes.loading import Recipe, load_recipe
+from ..recipes.sections import BACKBONE_NAMES, check_known
 
 ALL = "all"
 
@@ -180,8 +179,8 @@ def cells_of(
 ) -> list[Cell]:
     """Return all that is to be run, repeat by repeat, so that a table fills evenly.
 
-    With `folds` all pictures are cut anew, by the default recipe's look at them, so that every
-    setting is tested on the same pictures; without, each recipe cuts its own split.
+    With `folds` all images are cut anew, by the default recipe's look at them, so that every
+    setting is tested on the same images; without, each recipe cuts its own split.
     """
     splits: dict[str, list[Split]] = {}
     found = []
@@ -215,6 +214,6 @@ def _wish(recipe: Recipe, seed: int, exclude: Path | None, allow_leak: bool) -> 
     )
 
 
-def _store(recipe: Recipe, folds: int | None) -> PictureStore:
+def _store(recipe: Recipe, folds: int | None) -> ImageStore:
     settings = load_recipe("default").data if folds else recipe.data
-    return PictureStore(settings.image_size, Resize(settings.resize))
+    return ImageStore(settings.image_size, Resize(settings.resize))

@@ -7,7 +7,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..reports.canvas import BLUE, GREY, ORANGE, drawing
+from lmedge.report.canvas import BLUE, GREY, ORANGE, drawing
+
 from .summary import HEADS, Summary
 from .table import names_of
 

@@ -92,7 +92,7 @@ def holm(values: Sequence[float]) -> list[float]:
 def compare_all(
     head: str, scores: Sequence[Sequence[float]], tested: Sequence[Sequence[str]], ratio: float
 ) -> list[Comparison]:
-    """Test every pair of settings that were tested on the same pictures, repeat by repeat.
+    """Test every pair of settings that were tested on the same images, repeat by repeat.
 
     scores: by setting, one a repeat; tested: digests of the test parts, likewise.
     """

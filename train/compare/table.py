@@ -86,7 +86,7 @@ def _notes(summary: Summary) -> list[str]:
             "(paired, corrected resampled t-test, Holm)"
         )
     elif len(rows) > 1:
-        lines.append("not tested: the settings were not tested on the same pictures; pass --folds")
+        lines.append("not tested: the settings were not tested on the same images; pass --folds")
     if any(row.published for row in rows):
         lines.append("published: landmark / category of the study, on its own 90 photographs")
     return lines

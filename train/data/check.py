@@ -4,27 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lmedge import __version__
-from lmedge.dataset_folder import parts, scan
+from lmedge.evaluation.folders import parts, scan
 
 from .class_checks import name_findings, size_findings
-from .duplicates import duplicate_findings, same_pictures
+from .completeness import KINDS as FORMATS
+from .duplicates import duplicate_findings, same_images
 from .exclude import Exclusion, leave_out
-from .file_checks import file_findings
 from .findings import KINDS, Finding, by_kind
-from .inspection import Inspected, inspect_pictures
+from .inspection import Inspected, inspect_images
 from .sources import Property, properties, source_findings
+
+MIN_SIDE = 112  # pixels: half the default input, so that one becomes more than two each way
+
+
+def file_findings(seen: Sequence[Inspected], min_side: int = MIN_SIDE) -> Iterator[Finding]:
+    """Yield what is wrong with each file, in the order of `seen`."""
+    for one in seen:
+        about = (one.name,), (one.image.landmark,)
+        if one.problem is not None:
+            kind, why = one.problem
+            yield Finding(kind, f"{one.name}: {why}", *about, exclude=(one.name,))
+        suffix = PurePosixPath(one.name).suffix.lower()
+        if one.kind in FORMATS and suffix not in FORMATS[one.kind]:
+            yield Finding("wrong-suffix", f"{one.name}: a {one.kind} image", *about)
+        if one.size is not None and min(one.size) < min_side:
+            width, height = one.size
+            message = f"{one.name}: {width} x {height} pixels, the shorter side below {min_side}"
+            yield Finding("tiny", message, *about, exclude=(one.name,))
+
 
 FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What was found in `data`; `seen` are the pictures that are not excluded."""
+    """What was found in `data`; `seen` are the images that are not excluded."""
 
     data: Path
     seen: tuple[Inspected, ...]
@@ -46,7 +65,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return report.json; docs/formats.md describes it."""
-        landmarks = Counter((one.picture.category, one.picture.landmark) for one in self.seen)
+        landmarks = Counter((one.image.category, one.image.landmark) for one in self.seen)
         return {
             "format": FORMAT,
             "lmedge": __version__,
@@ -65,7 +84,7 @@ class Report:
 
 
 def _why(finding: Finding, name: str) -> str:
-    """Return the message without the picture's own name in front."""
+    """Return the message without the image's own name in front."""
     return finding.message.removeprefix(f"{name}: ")
 
 
@@ -77,7 +96,7 @@ def check(
     min_side: int,
     fractions: Mapping[str, float],
 ) -> Report:
-    """Look at every picture of `data` once and return the findings, in the order of KINDS.
+    """Look at every image of `data` once and return the findings, in the order of KINDS.
 
     ignore: kinds that are not wanted. fractions: of the "test" and "val" parts that training cuts.
     Raises DataError for a layout that cannot be read at all.
@@ -85,9 +104,9 @@ def check(
     listed = []
     for part in parts(data) or (None,):
         found = scan(data, part, one_category_each=False)
-        listed += [(part, picture) for picture in leave_out(found, exclusions, data)]
-    seen = inspect_pictures(listed, data)
-    pairs = same_pictures(seen)
+        listed += [(part, image) for image in leave_out(found, exclusions, data)]
+    seen = inspect_images(listed, data)
+    pairs = same_images(seen)
     findings = [
         *file_findings(seen, min_side),
         *duplicate_findings(seen, pairs),

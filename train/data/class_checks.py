@@ -7,9 +7,9 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..similar import Pairs, groups_of
 from .findings import Finding
 from .inspection import Inspected
+from .similar import Pairs, groups_of
 
 IMBALANCE = 4  # times the median
 
@@ -19,8 +19,8 @@ def name_findings(seen: Sequence[Inspected]) -> Iterator[Finding]:
     categories: dict[str, dict[str, str]] = defaultdict(dict)
     alike: dict[str, set[str]] = defaultdict(set)
     for one in seen:
-        landmark = one.picture.landmark
-        categories[landmark].setdefault(one.picture.category, one.name)
+        landmark = one.image.landmark
+        categories[landmark].setdefault(one.image.category, one.name)
         alike[_plain(landmark)].add(landmark)
     for landmark, examples in sorted(categories.items()):
         if len(examples) > 1:
@@ -44,21 +44,21 @@ def size_findings(
     """Yield classes that are too small for the split, and classes far from the median.
 
     fractions: of the parts that are cut where they are not given, "val" and "test". Near-duplicates
-    stay on one side and so count as one picture.
+    stay on one side and so count as one image.
     """
     given = {one.part for one in seen if one.part is not None}
     cut = _parts_to_cut(given, fractions)
     different = _count_different(seen, pairs)
-    landmarks = sorted({one.picture.landmark for one in seen})
+    landmarks = sorted({one.image.landmark for one in seen})
     training = {name: different[name, "train" if given else None] for name in landmarks}
     for name, count in training.items():
         needed = 1 + len(cut)
         if count < needed:
             parts = " and ".join(["training", *cut])
-            yield _too_small(f"{name}: {count} different pictures for {parts}", name)
+            yield _too_small(f"{name}: {count} different images for {parts}", name)
         for part in sorted(given - {"train"}):
             if count and not different[name, part]:
-                yield _too_small(f"{name}: no picture in the {part} part", name)
+                yield _too_small(f"{name}: no image in the {part} part", name)
     yield from _imbalance(training)
 
 
@@ -69,7 +69,7 @@ def _parts_to_cut(given: set[str], fractions: Mapping[str, float]) -> list[str]:
 
 
 def _count_different(seen: Sequence[Inspected], pairs: Pairs) -> Counter[tuple[str, str | None]]:
-    places = [(one.picture.landmark, one.part) for one in seen]
+    places = [(one.image.landmark, one.part) for one in seen]
     inside = [(i, j) for i, j in pairs if places[i] == places[j]]
     counts: Counter[tuple[str, str | None]] = Counter()
     for group in groups_of(len(seen), inside):
@@ -86,5 +86,5 @@ def _imbalance(training: Mapping[str, int]) -> Iterator[Finding]:
     median = statistics.median(training.values()) if training else 0
     for name, count in training.items():
         if count > IMBALANCE * median or 0 < count < median / IMBALANCE:
-            message = f"{name}: {count} pictures, the median is {median:g}"
+            message = f"{name}: {count} images, the median is {median:g}"
             yield Finding("imbalance", message, (), (name,))

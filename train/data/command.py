@@ -15,14 +15,14 @@ from lmedge.errors import LmedgeError
 from lmedge.files import check_writable, write_json, write_text
 from lmedge.image import Resize
 
-from ..recipe import load_recipe
+from ..recipes.loading import load_recipe
 from .findings import KINDS, Finding, by_kind
 
 SHOWN = 3  # findings of a kind, below the table
 logger = logging.getLogger(__name__)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path)
-_EXCLUDE_HELP = "List of pictures to leave out. [default: DATA/exclude.txt if it is there]"
+_EXCLUDE_HELP = "List of images to leave out. [default: DATA/exclude.txt if it is there]"
 
 
 @click.group(short_help="Check photographs, and split them once and for all.")
@@ -40,7 +40,7 @@ def data() -> None:
 @click.argument("data", type=_FOLDER)
 @click.option("--report", type=_FOLDER, help="Folder for report.json and the contact sheet.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not as a table.")
-@click.option("--exclude-file", type=_FILE, help="Write the pictures to leave out to this file.")
+@click.option("--exclude-file", type=_FILE, help="Write the images to leave out to this file.")
 @click.option("--exclude", type=_FILE, help=_EXCLUDE_HELP)
 @click.option(
     "--ignore",
@@ -54,7 +54,7 @@ def data() -> None:
     type=click.IntRange(1),
     default=112,
     show_default=True,
-    help="A picture with a shorter side below this many pixels is tiny.",
+    help="An image with a shorter side below this many pixels is tiny.",
 )
 @click.option("--strict", is_flag=True, help="Exit with code 1 when something was found.")
 @click.pass_context
@@ -100,7 +100,7 @@ def check(
     if exclude_file is not None:
         exclusions = result.exclusions()
         write_exclusions(exclude_file, exclusions)
-        logger.info("written: %s, %d pictures to leave out", exclude_file, len(exclusions))
+        logger.info("written: %s, %d images to leave out", exclude_file, len(exclusions))
     if strict and result.findings:
         context.exit(1)
 
@@ -112,7 +112,7 @@ def _summary(about: dict[str, object]) -> str:
     categories = {one["category"] for one in landmarks}
     names = {one["landmark"] for one in landmarks}
     return (
-        f"{about['pictures']} pictures of {len(names)} landmarks in {len(categories)} "
+        f"{about['pictures']} images of {len(names)} landmarks in {len(categories)} "
         f"categories{excluded}"
     )
 
@@ -148,7 +148,7 @@ def _show(findings: tuple[Finding, ...], summary: str) -> None:
 @click.option(
     "--test-fraction", type=click.FloatRange(0, 0.5), help="Of each landmark. [default: 0.2]"
 )
-@click.option("--allow-leak", is_flag=True, help="Write it although a picture is in two parts.")
+@click.option("--allow-leak", is_flag=True, help="Write it although an image is in two parts.")
 @click.option("--overwrite", is_flag=True, help="Replace a split file that is there.")
 def split(
     data: Path,
@@ -160,14 +160,14 @@ def split(
     allow_leak: bool,
     overwrite: bool,
 ) -> None:
-    """Cut DATA into training, validation and test part and write which picture is where.
+    """Cut DATA into training, validation and test part and write which image is where.
 
-    `lmedge train DATA` then uses DATA/split.csv. Its paths are relative to DATA, every picture is
+    `lmedge train DATA` then uses DATA/split.csv. Its paths are relative to DATA, every image is
     known by its hash: copy the folder, and the split is the same. Parts of your own are kept.
     """
-    from ..pictures import PictureStore
     from .preparation import Wish, prepare_split
     from .split_file import SPLIT_FILE, as_portable_csv
+    from .store import ImageStore
 
     path = out or data / SPLIT_FILE
     if path.exists() and not overwrite:
@@ -180,11 +180,11 @@ def split(
         exclude=exclude,
         allow_leak=allow_leak,
     )
-    store = PictureStore(settings.image_size, Resize(settings.resize))
+    store = ImageStore(settings.image_size, Resize(settings.resize))
     made, _ = prepare_split(data, store, wish, cut_anew=True)
     write_text(path, as_portable_csv(made, data))
     counts = Counter({part: len(entries) for part, entries in made.parts.items()})
     click.echo(
-        f"{path}: {counts['train']} pictures to train on, {counts['val']} to validate, "
+        f"{path}: {counts['train']} images to train on, {counts['val']} to validate, "
         f"{counts['test']} to test"
     )

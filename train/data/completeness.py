@@ -1,7 +1,7 @@
-"""Whether a picture file is what its name says, and whether its end is there.
+"""Whether an image file is what its name says, and whether its end is there.
 
 Decoders fill what is missing with grey and say nothing, so a file that decodes may still be half a
-picture.
+image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from lmedge.image import Picture
+from lmedge.image import RgbImage
 
 KINDS = {
     "JPEG": (".jpg", ".jpeg"),
@@ -28,7 +28,7 @@ MIN_GREY_SHARE = 0.05  # of the rows
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
 _SCAN, _END = 0xDA, 0xD9
 _ALONE = {0x01, 0xD8}  # markers without a length
-# Behind those lmedge reads, others that people keep under a picture's name: said by their name.
+# Behind those lmedge reads, others that people keep under an image's name: said by their name.
 _MAGIC = (
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -70,7 +70,7 @@ def end_is_missing(encoded: bytes, kind: str) -> bool:
 
 
 def _jpeg_ends(encoded: bytes) -> bool:
-    """Walk the segments to the end-of-image marker of the picture itself.
+    """Walk the segments to the end-of-image marker of the image itself.
 
     Searching for FF D9 anywhere is not enough: a thumbnail in the EXIF segment has one too.
     """
@@ -90,18 +90,18 @@ def _jpeg_ends(encoded: bytes) -> bool:
         scanning = scanning or marker == _SCAN
 
 
-def ends_grey(picture: Picture, kind: str) -> bool:
+def ends_grey(image: RgbImage, kind: str) -> bool:
     """Return whether the last rows of a JPEG are the even grey of blocks that were not there.
 
     That is how a truncated file looks after a program saved it again or closed it with an end
-    marker. picture: (H, W, 3) uint8 RGB. One that begins grey as well is not meant, and one that
+    marker. image: (H, W, 3) uint8 RGB. One that begins grey as well is not meant, and one that
     EXIF turns is not recognised.
     """
-    if kind != "JPEG" or (picture[0] == GREY).all():
+    if kind != "JPEG" or (image[0] == GREY).all():
         return False
-    rows = max(8, round(MIN_GREY_SHARE * len(picture)))
-    tail = picture[-rows:].astype(np.int16)
-    return len(picture) > rows and bool((np.abs(tail - GREY) <= 1).all())
+    rows = max(8, round(MIN_GREY_SHARE * len(image)))
+    tail = image[-rows:].astype(np.int16)
+    return len(image) > rows and bool((np.abs(tail - GREY) <= 1).all())
 
 
 def quantization_of(encoded: bytes, kind: str) -> str | None:

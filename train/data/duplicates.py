@@ -1,24 +1,24 @@
-"""Findings about pictures that are the same, or nearly, and stand in two places."""
+"""Findings about images that are the same, or nearly, and stand in two places."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ..similar import Pairs, groups_of, pairs_alike
 from .findings import Finding
 from .inspection import Inspected
+from .similar import Pairs, groups_of, pairs_alike
 
 _RANK = {"test": 2, "val": 1, "train": 0, None: 0}  # where a copy is worth most
 
 
-def same_pictures(seen: Sequence[Inspected]) -> Pairs:
-    """Return the pairs (i, j), i < j, of files with the same bytes or near-duplicate pictures."""
+def same_images(seen: Sequence[Inspected]) -> Pairs:
+    """Return the pairs (i, j), i < j, of files with the same bytes or near-duplicate images."""
     usable = [index for index, one in enumerate(seen) if one.look is not None]
     looks = [one.look for one in seen if one.look is not None]
     pairs = {(usable[i], usable[j]) for i, j in pairs_alike(looks, details=True)}
     first: dict[str, int] = {}
     for index, one in enumerate(seen):
-        if one.sha256:  # pictures of one colour have no look to compare, but may be the same file
+        if one.sha256:  # images of one colour have no look to compare, but may be the same file
             known = first.setdefault(one.sha256, index)
             if known != index:
                 pairs.add((known, index))
@@ -26,7 +26,7 @@ def same_pictures(seen: Sequence[Inspected]) -> Pairs:
 
 
 def duplicate_findings(seen: Sequence[Inspected], pairs: Pairs) -> Iterator[Finding]:
-    """Yield the groups of same pictures: under two landmarks, in two parts, or in one class."""
+    """Yield the groups of same images: under two landmarks, in two parts, or in one class."""
 
     def groups(of: Callable[[Inspected, Inspected], bool]) -> Iterator[list[Inspected]]:
         kept = [(i, j) for i, j in pairs if of(seen[i], seen[j])]
@@ -34,12 +34,12 @@ def duplicate_findings(seen: Sequence[Inspected], pairs: Pairs) -> Iterator[Find
             if len(group) > 1:
                 yield [seen[index] for index in group]
 
-    for group in groups(lambda a, b: a.picture.landmark != b.picture.landmark):
+    for group in groups(lambda a, b: a.image.landmark != b.image.landmark):
         yield _finding("two-landmarks", group, exclude=group)
     for group in groups(lambda a, b: a.part != b.part):
         best = max(_RANK[one.part] for one in group)
         yield _finding("leak", group, exclude=[o for o in group if _RANK[o.part] < best])
-    for group in groups(lambda a, b: (a.part, a.picture.landmark) == (b.part, b.picture.landmark)):
+    for group in groups(lambda a, b: (a.part, a.image.landmark) == (b.part, b.image.landmark)):
         largest = max(group, key=_worth)
         yield _finding("duplicate", group, exclude=[one for one in group if one is not largest])
 
@@ -50,7 +50,7 @@ def _worth(one: Inspected) -> tuple[bool, int, str]:
 
 
 def _finding(kind: str, group: list[Inspected], exclude: list[Inspected]) -> Finding:
-    landmarks = sorted({one.picture.landmark for one in group})
+    landmarks = sorted({one.image.landmark for one in group})
     where = {"two-landmarks": " and ".join(landmarks), "leak": _parts(group)}.get(
         kind, landmarks[0]
     )

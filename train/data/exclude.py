@@ -1,7 +1,7 @@
-"""The exclude file: pictures that are left out, without touching them.
+"""The exclude file: images that are left out, without touching them.
 
 A CSV of path,sha256,reason below a line with these names; paths are relative to DATA. The hash may
-be empty, lines that begin with # are comments. A picture is left out when its path is listed and
+be empty, lines that begin with # are comments. An image is left out when its path is listed and
 its file is still the one the hash was taken of.
 """
 
@@ -15,12 +15,12 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lmedge.dataset_folder import LabelledPicture
 from lmedge.errors import DataError
+from lmedge.evaluation.folders import LabelledImage
 from lmedge.files import write_text
 
-from ..pictures import read_file
 from .inspection import relative_name
+from .store import read_file
 
 EXCLUDE_FILE = "exclude.txt"
 COLUMNS = ("path", "sha256", "reason")
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Exclusion:
-    """A picture that is left out: its path relative to DATA, its file's hash or "", and why."""
+    """An image that is left out: its path relative to DATA, its file's hash or "", and why."""
 
     name: str
     sha256: str = ""
@@ -70,7 +70,7 @@ def read_exclusions(path: Path) -> tuple[Exclusion, ...]:
 def write_exclusions(path: Path, exclusions: Iterable[Exclusion]) -> None:
     """Write an exclude file, whole or not at all."""
     stream = io.StringIO()
-    stream.write("# Left out by `lmedge train`; remove a line to keep its picture.\n")
+    stream.write("# Left out by `lmedge train`; remove a line to keep its image.\n")
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -81,18 +81,18 @@ def write_exclusions(path: Path, exclusions: Iterable[Exclusion]) -> None:
 
 
 def leave_out(
-    pictures: Sequence[LabelledPicture], exclusions: Iterable[Exclusion], data: Path
-) -> list[LabelledPicture]:
-    """Return the pictures that are not excluded; a file that changed since is kept, and said."""
+    images: Sequence[LabelledImage], exclusions: Iterable[Exclusion], data: Path
+) -> list[LabelledImage]:
+    """Return the images that are not excluded; a file that changed since is kept, and said."""
     listed = {one.name: one for one in exclusions}
     kept = []
-    for picture in pictures:
-        one = listed.get(relative_name(picture.path, data))
-        if one is not None and _is(picture.path, one.sha256):
+    for image in images:
+        one = listed.get(relative_name(image.path, data))
+        if one is not None and _is(image.path, one.sha256):
             continue
         if one is not None:
-            logger.warning("%s: changed since it was excluded, kept", picture.path)
-        kept.append(picture)
+            logger.warning("%s: changed since it was excluded, kept", image.path)
+        kept.append(image)
     return kept
 
 

@@ -1,4 +1,4 @@
-"""One look at each picture file: everything the checks need, none of its pixels kept."""
+"""One look at each image file: everything the checks need, none of its pixels kept."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.dataset_folder import LabelledPicture
 from lmedge.errors import DataError
-from lmedge.image import Picture, Resize, decode_picture, prepare
-from lmedge.picture_header import read_size
+from lmedge.evaluation.folders import LabelledImage
+from lmedge.image import Resize, RgbImage, decode_image, prepare, read_size
 from lmedge.progress import progress
 
-from ..pictures import Entry, check_name, read_file
-from ..similar import Look, look
 from .completeness import KINDS, end_is_missing, ends_grey, kind_of, quantization_of
+from .similar import Look, look
+from .store import Entry, check_name, read_file
 
 LOOK_SIZE = 224
 BORDER_RANGE = 6  # grey levels a border may vary by, in each channel
@@ -30,15 +29,15 @@ Border = tuple[str, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Inspected:
-    """What was found out about one picture file.
+    """What was found out about one image file.
 
     part: "train", "val", "test", or None where DATA has no parts. sha256: of the file, "" where it
     cannot be read. kind: "JPEG", "PNG", ..., None when it is no known format. size: (width, height)
-    as stored. problem: ("unreadable" or "truncated", why), None for a picture that is whole. look
-    and border are there for every picture that decodes.
+    as stored. problem: ("unreadable" or "truncated", why), None for an image that is whole. look
+    and border are there for every image that decodes.
     """
 
-    picture: LabelledPicture
+    image: LabelledImage
     part: str | None
     name: str
     sha256: str = ""
@@ -56,20 +55,20 @@ class Inspected:
 
     @property
     def entry(self) -> Entry:
-        """The picture as training knows it."""
-        return Entry(self.picture, self.sha256)
+        """The image as training knows it."""
+        return Entry(self.image, self.sha256)
 
 
-def inspect_pictures(
-    pictures: Sequence[tuple[str | None, LabelledPicture]], data: Path
+def inspect_images(
+    images: Sequence[tuple[str | None, LabelledImage]], data: Path
 ) -> list[Inspected]:
-    """Read every picture once; `pictures` come with their part, names are relative to `data`."""
+    """Read every image once; `images` come with their part, names are relative to `data`."""
     with (
-        progress("Reading pictures", len(pictures)) as advance,
+        progress("Reading images", len(images)) as advance,
         concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool,
     ):
         found = []
-        for seen in pool.map(lambda item: _inspect(item[1], item[0], data), pictures):
+        for seen in pool.map(lambda item: _inspect(item[1], item[0], data), images):
             found.append(seen)
             advance()
     return found
@@ -83,25 +82,25 @@ def relative_name(path: Path, data: Path) -> str:
     return os.fsencode(path.relative_to(data).as_posix()).decode("utf-8", "replace")
 
 
-def _inspect(picture: LabelledPicture, part: str | None, data: Path) -> Inspected:
-    seen = Inspected(picture, part, relative_name(picture.path, data))
+def _inspect(image: LabelledImage, part: str | None, data: Path) -> Inspected:
+    seen = Inspected(image, part, relative_name(image.path, data))
     try:
-        check_name(picture.path)
-        encoded = read_file(picture.path)
+        check_name(image.path)
+        encoded = read_file(image.path)
     except DataError as error:
-        return dataclasses.replace(seen, problem=("unreadable", _reason(error, picture.path)))
+        return dataclasses.replace(seen, problem=("unreadable", _reason(error, image.path)))
     kind = kind_of(encoded)
     seen = dataclasses.replace(seen, sha256=hashlib.sha256(encoded).hexdigest(), kind=kind)
     if kind not in KINDS:
-        why = f"{kind}, not a JPEG, PNG, WebP or BMP picture" if kind else "not a picture"
+        why = f"{kind}, not a JPEG, PNG, WebP or BMP image" if kind else "not an image"
         return dataclasses.replace(seen, problem=("unreadable", why if encoded else "empty file"))
     if end_is_missing(encoded, kind):
         seen = dataclasses.replace(seen, problem=("truncated", "its end is missing"))
     try:
-        size = read_size(encoded, str(picture.path))
-        decoded = decode_picture(encoded, str(picture.path))
+        size = read_size(encoded, str(image.path))
+        decoded = decode_image(encoded, str(image.path))
     except DataError as error:
-        trouble = seen.problem or ("unreadable", _reason(error, picture.path))
+        trouble = seen.problem or ("unreadable", _reason(error, image.path))
         return dataclasses.replace(seen, problem=trouble)
     if seen.problem is None and ends_grey(decoded, kind):
         trouble = ("truncated", "its lower part is the even grey of missing data")
@@ -122,16 +121,16 @@ def _reason(error: DataError, path: Path) -> str:
     return text.split(";")[0]
 
 
-def border_of(picture: Picture) -> Border:
+def border_of(image: RgbImage) -> Border:
     """Return the sides with an even border, each with its colour, such as "top black".
 
-    picture: (H, W, 3) uint8 RGB. A border is at least MIN_BORDER of the height or width, two pixels
+    image: (H, W, 3) uint8 RGB. A border is at least MIN_BORDER of the height or width, two pixels
     at least, and varies by at most BORDER_RANGE in each channel. Colours: black, white, coloured.
     """
-    turned = picture.transpose(1, 0, 2)
+    turned = image.transpose(1, 0, 2)
     sides = {
-        "top": picture,
-        "bottom": picture[::-1],
+        "top": image,
+        "bottom": image[::-1],
         "left": turned,
         "right": turned[::-1],
     }

@@ -7,19 +7,19 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from lmedge.dataset_folder import LabelledPicture, parts, scan
 from lmedge.errors import DataError
+from lmedge.evaluation.folders import LabelledImage, parts, scan
 
-from ..folds import make_folds
-from ..pictures import Entry, PictureStore
-from ..similar import Look, Pairs, groups_of, look_at
-from ..split import PARTS, Split, make_split
 from .class_checks import size_findings
-from .duplicates import duplicate_findings, same_pictures
+from .duplicates import duplicate_findings, same_images
 from .exclude import Exclusion, exclude_file_of, leave_out, read_exclusions
 from .findings import Finding
+from .folds import make_folds
 from .inspection import Inspected, relative_name
+from .similar import Look, Pairs, groups_of, look_at
+from .split import PARTS, Split, make_split
 from .split_file import read_split, split_file_of
+from .store import Entry, ImageStore
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Wish:
     """How a data set is to be split.
 
     split, exclude: files, or None for those in the data folder if they are there. Fractions are of
-    each landmark's pictures; `counts` by part go before them where they are above zero.
+    each landmark's images; `counts` by part go before them where they are above zero.
     """
 
     seed: int
@@ -42,12 +42,12 @@ class Wish:
 
 
 def prepare_split(
-    data: Path, store: PictureStore, wish: Wish, *, cut_anew: bool = False
+    data: Path, store: ImageStore, wish: Wish, *, cut_anew: bool = False
 ) -> tuple[Split, list[str]]:
     """Return the split of the photographs in `data`, and what was skipped as unreadable.
 
-    The split file is used where there is one, unless `cut_anew`. Raises DataError for pictures that
-    cannot be used, and for a split with the same picture in two parts unless that is allowed.
+    The split file is used where there is one, unless `cut_anew`. Raises DataError for images that
+    cannot be used, and for a split with the same image in two parts unless that is allowed.
     """
     exclusions = _exclusions(data, wish.exclude)
     given, skipped = _admit(data, store, exclusions)
@@ -70,7 +70,7 @@ def prepare_split(
     return _without_leaks(split, looks, wish, data, None if path else set(given)), skipped
 
 
-def prepare_folds(data: Path, store: PictureStore, wish: Wish, folds: int) -> list[Split]:
+def prepare_folds(data: Path, store: ImageStore, wish: Wish, folds: int) -> list[Split]:
     """Return a split a fold of all photographs in `data`, whatever parts it has.
 
     `wish.split` and the test part it asks for are not used. Raises DataError as `prepare_split`.
@@ -95,36 +95,36 @@ def _exclusions(data: Path, given: Path | None) -> tuple[Exclusion, ...]:
     if path is None:
         return ()
     exclusions = read_exclusions(path)
-    logger.info("%s lists %d pictures to leave out", path, len(exclusions))
+    logger.info("%s lists %d images to leave out", path, len(exclusions))
     return exclusions
 
 
 def _admit(
-    data: Path, store: PictureStore, exclusions: tuple[Exclusion, ...]
+    data: Path, store: ImageStore, exclusions: tuple[Exclusion, ...]
 ) -> tuple[dict[str, list[Entry]], list[str]]:
-    """Read the pictures of each part; without parts all are "train"."""
+    """Read the images of each part; without parts all are "train"."""
     found: dict[str, list[Entry]] = {}
     skipped: list[str] = []
     for part in parts(data) or (None,):
-        listed: list[LabelledPicture] = scan(data, part)
-        pictures = leave_out(listed, exclusions, data)
+        listed: list[LabelledImage] = scan(data, part)
+        images = leave_out(listed, exclusions, data)
         where = data if part is None else data / part
-        if not pictures:
-            raise DataError(f"{where}: all {len(listed)} pictures are excluded; exclude fewer")
-        entries, bad = store.admit(pictures)
+        if not images:
+            raise DataError(f"{where}: all {len(listed)} images are excluded; exclude fewer")
+        entries, bad = store.admit(images)
         if not entries:
-            raise DataError(f"{where}: none of the {len(bad)} pictures could be read")
+            raise DataError(f"{where}: none of the {len(bad)} images could be read")
         found[part or "train"] = entries
         skipped += bad
     if skipped:
-        logger.warning("%d pictures were skipped because they cannot be read", len(skipped))
+        logger.warning("%d images were skipped because they cannot be read", len(skipped))
     return found, skipped
 
 
 def _without_leaks(
     split: Split, looks: Mapping[str, Look], wish: Wish, data: Path, given: set[str] | None
 ) -> Split:
-    """Keep like pictures together where parts other than `given` were cut; judge what is left."""
+    """Keep like images together where parts other than `given` were cut; judge what is left."""
     seen, pairs = _compared(split, looks, data)
     if given is not None:
         split = _keep_together(split, seen, pairs, given)
@@ -136,20 +136,20 @@ def _without_leaks(
 def _compared(split: Split, looks: Mapping[str, Look], data: Path) -> tuple[list[Inspected], Pairs]:
     seen = [
         Inspected(
-            entry.picture,
+            entry.image,
             part,
-            relative_name(entry.picture.path, data),
+            relative_name(entry.image.path, data),
             entry.sha256,
             look=looks[entry.sha256],
         )
         for part in PARTS
         for entry in split.parts[part]
     ]
-    return seen, same_pictures(seen)
+    return seen, same_images(seen)
 
 
 def _keep_together(split: Split, seen: list[Inspected], pairs: Pairs, given: set[str]) -> Split:
-    """Move pictures of parts that were cut to the training part where a like one stands elsewhere.
+    """Move images of parts that were cut to the training part where a like one stands elsewhere.
 
     The cut keeps the near-duplicates of one landmark together; these are of two landmarks.
     """
@@ -157,19 +157,19 @@ def _keep_together(split: Split, seen: list[Inspected], pairs: Pairs, given: set
     for group in groups_of(len(seen), pairs):
         if len({seen[index].part for index in group}) > 1:
             cut = [seen[index] for index in group if seen[index].part not in {"train", *given}]
-            moving |= {one.picture.path for one in cut}
+            moving |= {one.image.path for one in cut}
     if not moving:
         return split
     logger.warning(
-        "%d pictures stay in the training part because nearly the same ones are in another part, "
+        "%d images stay in the training part because nearly the same ones are in another part, "
         "%s for one",
         len(moving),
         min(moving),
     )
-    moved = [e for part in PARTS[1:] for e in split.parts[part] if e.picture.path in moving]
+    moved = [e for part in PARTS[1:] for e in split.parts[part] if e.image.path in moving]
     train = sorted([*split.parts["train"], *moved], key=lambda entry: entry.order)
     rest = {
-        part: tuple(e for e in split.parts[part] if e.picture.path not in moving)
+        part: tuple(e for e in split.parts[part] if e.image.path not in moving)
         for part in PARTS[1:]
     }
     return Split({"train": tuple(train), **rest})
@@ -195,4 +195,4 @@ def _judge(seen: list[Inspected], pairs: Pairs, wish: Wish, data: Path) -> None:
 
 
 def _count(findings: list[Finding]) -> str:
-    return "1 picture is" if len(findings) == 1 else f"{len(findings)} pictures are"
+    return "1 image is" if len(findings) == 1 else f"{len(findings)} images are"

@@ -1,4 +1,4 @@
-"""The contact sheet: the pictures a check found fault with, under the line that says which."""
+"""The contact sheet: the images a check found fault with, under the line that says which."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lmedge.errors import DataError
 from lmedge.files import replacing
-from lmedge.image import read_picture
+from lmedge.image import read_image
 
 from .findings import KINDS, Finding, by_kind
 
 TILE, GAP, MARGIN = 150, 12, 20  # pixels
-COLUMNS = 6  # pictures of one finding at most, too
+COLUMNS = 6  # images of one finding at most, too
 ROWS = 12  # a page
 MAX_PAGES = 20
 WIDTH = 2 * MARGIN + COLUMNS * TILE + (COLUMNS - 1) * GAP
@@ -35,7 +35,7 @@ class _Heading:
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-    """Findings side by side, COLUMNS pictures together at most."""
+    """Findings side by side, COLUMNS images together at most."""
 
     findings: tuple[Finding, ...]
     height: int = ROW_HEIGHT
@@ -47,7 +47,7 @@ _Strip = _Heading | _Row
 def write_sheets(findings: Sequence[Finding], data: Path, folder: Path) -> list[Path]:
     """Write contact-sheet.png, contact-sheet-2.png, ... and return their paths; none for none.
 
-    At most COLUMNS pictures of a finding are shown, at most MAX_PAGES pages are written. Sheets of
+    At most COLUMNS images of a finding are shown, at most MAX_PAGES pages are written. Sheets of
     an earlier check in `folder` are replaced.
     """
     written = []
@@ -181,7 +181,7 @@ def _draw_finding(pen: _Pen, at: tuple[int, int], finding: Finding, data: Path) 
 
 
 def _folder(pen: _Pen, path: PurePosixPath) -> str:
-    """Return the folders of a picture; where they are too long, the part and the landmark."""
+    """Return the folders of an image; where they are too long, the part and the landmark."""
     first, *between, last = path.parent.parts if len(path.parts) > 2 else ("", str(path.parent))
     if between and not pen.fits(str(path.parent), "small", TILE):
         return pen.cut_begin(f"{first}/…/{last}", "small", TILE)
@@ -189,7 +189,7 @@ def _folder(pen: _Pen, path: PurePosixPath) -> str:
 
 
 def _line(finding: Finding) -> str:
-    """Return the message without the names, which stand under the pictures."""
+    """Return the message without the names, which stand under the images."""
     if len(finding.names) == 1:
         return finding.message.removeprefix(f"{finding.names[0]}: ")
     return finding.message.removesuffix(f": {', '.join(finding.names)}")
@@ -200,14 +200,14 @@ def _draw_tile(pen: _Pen, at: tuple[int, int], path: Path) -> None:
     right, bottom = left + TILE - 1, top + TILE - 1
     pen.draw.rectangle((left, top, right, bottom), fill=EMPTY)
     try:
-        picture = Image.fromarray(read_picture(path))
+        image = Image.fromarray(read_image(path))
     except DataError:  # a cross, as it cannot be shown
         pen.draw.line((left, top, right, bottom), fill="#C0C0C0", width=2)
         pen.draw.line((left, bottom, right, top), fill="#C0C0C0", width=2)
         return
-    picture.thumbnail((TILE, TILE))
-    middle = left + (TILE - picture.width) // 2, top + (TILE - picture.height) // 2
-    pen.page.paste(picture, middle)
+    image.thumbnail((TILE, TILE))
+    middle = left + (TILE - image.width) // 2, top + (TILE - image.height) // 2
+    pen.page.paste(image, middle)
 
 
 def _printable(text: str) -> str:

@@ -2,15 +2,15 @@
 
 A class that comes from one camera, one website or one program is told apart by the size, the border
 or the compression of its files; the network learns that in place of the building, and the figures
-on pictures of the same source do not show it.
+on images of the same source do not show it.
 
-Two statistics, over pictures that can be read:
+Two statistics, over images that can be read:
 
-- For a landmark c and a value v of a property, the share of c's pictures with v, against the share
-  of all other pictures with v. Reported where at least MIN_PICTURES of c have v, the first share
+- For a landmark c and a value v of a property, the share of c's images with v, against the share
+  of all other images with v. Reported where at least MIN_PICTURES of c have v, the first share
   is at least MIN_INSIDE, and at least MIN_RATIO times the second.
 - For a property, how often the landmark is guessed right from its value alone: the most frequent
-  landmark among the *other* pictures with that value (leave one out; a value nobody else has counts
+  landmark among the *other* images with that value (leave one out; a value nobody else has counts
   as wrong), against always guessing the largest class. Reported where the first is at least
   MIN_GAIN above the second.
 """
@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from .findings import Finding
 from .inspection import Inspected
 
-MIN_PICTURES = 5
+MIN_IMAGES = 5
 MIN_INSIDE = 0.5
 MIN_RATIO = 10
 MIN_GAIN = 0.25
@@ -45,7 +45,7 @@ class Property:
 
 
 def _values(one: Inspected) -> dict[str, str]:
-    """Return the value of each property of a picture that can be read."""
+    """Return the value of each property of an image that can be read."""
     width, height = one.size or (0, 0)
     return {
         "size": f"{width} x {height} pixels",
@@ -60,7 +60,7 @@ def properties(seen: Sequence[Inspected]) -> list[Property]:
     usable = [one for one in seen if one.usable]
     if not usable:
         return []
-    landmarks = [one.picture.landmark for one in usable]
+    landmarks = [one.image.landmark for one in usable]
     chance = max(Counter(landmarks).values()) / len(landmarks)
     values = [_values(one) for one in usable]
     return [
@@ -85,12 +85,12 @@ def _left_out(values: Sequence[str], landmarks: Sequence[str]) -> float:
 def source_findings(seen: Sequence[Inspected]) -> Iterator[Finding]:
     """Yield the landmarks, and the properties, that the files' own marks give away."""
     usable = [one for one in seen if one.usable]
-    total, sizes = len(usable), Counter(one.picture.landmark for one in usable)
+    total, sizes = len(usable), Counter(one.image.landmark for one in usable)
     with_value: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for one in usable:
         for name, value in _values(one).items():
             if value:
-                with_value[name, value][one.picture.landmark].append(one.name)
+                with_value[name, value][one.image.landmark].append(one.name)
     for (_, value), members in sorted(with_value.items()):
         everywhere = sum(map(len, members.values()))
         for landmark, names in sorted(members.items()):
@@ -98,13 +98,13 @@ def source_findings(seen: Sequence[Inspected]) -> Iterator[Finding]:
             outside = (everywhere - len(names)) / others if others else 1.0
             inside = len(names) / sizes[landmark]
             marked = inside >= max(MIN_INSIDE, MIN_RATIO * outside)
-            if len(names) >= MIN_PICTURES and marked:
+            if len(names) >= MIN_IMAGES and marked:
                 yield _of_class(landmark, value, names, inside, outside)
     for found in properties(seen):
         if found.gives_away:
             message = (
                 f"all landmarks: the {found.name} alone predicts the landmark of "
-                f"{found.accuracy:.0%} of the pictures, by chance {found.chance:.0%}"
+                f"{found.accuracy:.0%} of the images, by chance {found.chance:.0%}"
             )
             yield Finding("one-source", message)
 
@@ -112,5 +112,5 @@ def source_findings(seen: Sequence[Inspected]) -> Iterator[Finding]:
 def _of_class(
     landmark: str, value: str, names: list[str], inside: float, outside: float
 ) -> Finding:
-    message = f"{landmark}: {inside:.0%} of its pictures have {value}, {outside:.1%} of the others"
+    message = f"{landmark}: {inside:.0%} of its images have {value}, {outside:.1%} of the others"
     return Finding("one-source", message, tuple(names), (landmark,))

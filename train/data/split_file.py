@@ -15,9 +15,9 @@ from pathlib import Path
 
 from lmedge.errors import DataError, RunError
 
-from ..pictures import Entry
-from ..split import PARTS, Split, check_known
 from .inspection import relative_name
+from .split import PARTS, Split, check_known
+from .store import Entry
 
 SPLIT_FILE = "split.csv"
 logger = logging.getLogger(__name__)
@@ -34,14 +34,14 @@ def split_file_of(data: Path, given: Path | None) -> Path | None:
 def as_portable_csv(split: Split, data: Path) -> str:
     """Return the text of split.csv with paths relative to `data`."""
     parts = {
-        part: tuple(_with_path(entry, relative_name(entry.picture.path, data)) for entry in entries)
+        part: tuple(_with_path(entry, relative_name(entry.image.path, data)) for entry in entries)
         for part, entries in split.parts.items()
     }
     return Split(parts).as_csv()
 
 
 def _with_path(entry: Entry, path: str) -> Entry:
-    return Entry(dataclasses.replace(entry.picture, path=Path(path)), entry.sha256)
+    return Entry(dataclasses.replace(entry.image, path=Path(path)), entry.sha256)
 
 
 def read_split(
@@ -49,15 +49,15 @@ def read_split(
 ) -> Split:
     """Return the split that `path` describes, of the entries found in `data`.
 
-    A picture is found by its path and hash, or by its hash alone when it was moved within its
-    landmark. `excluded` are names that may be missing. Pictures that the file does not name are
-    left out, and said. Raises DataError when a picture is missing, changed or labelled otherwise.
+    An image is found by its path and hash, or by its hash alone when it was moved within its
+    landmark. `excluded` are names that may be missing. Images that the file does not name are
+    left out, and said. Raises DataError when an image is missing, changed or labelled otherwise.
     """
     wanted = _rows(path)
-    by_name = {relative_name(entry.picture.path, data): entry for entry in entries}
+    by_name = {relative_name(entry.image.path, data): entry for entry in entries}
     by_hash = defaultdict(list)
     for entry in entries:
-        by_hash[entry.sha256, entry.picture.landmark].append(entry)
+        by_hash[entry.sha256, entry.image.landmark].append(entry)
     named = {name for _, name, _ in wanted}
     parts: dict[str, list[Entry]] = {part: [] for part in PARTS}
     missing, used = [], set()
@@ -66,25 +66,23 @@ def read_split(
             continue
         found = by_name.get(name)
         if found is None or found.sha256 != row.sha256:
-            moved = by_hash[row.sha256, row.picture.landmark]
-            found = next(
-                (e for e in moved if relative_name(e.picture.path, data) not in named), None
-            )
+            moved = by_hash[row.sha256, row.image.landmark]
+            found = next((e for e in moved if relative_name(e.image.path, data) not in named), None)
         if found is None:
             missing.append(name)
             continue
         _check_labels(path, name, row, found)
-        if found.picture.path in used:
+        if found.image.path in used:
             raise DataError(f"{path}: names {name} twice; keep one line of it")
-        used.add(found.picture.path)
+        used.add(found.image.path)
         parts[part].append(found)
     if missing:
         raise DataError(
-            f"{path}: {len(missing)} of its {len(wanted)} pictures are not in {data} or were "
+            f"{path}: {len(missing)} of its {len(wanted)} images are not in {data} or were "
             f"changed, {missing[0]} for one; put them back or write the split anew"
         )
     if len(used) < len(entries):
-        logger.warning("%s: does not name %d pictures, left out", path, len(entries) - len(used))
+        logger.warning("%s: does not name %d images, left out", path, len(entries) - len(used))
     return _checked(path, parts)
 
 
@@ -103,14 +101,14 @@ def _rows(path: Path) -> list[tuple[str, str, Entry]]:
         raise DataError(f"{path}: cannot be read as a split ({why}); check the name") from error
     except RunError as error:
         raise DataError(f"{error}; write it anew with `lmedge data split`") from error
-    rows = [(p, e.picture.path.as_posix(), e) for p in PARTS for e in split.parts[p]]
+    rows = [(p, e.image.path.as_posix(), e) for p in PARTS for e in split.parts[p]]
     if not rows:
-        raise DataError(f"{path}: names no pictures; write it anew with `lmedge data split`")
+        raise DataError(f"{path}: names no images; write it anew with `lmedge data split`")
     return rows
 
 
 def _check_labels(path: Path, name: str, row: Entry, found: Entry) -> None:
-    said, stands = ((e.picture.category, e.picture.landmark) for e in (row, found))
+    said, stands = ((e.image.category, e.image.landmark) for e in (row, found))
     if said != stands:
         raise DataError(
             f"{path}: {name} is {'/'.join(said)} there, but stands in the folder of "

@@ -1,4 +1,4 @@
-"""Where the network looked: class-activation maps over pictures."""
+"""Where the network looked: class-activation maps over images."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 
+from lmedge.report.canvas import drawing
+from lmedge.report.fonts import Lettering
+
 from ..backend import keras, tf
+from ..data.store import ImageStore
 from ..network import normalise
-from ..pictures import PictureStore
-from .canvas import drawing
-from .lettering import Lettering
 from .predictions import Predictions
 from .tiles import Tiles
 
 SHOWN = 12
-PAIRS = 3  # pictures beside each other, each with its map
+PAIRS = 3  # images beside each other, each with its map
 _SIDE = 2.1  # inches
 COLOURS = "viridis"  # told apart by colour-blind people, and rising in lightness
 
 
 def activation_maps(
-    network: keras.Model, pictures: npt.NDArray[np.uint8], classes: npt.NDArray[np.integer]
+    network: keras.Model, images: npt.NDArray[np.uint8], classes: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.float32]:
     """Return how much each place speaks for a landmark: (N, h, w) float32, not below zero.
 
-    pictures: (N, S, S, 3) uint8 RGB, classes: (N,) landmark indices; h and w are of the last
+    images: (N, S, S, 3) uint8 RGB, classes: (N,) landmark indices; h and w are of the last
     convolutional maps. Each map is weighed by the mean gradient of the landmark's logit over it
     (Grad-CAM, Selvaraju et al., arXiv:1610.02391). Where global average pooling and one linear
     layer follow the maps, the gradient is the layer's weight over h x w: the map is then the exact
@@ -38,7 +39,7 @@ def activation_maps(
     last = _last_maps(network)
     trunk = keras.Model(network.input, last)
     head = keras.Model(last, network.get_layer("landmark").output)
-    maps = trunk(tf.constant(normalise(pictures)), training=False)
+    maps = trunk(tf.constant(normalise(images)), training=False)
     with tf.GradientTape() as tape:
         tape.watch(maps)
         logits = tf.gather(head(maps, training=False), classes, batch_dims=1)
@@ -56,7 +57,7 @@ def _last_maps(network: keras.Model) -> Any:
 
 
 def chosen(predictions: Predictions, most: int = SHOWN) -> list[int]:
-    """Return the places of the pictures to show: the worst mistakes, at most half, then right ones.
+    """Return the places of the images to show: the worst mistakes, at most half, then right ones.
 
     The right ones are spread evenly over the part, which is sorted by category and landmark.
     """
@@ -70,33 +71,33 @@ def chosen(predictions: Predictions, most: int = SHOWN) -> list[int]:
 def plot_activation_maps(
     network: keras.Model,
     predictions: Predictions,
-    store: PictureStore,
+    store: ImageStore,
     title: str,
     path: Path,
     lettering: Lettering,
 ) -> None:
-    """Draw a few pictures beside what spoke for the landmark that was said, as PNG."""
+    """Draw a few images beside what spoke for the landmark that was said, as PNG."""
     places = chosen(predictions)
-    pictures = store.prepared_many([predictions.entries[place] for place in places])
-    maps = activation_maps(network, pictures, predictions.said[places])
+    images = store.prepared_many([predictions.entries[place] for place in places])
+    maps = activation_maps(network, images, predictions.said[places])
     heading = f"{title}: what spoke for the landmark that was said (yellow: most)"
     tiles = Tiles(len(places), PAIRS, 2 * _SIDE, _SIDE)
     with drawing(path, tiles.size, lettering) as figure:
-        for axes, place, picture, heat in zip(
-            tiles.panels(figure, heading), places, pictures, maps, strict=True
+        for axes, place, image, heat in zip(
+            tiles.panels(figure, heading), places, images, maps, strict=True
         ):
-            axes.imshow(np.hstack([picture, overlay(picture, heat)]))
+            axes.imshow(np.hstack([image, overlay(image, heat)]))
             tiles.caption(axes, predictions, place, lettering)
 
 
-def overlay(picture: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Lay a map (h, w) in colour over a picture made grey, (S, S, 3) uint8 RGB, as it returns.
+def overlay(image: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Lay a map (h, w) in colour over an image made grey, (S, S, 3) uint8 RGB, as it returns.
 
     The highest place of the map has the last colour; the more a place says, the more it covers.
     """
-    smooth = cv2.resize(heat, picture.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(heat, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     share = np.clip(smooth / max(float(heat.max()), 1e-9), 0, 1)
     colours = 255 * mpl.colormaps[COLOURS](share)[..., :3]
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
     covered = (0.25 + 0.45 * share)[..., None]
     return np.asarray(np.rint(grey * (1 - covered) + colours * covered), np.uint8)

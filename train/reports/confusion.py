@@ -14,10 +14,9 @@ import numpy.typing as npt
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 
-from lmedge.metrics import HeadScore
-
-from .canvas import GREY, drawing
-from .lettering import Lettering
+from lmedge.evaluation.metrics import HeadScore
+from lmedge.report.canvas import GREY, drawing
+from lmedge.report.fonts import Lettering
 
 DETAILED = 60  # classes whose names and counts can all be read
 LISTED = 20  # confusions in the table
@@ -26,7 +25,7 @@ _LINE = "0.75"
 
 @dataclasses.dataclass(frozen=True)
 class Confusion:
-    """`count` of the `pictures` of class `truth` were taken for class `said`."""
+    """`count` of the `images` of class `truth` were taken for class `said`."""
 
     truth: str
     said: str
@@ -64,7 +63,7 @@ def plot_confusion(
     matrix = _Matrix.of(score, lettering, groups)
     heading = (
         f"{title}\nmacro F1 {score.macro_f1:.3f}, accuracy {score.accuracy:.3f}, "
-        f"{score.n} pictures, {len(score.classes)} classes"
+        f"{score.n} images, {len(score.classes)} classes"
     )
     if len(score.classes) <= DETAILED:
         _detailed(matrix, heading, path, lettering)
@@ -115,7 +114,7 @@ class _Matrix:
 
 
 def _colours(name: str) -> ListedColormap:
-    """A map whose lowest colour is told from white: one wrong picture of fifty must be seen."""
+    """A map whose lowest colour is told from white: one wrong image of fifty must be seen."""
     return ListedColormap(mpl.colormaps[name](np.linspace(0.25, 1.0, 128)))
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from matplotlib import ticker
 
+from lmedge.report.canvas import BLUE, GREEN, GREY, ORANGE, drawing
+
 from ..run import HistoryRow, Run
-from .canvas import BLUE, GREEN, GREY, ORANGE, drawing
 
 FINE_TUNING = "fine-tuning"  # in the name of every phase that trains layers of the backbone
 _UNFROZEN = "#FFF4D6"
@@ -100,7 +101,7 @@ def _legend(figure: Any, axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(
-        "training: augmented pictures, loss with label smoothing; validation: without either",
+        "training: augmented images, loss with label smoothing; validation: without either",
         fontsize=8,
         color=GREY,
     )

@@ -9,17 +9,17 @@ from pathlib import Path
 
 from lmedge.files import write_text
 from lmedge.model_file import HEADS
+from lmedge.report.fonts import Lettering, lettering
 
 from ..backend import keras
-from ..pictures import PictureStore
+from ..data.store import ImageStore
 from ..run import Run
 from .cam import plot_activation_maps
 from .confusion import plot_confusion
 from .curves import plot_curves, unfrozen
-from .lettering import Lettering, lettering
-from .mistakes import plot_mistakes
 from .per_class import report_csv, report_text
 from .predictions import Predictions
+from .tiles import plot_mistakes
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def report_run(run: Run, network: keras.Model, found: Mapping[str, Predictions])
 
 
 def draw_answers(
-    predictions: Predictions, store: PictureStore, title: str, folder: Path, letters: Lettering
+    predictions: Predictions, store: ImageStore, title: str, folder: Path, letters: Lettering
 ) -> None:
     """Draw confusion_landmark.png, confusion_category.png and mistakes.png."""
     taxonomy, scores = predictions.taxonomy, predictions.scores
@@ -65,7 +65,7 @@ def draw_answers(
 def draw_maps(
     network: keras.Model,
     predictions: Predictions,
-    store: PictureStore,
+    store: ImageStore,
     title: str,
     folder: Path,
     letters: Lettering,

@@ -8,9 +8,9 @@ import io
 import numpy as np
 from sklearn.metrics import classification_report
 
-from lmedge.metrics import ClassScore, HeadScore
+from lmedge.evaluation.metrics import ClassScore, HeadScore
+from lmedge.evaluation.scoring import Scores
 from lmedge.model_file import HEADS
-from lmedge.scoring import Scores
 
 from .confusion import confusions
 
@@ -53,7 +53,7 @@ def report_csv(scores: Scores) -> str:
 
 
 def weakest(score: HeadScore, most: int) -> list[ClassScore]:
-    """Return the classes with the lowest F1 among those that have pictures, if below 1."""
+    """Return the classes with the lowest F1 among those that have images, if below 1."""
     seen = [entry for entry in score.classes if entry.support and entry.f1 < 1]
     return sorted(seen, key=lambda entry: (entry.f1, entry.recall, entry.name))[:most]
 
@@ -74,7 +74,7 @@ def _classic(score: HeadScore) -> str:
     times = score.confusion[rows, columns]
     seen = sorted({*rows.tolist(), *columns.tolist()})
     if not seen:
-        return "no pictures\n"
+        return "no images\n"
     return str(
         classification_report(
             np.repeat(rows, times),

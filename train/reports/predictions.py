@@ -1,4 +1,4 @@
-"""What the float network says about labelled pictures, picture by picture."""
+"""What the float network says about labelled images, image by image."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.decoding import joint_probabilities
+from lmedge.evaluation.scoring import Scores, score_probabilities
 from lmedge.progress import progress
-from lmedge.scoring import Scores, score_probabilities
 from lmedge.taxonomy import Taxonomy
 
 from ..backend import keras
 from ..calibration import Calibration, fit_calibration
+from ..data.split import labels
+from ..data.store import Entry, ImageStore
 from ..network import predict_logits
-from ..pictures import Entry, PictureStore
-from ..split import labels
 
 BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """Answers to N pictures: `truth` (N,) landmark indices, `joint` (N, L) probabilities in 0..1.
+    """Answers to N images: `truth` (N,) landmark indices, `joint` (N, L) probabilities in 0..1.
 
     `joint` is of both heads decoded together, as the scores are; `calibration` says how.
     """
@@ -59,21 +59,21 @@ class Predictions:
 
 def predict(
     network: keras.Model,
-    store: PictureStore,
+    store: ImageStore,
     entries: Sequence[Entry],
     taxonomy: Taxonomy,
     calibration: Calibration | None = None,
 ) -> Predictions:
-    """Classify labelled pictures with the float network, showing progress, and score them.
+    """Classify labelled images with the float network, showing progress, and score them.
 
-    calibration: None fits it on these very pictures.
+    calibration: None fits it on these very images.
     """
     starts = range(0, len(entries), BATCH)
     parts = []
     with progress("Classifying", len(starts)) as advance:
         for start in starts:
-            pictures = store.prepared_many(entries[start : start + BATCH])
-            parts.append(predict_logits(network, pictures, BATCH))
+            images = store.prepared_many(entries[start : start + BATCH])
+            parts.append(predict_logits(network, images, BATCH))
             advance()
     logits = {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
     truth = labels(entries, taxonomy)

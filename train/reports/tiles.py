@@ -1,16 +1,42 @@
-"""Pictures side by side, with what was said and what is true above each."""
+"""Images side by side, with what was said and what is true above each."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from .canvas import BLUE, GREY, ORANGE
-from .lettering import Lettering
+from lmedge.report.canvas import BLUE, GREY, ORANGE, drawing
+from lmedge.report.fonts import Lettering
+
+from ..data.store import ImageStore
 from .predictions import Predictions
+
+SHOWN = 24
+COLUMNS = 6
+_SIDE = 2.3  # inches
+
+
+def plot_mistakes(
+    predictions: Predictions, store: ImageStore, title: str, path: Path, lettering: Lettering
+) -> None:
+    """Draw up to SHOWN wrongly classified images as PNG, as the network saw them.
+
+    Above each image stands what was said and its probability, then the truth and its.
+    """
+    wrong = predictions.mistakes()
+    shown = wrong[:SHOWN]
+    few = f", the {len(shown)} most confident ones" if len(shown) < len(wrong) else ""
+    heading = f"{title}: {len(wrong)} mistakes in {len(predictions.truth)} images{few}"
+    tiles = Tiles(len(shown), COLUMNS, _SIDE, _SIDE)
+    with drawing(path, tiles.size, lettering) as figure:
+        for axes, place in zip(tiles.panels(figure, heading), shown, strict=True):
+            axes.imshow(store.prepared(predictions.entries[place]))
+            tiles.caption(axes, predictions, place, lettering)
+
 
 _ABOVE = 0.42  # inches, two lines of text
 _GAP = 0.12
@@ -21,7 +47,7 @@ _POINTS = 7.5
 
 @dataclasses.dataclass(frozen=True)
 class Tiles:
-    """`count` pictures in rows of `columns`, each of `width` x `height` inches."""
+    """`count` images in rows of `columns`, each of `width` x `height` inches."""
 
     count: int
     columns: int
@@ -39,7 +65,7 @@ class Tiles:
         )
 
     def panels(self, figure: Figure, heading: str) -> list[Any]:
-        """Return the empty axes of the pictures, row by row, under a heading."""
+        """Return the empty axes of the images, row by row, under a heading."""
         width, height = self.size
         figure.text(0, 1 - 0.1 / height, heading, fontsize=9, color=GREY, va="top")
         return [
@@ -58,7 +84,7 @@ class Tiles:
     def caption(
         self, axes: Any, predictions: Predictions, place: int, lettering: Lettering
     ) -> None:
-        """Write what was said of a picture, the truth where it is another, and both shares."""
+        """Write what was said of an image, the truth where it is another, and both shares."""
         said, truth = int(predictions.said[place]), int(predictions.truth[place])
         lines = [("said", truth, BLUE)] if said == truth else [
             ("true", truth, BLUE),

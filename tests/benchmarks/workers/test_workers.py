@@ -29,7 +29,7 @@ def test_the_classifier_of_another_process_says_the_same(tiny_file: Path) -> Non
     with classifier("there", tiny_file, "litert") as worker:
         assert worker.label.startswith("ai-edge-litert ")
         for name in tiny.COLOURS:  # of several sizes: the frame travels as it is
-            frame = tiny.picture(name, 40 + len(name), 70)
+            frame = tiny.image(name, 40 + len(name), 70)
             found, wanted = worker.answer(frame), here.classify(frame)
             assert found["landmark"].tobytes() == wanted.landmark_marginal.tobytes()
             assert found["category"].tobytes() == wanted.category_marginal.tobytes()
@@ -39,12 +39,12 @@ def test_the_classifier_of_another_process_says_the_same(tiny_file: Path) -> Non
 def test_the_order_of_colours_changes_no_answer(tiny_file: Path) -> None:
     with classifier("there", tiny_file, "litert", bgr=True) as worker:
         for name in tiny.COLOURS:
-            found = worker.answer(tiny.picture(name))["joint"]
+            found = worker.answer(tiny.image(name))["joint"]
             assert tiny.TAXONOMY.landmarks[found.argmax()] == name
 
 
 def test_the_step_may_begin_with_a_file(tiny_file: Path) -> None:
-    frames = [tiny.picture(name) for name in tiny.COLOURS]
+    frames = [tiny.image(name) for name in tiny.COLOURS]
     with classifier("there", tiny_file, "litert", jpeg=True) as worker:
         for name, frame in zip(tiny.COLOURS, frames, strict=True):
             assert tiny.TAXONOMY.landmarks[worker.answer(frame)["joint"].argmax()] == name
@@ -55,13 +55,13 @@ def test_the_step_may_begin_with_a_file(tiny_file: Path) -> None:
 
 
 def test_the_bare_interpreter_with_and_without_xnnpack(tiny_file: Path) -> None:
-    model, picture = read_model(tiny_file), tiny.picture("blue", 32, 32)
-    landmark = Classifier(model).interpreter.run(picture).landmark
+    model, image = read_model(tiny_file), tiny.image("blue", 32, 32)
+    landmark = Classifier(model).interpreter.run(image).landmark
     for plain in (False, True):
         with bare(
             "interpreter", model, sys.executable, name="bare", runtime="litert", plain=plain
         ) as worker:
-            found = worker.answer(picture)
+            found = worker.answer(image)
         assert set(found) == set(HEADS)
         assert found["landmark"] == pytest.approx(landmark, abs=0.01)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.tiny_file import picture
+from tests.tiny_file import image
 
 
 def bgr(landmark: str, height: int = 240, width: int = 320) -> np.ndarray:
-    return np.ascontiguousarray(picture(landmark, height, width)[..., ::-1])
+    return np.ascontiguousarray(image(landmark, height, width)[..., ::-1])
 
 
 def write_video(
@@ -80,10 +80,10 @@ class MjpegServer:
 
     def start(self, landmark: str = "green", height: int = 240, width: int = 320) -> None:
         self._server = _Server(("127.0.0.1", self.port), _Handler)
-        # Noise: of a plain picture one could not see that its lower part is missing.
+        # Noise: of a plain image one could not see that its lower part is missing.
         noise = np.random.default_rng(0).integers(0, 80, (height, width, 3), np.uint8)
-        picture = cv2.absdiff(bgr(landmark, height, width), noise)
-        self._server.frame = cv2.imencode(".jpg", picture)[1].tobytes()
+        image = cv2.absdiff(bgr(landmark, height, width), noise)
+        self._server.frame = cv2.imencode(".jpg", image)[1].tobytes()
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 

@@ -16,8 +16,7 @@ import cv2
 import pytest
 
 from lmedge.cli import main
-
-from .streams import bgr, count_frames, mjpeg_server, write_video
+from tests.lmedge.camera.streams import bgr, count_frames, mjpeg_server, write_video
 
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if name not in {"DISPLAY", "WAYLAND_DISPLAY"}
@@ -53,9 +52,7 @@ def test_a_video_with_json_lines_and_a_recording(tiny_file: Path, tmp_path: Path
     assert str(target) in done.stderr
 
 
-def test_a_folder_prints_a_line_a_picture_and_quiet_is_quiet(
-    tiny_file: Path, tmp_path: Path
-) -> None:
+def test_a_folder_prints_a_line_a_image_and_quiet_is_quiet(tiny_file: Path, tmp_path: Path) -> None:
     for name in ("red", "blue"):
         cv2.imwrite(str(tmp_path / f"{name}.png"), bgr(name))
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 nothing more")

@@ -9,8 +9,7 @@ import pytest
 
 from lmedge.camera import Absence, Frame, LiveSource
 from lmedge.errors import CameraLostError, SourceError
-
-from .streams import Numbered
+from tests.lmedge.camera.streams import Numbered
 
 
 def test_a_slow_consumer_gets_the_newest_frame_and_older_ones_are_counted() -> None:
@@ -19,7 +18,7 @@ def test_a_slow_consumer_gets_the_newest_frame_and_older_ones_are_counted() -> N
     with LiveSource("fake", lambda: capture) as source:
         for frame in frames_of(source):
             newest = capture.reads
-            assert Numbered.number(frame.picture) == frame.index
+            assert Numbered.number(frame.image) == frame.index
             assert newest - frame.index <= 3  # the frame is at most a read or two old
             taken.append(frame.index)
             if len(taken) == 10:
@@ -44,7 +43,7 @@ def test_a_fast_consumer_waits_and_sees_no_frame_twice() -> None:
         pytest.raises(CameraLostError, match=r"fake gave no frames for 0 s"),
     ):
         for frame in frames_of(source):
-            seen.append(Numbered.number(frame.picture))
+            seen.append(Numbered.number(frame.image))
     assert seen == sorted(set(seen))
     assert len(seen) + source.dropped == 20
 

@@ -30,8 +30,7 @@ from lmedge.camera import (
     run_camera,
 )
 from lmedge.errors import MissingDependencyError, SourceError
-
-from .streams import Numbered, bgr, count_frames, write_video
+from tests.lmedge.camera.streams import Numbered, bgr, count_frames, write_video
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +41,13 @@ def classifier(tiny_file: Path) -> Classifier:
 class Given(Source):
     """Frames of the test's choice; with an error at their end, if given."""
 
-    def __init__(self, pictures: list[np.ndarray], error: Exception | None = None) -> None:
+    def __init__(self, images: list[np.ndarray], error: Exception | None = None) -> None:
         super().__init__("given")
-        self._pictures, self._error = pictures, error
+        self._images, self._error = images, error
 
     def __iter__(self) -> Iterator[Frame]:
-        for i, picture in enumerate(self._pictures):
-            yield Frame(picture, i, i / 20)
+        for i, image in enumerate(self._images):
+            yield Frame(image, i, i / 20)
         if self._error:
             raise self._error
 
@@ -89,7 +88,7 @@ def test_a_video_is_classified_to_its_end(classifier: Classifier, tmp_path: Path
     assert all((result.frames_per_second or 0) > 0 for result in sink.results[1:])
 
 
-def test_videos_are_smoothed_by_default_and_pictures_are_not(
+def test_videos_are_smoothed_by_default_and_images_are_not(
     classifier: Classifier, tmp_path: Path
 ) -> None:
     for i, name in enumerate(("red", "blue")):
@@ -153,8 +152,8 @@ def test_json_and_label_lines(classifier: Classifier, tmp_path: Path) -> None:
     assert set(objects[0]["top"][0]) == {"landmark", "category", "probability"}
     assert len(labels.getvalue().splitlines()) == 2  # one for each change
     cv2.imwrite(str(tmp_path / "ü.png"), bgr("blue"))
-    with open_source(tmp_path / "ü.png") as picture:
-        run_camera(classifier, picture, [JsonLines(lines), LabelLines(labels)])
+    with open_source(tmp_path / "ü.png") as image:
+        run_camera(classifier, image, [JsonLines(lines), LabelLines(labels)])
     assert json.loads(lines.getvalue().splitlines()[-1])["name"] == "ü.png"
     assert labels.getvalue().splitlines()[-1].startswith("ü.png  blue ")
 
@@ -195,7 +194,7 @@ def test_a_recording_keeps_the_times_of_the_stream(classifier: Classifier, tmp_p
         def __iter__(self) -> Iterator[Frame]:
             for frame in super().__iter__():
                 later = 5.0 if frame.index >= 10 else 0.0  # the camera was away for five seconds
-                yield Frame(frame.picture, frame.index, frame.seconds + later)
+                yield Frame(frame.image, frame.index, frame.seconds + later)
 
     target = tmp_path / "live.mp4"
     run_camera(classifier, Paused([bgr("red")] * 20), [Recorder(target)])
@@ -302,7 +301,7 @@ class Screen:
         monkeypatch.setattr("lmedge.camera.window.check_display", lambda: None)
         for name in ("namedWindow", "resizeWindow", "destroyAllWindows"):
             monkeypatch.setattr(cv2, name, lambda *_: None)
-        monkeypatch.setattr(cv2, "imshow", lambda _, picture: self.shown.append(picture))
+        monkeypatch.setattr(cv2, "imshow", lambda _, image: self.shown.append(image))
         monkeypatch.setattr(cv2, "waitKey", lambda _: ord(next(self.keys, "\xff")))
         monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: self.visible)
 

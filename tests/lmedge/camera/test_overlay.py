@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from lmedge.camera import annotate, lettering, text
+from lmedge.camera import annotate, text
 from lmedge.camera.overlay import CATEGORY, LANDMARK, notice, panel
 from lmedge.classifier import Prediction
 
@@ -20,8 +20,8 @@ def prediction(landmark: str = "Hagia Sophia", probability: float = 0.5) -> Pred
     )
 
 
-def count(picture: np.ndarray, color: tuple[int, int, int]) -> int:
-    return int((picture == color).all(axis=-1).sum())
+def count(image: np.ndarray, color: tuple[int, int, int]) -> int:
+    return int((image == color).all(axis=-1).sum())
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
@@ -82,30 +82,30 @@ def test_letters_that_cannot_be_drawn_are_replaced() -> None:
 def dejavu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A font with Arabic letters, whatever the system has; matplotlib carries it."""
     font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    monkeypatch.setattr(lettering, "font_for", lambda _: str(font))
+    monkeypatch.setattr(text, "_font_for", lambda _: str(font))
 
 
 @pytest.mark.usefixtures("dejavu")
 def test_other_scripts_are_shaped_and_drawn_in_a_font_that_has_them() -> None:
     name = "قصر الحمراء"
-    picture = np.zeros((60, 300, 3), np.uint8)
-    text.draw(picture, name, (20, 40), 20, (255, 255, 255))
-    columns = np.nonzero(picture.any(axis=(0, 2)))[0]
+    image = np.zeros((60, 300, 3), np.uint8)
+    text.draw(image, name, (20, 40), 20, (255, 255, 255))
+    columns = np.nonzero(image.any(axis=(0, 2)))[0]
     assert abs(int(np.ptp(columns)) - text.width(name, 20)) < 8
     # Joined letters are narrower than the same ones apart.
     assert text.width(name, 20) < 0.9 * sum(text.width(letter, 20) for letter in name)
     short = text.shortened(name, 20, text.width(name, 20) / 2)
     assert name.startswith(short.removesuffix(text.ELLIPSIS)) and "?" not in short
     for at in ((-30, 10), (290, 59), (-500, -500), (400, 400)):  # beyond the edges
-        text.draw(picture, name, at, 20, (255, 255, 255))
+        text.draw(image, name, at, 20, (255, 255, 255))
 
 
 def test_without_a_font_there_are_question_marks(monkeypatch: pytest.MonkeyPatch) -> None:
-    lettering.font_for.cache_clear()
+    text._font_for.cache_clear()
     monkeypatch.setenv("PATH", "/nowhere")  # no fc-list
-    assert lettering.font_for("قصر") is None
+    assert text._font_for("قصر") is None
     assert text.shortened("قصر", 20, 300) == "???"
-    lettering.font_for.cache_clear()
+    text._font_for.cache_clear()
 
 
 def test_a_frame_that_is_not_known_has_no_label_and_no_bar() -> None:

@@ -17,15 +17,14 @@ from lmedge import Classifier, LmedgeError
 from lmedge.camera import Absence, Frame, Result
 from lmedge.camera.preview import LONGEST, Preview, is_own
 from lmedge.errors import MissingDependencyError
-
-from .streams import bgr
+from tests.lmedge.camera.streams import bgr
 
 
 @pytest.fixture(scope="module")
 def result(tiny_file: Path) -> Result:
-    picture = bgr("green", 1080, 1920)
-    prediction = Classifier(tiny_file).classify(picture, color="bgr")
-    return Result(Frame(picture, 7, 0.5), prediction, 12.34)
+    image = bgr("green", 1080, 1920)
+    prediction = Classifier(tiny_file).classify(image, color="bgr")
+    return Result(Frame(image, 7, 0.5), prediction, 12.34)
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def get(url: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
         return error.code, dict(error.headers), error.read()
 
 
-def test_the_page_and_the_newest_picture_with_its_figures(preview: Preview, result: Result) -> None:
+def test_the_page_and_the_newest_image_with_its_figures(preview: Preview, result: Result) -> None:
     status, headers, page = get(preview.url)
     assert status == 200 and b"viewport" in page
     assert "default-src 'self'" in headers["Content-Security-Policy"]
@@ -52,9 +51,9 @@ def test_the_page_and_the_newest_picture_with_its_figures(preview: Preview, resu
     preview.take(result)
     status, headers, jpeg = get(preview.url + "newest")
     assert status == 200 and headers["Content-Type"] == "image/jpeg"
-    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    assert picture.shape == (LONGEST * 9 // 16, LONGEST, 3)
-    assert picture[..., 1].min() > 200  # without the overlay, the page has the labels
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (LONGEST * 9 // 16, LONGEST, 3)
+    assert image[..., 1].min() > 200  # without the overlay, the page has the labels
     figures = json.loads(headers["X-Figures"])
     assert figures["landmark"] == result.prediction.landmark and figures["known"] is True
     assert figures["frame"] == 7 and figures["rate"] == 12.3
@@ -62,7 +61,7 @@ def test_the_page_and_the_newest_picture_with_its_figures(preview: Preview, resu
     assert get(preview.url + "newest?after=nonsense")[0] == 200
 
 
-def test_a_camera_that_is_away_is_said_in_place_of_the_picture(
+def test_a_camera_that_is_away_is_said_in_place_of_the_image(
     preview: Preview, result: Result
 ) -> None:
     preview.take(result)
@@ -72,7 +71,7 @@ def test_a_camera_that_is_away_is_said_in_place_of_the_picture(
     assert np.median(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)) < 40
 
 
-def test_pictures_are_drawn_once_for_all_and_never_by_the_loop(
+def test_images_are_drawn_once_for_all_and_never_by_the_loop(
     preview: Preview, result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lmedge.camera.choice import Choice
-from lmedge.camera.sharing import SECONDS, Sharing
-from tests.tiny_file import picture
+from lmedge.camera.choice import SECONDS, Choice, Sharing
+from tests.tiny_file import image
 
 
 class Machine:
@@ -78,15 +77,15 @@ def test_the_choice_gives_way_unless_someone_chose(
     tiny_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lmedge.classifier.best_threads", lambda model: 2)
-    monkeypatch.setattr("lmedge.camera.sharing.SECONDS", 0.0)
-    monkeypatch.setattr("lmedge.camera.sharing.os.cpu_count", lambda: 2)
+    monkeypatch.setattr("lmedge.camera.choice.SECONDS", 0.0)
+    monkeypatch.setattr("lmedge.camera.choice.os.cpu_count", lambda: 2)
     choice = Choice([tiny_file])
     assert choice.current.interpreter.threads <= 2  # what others do here is not for a test to say
     monkeypatch.setattr(Sharing, "threads", lambda self: 1)
     fewer = choice.current
     assert fewer.interpreter.threads == 1
     assert choice.current is fewer
-    assert fewer.classify(picture("red")).landmark == "red"
+    assert fewer.classify(image("red")).landmark == "red"
     choice.choose(2)
     assert choice.current.interpreter.threads == 2
     assert Choice([tiny_file], 2).current.interpreter.threads == 2

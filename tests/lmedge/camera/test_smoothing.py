@@ -11,8 +11,8 @@ from lmedge import Classifier, Prediction
 from lmedge.camera import UNSMOOTHED, Smoother, Steadiness
 from lmedge.errors import LmedgeError, ModelFileError
 from lmedge.model_file import ModelFile
-from lmedge.train.recipe import load_recipe
-from tests.tiny_file import picture
+from lmedge.train.recipes.loading import load_recipe
+from tests.tiny_file import image
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def classifier(tiny_file: Path) -> Classifier:
 
 
 def test_one_stray_frame_does_not_change_the_label(classifier: Classifier) -> None:
-    red, blue = classifier.classify(picture("red")), classifier.classify(picture("blue"))
+    red, blue = classifier.classify(image("red")), classifier.classify(image("blue"))
     assert (red.landmark, blue.landmark) == ("red", "blue")
     smoother = Smoother(classifier, Steadiness())
     stream = [red] * 10 + [blue] + [red] * 10
@@ -37,7 +37,7 @@ def test_one_stray_frame_does_not_change_the_label(classifier: Classifier) -> No
 
 
 def test_the_time_constant_is_in_seconds_whatever_the_rate(classifier: Classifier) -> None:
-    red, blue = classifier.classify(picture("red")), classifier.classify(picture("blue"))
+    red, blue = classifier.classify(image("red")), classifier.classify(image("blue"))
     left = []
     for rate in (5, 50):
         smoother = Smoother(classifier, Steadiness(0.5))
@@ -50,7 +50,7 @@ def test_the_time_constant_is_in_seconds_whatever_the_rate(classifier: Classifie
 
 
 def test_zero_changes_nothing_and_a_bad_constant_is_refused(classifier: Classifier) -> None:
-    red = classifier.classify(picture("red"))
+    red = classifier.classify(image("red"))
     assert Smoother(classifier, UNSMOOTHED).update(red, 0.0).prediction is red
     for wrong in (-1.0, float("nan"), float("inf")):
         with pytest.raises(LmedgeError, match="smoothing"):
@@ -64,7 +64,7 @@ def mixture(classifier: Classifier, red: float, blue: float) -> Prediction:
     names = classifier.taxonomy.landmarks
     joint = np.zeros(len(names), np.float32)
     joint[names.index("red")], joint[names.index("blue")] = red, blue
-    return classifier.with_joint(classifier.classify(picture("red")), joint)
+    return classifier.with_joint(classifier.classify(image("red")), joint)
 
 
 def test_two_landmarks_alike_do_not_take_turns(classifier: Classifier) -> None:
@@ -89,7 +89,7 @@ def test_a_label_stays_at_least_the_dwell(classifier: Classifier) -> None:
 
 
 def test_not_a_landmark_is_as_steady_as_the_others(classifier: Classifier) -> None:
-    red = classifier.classify(picture("red"))
+    red = classifier.classify(image("red"))
     smoother = Smoother(classifier, Steadiness(seconds=0.2, margin=0.1, dwell=0.3))
     known = [True] * 20 + [False] + [True] * 10 + [False] * 20 + [True] * 20
     answers = [smoother.update(red, i / 20, flag) for i, flag in enumerate(known)]
@@ -126,7 +126,7 @@ def test_a_frame_smoothed_at_once_is_a_frame_classified_and_smoothed(
     for steadiness in (Steadiness(), UNSMOOTHED):
         at_once, after = Smoother(classifier, steadiness), Smoother(classifier, steadiness)
         for number, name in enumerate(["red", "red", "blue", "green", "blue"]):
-            frame = np.ascontiguousarray(picture(name)[..., ::-1])
+            frame = np.ascontiguousarray(image(name)[..., ::-1])
             prediction = classifier.classify(frame, color="bgr")
             one = at_once.classify(frame, number / 10)
             other = after.update(prediction, number / 10, prediction.known)

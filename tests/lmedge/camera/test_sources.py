@@ -12,20 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from lmedge.camera import (
-    Absence,
-    Frame,
-    LiveSource,
-    PictureSource,
-    VideoSource,
-    View,
-    open_source,
-)
+from lmedge.camera import Absence, Frame, ImageSource, LiveSource, VideoSource, View, open_source
 from lmedge.camera.capture import Wish, without_password
-from lmedge.camera.listing import list_cameras
+from lmedge.camera.picamera import list_cameras
 from lmedge.errors import CameraLostError, LmedgeError, MissingDependencyError, SourceError
-
-from .streams import Numbered, bgr, mjpeg_server, write_video
+from tests.lmedge.camera.streams import Numbered, bgr, mjpeg_server, write_video
 
 
 def moving(count: int) -> list[np.ndarray]:
@@ -42,24 +33,24 @@ def test_a_video_is_read_frame_by_frame_to_its_end(tmp_path: Path) -> None:
     assert [frame.index for frame in frames] == list(range(45))
     assert [frame.seconds for frame in frames] == pytest.approx([i / 20 for i in range(45)])
     for frame, drawn in zip(frames, moving(45), strict=True):
-        assert abs(float(frame.picture.mean()) - float(drawn.mean())) < 6
+        assert abs(float(frame.image.mean()) - float(drawn.mean())) < 6
     assert source.dropped == source.skipped == 0
 
 
-def test_videos_and_pictures_give_bgr(tmp_path: Path) -> None:
+def test_videos_and_images_give_bgr(tmp_path: Path) -> None:
     red = bgr("red")
     assert red[0, 0].tolist() == [0, 0, 255]
     cv2.imwrite(str(tmp_path / "red.png"), red)
     write_video(tmp_path / "red.mp4", [red] * 3)
     for name in ("red.png", "red.mp4"):
         with open_source(tmp_path / name) as source:
-            picture = next(iter(source)).picture
-        assert picture.dtype == np.uint8 and picture.flags.c_contiguous
-        assert picture.shape == (240, 320, 3)
-        assert picture[100, 100, 2] > 200 and picture[100, 100, 0] < 60
+            image = next(iter(source)).image
+        assert image.dtype == np.uint8 and image.flags.c_contiguous
+        assert image.shape == (240, 320, 3)
+        assert image[100, 100, 2] > 200 and image[100, 100, 0] < 60
 
 
-def test_a_folder_is_sorted_and_broken_pictures_are_named_and_counted(
+def test_a_folder_is_sorted_and_broken_images_are_named_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "inner").mkdir()
@@ -67,10 +58,10 @@ def test_a_folder_is_sorted_and_broken_pictures_are_named_and_counted(
         tmp_path.joinpath(name).write_bytes(cv2.imencode(Path(name).suffix, bgr("blue"))[1])
     whole = (tmp_path / "b.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[:200])
-    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "text.jpg").write_text("not an image")
     (tmp_path / "notes.txt").write_text("left out")
     with caplog.at_level(logging.WARNING), open_source(tmp_path) as source:
-        assert isinstance(source, PictureSource)
+        assert isinstance(source, ImageSource)
         frames = list(source)
     assert not source.sequence
     assert [frame.name for frame in frames] == ["a one.png", "b.jpg", "inner/ç.jpg"]
@@ -83,12 +74,12 @@ def test_what_does_not_open_says_so_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video at all\n" * 100)
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "folder").mkdir()
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     cases = {
         "text.mp4": "not a video",
         "empty.mp4": "empty file",
         "absent.mp4": "No such file",
-        "folder": "holds no pictures",
+        "folder": "holds no images",
     }
     for name, reason in cases.items():
         with pytest.raises(SourceError, match=reason) as caught:
@@ -164,12 +155,12 @@ def test_an_mjpeg_server_that_dies_and_returns_at_another_size() -> None:
     assert len({frame.index for frame in [*seen, *back]}) == len(seen) + len(back)
     # Whole frames only: what was cut short is not shown with its lower part invented.
     for frame in seen:
-        assert np.array_equal(frame.picture, seen[0].picture)
+        assert np.array_equal(frame.image, seen[0].image)
     for frame in back:
-        assert np.array_equal(frame.picture, back[0].picture)
-    assert seen[0].picture.shape == (240, 320, 3) and back[0].picture.shape == (120, 200, 3)
-    assert seen[0].picture.mean((0, 1)).argmax() == 1  # green
-    assert back[0].picture.mean((0, 1)).argmax() == 0  # blue
+        assert np.array_equal(frame.image, back[0].image)
+    assert seen[0].image.shape == (240, 320, 3) and back[0].image.shape == (120, 200, 3)
+    assert seen[0].image.mean((0, 1)).argmax() == 1  # green
+    assert back[0].image.mean((0, 1)).argmax() == 0  # blue
     assert source.absences == 1
 
 
@@ -186,13 +177,13 @@ def test_a_stream_is_given_up_after_the_time_asked_for() -> None:
 
 
 def test_turned_mirrored_and_cut(tmp_path: Path) -> None:
-    picture = np.zeros((40, 80, 3), np.uint8)
-    picture[:20, :40] = 255  # white at the upper left
-    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    image = np.zeros((40, 80, 3), np.uint8)
+    image[:20, :40] = 255  # white at the upper left
+    cv2.imwrite(str(tmp_path / "a.png"), image)
 
     def corners(view: View) -> tuple[tuple[int, ...], list[bool]]:
         with open_source(tmp_path / "a.png", view=view) as source:
-            seen = next(iter(source)).picture
+            seen = next(iter(source)).image
         return seen.shape[:2], [bool(seen[y, x, 0]) for y in (0, -1) for x in (0, -1)]
 
     assert corners(View()) == ((40, 80), [True, False, False, False])
@@ -207,12 +198,12 @@ def test_turned_mirrored_and_cut(tmp_path: Path) -> None:
             View(**wrong)
 
 
-def test_a_pattern_names_pictures(tmp_path: Path) -> None:
+def test_a_pattern_names_images(tmp_path: Path) -> None:
     for name in ("b 2.jpg", "b 1.jpg", "c.png", "b notes.txt"):
         (tmp_path / name).write_bytes(cv2.imencode(".jpg", bgr("blue"))[1])
     with open_source(str(tmp_path / "b*")) as source:
         assert [frame.name for frame in source] == ["b 1.jpg", "b 2.jpg"]
-    with pytest.raises(SourceError, match="names no pictures"):
+    with pytest.raises(SourceError, match="names no images"):
         open_source(str(tmp_path / "*.webp"))
     (tmp_path / "[a].jpg").write_bytes((tmp_path / "c.png").read_bytes())
     with open_source(tmp_path / "[a].jpg") as source:
@@ -277,7 +268,7 @@ def test_a_picamera_is_a_live_source(monkeypatch: pytest.MonkeyPatch) -> None:
         open_source("picamera2")
     monkeypatch.setitem(sys.modules, "picamera2", SimpleNamespace(Picamera2=Picamera2))
     with open_source("picamera2:1", wish=Wish((320, 200), 10.0)) as source:
-        assert next(iter(source)).picture.shape == (200, 320, 3)
+        assert next(iter(source)).image.shape == (200, 320, 3)
     assert Picamera2.stopped == [1]
     with pytest.raises(SourceError, match="picamera2:5 does not start"):
         open_source("picamera2:5")

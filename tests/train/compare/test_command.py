@@ -15,12 +15,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lmedge.errors import LmedgeError
-from lmedge.train.compare import cell
+from lmedge.train.compare import trial as cell
 from lmedge.train.compare.command import compare
 from tests import small_run
+from tests.locations import ROOT
 from tests.processes import assert_refused, lmedge
 
-ROOT = Path(__file__).parents[3]
 CHILD = (
     "-c",
     "import sys\n"

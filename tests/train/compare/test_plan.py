@@ -70,7 +70,7 @@ def test_what_cannot_be_is_refused(changed: dict[str, object], words: tuple[str,
     assert all(word in str(caught.value) for word in words)
 
 
-def test_folds_test_every_picture_once_and_the_same_for_every_setting(tmp_path: Path) -> None:
+def test_folds_test_every_image_once_and_the_same_for_every_setting(tmp_path: Path) -> None:
     data = small_run.write_photographs(tmp_path / "data", 9)
     with small_run.own_cache(tmp_path / "cache"):
         found = cells_of(
@@ -94,8 +94,8 @@ def test_folds_test_every_picture_once_and_the_same_for_every_setting(tmp_path: 
             for share in (0.1, 0.3)
         ]
         assert tested[0] == tested[1]
-        pictures = [picture for fold in tested[0] for picture in fold]
-        assert len(set(pictures)) == len(pictures) == 36
+        images = [image for fold in tested[0] for image in fold]
+        assert len(set(images)) == len(images) == 36
     validated = {len(cell.split.parts["val"]) for cell in found}
     assert len(validated) == 2
 
@@ -108,10 +108,10 @@ def test_near_duplicates_are_in_one_fold(tmp_path: Path) -> None:
     with small_run.own_cache(tmp_path / "cache"):
         found = cells_of(settings(), data, folds=3, seeds=1, exclude=None, allow_leak=False)
     place = {
-        entry.picture.path.name: cell.repeat.fold
+        entry.image.path.name: cell.repeat.fold
         for cell in found
         for entry in cell.split.parts["test"]
-        if entry.picture.landmark == "tower"
+        if entry.image.landmark == "tower"
     }
     for number, path in enumerate(copied):
         assert place[path.name] == place[f"again {number}.jpg"]

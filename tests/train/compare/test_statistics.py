@@ -42,7 +42,7 @@ def test_holm() -> None:
     assert holm([0.5, 0.6]) == pytest.approx([1.0, 1.0])
 
 
-def test_only_settings_tested_on_the_same_pictures_are_compared() -> None:
+def test_only_settings_tested_on_the_same_images_are_compared() -> None:
     scores = [[0.9, 0.8, 0.85], [0.5, 0.4, 0.47], [0.9, 0.8, 0.86]]
     tested = [["a", "b", "c"], ["a", "b", "c"], ["a", "b", "d"]]
     (found,) = compare_all("landmark", scores, tested, 0.25)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from lmedge.train.compare.cell import Int8, Result
 from lmedge.train.compare.plan import Cell, Repeat, Setting
 from lmedge.train.compare.summary import Summary, summarise
 from lmedge.train.compare.table import show
-from lmedge.train.recipe import load_recipe
-from lmedge.train.split import Split
+from lmedge.train.compare.trial import Int8, Result
+from lmedge.train.data.split import Split
+from lmedge.train.recipes.loading import load_recipe
 
 
 @pytest.fixture

@@ -12,18 +12,16 @@ import cv2
 import numpy as np
 import pytest
 
-from lmedge.image import read_picture
+from lmedge.image import read_image
 from lmedge.train.data.exclude import Exclusion
 from lmedge.train.data.findings import Finding
 from lmedge.train.data.inspection import border_of
 from lmedge.train.data.sheet import ROWS, write_sheets
 from lmedge.train.data.sources import properties, source_findings
-from tests import bad_pictures, small_run
+from tests import bad_images, small_run
+from tests.locations import PHOTOGRAPHS, needs
+from tests.train.data.conftest import kinds, run_check
 
-from .conftest import kinds, run_check
-
-SHARED = Path(__file__).parents[3].parent / "shared"
-PHOTOGRAPHS = SHARED / "data" / "usc30"
 TOWER = Path("tower") / "tower"
 BRIDGE = Path("bridges") / "old bridge"
 
@@ -40,9 +38,9 @@ def test_nothing_is_found_in_good_photographs(photographs: Path, in_parts: Path)
 class TestFiles:
     def test_each_kind_of_damage_is_told_apart(self, photographs: Path) -> None:
         folder = photographs / TOWER
-        bad_pictures.truncated_jpeg(folder / "half.jpg")
-        bad_pictures.text(folder / "text.jpg")
-        bad_pictures.enormous_png(folder / "enormous.png")
+        bad_images.truncated_jpeg(folder / "half.jpg")
+        bad_images.text(folder / "text.jpg")
+        bad_images.enormous_png(folder / "enormous.png")
         (folder / "empty.bmp").write_bytes(b"")
         shutil.copyfile(first(folder), folder / "misnamed.png")
         first(folder).unlink()  # one copy of it is enough
@@ -59,7 +57,7 @@ class TestFiles:
         }
         assert "200 megapixels" in told["enormous.png"][1]
         assert "empty file" in told["empty.bmp"][1]
-        assert "a JPEG picture" in told["misnamed.png"][1]
+        assert "a JPEG image" in told["misnamed.png"][1]
         assert "40 x 12" in told["tiny.png"][1]
 
     @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
@@ -81,7 +79,7 @@ class TestFiles:
 class TestDuplicates:
     def test_within_a_landmark_the_largest_is_kept(self, photographs: Path) -> None:
         path = first(photographs / TOWER)
-        smaller = cv2.resize(read_picture(path), (40, 32), interpolation=cv2.INTER_AREA)
+        smaller = cv2.resize(read_image(path), (40, 32), interpolation=cv2.INTER_AREA)
         small_run.save(path.with_name("smaller.jpg"), smaller.astype(np.uint8))
         (finding,) = run_check(photographs).findings
         assert finding.kind == "duplicate"
@@ -95,8 +93,8 @@ class TestDuplicates:
         assert finding.landmarks == ("old bridge", "tower")
         assert finding.exclude == finding.names
 
-    def test_across_parts_the_test_part_keeps_its_picture(self, in_parts: Path) -> None:
-        mirrored = read_picture(first(in_parts / "train" / TOWER))[:, ::-1]
+    def test_across_parts_the_test_part_keeps_its_image(self, in_parts: Path) -> None:
+        mirrored = read_image(first(in_parts / "train" / TOWER))[:, ::-1]
         small_run.save(in_parts / "test" / TOWER / "mirrored.png", mirrored)
         (finding,) = run_check(in_parts).findings
         assert finding.kind == "leak"
@@ -104,7 +102,7 @@ class TestDuplicates:
         assert [name.split("/")[0] for name in finding.exclude] == ["train"]
 
     def test_the_same_bytes_of_one_colour(self, in_parts: Path) -> None:
-        """A picture without any contrast has no hash to speak of; its file has."""
+        """An image without any contrast has no hash to speak of; its file has."""
         plain = np.full((48, 60, 3), 90, np.uint8)
         for part in ("train", "val"):
             small_run.save(in_parts / part / BRIDGE / "plain.png", plain)
@@ -135,17 +133,17 @@ class TestClasses:
         shutil.copyfile(first(photographs / TOWER), photographs / TOWER / "copy.jpg")
         report = run_check(photographs)
         assert kinds(report) == ["too-small", "duplicate"]
-        assert "tower: 2 different pictures for training and" in report.findings[0].message
+        assert "tower: 2 different images for training and" in report.findings[0].message
 
     def test_missing_in_a_part(self, in_parts: Path) -> None:
         shutil.rmtree(in_parts / "val" / TOWER)
         (finding,) = run_check(in_parts).findings
-        assert (finding.kind, finding.message) == ("too-small", "tower: no picture in the val part")
+        assert (finding.kind, finding.message) == ("too-small", "tower: no image in the val part")
 
     def test_imbalance(self, photographs: Path) -> None:
         for index in range(30):
-            picture = small_run.draw((200, 50, 40), 4711 + index)
-            small_run.save(photographs / TOWER / f"more {index}.jpg", picture)
+            image = small_run.draw((200, 50, 40), 4711 + index)
+            small_run.save(photographs / TOWER / f"more {index}.jpg", image)
         (finding,) = run_check(photographs).findings
         assert (finding.kind, finding.landmarks) == ("imbalance", ("tower",))
 
@@ -154,24 +152,24 @@ class TestSources:
     @pytest.mark.parametrize("what", ["border", "size", "compression"])
     def test_what_gives_a_class_away(self, what: str, photographs: Path) -> None:
         for path in (photographs / TOWER).glob("*.jpg"):
-            picture = read_picture(path)
+            image = read_image(path)
             if what == "border":
-                picture[:6], picture[-6:] = 0, 0
+                image[:6], image[-6:] = 0, 0
             elif what == "size":
-                picture = picture[:-2]
-            small_run.save(path, picture, quality=60 if what == "compression" else 95)
+                image = image[:-2]
+            small_run.save(path, image, quality=60 if what == "compression" else 95)
         (finding,) = run_check(photographs).findings
         assert (finding.kind, finding.landmarks) == ("one-source", ("tower",))
         told = {"border": "top black", "size": "60 x 46 pixels", "compression": "JPEG tables"}
         assert told[what] in finding.message
-        assert "100% of its pictures" in finding.message
+        assert "100% of its images" in finding.message
         assert len(finding.names) == 6
         assert not finding.exclude
 
     def test_a_property_that_tells_all_landmarks(self, photographs: Path) -> None:
         for number, folder in enumerate(sorted(photographs.glob("*/*"))):
             for path in folder.glob("*.jpg"):
-                small_run.save(path, read_picture(path)[: 48 - number])
+                small_run.save(path, read_image(path)[: 48 - number])
         report = run_check(photographs)
         (finding,) = [one for one in report.findings if not one.landmarks]
         assert "the size alone predicts the landmark of 100%" in finding.message
@@ -185,13 +183,13 @@ class TestSources:
         assert list(source_findings([])) == []
 
     def test_borders(self) -> None:
-        picture = small_run.draw((90, 90, 90), 5, (100, 100))
-        assert border_of(picture) == ()
-        picture[:, :5] = 255
-        picture[-3:] = (0, 60, 0)
-        assert border_of(picture) == ("bottom coloured",)  # the left one is cut by it
-        picture[-3:] = 255
-        assert border_of(picture) == ("bottom white", "left white")
+        image = small_run.draw((90, 90, 90), 5, (100, 100))
+        assert border_of(image) == ()
+        image[:, :5] = 255
+        image[-3:] = (0, 60, 0)
+        assert border_of(image) == ("bottom coloured",)  # the left one is cut by it
+        image[-3:] = 255
+        assert border_of(image) == ("bottom white", "left white")
 
 
 class TestReport:
@@ -199,7 +197,7 @@ class TestReport:
         shutil.copyfile(
             first(in_parts / "train" / TOWER), in_parts / "test" / TOWER / "leak of train.jpg"
         )
-        bad_pictures.text(in_parts / "train" / BRIDGE / "text.jpg")
+        bad_images.text(in_parts / "train" / BRIDGE / "text.jpg")
         earlier = Exclusion("train/tower/tower/gone.jpg", "", "long gone")
         report = run_check(in_parts, earlier)
         assert kinds(report) == ["unreadable", "leak"]
@@ -228,14 +226,14 @@ class TestReport:
         pages = write_sheets(findings, photographs, tmp_path)
         assert [page.name for page in pages] == ["contact-sheet.png", "contact-sheet-2.png"]
         assert sorted(tmp_path.glob("contact*")) == sorted(pages)
-        sheet = read_picture(pages[0])
+        sheet = read_image(pages[0])
         assert sheet.shape[1] == 1000
         assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 1000  # photographs are on it
         assert write_sheets([], photographs, tmp_path) == []
         assert not list(tmp_path.glob("contact*"))
 
 
-@pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason=f"no photographs in {PHOTOGRAPHS}")
+@needs(PHOTOGRAPHS)
 class TestRealPhotographs:
     def test_the_studys_photographs_are_whole_and_different(self) -> None:
         """One landmark was photographed upright by one person: 64 % against 5 % elsewhere."""

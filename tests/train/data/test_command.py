@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import bad_pictures, small_run
+from tests import bad_images, small_run
 from tests.processes import assert_refused, lmedge
 
 BROKEN = Path("tower") / "tower"
@@ -22,11 +22,11 @@ class TestCheck:
     def test_good_photographs(self, photographs: Path) -> None:
         process = lmedge("data", "check", photographs, "--strict", "--min-side", 16)
         assert process.returncode == 0, process.stderr
-        assert "24 pictures of 4 landmarks in 2 categories: nothing found" in process.stdout
+        assert "24 images of 4 landmarks in 2 categories: nothing found" in process.stdout
 
     def test_from_the_finding_to_a_clean_check(self, photographs: Path, tmp_path: Path) -> None:
-        bad_pictures.truncated_jpeg(photographs / BROKEN / "half.jpg")
-        bad_pictures.text(photographs / BROKEN / "text.jpg")
+        bad_images.truncated_jpeg(photographs / BROKEN / "half.jpg")
+        bad_images.text(photographs / BROKEN / "text.jpg")
         before = contents(photographs)
         words = ["data", "check", photographs, "--strict", "--min-side", 16]
         report, exclude = tmp_path / "report", photographs / "exclude.txt"
@@ -46,7 +46,7 @@ class TestCheck:
         assert exclude.read_text("utf-8").count("text.jpg") == 1  # written again, not forgotten
 
     def test_not_strict_and_ignored(self, photographs: Path) -> None:
-        bad_pictures.text(photographs / BROKEN / "text.jpg")
+        bad_images.text(photographs / BROKEN / "text.jpg")
         assert lmedge("data", "check", photographs, "--ignore", "tiny").returncode == 0
         words = ["--ignore", "tiny", "--ignore", "unreadable", "--strict"]
         assert lmedge("data", "check", photographs, *words).returncode == 0
@@ -64,7 +64,7 @@ class TestSplit:
     def test_written_once_and_the_same_again(self, photographs: Path, tmp_path: Path) -> None:
         process = lmedge("data", "split", photographs, "--seed", 3)
         assert process.returncode == 0, process.stderr
-        assert "16 pictures to train on, 4 to validate, 4 to test" in process.stdout
+        assert "16 images to train on, 4 to validate, 4 to test" in process.stdout
         written = (photographs / "split.csv").read_bytes()
         assert_refused(lmedge("data", "split", photographs), 1, "split.csv", "--overwrite")
         other = tmp_path / "again.csv"
@@ -72,7 +72,7 @@ class TestSplit:
         assert other.read_bytes() == written
         words = ["--overwrite", "--test-fraction", 0]
         process = lmedge("data", "split", photographs, *words)
-        assert "20 pictures to train on, 4 to validate, 0 to test" in process.stdout
+        assert "20 images to train on, 4 to validate, 0 to test" in process.stdout
         assert (photographs / "split.csv").read_bytes() != written
 
 
@@ -99,7 +99,7 @@ class TestTrain:
         process = small_run.lmedge("train", photographs, *words, "--out", run)
         assert process.returncode == 0, process.stderr
         assert f"the split of {photographs / 'split.csv'} is used" in process.stderr
-        assert "exclude.txt lists 1 pictures to leave out" in process.stderr
+        assert "exclude.txt lists 1 images to leave out" in process.stderr
         used = (run / "split.csv").read_text("utf-8").splitlines()
         assert len(used) == len(written) - 1
         assert not [line for line in used if line.endswith(gone)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,17 +11,16 @@ from PIL import Image
 
 from lmedge.train.data.completeness import end_is_missing, ends_grey, kind_of, quantization_of
 from tests import small_run
+from tests.locations import PHOTOGRAPHS, needs
 
-SHARED = Path(__file__).parents[3].parent / "shared"
-PHOTOGRAPHS = SHARED / "data" / "usc30"
 FORMATS = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp"}
 
 
 def encoded(kind: str, progressive: bool = False) -> bytes:
-    picture = small_run.draw((40, 90, 160), 3, (96, 120))
+    image = small_run.draw((40, 90, 160), 3, (96, 120))
     stream = io.BytesIO()
     options = {"progressive": True} if progressive else {}
-    Image.fromarray(picture).save(stream, kind, **options)
+    Image.fromarray(image).save(stream, kind, **options)
     return stream.getvalue()
 
 
@@ -72,11 +70,11 @@ def test_a_half_that_was_closed_is_grey_below() -> None:
     data = encoded("JPEG")
     closed = data[: len(data) // 2] + b"\xff\xd9"
     assert not end_is_missing(closed, "JPEG")
-    picture = cv2.imdecode(np.frombuffer(closed, np.uint8), cv2.IMREAD_COLOR_RGB)
-    assert ends_grey(picture.astype(np.uint8), "JPEG")
+    image = cv2.imdecode(np.frombuffer(closed, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert ends_grey(image.astype(np.uint8), "JPEG")
     whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB).astype(np.uint8)
     assert not ends_grey(whole, "JPEG")
-    assert not ends_grey(np.full((64, 64, 3), 128, np.uint8), "JPEG")  # a grey picture
+    assert not ends_grey(np.full((64, 64, 3), 128, np.uint8), "JPEG")  # a grey image
 
 
 @pytest.mark.parametrize(
@@ -85,11 +83,11 @@ def test_a_half_that_was_closed_is_grey_below() -> None:
         (b"GIF89a", "GIF"),
         (b"\x00\x00\x00\x20ftypavif", "AVIF"),
         (b"<!DOCTYPE html><title>404</title>", "HTML or XML"),
-        (b"no picture at all", None),
+        (b"no image at all", None),
         (b"", None),
     ],
 )
-def test_what_else_stands_under_a_pictures_name(start: bytes, kind: str | None) -> None:
+def test_what_else_stands_under_a_images_name(start: bytes, kind: str | None) -> None:
     assert kind_of(start) == kind
 
 
@@ -104,7 +102,7 @@ def test_quantization_tells_qualities_apart() -> None:
     assert quantization_of(b"\xff\xd8\xff nonsense", "JPEG") is None
 
 
-@pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason=f"no photographs in {PHOTOGRAPHS}")
+@needs(PHOTOGRAPHS)
 def test_real_photographs_are_whole_and_their_halves_are_not() -> None:
     paths = sorted(PHOTOGRAPHS.glob("*/*/*.jpg"))[::10]
     assert len(paths) > 30

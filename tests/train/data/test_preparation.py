@@ -10,19 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from lmedge.dataset_folder import scan
 from lmedge.errors import DataError
+from lmedge.evaluation.folders import scan
 from lmedge.image import Resize
-from lmedge.train.data.exclude import (
-    Exclusion,
-    leave_out,
-    read_exclusions,
-    write_exclusions,
-)
+from lmedge.train.data.exclude import Exclusion, leave_out, read_exclusions, write_exclusions
 from lmedge.train.data.preparation import Wish, prepare_split
+from lmedge.train.data.split import PARTS, Split
 from lmedge.train.data.split_file import SPLIT_FILE, as_portable_csv
-from lmedge.train.pictures import PictureStore
-from lmedge.train.split import PARTS, Split
+from lmedge.train.data.store import ImageStore
 from tests import small_run
 
 TOWER = Path("tower") / "tower"
@@ -30,19 +25,19 @@ BRIDGE = Path("bridges") / "old bridge"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> PictureStore:
-    return PictureStore(32, Resize.SQUASH, tmp_path_factory.mktemp("cache"))
+def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
+    return ImageStore(32, Resize.SQUASH, tmp_path_factory.mktemp("cache"))
 
 
 def wish(seed: int = 0, **more: object) -> Wish:
     return Wish(seed, 0.2, 0.2, **more)  # type: ignore[arg-type]
 
 
-def prepared(data: Path, store: PictureStore, given: Wish | None = None) -> Split:
+def prepared(data: Path, store: ImageStore, given: Wish | None = None) -> Split:
     return prepare_split(data, store, given or wish())[0]
 
 
-def write_split(data: Path, store: PictureStore, seed: int = 0) -> Split:
+def write_split(data: Path, store: ImageStore, seed: int = 0) -> Split:
     split = prepare_split(data, store, wish(seed), cut_anew=True)[0]
     (data / SPLIT_FILE).write_text(as_portable_csv(split, data), "utf-8")
     return split
@@ -50,7 +45,7 @@ def write_split(data: Path, store: PictureStore, seed: int = 0) -> Split:
 
 def names(split: Split, data: Path) -> Mapping[str, set[str]]:
     return {
-        part: {entry.picture.path.relative_to(data).as_posix() for entry in split.parts[part]}
+        part: {entry.image.path.relative_to(data).as_posix() for entry in split.parts[part]}
         for part in PARTS
     }
 
@@ -88,13 +83,13 @@ class TestExcludeFile:
     def test_a_replaced_file_is_kept(
         self, photographs: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        pictures = scan(photographs)
+        images = scan(photographs)
         path = first(photographs / TOWER)
         listed = [Exclusion(path.relative_to(photographs).as_posix(), "0" * 64)]
-        assert leave_out(pictures, listed, photographs) == pictures
+        assert leave_out(images, listed, photographs) == images
         assert f"{path}: changed since it was excluded" in caplog.text
 
-    def test_training_leaves_them_out(self, photographs: Path, store: PictureStore) -> None:
+    def test_training_leaves_them_out(self, photographs: Path, store: ImageStore) -> None:
         name = first(photographs / TOWER).relative_to(photographs).as_posix()
         (photographs / "exclude.txt").write_text(f"{name}\n", "utf-8")
         found = names(prepared(photographs, store), photographs)
@@ -105,22 +100,22 @@ class TestExcludeFile:
         found = names(prepared(photographs, store, wish(exclude=other)), photographs)
         assert name in set().union(*found.values())
 
-    def test_nothing_is_left(self, photographs: Path, store: PictureStore) -> None:
+    def test_nothing_is_left(self, photographs: Path, store: ImageStore) -> None:
         everything = [p.relative_to(photographs).as_posix() for p in photographs.rglob("*.jpg")]
         write_exclusions(photographs / "exclude.txt", map(Exclusion, everything))
-        with pytest.raises(DataError, match="all 24 pictures are excluded"):
+        with pytest.raises(DataError, match="all 24 images are excluded"):
             prepared(photographs, store)
 
 
 class TestSplitFile:
-    def test_it_decides_whatever_the_seed(self, photographs: Path, store: PictureStore) -> None:
+    def test_it_decides_whatever_the_seed(self, photographs: Path, store: ImageStore) -> None:
         written = write_split(photographs, store, seed=5)
         assert prepared(photographs, store, wish(seed=1)) == written
         (photographs / SPLIT_FILE).unlink()
         assert prepared(photographs, store, wish(seed=1)) != written
         assert prepared(photographs, store, wish(seed=5)) == written
 
-    def test_it_travels(self, photographs: Path, store: PictureStore, tmp_path: Path) -> None:
+    def test_it_travels(self, photographs: Path, store: ImageStore, tmp_path: Path) -> None:
         written = write_split(photographs, store)
         assert str(tmp_path) not in (photographs / SPLIT_FILE).read_text("utf-8")
         there = tmp_path / "elsewhere"
@@ -128,60 +123,60 @@ class TestSplitFile:
         assert names(prepared(there, store), there) == names(written, photographs)
 
     def test_it_may_lie_elsewhere(
-        self, photographs: Path, store: PictureStore, tmp_path: Path
+        self, photographs: Path, store: ImageStore, tmp_path: Path
     ) -> None:
         written = write_split(photographs, store, seed=5)
         path = (photographs / SPLIT_FILE).rename(tmp_path / "mine.csv")
         assert prepared(photographs, store, wish(split=path)) == written
 
-    def test_a_renamed_picture_is_known_by_its_hash(
-        self, photographs: Path, store: PictureStore
+    def test_a_renamed_image_is_known_by_its_hash(
+        self, photographs: Path, store: ImageStore
     ) -> None:
         written = write_split(photographs, store)
-        moved = written.parts["test"][0].picture.path
+        moved = written.parts["test"][0].image.path
         moved.rename(moved.with_name("renamed.jpg"))
         again = prepared(photographs, store)
         assert again.digest() == written.digest()
 
-    def test_changed_and_missing_pictures_are_refused(
-        self, photographs: Path, store: PictureStore
+    def test_changed_and_missing_images_are_refused(
+        self, photographs: Path, store: ImageStore
     ) -> None:
-        path = write_split(photographs, store).parts["train"][0].picture.path
+        path = write_split(photographs, store).parts["train"][0].image.path
         small_run.save(path, small_run.draw((5, 5, 5), 99))
         name = path.relative_to(photographs).as_posix()
-        with pytest.raises(DataError, match=f"1 of its 24 pictures.*{name}"):
+        with pytest.raises(DataError, match=f"1 of its 24 images.*{name}"):
             prepared(photographs, store)
         path.unlink()
-        with pytest.raises(DataError, match=f"1 of its 24 pictures.*{name}"):
+        with pytest.raises(DataError, match=f"1 of its 24 images.*{name}"):
             prepared(photographs, store)
         (photographs / "exclude.txt").write_text(f"{name}\n", "utf-8")
         assert sum(map(len, names(prepared(photographs, store), photographs).values())) == 23
 
-    def test_a_new_picture_is_left_out_and_said(
-        self, photographs: Path, store: PictureStore, caplog: pytest.LogCaptureFixture
+    def test_a_new_image_is_left_out_and_said(
+        self, photographs: Path, store: ImageStore, caplog: pytest.LogCaptureFixture
     ) -> None:
         written = write_split(photographs, store)
         small_run.save(photographs / TOWER / "new.jpg", small_run.draw((200, 50, 40), 99))
         assert prepared(photographs, store) == written
-        assert "does not name 1 pictures, left out" in caplog.text
+        assert "does not name 1 images, left out" in caplog.text
 
-    def test_a_picture_in_another_folder_now(self, photographs: Path, store: PictureStore) -> None:
-        path = write_split(photographs, store).parts["train"][0].picture.path
+    def test_a_image_in_another_folder_now(self, photographs: Path, store: ImageStore) -> None:
+        path = write_split(photographs, store).parts["train"][0].image.path
         text = (photographs / SPLIT_FILE).read_text("utf-8")
         name = path.relative_to(photographs).as_posix()
-        target = TOWER / path.name.replace("a picture", "from elsewhere")
+        target = TOWER / path.name.replace("an image", "from elsewhere")
         path.rename(photographs / target)
         (photographs / SPLIT_FILE).write_text(text.replace(name, target.as_posix()), "utf-8")
         with pytest.raises(DataError, match="but stands in the folder of tower/tower"):
             prepared(photographs, store)
 
     @pytest.mark.parametrize("text", ["", "part,path\ntrain\n", "part,category\ntrain,a\n"])
-    def test_damage_is_said(self, text: str, photographs: Path, store: PictureStore) -> None:
+    def test_damage_is_said(self, text: str, photographs: Path, store: ImageStore) -> None:
         (photographs / SPLIT_FILE).write_text(text, "utf-8")
         with pytest.raises(DataError, match=r"split\.csv.*lmedge data split"):
             prepared(photographs, store)
 
-    def test_a_line_twice(self, photographs: Path, store: PictureStore) -> None:
+    def test_a_line_twice(self, photographs: Path, store: ImageStore) -> None:
         write_split(photographs, store)
         text = (photographs / SPLIT_FILE).read_text("utf-8")
         last = text.splitlines(keepends=True)[-1]
@@ -189,9 +184,7 @@ class TestSplitFile:
         with pytest.raises(DataError, match="twice"):
             prepared(photographs, store)
 
-    def test_a_landmark_that_is_not_trained_on(
-        self, photographs: Path, store: PictureStore
-    ) -> None:
+    def test_a_landmark_that_is_not_trained_on(self, photographs: Path, store: ImageStore) -> None:
         write_split(photographs, store)
         path = photographs / SPLIT_FILE
         rows = list(csv.reader(path.read_text("utf-8").splitlines()))
@@ -208,24 +201,24 @@ class TestLeaks:
         shutil.copyfile(first(in_parts / "train" / TOWER), in_parts / "test" / TOWER / "leaked.jpg")
         return in_parts
 
-    def test_a_leak_is_refused(self, leaking: Path, store: PictureStore) -> None:
-        with pytest.raises(DataError, match=r"1 picture is in two parts.*leaked\.jpg") as caught:
+    def test_a_leak_is_refused(self, leaking: Path, store: ImageStore) -> None:
+        with pytest.raises(DataError, match=r"1 image is in two parts.*leaked\.jpg") as caught:
             prepared(leaking, store)
         for way in ("lmedge data check", "--exclude-file", "--allow-leak"):
             assert way in str(caught.value)
 
     def test_unless_it_is_allowed(
-        self, leaking: Path, store: PictureStore, caplog: pytest.LogCaptureFixture
+        self, leaking: Path, store: ImageStore, caplog: pytest.LogCaptureFixture
     ) -> None:
         split = prepared(leaking, store, wish(allow_leak=True))
         assert len(split.parts["test"]) == 9
-        assert "1 picture is in two parts" in caplog.text
+        assert "1 image is in two parts" in caplog.text
 
-    def test_or_excluded(self, leaking: Path, store: PictureStore) -> None:
+    def test_or_excluded(self, leaking: Path, store: ImageStore) -> None:
         (leaking / "exclude.txt").write_text("test/tower/tower/leaked.jpg\n", "utf-8")
         assert len(prepared(leaking, store).parts["test"]) == 8
 
-    def test_in_a_split_file(self, photographs: Path, store: PictureStore) -> None:
+    def test_in_a_split_file(self, photographs: Path, store: ImageStore) -> None:
         shutil.copyfile(first(photographs / TOWER), photographs / TOWER / "copy.jpg")
         write_split(photographs, store)
         path = photographs / SPLIT_FILE
@@ -239,7 +232,7 @@ class TestLeaks:
             prepared(photographs, store)
 
     def test_a_cut_does_not_leak_between_landmarks(
-        self, photographs: Path, store: PictureStore, caplog: pytest.LogCaptureFixture
+        self, photographs: Path, store: ImageStore, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Whatever the seed: the copies of all towers stand under the bridge as well."""
         for path in sorted((photographs / TOWER).glob("*.jpg")):
@@ -251,4 +244,4 @@ class TestLeaks:
             assert not hashes[0] & hashes[1] | hashes[0] & hashes[2] | hashes[1] & hashes[2]
             assert sum(len(split.parts[part]) for part in PARTS) == 30
         assert "stay in the training part" in caplog.text
-        assert "6 pictures are under two landmarks" in caplog.text
+        assert "6 images are under two landmarks" in caplog.text

@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lmedge.dataset_folder import LabelledPicture
+from lmedge.evaluation.folders import LabelledImage
+from lmedge.evaluation.metrics import HeadScore, score_head
+from lmedge.evaluation.scoring import score_probabilities
 from lmedge.image import Resize
-from lmedge.metrics import HeadScore, score_head
-from lmedge.scoring import score_probabilities
 from lmedge.taxonomy import Taxonomy
 
 
@@ -22,7 +22,7 @@ def taxonomy(landmarks: int, categories: int) -> Taxonomy:
 
 
 def score(names: tuple[str, ...], each: int = 10, right: float = 0.8) -> HeadScore:
-    """Scores of `each` pictures a class, of which about `right` are right."""
+    """Scores of `each` images a class, of which about `right` are right."""
     rng = np.random.default_rng(0)
     truth = np.repeat(np.arange(len(names)), each)
     guess = np.where(rng.random(len(truth)) < right, truth, rng.integers(0, len(names), len(truth)))
@@ -30,20 +30,20 @@ def score(names: tuple[str, ...], each: int = 10, right: float = 0.8) -> HeadSco
 
 
 def predictions(folder: Path, truth: list[int], said: list[int], shares: list[float]):
-    """Predictions of four landmarks in two categories, on pictures written to `folder`."""
+    """Predictions of four landmarks in two categories, on images written to `folder`."""
     from lmedge.train.calibration import Calibration
-    from lmedge.train.pictures import PictureStore
+    from lmedge.train.data.store import ImageStore
     from lmedge.train.reports.predictions import Predictions
     from tests import small_run
 
     labels = taxonomy(4, 2)
-    store = PictureStore(32, Resize.SQUASH, folder / "cache")
-    pictures = []
+    store = ImageStore(32, Resize.SQUASH, folder / "cache")
+    images = []
     for number, place in enumerate(truth):
         name = labels.landmarks[place]
         path = small_run.save(folder / f"{number}.png", small_run.draw((40, 80, 200), number))
-        pictures.append(LabelledPicture(path, name, labels.category_of(name)))
-    entries, _ = store.admit(pictures)
+        images.append(LabelledImage(path, name, labels.category_of(name)))
+    entries, _ = store.admit(images)
     joint = np.full((len(truth), 4), 0.0, np.float32)
     for row, place, share in zip(joint, said, shares, strict=True):
         row[:] = (1 - share) / 3
@@ -55,7 +55,7 @@ def predictions(folder: Path, truth: list[int], said: list[int], shares: list[fl
     return Predictions(tuple(entries), labels, index, joint, scores, Calibration.none()), store
 
 
-def picture(path: Path) -> np.ndarray:
+def image(path: Path) -> np.ndarray:
     """Read a PNG: (H, W, 3) uint8 RGB."""
     found = cv2.imread(str(path))
     assert found is not None, path

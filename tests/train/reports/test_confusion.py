@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from lmedge.metrics import score_head
-from lmedge.train.reports.canvas import DPI
+from lmedge.evaluation.metrics import score_head
+from lmedge.report.canvas import DPI
+from lmedge.report.fonts import lettering
 from lmedge.train.reports.confusion import confusions, plot_confusion
-from lmedge.train.reports.lettering import lettering
 from tests.train.reports import fakes
 
 
@@ -43,7 +43,7 @@ def draw(path: Path, landmarks: int, categories: int) -> Path:
 def test_thirty_classes_show_every_name_and_every_count(
     tmp_path: Path, drawn: list[list[str]]
 ) -> None:
-    pixels = fakes.picture(draw(tmp_path / "30.png", 30, 6))
+    pixels = fakes.image(draw(tmp_path / "30.png", 30, 6))
     assert min(pixels.shape[:2]) >= 30 * 0.25 * DPI  # a quarter of an inch a class: legible
     taxonomy = fakes.taxonomy(30, 6)
     score = fakes.score(taxonomy.landmarks)
@@ -58,7 +58,7 @@ def test_thirty_classes_show_every_name_and_every_count(
 def test_three_hundred_classes_show_categories_and_the_worst_pairs(
     tmp_path: Path, drawn: list[list[str]]
 ) -> None:
-    pixels = fakes.picture(draw(tmp_path / "300.png", 300, 20))
+    pixels = fakes.image(draw(tmp_path / "300.png", 300, 20))
     assert max(pixels.shape[:2]) < 2600  # a screen, not a poster
     (words,) = drawn
     assert sum(word.startswith("category ") for word in words) == 2 * 20
@@ -86,7 +86,7 @@ def test_every_mistake_of_three_hundred_classes_can_be_seen(tmp_path: Path) -> N
         path = tmp_path / f"{name}.png"
         score = score_head(truth, guess, taxonomy.landmarks)
         plot_confusion(score, "landmark", path, lettering(taxonomy), groups)
-        field = fakes.picture(path)[:, :1150]  # without the colour keys
+        field = fakes.image(path)[:, :1150]  # without the colour keys
         marks.append(int((field[..., 0].astype(int) - field[..., 2] > 60).sum()))
     assert marks[0] == 0
     assert marks[1] >= 16  # four pixels by four
@@ -104,8 +104,8 @@ def test_the_most_frequent_confusion_comes_first() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 61])
-def test_no_mistakes_and_classes_without_pictures_are_drawn(tmp_path: Path, count: int) -> None:
+def test_no_mistakes_and_classes_without_images_are_drawn(tmp_path: Path, count: int) -> None:
     names = tuple(f"class {number}" for number in range(count))
     score = score_head(np.zeros(3, int), np.zeros(3, int), names)
     plot_confusion(score, "category", tmp_path / "a.png", lettering(fakes.taxonomy(2, 2)))
-    assert fakes.picture(tmp_path / "a.png").std() > 1
+    assert fakes.image(tmp_path / "a.png").std() > 1

@@ -8,7 +8,7 @@ import io
 import numpy as np
 import pytest
 
-from lmedge.scoring import score_probabilities
+from lmedge.evaluation.scoring import score_probabilities
 from lmedge.train.reports.per_class import report_csv, report_text, weakest
 from tests.train.reports import fakes
 
@@ -53,14 +53,14 @@ def test_the_csv_has_a_line_a_class_of_both_heads() -> None:
     assert (rows[1]["most_taken_for"], rows[1]["times"]) == ("", "0")
 
 
-def test_the_weakest_have_pictures_and_mistakes() -> None:
+def test_the_weakest_have_images_and_mistakes() -> None:
     names = [entry.name for entry in weakest(SCORES.landmark, 5)]
     assert names == [TAXONOMY.landmarks[place] for place in (2, 0, 1)]
     assert not weakest(scores([0, 1], [0, 1]).landmark, 5)
 
 
 def test_a_landmark_may_be_called_like_a_line_of_the_report() -> None:
-    from lmedge.metrics import score_head
+    from lmedge.evaluation.metrics import score_head
     from lmedge.train.reports import per_class
 
     score = score_head(np.array([0, 1]), np.array([0, 1]), ("accuracy", "macro avg"))

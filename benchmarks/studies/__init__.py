@@ -1,0 +1,1 @@
+"""Studies of the project itself: run from a clone, not installed."""

@@ -1,0 +1,203 @@
+"""The same file on emulated ARM64 processors and on this machine: are the answers the same.
+
+    sudo python -m benchmarks.studies.arm64_root arm64
+    python -m benchmarks.studies.arm64 FILE.tflite --data PHOTOGRAPHS --root arm64
+
+Correctness only: how long an emulated processor takes says nothing about a real one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.errors import DataError, LmedgeError, MissingDependencyError
+from lmedge.evaluation.folders import list_images
+from lmedge.remote.packing import unpack, write_wheel
+
+# Absolute, unlike elsewhere: the file is also run by its path.
+from lmedge.report import csv_files
+
+from . import scripts
+from .answers import Answers, load
+
+EMULATOR = "qemu-aarch64-static"
+_BASE = "fp asimd evtstrm aes pmull sha1 sha2 crc32"
+_DOT = f"{_BASE} atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"
+# The emulator's name: part number and features of /proc/cpuinfo, as Linux prints them on the chip.
+CORES = {
+    "cortex-a53": ("0xd03", f"{_BASE} cpuid"),
+    "cortex-a72": ("0xd08", f"{_BASE} cpuid"),
+    "cortex-a76": ("0xd0b", _DOT),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """One emulated core against this machine; shares in 0..1.
+
+    `prepared_same` is the share of images that are decoded and resized to the same bytes,
+    `prepared_largest` the largest difference of a byte. The rest is of the bytes prepared here:
+    `integers_same` is the share of images for which the int8 logits of both heads are the same,
+    None for a file without; `outputs_same` that for which the float32 probabilities are, to the
+    last bit; then the largest difference of a probability, and the shares with the same best
+    landmark and category. Seconds are emulated.
+    """
+
+    core: str
+    pictures: int
+    prepared_same: float
+    prepared_largest: int
+    integers_same: float | None
+    outputs_same: float
+    outputs_largest: float
+    same_landmark: float
+    same_category: float
+    emulated_seconds_a_picture: float
+
+
+def compare(core: str, here: Answers, there: Answers) -> Comparison:
+    """Hold the answers of an emulated core against those of this machine."""
+    pixels = np.abs(here.prepared.astype(np.int16) - there.prepared).reshape(len(here.prepared), -1)
+    gaps = [
+        np.abs(a - b).max(axis=1)
+        for a, b in ((here.landmark, there.landmark), (here.category, there.category))
+    ]
+    equal = [_bits(here.landmark, there.landmark), _bits(here.category, there.category)]
+    return Comparison(
+        core,
+        len(here.prepared),
+        float((pixels.max(axis=1) == 0).mean()),
+        int(pixels.max()),
+        float((here.logits == there.logits).all(axis=1).mean()) if here.logits.size else None,
+        float((equal[0] & equal[1]).mean()),
+        float(np.max(gaps)),
+        float((here.landmark.argmax(axis=1) == there.landmark.argmax(axis=1)).mean()),
+        float((here.category.argmax(axis=1) == there.category.argmax(axis=1)).mean()),
+        there.seconds,
+    )
+
+
+def _bits(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return (N,) whether the rows are the same bytes; unlike ==, this tells NaN and -0 too."""
+    same = a.view(np.uint32) == b.view(np.uint32)
+    return np.asarray(same.all(axis=1))
+
+
+def cpuinfo(core: str) -> str:
+    """Return /proc/cpuinfo of one core; without it the runtime reads this machine's and crashes."""
+    part, features = CORES[core]
+    return (
+        f"processor\t: 0\nBogoMIPS\t: 108.00\nFeatures\t: {features}\nCPU implementer\t: 0x41\n"
+        f"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {part}\nCPU revision\t: 3\n\n"
+    )
+
+
+def view(system: Path, core: str, folder: Path) -> Path:
+    """Make `folder` look like the ARM64 system on one core, and return its Python.
+
+    The system itself may belong to root. Raises DataError when it holds no Python.
+    """
+    found = sorted(system.glob("usr/bin/python3.[0-9]*"))
+    if not found:
+        raise DataError(f"{system}: holds no ARM64 system; see benchmarks.studies.arm64_root")
+    (folder / "proc").mkdir(parents=True)
+    (folder / "proc" / "cpuinfo").write_text(cpuinfo(core))
+    # No more than these: the emulator looks here for every absolute path, and a link would lead
+    # names of this machine, /home for one, into the system.
+    for name in ("usr", "lib"):
+        (folder / name).symlink_to(system / name)
+    return folder / found[-1].relative_to(system)
+
+
+def emulated(
+    core: str, root: Path, python: Path, packages: Sequence[Path], module: list[str]
+) -> None:
+    """Run `python -m MODULE...` on an emulated core, in the system that `root` looks like.
+
+    Raises LmedgeError when it fails, with its last line.
+    """
+    path = os.pathsep.join(map(str, packages))
+    command = [EMULATOR, "-cpu", core, "-L", str(root), "-E", f"PYTHONPATH={path}", str(python)]
+    # -P: the working folder may hold an lmedge of its own, without its other rooms.
+    _checked([*command, "-P", "-m", *module], f"on the emulated {core}")
+
+
+def _checked(command: list[str], where: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise LmedgeError(f"{where}: {said[-1]}")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
+@click.option("--data", type=click.Path(path_type=Path), required=True, metavar="DIR")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FOLDER",
+    help="What `python -m benchmarks.studies.arm64_root FOLDER` made.",
+)
+@click.option("--pictures", "images", type=click.IntRange(1), default=36, show_default=True)
+@click.option("--core", "cores", type=click.Choice(list(CORES)), multiple=True, help="Default: all")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=csv_files.FOLDER / "arm64.csv",
+    show_default=True,
+)
+def main(
+    file: Path, data: Path, root: Path, images: int, cores: tuple[str, ...], out: Path
+) -> None:
+    """Compare prepared images and outputs of emulated ARM64 cores with those of this machine."""
+    if shutil.which(EMULATOR) is None:
+        raise MissingDependencyError(f"{EMULATOR} is missing: sudo apt install qemu-user-static")
+    paths = list_images(data)
+    if not paths:
+        raise DataError(f"{data}: holds no images")
+    drawn = [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[:images].tolist()]
+    root = root.absolute()
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        unpack(write_wheel(folder), folder / "lmedge")
+        listed = folder / "pictures.txt"
+        listed.write_text("".join(f"{path.absolute()}\n" for path in drawn), "utf-8")
+        own = folder / "here.npz"
+        module = ["benchmarks.studies.answers", str(file.absolute()), str(listed), "--out"]
+        _checked([sys.executable, "-m", *module, str(own)], "on this machine")
+        here = load(own)
+        for core in cores or CORES:
+            other = folder / f"{core}.npz"
+            packages = [folder / "lmedge", root / "packages"]
+            command = [*module, str(other), "--input", str(own)]
+            python = view(root / "system", core, folder / core)
+            emulated(core, folder / core, python, packages, command)
+            rows.append(compare(core, here, load(other)))
+            click.echo(_line(rows[-1]))
+    csv_files.write_csv(out, rows, data=f"{file.name}, {len(drawn)} images of {data.name}")
+    click.echo(f"written: {out}")
+
+
+def _line(row: Comparison) -> str:
+    return (
+        f"{row.core}: {row.pictures} images, prepared the same {row.prepared_same:.1%}, "
+        f"int8 logits the same {row.integers_same or 0:.1%}, probabilities to the last bit "
+        f"{row.outputs_same:.1%}, largest difference {row.outputs_largest:.2g}"
+    )
+
+
+if __name__ == "__main__":
+    scripts.run(main)

@@ -1,0 +1,132 @@
+"""One file, every client: is the answer the same.
+
+    python -m benchmarks.studies.clients FILE.tflite --data PHOTOGRAPHS
+
+LiteRT, LiteRT's built-in kernels without XNNPACK, MediaPipe Tasks for Python and tflite-runtime get
+the same images, at the input's size. Each is in a virtual environment of its own, made once with
+the versions of benchmarks/peers/requirements.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.benchmarks.workers.parent import Answer, Worker, bare
+from lmedge.errors import LmedgeError
+from lmedge.model_file import HEADS, ModelFile, read_model
+
+# Absolute, unlike elsewhere: the file is also run by its path.
+from lmedge.report import csv_files
+
+from . import scripts
+from .peers.environments import environments_option, make_environments, python_option
+from .peers.images import some_images
+from .peers.table import compare
+
+
+@dataclasses.dataclass(frozen=True)
+class Client:
+    """One row: answers of a client against those of the first, on `images`.
+
+    Shares, 0..1: the same best label, `bit_equal` images of which every reported score of both
+    heads is the same float32, scores `left_out` because they are below the file's thresholds.
+    Differences are the largest of a probability.
+    """
+
+    client: str
+    runtime: str
+    pictures: int
+    same_landmark: float
+    same_category: float
+    landmark_difference: float
+    category_difference: float
+    bit_equal: float
+    left_out: float
+
+
+def start(model: ModelFile, pythons: Mapping[str, Path]) -> Iterator[Worker]:
+    """Start every client whose environment is there, LiteRT first."""
+    litert = pythons["litert"]
+    yield bare("interpreter", model, litert, name="LiteRT", runtime="litert")
+    name = "LiteRT without XNNPACK"
+    yield bare("interpreter", model, litert, name=name, runtime="litert", plain=True)
+    if "mediapipe" in pythons:
+        yield bare("mediapipe", model, pythons["mediapipe"], name="MediaPipe ImageClassifier")
+    if "tflite-runtime" in pythons:
+        python = pythons["tflite-runtime"]
+        yield bare("interpreter", model, python, name="tflite-runtime", runtime="tflite-runtime")
+
+
+def row(worker: Worker, own: list[Answer], first: list[Answer]) -> Client:
+    """Hold the answers of a client against those of the first."""
+    found = {}
+    for head in HEADS:
+        found[head] = compare(_stack(own, head), _stack(first, head))
+    equal, missing, scores = 0, 0, 0
+    for answer, wanted in zip(own, first, strict=True):
+        equal += all(_bit_equal(answer[head], wanted[head]) for head in HEADS)
+        missing += sum(int(np.isnan(answer[head]).sum()) for head in HEADS)
+        scores += sum(len(answer[head]) for head in HEADS)
+    landmark, category = found["landmark"], found["category"]
+    return Client(
+        worker.name, worker.label, len(own), landmark[0], category[0], landmark[1], category[1],
+        equal / len(own), missing / scores,
+    )  # fmt: skip
+
+
+def _stack(answers: list[Answer], head: str) -> npt.NDArray[np.float32]:
+    return np.stack([answer[head] for answer in answers])
+
+
+def _bit_equal(own: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]) -> bool:
+    reported = ~np.isnan(own)
+    return own[reported].tobytes() == wanted[reported].tobytes()
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
+@click.option("--data", type=click.Path(path_type=Path), required=True, metavar="DIR")
+@click.option("--pictures", "images", type=click.IntRange(1), default=500, show_default=True)
+@environments_option
+@python_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=csv_files.FOLDER / "clients.csv",
+    show_default=True,
+)
+def main(file: Path, data: Path, images: int, environments: Path, python: str, out: Path) -> None:
+    """Compare what the clients of a .tflite say."""
+    model = read_model(file)
+    if model.image.dtype != "uint8":
+        raise LmedgeError(f"{file}: takes {model.image.dtype}, which not every client does")
+    pythons = make_environments(
+        ("litert", "mediapipe", "tflite-runtime"), environments, python, needed="litert"
+    )
+    shown = some_images(data, model, images)
+    rows: list[Client] = []
+    first: list[Answer] = []
+    for worker in start(model, pythons):
+        with worker:
+            own = [worker.answer(image) for image in shown]
+            first = first or own
+            rows.append(row(worker, own, first))
+    width = max(len(one.client) for one in rows)
+    for one in rows:
+        click.echo(
+            f"{one.client:{width}}  same landmark {one.same_landmark:.1%}, category "
+            f"{one.same_category:.1%}; within {one.landmark_difference:.2g} and "
+            f"{one.category_difference:.2g}; {one.bit_equal:.1%} bit-equal"
+        )
+    csv_files.write_csv(out, rows, data=f"{file.name}, {len(shown)} images of {data.name}")
+    click.echo(f"written: {out}")
+
+
+if __name__ == "__main__":
+    scripts.run(main)

@@ -1,0 +1,123 @@
+"""What the commands do with hostile files, by kind.
+
+python -m benchmarks.studies.hostile_table GOOD.tflite IMAGE --count 1020 --out hostile_files.csv
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from lmedge.report import csv_files
+from tests.hostile.corpus import KINDS, corpus
+from tests.hostile.runner import run_all
+
+from . import scripts
+
+BATCH = 50
+LONGEST = 2000  # characters of a line that still is one
+DOCUMENTED = (3, 4)  # exit codes that a damaged file may end with
+
+
+@dataclasses.dataclass
+class Row:
+    """How often the commands did what with the files of one kind.
+
+    `wrong`: another exit code, a traceback, more than one line, or a file written elsewhere.
+    """
+
+    kind: str
+    files: int = 0
+    worked: int = 0
+    refused: int = 0
+    crashed: int = 0
+    hung: int = 0
+    wrong: int = 0
+    slowest_seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A row a kind, and what went wrong in words."""
+
+    rows: tuple[Row, ...]
+    faults: tuple[str, ...]
+
+
+def measure(good: bytes, count: int, folder: Path, image: Path, seed: int) -> Table:
+    """Run `inspect`, `predict` and `benchmark` on `count` mutations below an empty `folder`."""
+    inside = folder / "work"
+    inside.mkdir()
+    before = {path.name for path in folder.iterdir()}
+    rows = {kind: Row(kind) for kind in KINDS}
+    faults: list[str] = []
+    files = corpus(good, count, seed)
+    while batch := list(itertools.islice(files, BATCH)):
+        lines = []
+        for one in batch:
+            path = inside / f"{one.number}.tflite"
+            path.write_bytes(one.data)
+            rows[one.kind].files += 1
+            lines += [(one, words) for words in _commands(path, image, inside)]
+        results = run_all([words for _, words in lines], inside)
+        for (one, words), found in zip(lines, results, strict=True):
+            what = _judge(found["code"], found["error"])
+            row = rows[one.kind]
+            setattr(row, what, getattr(row, what) + 1)
+            row.slowest_seconds = max(row.slowest_seconds, round(found["seconds"], 2))
+            if what not in ("worked", "refused"):
+                said = f"{found['code']} {found['error'][-300:]!r}"
+                faults.append(f"{one.kind}, number {one.number}, {words[0]}: {what}, {said}")
+        for path in inside.glob("*.tflite"):
+            path.unlink()
+        left = {path.name for path in inside.iterdir()} - {"report"}
+        if left or {path.name for path in folder.iterdir()} != before:
+            rows[batch[0].kind].wrong += 1
+            faults.append(f"files were written elsewhere: {sorted(left)}")
+    return Table(tuple(rows.values()), tuple(faults))
+
+
+def _commands(path: Path, image: Path, inside: Path) -> Iterator[list[str]]:
+    yield ["inspect", str(path), "--verify"]
+    yield ["predict", str(path), str(image)]
+    yield ["benchmark", str(path), "--runs", "1", "--out", str(inside / "report")]
+
+
+def _judge(code: int | None, error: str) -> str:
+    if code is None:
+        return "hung"
+    if code < 0:
+        return "crashed"
+    lines = error.strip().splitlines()
+    if "Traceback" in error or any(len(line) > LONGEST for line in lines):
+        return "wrong"
+    if code == 0:
+        return "worked"
+    told = sum(line.startswith("lmedge: ") for line in lines)
+    return "refused" if code in DOCUMENTED and told == 1 else "wrong"
+
+
+@click.command()
+@click.argument("good", type=click.Path(exists=True, path_type=Path))
+@click.argument("image", type=click.Path(exists=True, path_type=Path))
+@click.option("--count", default=1020, show_default=True, help="How many files.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The CSV file.")
+def main(good: Path, image: Path, count: int, seed: int, out: Path) -> None:
+    """Mutate GOOD and write what became of each kind; exit code 1 when anything went wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(good.read_bytes(), count, Path(folder), image.resolve(), seed)
+    data = f"mutations of a file of {good.stat().st_size} bytes; three commands each"
+    csv_files.write_csv(out, found.rows, data=data)
+    for fault in found.faults:
+        click.echo(fault)
+    raise SystemExit(bool(found.faults))
+
+
+if __name__ == "__main__":
+    scripts.run(main)

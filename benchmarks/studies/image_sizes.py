@@ -1,0 +1,84 @@
+"""How a trained network does on images of other sizes than its own.
+
+    python -m benchmarks.studies.image_sizes RUN... --out image_sizes.csv
+
+The test parts of the runs, prepared at each size; no weight is changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.errors import RunError
+from lmedge.evaluation.metrics import macro_f1
+from lmedge.image import Resize
+from lmedge.train.data.store import ImageStore, PreparedImages
+from lmedge.train.fitting.quality import quality_of
+from lmedge.train.network import build_network, predict_logits
+from lmedge.train.run import Run
+
+from . import scripts
+from .measured import write_rows
+
+SCALES = np.exp(np.linspace(-3, 3, 241))  # of the logits: 1 over a temperature
+
+
+def log_loss(logits: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> float:
+    """Return the mean of -log p(truth), (N, K) logits, at the temperature where it is least.
+
+    Sizes of images change how sure a network is too, which a file's temperature makes good.
+    """
+    return min(quality_of(logits * scale, truth).loss for scale in SCALES)
+
+
+@click.command()
+@click.argument(
+    "folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN..."
+)
+@click.option("--size", "sizes", type=click.IntRange(32, 1024), multiple=True,
+              default=(192, 224, 240, 256, 288), show_default=True, help="Repeatable.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path),
+              default=Path("benchmarks/results/image_sizes.csv"), show_default=True)  # fmt: skip
+def main(folders: tuple[Path, ...], sizes: tuple[int, ...], out: Path) -> None:
+    """Score the landmark head, alone, on the test parts of RUNs at every size."""
+    runs = [Run.open(folder) for folder in folders]
+    for run in runs:
+        if not run.entries("test"):
+            raise RunError(f"{run.folder} has no test images; name other runs")
+    trained = [(run, run.network().get_weights()) for run in runs]
+    rows = []
+    for size in sizes:
+        found = [
+            (at(run, weights, size), run.labels("test")["landmark"]) for run, weights in trained
+        ]
+        mistakes = sum(int((logits.argmax(1) != truth).sum()) for logits, truth in found)
+        f1 = np.mean(
+            [macro_f1(truth, logits.argmax(1), logits.shape[1]) for logits, truth in found]
+        )
+        logits, truth = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        loss = log_loss(logits, truth)
+        click.echo(f"{size}: {mistakes} of {len(truth)} wrong, F1 {f1:.3f}, log loss {loss:.4f}")
+        rows.append({"size": size, "pictures": len(truth), "mistakes": mistakes,
+                     "landmark_f1": f"{f1:.5g}", "log_loss": f"{loss:.5g}"})  # fmt: skip
+    own = ", ".join(map(str, sorted({run.recipe.data.image_size for run in runs})))
+    data = f"the test parts of {len(runs)} runs, trained for {own} pixels"
+    write_rows(out, rows, "image_sizes", data)
+    click.echo(f"written: {out}")
+
+
+def at(run: Run, weights: list[npt.NDArray[np.float32]], size: int) -> npt.NDArray[np.float64]:
+    """Return the landmark logits of the test part prepared at `size`, (N, L)."""
+    network = build_network(dataclasses.replace(run.spec, size=size))
+    network.set_weights(weights)
+    store = ImageStore(size, Resize(run.recipe.data.resize))
+    images = PreparedImages(store, run.entries("test"))
+    return predict_logits(network, images)["landmark"].astype(np.float64)
+
+
+if __name__ == "__main__":
+    scripts.run(main)

@@ -1,0 +1,97 @@
+"""The table of peers: times against the first of the same work, answers against float32."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.errors import LmedgeError
+from lmedge.evaluation.intervals import ratio_interval
+
+Floats = npt.NDArray[np.float64]
+Scores = npt.NDArray[np.float32]
+SAME_NETWORK = 1e-3  # largest difference of a probability between two float32 runtimes
+
+
+@dataclasses.dataclass(frozen=True)
+class Timed:
+    """What the table needs of a place, whoever ran it; times are (rounds,) milliseconds."""
+
+    name: str
+    runtime: str
+    work: str
+    bytes: int
+    target: float | None
+    times: Floats
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row: `ratio` is this median over that of `against`, with its 95 % interval.
+
+    `target` is the ratio to reach. `same_landmark` is the share of `images` with the same best
+    landmark as the float32 file in LiteRT, `largest_difference` that of a landmark's probability.
+    """
+
+    name: str
+    runtime: str
+    work: str
+    bytes: int
+    rounds: int
+    p50_ms: float
+    p90_ms: float
+    against: str
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    target: float | None
+    pictures: int
+    same_landmark: float
+    largest_difference: float
+
+
+def rows(timed: Sequence[Timed], scores: Mapping[str, Scores], reference: str) -> list[Row]:
+    """Return a row for each, in order; the first of each work is what the others are held to.
+
+    scores: (N, L) landmark probabilities by name. `reference` names the answers to compare with.
+    """
+    first: dict[str, Timed] = {}
+    found = []
+    for one in timed:
+        other = first.setdefault(one.work, one)
+        p50, p90 = np.percentile(one.times, (50, 90)).tolist()
+        low, high = ratio_interval(one.times, other.times)
+        same, difference = compare(scores[one.name], scores[reference])
+        found.append(
+            Row(
+                one.name, one.runtime, one.work, one.bytes, len(one.times), p50, p90, other.name,
+                p50 / float(np.median(other.times)), low, high, one.target,
+                len(scores[one.name]), same, difference,
+            )
+        )  # fmt: skip
+    return found
+
+
+def compare(own: Scores, reference: Scores) -> tuple[float, float]:
+    """Return the share of (N, L) with the same best landmark, and the largest difference.
+
+    NaN is a score that a client leaves out for being below the file's threshold: it is not
+    compared, and an image without any score is left out.
+    """
+    told = ~np.isnan(own).all(axis=1)
+    if not told.any():
+        raise LmedgeError("no score was reported for any image; pass images of the landmarks")
+    best = np.nanargmax(own[told], axis=1) == reference[told].argmax(axis=1)
+    return float(best.mean()), float(np.nanmax(np.abs(own - reference)))
+
+
+def check_same_network(scores: Mapping[str, Scores], name: str, reference: str) -> None:
+    """Raise LmedgeError unless `name` gives the probabilities of `reference`, nearly."""
+    difference = float(np.abs(scores[name] - scores[reference]).max())
+    if not difference < SAME_NETWORK:
+        raise LmedgeError(
+            f"{name} is not the network of {reference}: probabilities differ by {difference:.3g}"
+        )

@@ -1,0 +1,116 @@
+"""What quantization costs a run: our int8 file and TensorFlow's post-training one beside float.
+
+    python -m benchmarks.studies.quality RUN... --out quality.csv [--strangers DIR]
+
+exports each finished run twice and writes a row a file, of the run's test part, and their means.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lmedge.export.exporting import Options, export_all
+from lmedge.export.selection import Rung
+from lmedge.files import write_text
+from lmedge.machine import cores, processor_model
+from lmedge.model_file import HEADS
+from lmedge.train.run import Run
+
+from .scripts import run
+
+NAMES = ("int8", "int8-ptq")
+Row = dict[str, Any]
+
+
+def row(run: str, rung: Rung) -> Row:
+    """Return the figures of one file as columns of the table."""
+    outcome = rung.outcome
+    judged, rejection = outcome.comparisons[-1], outcome.rejection
+    found: Row = {"run": run, "format": rung.format, "part": judged.part}
+    found["pictures"] = judged.file_scores.landmark.n
+    for head in HEADS:
+        found[f"float_{head}_f1"] = getattr(judged.float_scores, head).macro_f1
+        found[f"file_{head}_f1"] = getattr(judged.file_scores, head).macro_f1
+        found[f"{head}_agreement"] = judged.agreement[head]
+        # A softmax in int8 ends at 1/256: its logits are lost.
+        lost = rung.format == "int8-ptq"
+        found[f"{head}_logit_correlation"] = "" if lost else judged.correlation[head]
+        found[f"{head}_ece_before"] = judged.calibration[head].before
+        found[f"{head}_ece"] = judged.calibration[head].after
+        alone = getattr(judged.file_scores, f"{head}_marginal")
+        found[f"file_{head}_alone_f1"] = alone.macro_f1
+    found["conflict_rate"] = judged.file_scores.conflict_rate
+    for name in ("kept", "false_accepts", "auroc"):
+        value = None if rejection is None else getattr(rejection, name)
+        found[name] = "" if value is None else value
+    found["gate"] = "passed" if rung.passed else "refused"
+    found["megabytes"] = rung.megabytes
+    found["invoke_ms"] = rung.milliseconds
+    for stage in ("calibration", "conversion"):
+        found[f"{stage}_seconds"] = outcome.seconds.get(stage, "")
+    return found
+
+
+def means(rows: Sequence[Row]) -> list[Row]:
+    """Return the mean row of each format."""
+    found = []
+    for name in NAMES:
+        own = [one for one in rows if one["format"] == name]
+        mean: Row = {"run": "mean", "format": name}
+        for key, value in own[0].items():
+            numbers = [one[key] for one in own if isinstance(one[key], float | int)]
+            if isinstance(value, float | int) and len(numbers) == len(own):
+                mean[key] = sum(numbers) / len(own)
+        mean["pictures"] = sum(one["pictures"] for one in own)
+        found.append(mean)
+    return found
+
+
+def table(rows: Sequence[Row], data: str, command: str) -> str:
+    """Return the rows as CSV under three comment lines."""
+    stream = io.StringIO()
+    stream.write(f"# command: {command}\n# machine: {processor_model()}, {cores()} cores\n")
+    stream.write(f"# data: {data}\n")
+    writer = csv.DictWriter(stream, list(rows[0]), restval="", lineterminator="\n")
+    writer.writeheader()
+    for one in rows:
+        writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in one.items()})
+    return stream.getvalue()
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The CSV file.")
+@click.option("--files", type=click.Path(path_type=Path), metavar="DIR", default="runs/quality",
+              show_default=True, help="Where the files go.")  # fmt: skip
+@click.option("--strangers", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--data", default="", help="What the runs were trained on, for the table.")
+def main(runs: tuple[Path, ...], out: Path, files: Path, strangers: Path | None, data: str) -> None:
+    """Export finished RUNs and write what quantization costs them."""
+    options = Options(force=True, strangers=strangers)
+    rows: list[Row] = []
+    words = sys.argv[1:]
+    for option in ("--out", "--files"):
+        if option in words:
+            del words[words.index(option) : words.index(option) + 2]
+    command = f"python -m benchmarks.studies.quality {' '.join(words)}"
+    for number, folder in enumerate(runs):
+        name = str(number) if len(runs) > 1 else folder.name
+        path = files / f"{name}.tflite"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rungs = export_all(Run.open(folder), path, NAMES, options)
+        rows += [row(name, rung) for rung in rungs]
+        together = [*rows, *means(rows)] if len(runs) > 1 else rows
+        write_text(out, table(together, data, command))
+        click.echo(f"{folder}: done, {out}")
+
+
+if __name__ == "__main__":
+    run(main)

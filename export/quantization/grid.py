@@ -1,0 +1,81 @@
+"""The values a tensor of the file can have: steps of one size, zero among them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
+from lmedge.train.backend import keras, tf
+
+from .ranges import LEVELS, Range
+
+INPUT_RANGE: Range = ((0 - PIXEL_MEAN) / PIXEL_SCALE, (255 - PIXEL_MEAN) / PIXEL_SCALE)
+SIGMOID_RANGE: Range = (0.0, 255 / 256)
+KERNEL_LEVELS = 127.0
+SPLIT = 2.0**38 + 1  # Veltkamp's: leaves 53 - 38 bits of a float64
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """The 256 values of an int8 tensor: (step - zero) * scale, steps from -128 to 127.
+
+    The converter computes with `exact`; `scale` is what the file can hold of it.
+    """
+
+    exact: float
+    zero: int
+
+    @property
+    def scale(self) -> np.float32:
+        """The size of a step, float32."""
+        return np.float32(self.exact)
+
+    @property
+    def lowest(self) -> float:
+        """The lowest value in steps above zero."""
+        return float(-128 - self.zero)
+
+    @property
+    def highest(self) -> float:
+        """The highest value in steps above zero."""
+        return float(127 - self.zero)
+
+
+def grid_of(ends: Range) -> Grid:
+    """Return what the converter makes of a range; its ends reach it as float32."""
+    low, high = (float(np.float32(end)) for end in ends)
+    scale = (high - low) / LEVELS
+    return Grid(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
+
+
+def kernel_scale(kernel: tf.Tensor, axis: int) -> tf.Tensor:
+    """Return the step of each channel, float32, shaped to divide the kernel.
+
+    It has 15 significant bits: 127 steps of it are then exact in float32, and the converter, which
+    divides a channel's largest value by 127, finds this very step. float64, because TensorFlow's
+    optimizer moves the constants of a traced graph, which must not move the step.
+    """
+    axes = [other for other in range(len(kernel.shape)) if other != axis]
+    limit = tf.cast(tf.reduce_max(tf.abs(kernel), axes, keepdims=True), tf.float64)
+    scale = tf.maximum(limit, 1e-8) / KERNEL_LEVELS
+    high = scale * SPLIT
+    return tf.cast(high - (high - scale), tf.float32)
+
+
+def on_grid(kernel: tf.Tensor, axis: int) -> tf.Tensor:
+    """Return the kernel with every value rounded to a step of its channel."""
+    scale = kernel_scale(kernel, axis)
+    return tf.round(kernel / scale) * scale
+
+
+def kernel_axis(layer: keras.layers.Layer) -> tuple[str | None, int]:
+    """Return the name of the kernel and the axis of its output channels; None without one."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return "depthwise_kernel", 2
+    if isinstance(layer, keras.layers.Conv2D):
+        return "kernel", 3
+    if isinstance(layer, keras.layers.Dense):
+        return "kernel", 1
+    return None, -1

@@ -1,0 +1,1 @@
+"""Verification: the file against the float network, and what is not shipped."""

@@ -1,0 +1,1 @@
+"""Commands of the device: one module a verb."""

@@ -1,0 +1,243 @@
+"""What `lmedge doctor` looks at; nothing here needs more than the standard library and click.
+
+A check imports what it asks about, never TensorFlow, and never raises: what goes wrong in it is
+what it reports.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import platform
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from .. import __version__, machine
+
+Status = Literal["ok", "missing", "action"]
+
+WEIGHTS_FILE = "efficientnetb0_notop.h5"
+WEIGHTS_URL = f"https://storage.googleapis.com/keras-applications/{WEIGHTS_FILE}"
+NETWORK_SECONDS = 5.0
+GPU_SECONDS = 90.0
+GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")  # NVIDIA, AMD, the Linux subsystem of Windows
+_ASK_TENSORFLOW = (
+    "import tensorflow as tf; print('GPUS', len(tf.config.list_physical_devices('GPU')))"
+)
+TENSORFLOW_PACKAGES = ("tensorflow", "tf_keras", "tensorflow-model-optimization")
+TOOL_PACKAGES = ("scikit-learn", "scipy", "matplotlib", "safetensors", "imagehash", "pillow")
+_INSTALL_TRAINING = "pip install 'lmedge[train]', on the computer that trains"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One line of the doctor: `action` says what to do unless the status is ok.
+
+    "missing" is not there, "action" is there and needs something done. `blocks` tells that the
+    device part cannot run because of it.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    action: str = ""
+    blocks: bool = False
+
+
+def examine(check: Callable[[], Finding]) -> Finding:
+    """Run a check; a defect of its own becomes a finding as well."""
+    try:
+        return check()
+    except Exception as error:  # a doctor that crashes helps nobody
+        return Finding(check.__name__, "action", f"could not be checked: {_reason(error)}")
+
+
+def python() -> Finding:
+    """Name Python, lmedge and the machine."""
+    system = f"{platform.system()} {platform.machine()}"
+    versions = f"{platform.python_version()}, lmedge {__version__}, {system}"
+    return Finding("Python", "ok", f"{versions}, {machine.processor_model()}")
+
+
+def numpy() -> Finding:
+    """Import NumPy."""
+    return _imported("NumPy", "numpy", "pip install numpy")
+
+
+def opencv() -> Finding:
+    """Import OpenCV: its shared libraries are what fails on small systems."""
+    action = "pip install opencv-python, or opencv-python-headless on a system without libGL"
+    return _imported("OpenCV", "cv2", action)
+
+
+def runtime() -> Finding:
+    """Name the runtime that will be used: the first that imports."""
+    failed = []
+    for module, package in machine.RUNTIME_PACKAGES.items():
+        try:
+            importlib.import_module(f"{module}.interpreter")
+        except Exception as error:
+            if machine.package_version(package):
+                failed.append(f"{package} is installed but fails ({_reason(error)})")
+            continue
+        detail = "; ".join([f"{machine.runtime_label(module)} will be used", *failed])
+        if module == "tflite_runtime":
+            action = "pip install ai-edge-litert: it runs int8 files many times faster"
+            return Finding("runtime", "action", detail, action)
+        return Finding("runtime", "ok", detail)
+    detail = "; ".join(failed) or f"none of {', '.join(machine.RUNTIME_PACKAGES.values())}"
+    return Finding("runtime", "missing", detail, "pip install ai-edge-litert", blocks=True)
+
+
+def camera() -> Finding:
+    """Look for video devices and the right to open them."""
+    if not sys.platform.startswith("linux"):
+        return Finding("camera", "ok", "not checked on this system; `lmedge camera` tries it")
+    devices = _devices("video*")
+    if not devices:
+        action = "plug one in, or give `lmedge camera --source` a video, a folder or a URL"
+        return Finding("camera", "missing", "no /dev/video*", action)
+    usable = [device for device in devices if os.access(device, os.R_OK | os.W_OK)]
+    if not usable:
+        action = "sudo usermod -aG video $USER, then log in again"
+        return Finding("camera", "action", f"{', '.join(devices)}: no permission", action)
+    return Finding("camera", "ok", ", ".join(usable))
+
+
+def display() -> Finding:
+    """Look for a screen, and an OpenCV that can open windows on it."""
+    headless = "use `lmedge camera --headless`"
+    toolkit = _window_toolkit()
+    if sys.platform.startswith("linux"):
+        screen = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY") or ""
+    else:
+        screen = platform.system()
+    if not screen:
+        return Finding("display", "missing", "neither DISPLAY nor WAYLAND_DISPLAY is set", headless)
+    if not toolkit:
+        action = f"pip install opencv-python in place of the headless one, or {headless}"
+        return Finding("display", "action", f"{screen}, but OpenCV has no windows", action)
+    return Finding("display", "ok", f"{screen}, windows by {toolkit}")
+
+
+def tensorflow() -> Finding:
+    """Look at what training and export are built on; the first two go by the same minor version."""
+    finding = _packages("TensorFlow", TENSORFLOW_PACKAGES)
+    minors = [".".join((machine.package_version(name) or "").split(".")[:2])
+              for name in TENSORFLOW_PACKAGES[:2]]  # fmt: skip
+    if finding.status == "ok" and len(set(minors)) > 1:
+        action = f"pip install 'tf_keras=={minors[0]}.*': it goes with TensorFlow {minors[0]}"
+        return dataclasses.replace(finding, status="action", action=action)
+    return finding
+
+
+def tools() -> Finding:
+    """Look at the other packages of the training extra."""
+    return _packages("tools", TOOL_PACKAGES)
+
+
+def gpu() -> Finding:
+    """Look for a GPU; TensorFlow is asked in a process of its own, and only if there is one."""
+    devices = _devices(*GPU_DEVICES)
+    if sys.platform.startswith("linux") and not devices:
+        return Finding(
+            "GPU", "missing", "no device", "none needed: training runs on the processor, slower"
+        )
+    if machine.package_version("tensorflow") is None:
+        return Finding("GPU", "action", f"{', '.join(devices)}, TensorFlow not installed",
+                       "pip install 'lmedge[gpu]' to train on it")  # fmt: skip
+    return ask_tensorflow([sys.executable, "-c", _ASK_TENSORFLOW], GPU_SECONDS)
+
+
+def ask_tensorflow(command: list[str], seconds: float) -> Finding:
+    """Run a command that prints `GPUS <count>`, and judge its answer."""
+    action = "pip install 'lmedge[gpu]' and a driver that `nvidia-smi` finds"
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding("GPU", "action", f"TensorFlow gave no answer in {seconds:.0f} s", action)
+    found = [line.split()[1] for line in answer.stdout.splitlines() if line.startswith("GPUS ")]
+    if not found:
+        last = (answer.stderr.strip().splitlines() or ["no answer"])[-1]
+        return Finding("GPU", "action", f"TensorFlow does not import: {last}", _INSTALL_TRAINING)
+    if found[0] == "0":
+        return Finding("GPU", "action", "there is one, TensorFlow does not see it", action)
+    return Finding("GPU", "ok", f"{found[0]} seen by TensorFlow")
+
+
+def weights() -> Finding:
+    """Look for the ImageNet weights: already here, or at least within reach."""
+    cached = Path("~/.keras/models").expanduser() / WEIGHTS_FILE
+    if cached.is_file():
+        return Finding("weights", "ok", str(cached))
+    if _answers(WEIGHTS_URL, NETWORK_SECONDS):
+        return Finding("weights", "ok", "not here yet; `lmedge train` will download them")
+    action = f"fetch {WEIGHTS_URL} elsewhere and pass --weights PATH, or train with --weights none"
+    return Finding("weights", "missing", "not here and the download host does not answer", action)
+
+
+def _devices(*patterns: str) -> list[str]:
+    return sorted(str(path) for pattern in patterns for path in Path("/dev").glob(pattern))
+
+
+def _packages(name: str, packages: Sequence[str]) -> Finding:
+    versions = {package: machine.package_version(package) for package in packages}
+    absent = [package for package, version in versions.items() if version is None]
+    present = [f"{package} {version}" for package, version in versions.items() if version]
+    if absent:
+        detail = "; ".join(filter(None, [f"no {', '.join(absent)}", ", ".join(present)]))
+        return Finding(name, "missing", detail, _INSTALL_TRAINING)
+    return Finding(name, "ok", ", ".join(present))
+
+
+def _imported(name: str, module: str, action: str) -> Finding:
+    try:
+        version = importlib.import_module(module).__version__
+    except ModuleNotFoundError:
+        return Finding(name, "missing", "not installed", action, blocks=True)
+    except Exception as error:
+        return Finding(name, "action", f"does not import: {_reason(error)}", action, blocks=True)
+    return Finding(name, "ok", str(version))
+
+
+def _window_toolkit() -> str:
+    """Return the name of what OpenCV opens windows with, empty without any."""
+    try:
+        import cv2
+
+        information = cv2.getBuildInformation()
+    except Exception:
+        return ""
+    lines = (line.strip().partition(":") for line in information.splitlines())
+    names = [value.strip() for key, _, value in lines if key == "GUI"]
+    return names[0] if names and names[0] != "NONE" else ""
+
+
+def _answers(url: str, seconds: float) -> bool:
+    """Ask for the headers; in a thread, because looking a name up knows no time limit."""
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            with urllib.request.urlopen(request, timeout=seconds):
+                answered.set()
+        except (OSError, ValueError):
+            pass
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answered.is_set()
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

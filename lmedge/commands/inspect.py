@@ -1,0 +1,178 @@
+"""`lmedge inspect` and `lmedge labels`: what is in a file, without its photographs."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..decoding import Decoding
+from ..errors import ModelFileError
+from ..golden import Verification, verify
+from ..model_file import ModelFile, read_model
+from ..rejection import Threshold
+
+
+@click.command(short_help="Show what an exported file is and holds.")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, not a card.")
+@click.option("--verify", "check", is_flag=True,
+              help="Run the golden images and compare with the answers in the file.")  # fmt: skip
+def inspect(file: Path, as_json: bool, check: bool) -> None:
+    """Show task, labels, sizes, operators, metrics and origin of an exported file.
+
+    With --verify the file is run on images made by a formula: exit code 4 when its answers are
+    not those that were stored when it was exported.
+    """
+    model = read_model(file)
+    verification = verify(model) if check else None
+    if as_json:
+        click.echo(json.dumps(as_dict(model, verification), indent=2, ensure_ascii=False))
+    else:
+        _show(model, verification)
+    if verification is not None and not verification.passed:
+        raise ModelFileError(
+            f"{file}: gives other answers here than where it was exported (a probability differs "
+            f"by {verification.largest:.3f}); update the runtime, or do without --delegate"
+        )
+
+
+@click.command(short_help="List the labels of an exported file.")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: landmark to category.")
+def labels(file: Path, as_json: bool) -> None:
+    """List the landmarks of a file with their categories, a line each, parted by a tab."""
+    hierarchy = read_model(file).taxonomy.hierarchy()
+    if as_json:
+        click.echo(json.dumps(hierarchy, indent=2, ensure_ascii=False))
+        return
+    for landmark, category in hierarchy.items():
+        click.echo(f"{landmark}\t{category}")
+
+
+def as_dict(model: ModelFile, verification: Verification | None) -> dict[str, Any]:
+    """Return what `lmedge inspect --json` prints; docs/formats.md names its fields."""
+    return {
+        "file": click.format_filename(model.path),
+        "bytes": len(model.data),
+        "sha256": model.sha256,
+        "input": {"size": model.size, "resize": model.resize.value, "dtype": model.image.dtype},
+        "operators": [
+            {"operator": name, "dtype": dtype, "count": count}
+            for (name, dtype), count in sorted(model.operators.items())
+        ],
+        "info": {key: value for key, value in model.info.items() if key != "golden"},
+        "verification": None
+        if verification is None
+        else {
+            **dataclasses.asdict(verification),
+            "identical": verification.identical,
+            "passed": verification.passed,
+        },
+    }
+
+
+def _show(model: ModelFile, verification: Verification | None) -> None:
+    taxonomy, info = model.taxonomy, model.info
+    counts: collections.Counter[str] = collections.Counter()
+    for (_, dtype), count in model.operators.items():
+        counts[dtype] += count
+    provenance = _section(info, "provenance")
+    images = _section(provenance, "pictures")
+    rows = [
+        ("task", f"{len(taxonomy.landmarks)} landmarks in {len(taxonomy.categories)} categories"),
+        ("size", f"{len(model.data) / 1e6:.2f} MB"),
+        ("input", f"{model.size} x {model.size} RGB, {model.image.dtype}, {model.resize.value}"),
+        ("operators", ", ".join(f"{n} {dtype}" for dtype, n in counts.most_common())),
+        ("metrics", _metrics(_section(info, "metrics"))),
+        ("gate", _gate(info.get("gate"))),
+        ("decoding", f"category weight {Decoding.of(model).category_weight:g}"),
+        ("threshold", _threshold(model)),
+        ("trained on", f"{images['train']} images" if "train" in images else "not told"),
+        *([("before that", earlier)] if (earlier := _refit_of(provenance)) else []),
+        ("strategy", str(provenance.get("strategy", "not told"))),
+        ("exported by", f"lmedge {info.get('lmedge', '(not told)')}"),
+        ("sha256", model.sha256),
+    ]
+    if verification is not None:
+        rows.append(("verified", _verdict(verification)))
+    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.print(Text(click.format_filename(model.path), style="bold"))
+    console.print(table)
+    for category in taxonomy.categories:
+        own = [name for name, parent in taxonomy.hierarchy().items() if parent == category]
+        console.print(Text(f"{category}: {', '.join(own)}"), soft_wrap=not console.is_terminal)
+
+
+def _section(info: Any, name: str) -> dict[str, Any]:
+    found = info.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _metrics(metrics: dict[str, Any]) -> str:
+    """Return macro F1 of the shipped file by part; metrics of another layout are not guessed at."""
+    try:
+        told = [
+            f"{part}: landmark F1 {scores['file']['landmark']['macro_f1']:.3f}, category F1 "
+            f"{scores['file']['category']['macro_f1']:.3f} on {scores['file']['landmark']['n']}"
+            for part, scores in metrics.items()
+        ]
+    except (KeyError, TypeError, ValueError):
+        return "not told"
+    return "; ".join(told) or "not told"
+
+
+def _refit_of(provenance: dict[str, Any]) -> str:
+    """Return what the run said that had not yet trained on the test images; "" for any other."""
+    found = _section(provenance, "refit_of")
+    try:
+        test = found["test"]
+        return (
+            f"{found['run']}, which had not seen the test images: landmark F1 "
+            f"{test['landmark']['macro_f1']:.3f}, category F1 {test['category']['macro_f1']:.3f} "
+            f"on {test['landmark']['n']}, float"
+        )
+    except (KeyError, TypeError, ValueError):
+        return ""
+
+
+def _gate(gate: Any) -> str:
+    problems = gate.get("problems") if isinstance(gate, dict) else None
+    if problems is None:
+        return "not told"
+    return f"FORCED: {'; '.join(map(str, problems))}" if problems else "passed"
+
+
+def _threshold(model: ModelFile) -> str:
+    threshold = Threshold.of(model)
+    if threshold.least == 0:
+        return "none: every image is given a landmark"
+    stored = model.info["rejection"]
+    shares = [
+        f"{float(stored[key]):.1%} of {what}"
+        for key, what in (("kept", "test images"), ("false_accepts", "strangers"))
+        if isinstance(stored.get(key), float)
+    ]
+    passing = f"; {' and '.join(shares)} pass" if shares else ""
+    return f'"not a landmark" below {threshold.describe()}{passing}'
+
+
+def _verdict(verification: Verification) -> str:
+    count = f"{verification.pictures} golden images"
+    if verification.identical:
+        return f"{count}: the answers are those of the export"
+    if verification.passed:
+        return f"{count}: the same classes, a probability differs by {verification.largest:.4f}"
+    return f"{count}: OTHER ANSWERS than at the export"

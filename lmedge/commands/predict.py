@@ -1,0 +1,223 @@
+"""`lmedge predict`: images in, one line each out."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import contextlib
+import csv
+import filecmp
+import itertools
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..classifier import Classifier, Prediction
+from ..errors import DataError, LmedgeError
+from ..evaluation.folders import list_images
+from ..files import replacing
+from ..image import RgbImage, read_image
+from ..machine import cores
+from ..progress import Advance, progress
+from ..rejection import UNKNOWN
+from .options import delegate_option, threads_option
+from .predict_table import Table
+
+
+def copy_sorted(image: Path, prediction: Prediction, folder: Path) -> Path:
+    """Copy `image` to folder/<category>/<landmark>/ and return the copy's path.
+
+    An image of no landmark that the file knows goes to folder/not a landmark/.
+
+    Nothing is overwritten: a name that is taken by another image gets -2, -3 and so on; the same
+    image under its name is left as it is. Raises LmedgeError when the copy cannot be written,
+    DataError for a label that is no name of a folder.
+    """
+    for label in (prediction.category, prediction.landmark):
+        if label in {"", ".", ".."} or "/" in label or os.sep in label:
+            raise DataError(f"{label!r} cannot be the name of a folder; export with other names")
+    inside = folder / prediction.category / prediction.landmark
+    if not prediction.known:
+        inside = folder / UNKNOWN
+    for number in itertools.count(1):
+        name = image.name if number == 1 else f"{image.stem}-{number}{image.suffix}"
+        target = inside / name
+        if target.exists() and filecmp.cmp(image, target, shallow=False):
+            return target
+        if not os.path.lexists(target) and _copied(image, target):
+            return target
+    raise AssertionError("itertools.count ends")
+
+
+def _copied(image: Path, target: Path) -> bool:
+    """Copy; False when another process took the name meanwhile."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.open("xb").close()  # the name is ours from here on
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise LmedgeError(f"cannot write {target}: {error.strerror}") from error
+    try:
+        with replacing(target) as temporary:
+            shutil.copyfile(image, temporary)
+            shutil.copystat(image, temporary)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return True
+
+
+CSV_COLUMNS = (
+    "path", "landmark", "landmark_probability", "category", "category_probability", "known",
+    "milliseconds",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    help="Candidates listed for each image  [default: 3 in JSON, the best one in the table]",
+)
+@click.option("--json", "style", flag_value="json", help="Print one JSON object a line.")
+@click.option("--csv", "style", flag_value="csv", help="Print CSV with a header.")
+@click.option(
+    "--copy-to",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Copy each image to DIR/<category>/<landmark>/; nothing is overwritten.",
+)
+@threads_option
+@delegate_option
+def predict(
+    file: Path,
+    paths: tuple[Path, ...],
+    top: int | None,
+    style: str | None,
+    copy_to: Path | None,
+    threads: int | None,
+    delegate: Path | None,
+) -> None:
+    """Classify images, and all images in folders, with an exported file.
+
+    An image that cannot be read is named on standard error and skipped; the exit code is then 3.
+    """
+    classifier = Classifier(
+        file, threads=threads, top=top or (3 if style == "json" else 1), delegate=delegate
+    )
+    images = find_images(paths)
+    write = _writer(style, images, classifier)
+    unreadable = 0
+    # A bar would stand between the lines of a terminal, which are progress enough.
+    silent: contextlib.AbstractContextManager[Advance] = contextlib.nullcontext(lambda: None)
+    with silent if sys.stdout.isatty() else progress("classify", len(images)) as advance:
+        for path, image in decode_all(images, classifier.model.size):
+            advance()
+            if isinstance(image, DataError):
+                if len(images) == 1:
+                    raise image
+                unreadable += 1
+                click.echo(f"skipped: {image}", err=True)
+                continue
+            prediction = classifier.classify(image)
+            write(path, prediction)
+            if copy_to is not None:
+                copy_sorted(path, prediction, copy_to)
+    if unreadable:
+        raise DataError(f"{unreadable} of {len(images)} images could not be read")
+
+
+def decode_all(
+    images: Sequence[Path], side: int, workers: int | None = None
+) -> Iterator[tuple[Path, RgbImage | DataError]]:
+    """Yield each image decoded for `side`, or why it cannot be read, in the given order.
+
+    Decoding runs ahead in `workers` threads, as many as there are cores unless given, by a few
+    images only: memory does not grow with their number.
+    """
+
+    def decode(path: Path) -> RgbImage | DataError:
+        try:
+            return read_image(path, side)
+        except DataError as error:
+            return error
+
+    workers = workers or cores()
+    with concurrent.futures.ThreadPoolExecutor(workers, "decode") as pool:
+        ahead: collections.deque[tuple[Path, concurrent.futures.Future[RgbImage | DataError]]]
+        ahead = collections.deque()
+        try:
+            for path in images:
+                ahead.append((path, pool.submit(decode, path)))
+                if len(ahead) > 2 * workers:
+                    first, waiting = ahead.popleft()
+                    yield first, waiting.result()
+            while ahead:
+                first, waiting = ahead.popleft()
+                yield first, waiting.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _writer(
+    style: str | None, images: Sequence[Path], classifier: Classifier
+) -> Callable[[Path, Prediction], None]:
+    """Return what prints one image; headings are printed at once."""
+    if style == "json":
+        return lambda path, prediction: click.echo(to_json(path, prediction))
+    if style == "csv":
+        lines = csv.writer(sys.stdout, lineterminator="\n")
+        lines.writerow(CSV_COLUMNS)
+        return lambda path, prediction: _write_csv(lines, path, prediction)
+    table = Table.fit(images, classifier)
+    click.echo(click.style(table.heading(), dim=True))
+    return lambda path, prediction: click.echo("\n".join(table.lines(path, prediction)))
+
+
+def _write_csv(lines: Any, path: Path, prediction: Prediction) -> None:
+    values = {"path": click.format_filename(path), **prediction.as_dict()}
+    lines.writerow(values[column] for column in CSV_COLUMNS)
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """Return files as given and the images under folders.
+
+    Raises DataError for a path that does not exist and when there is nothing to classify.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists() and not path.is_symlink():
+            raise DataError(f"{path}: no such file or folder; check the name")
+        inside = list_images(path) if path.is_dir() else [path]
+        if not inside:
+            raise DataError(f"{path}: holds no images (.jpg, .jpeg, .png, .webp, .bmp)")
+        found += inside
+    return found
+
+
+def to_json(path: Path, prediction: Prediction) -> str:
+    """Return the line of `--json`; docs/formats.md names its fields."""
+    return json.dumps(
+        {"path": str(path), **prediction.as_dict()},
+        # A file name that is not UTF-8 can only be written escaped.
+        ensure_ascii=not _is_text(str(path)),
+    )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

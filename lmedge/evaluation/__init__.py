@@ -1,0 +1,1 @@
+"""Labelled images, metrics and intervals, with numpy alone."""

@@ -1,0 +1,271 @@
+"""Photographs in labelled folders: the layout people already have, read and checked.
+
+`<category>/<landmark>/*.jpg`, or `taxonomy.csv` (landmark,category) beside flat `<landmark>/`
+folders; either may stand inside `train/`, `val/` and `test/`. Images are listed, not decoded.
+"""
+
+from __future__ import annotations
+
+import collections
+import csv
+import dataclasses
+import logging
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ..errors import DataError
+from ..image import SUFFIXES
+from ..taxonomy import Taxonomy
+
+
+@dataclasses.dataclass(frozen=True)
+class UnknownLandmark:
+    """A landmark of the data that the network was not trained on, and its number of images."""
+
+    landmark: str
+    pictures: int
+
+
+def split_known(
+    taxonomy: Taxonomy, images: Iterable[LabelledImage], knower: str = "the file"
+) -> tuple[list[LabelledImage], tuple[UnknownLandmark, ...]]:
+    """Return the images whose landmark is in the taxonomy, and the landmarks that are not.
+
+    `knower` is what the taxonomy is of, for messages. Raises DataError when no image is left or
+    a landmark stands in another category.
+    """
+    known: list[LabelledImage] = []
+    unknown: collections.Counter[str] = collections.Counter()
+    hierarchy = taxonomy.hierarchy()
+    for image in images:
+        category = hierarchy.get(image.landmark)
+        if category is None:
+            unknown[image.landmark] += 1
+        elif category != image.category:
+            raise DataError(
+                f"{image.path}: {image.landmark!r} is in category {image.category!r} here "
+                f"and in {category!r} for {knower}; use the folders it was trained on"
+            )
+        else:
+            known.append(image)
+    if not known:
+        raise DataError(
+            f"{knower} knows none of the {len(unknown)} landmarks here ({_few(sorted(unknown))}), "
+            f"only {_few(taxonomy.landmarks)}; use the folders it was trained on"
+        )
+    return known, tuple(UnknownLandmark(*item) for item in sorted(unknown.items()))
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+PARTS = ("train", "val", "test")
+TAXONOMY_FILE = "taxonomy.csv"
+LAYOUT = (
+    "photographs belong in <category>/<landmark>/*.jpg (or .jpeg, .png, .webp, .bmp), or in flat "
+    f"<landmark>/ folders beside a {TAXONOMY_FILE} with the columns landmark,category"
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledImage:
+    """An image file and its two labels, which are Unicode NFC whatever the file system gave."""
+
+    path: Path
+    landmark: str
+    category: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Listing:
+    """The visible folders and images of one folder, in a fixed order."""
+
+    folders: tuple[Path, ...]
+    pictures: tuple[Path, ...]
+
+
+def parts(data: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return which of train, val and test stand in `data`: none of them unless train does."""
+    data = Path(data)
+    found = tuple(name for name in PARTS if (data / name).is_dir())
+    return found if "train" in found else ()
+
+
+def scan(
+    data: str | os.PathLike[str], part: str | None = None, *, one_category_each: bool = True
+) -> list[LabelledImage]:
+    """List the labelled images of `data`, always in the same order.
+
+    `part` is one of `parts(data)`; None means all of them, or the plain layout. Suffixes may be in
+    any case, hidden files and folders are ignored, symbolic links are followed. Raises DataError,
+    naming the folder or file, for any layout but the ones above and for contradictory labels; a
+    landmark under two category folders is let through with `one_category_each` off.
+    """
+    data = Path(data)
+    _check_folder(data)
+    images = [
+        image for root in _roots(data, part) for image in _scan_root(root, _taxonomy(data, root))
+    ]
+    if not images:
+        raise DataError(f"{data if part is None else data / part}: no images found; {LAYOUT}")
+    if one_category_each:
+        _check_one_category_each(images)
+    return images
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """List every image under `folder`, at any depth and in a fixed order, without labels.
+
+    Hidden files and folders are ignored, symbolic links are followed, each folder once. Raises
+    DataError when a folder cannot be read.
+    """
+    return list(_walk(Path(folder), set()))
+
+
+def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in seen:  # a symbolic link back to where we have been
+        return
+    seen.add(real)
+    listing = _list(folder)
+    yield from listing.pictures
+    for inner in listing.folders:
+        yield from _walk(inner, seen)
+
+
+def _roots(data: Path, part: str | None) -> list[Path]:
+    found = parts(data)
+    if part is not None and part not in found:
+        what = f"only {', '.join(found)}" if found else "no train, val or test folder"
+        raise DataError(f"{data}: has no part {part!r}, {what}; add {data / part} or leave it out")
+    if not found:
+        return [data]
+    for folder in _list(data).folders:
+        if folder.name not in found and any(_walk(folder, set())):
+            _log.warning("%s: left out, beside train/ only val/ and test/ are read", folder)
+    return [data / name for name in (found if part is None else (part,))]
+
+
+def _check_folder(data: Path) -> None:
+    if not data.exists():
+        raise DataError(f"{data}: no such folder; check the name")
+    if not data.is_dir():
+        raise DataError(f"{data}: a file, not a folder; pass the folder that holds the photographs")
+    if not any(data.iterdir()):
+        raise DataError(f"{data}: an empty folder; {LAYOUT}")
+
+
+def _scan_root(root: Path, categories: Mapping[str, str] | None) -> Iterator[LabelledImage]:
+    if categories is None:
+        for category in _list(root, leaf=False).folders:
+            for landmark in _list(category, leaf=False).folders:
+                for path in _leaf(landmark):
+                    yield LabelledImage(path, _label(landmark), _label(category))
+        return
+    for landmark in _list(root, leaf=False).folders:
+        name = _label(landmark)
+        if name not in categories:
+            raise DataError(f"{landmark}: not listed in {TAXONOMY_FILE}; add a line for it")
+        for path in _leaf(landmark):
+            yield LabelledImage(path, name, categories[name])
+
+
+def _leaf(landmark: Path) -> tuple[Path, ...]:
+    listing = _list(landmark)
+    for folder in listing.folders:
+        for path in _walk(folder, set()):
+            raise DataError(f"{path}: too deep in the folder tree; {LAYOUT}")
+    if not listing.pictures:
+        _log.warning("%s: holds no images, left out", landmark)
+    return listing.pictures
+
+
+def _list(folder: Path, leaf: bool = True) -> _Listing:
+    """List one folder; a folder that is no `leaf` must not hold images."""
+    try:
+        with os.scandir(folder) as entries:
+            visible = sorted(
+                (entry for entry in entries if not entry.name.startswith(".")),
+                key=lambda entry: (_nfc(entry.name), entry.name),
+            )
+            folders = {entry.name for entry in visible if entry.is_dir()}
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
+    listing = _Listing(
+        tuple(folder / entry.name for entry in visible if entry.name in folders),
+        tuple(
+            folder / entry.name
+            for entry in visible
+            if entry.name not in folders and Path(entry.name).suffix.lower() in SUFFIXES
+        ),
+    )
+    if listing.pictures and not leaf:
+        raise DataError(f"{listing.pictures[0]}: too high in the folder tree; {LAYOUT}")
+    return listing
+
+
+def _label(folder: Path) -> str:
+    name = _nfc(folder.name)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{folder}: its name is not valid UTF-8; rename it") from None
+    return name
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _taxonomy(data: Path, root: Path) -> dict[str, str] | None:
+    """Return landmark -> category from the taxonomy.csv of the part, or of the whole."""
+    for folder in (root, data):
+        path = folder / TAXONOMY_FILE
+        if path.is_file():
+            return _read_taxonomy(path)
+    return None
+
+
+def _read_taxonomy(path: Path) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            header, *rows = [
+                [_nfc(cell.strip()) for cell in row] for row in csv.reader(stream)
+            ] or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 CSV ({error}); save it again") from error
+    missing = [column for column in ("landmark", "category") if column not in header]
+    if missing:
+        raise DataError(
+            f"{path}: no column {missing[0]!r}; its first line must be landmark,category"
+        )
+    at = header.index("landmark"), header.index("category")
+    categories: dict[str, str] = {}
+    for row in filter(any, rows):
+        landmark, category = (row[i] if i < len(row) else "" for i in at)
+        if not landmark or not category:
+            raise DataError(
+                f"{path}: {','.join(row)!r} lacks its landmark or category; complete it"
+            )
+        if categories.setdefault(landmark, category) != category:
+            raise DataError(
+                f"{path}: landmark {landmark!r} has two categories, {categories[landmark]!r} and "
+                f"{category!r}; keep one"
+            )
+    return categories
+
+
+def _check_one_category_each(images: list[LabelledImage]) -> None:
+    first: dict[str, LabelledImage] = {}
+    for image in images:
+        known = first.setdefault(image.landmark, image)
+        if known.category != image.category:
+            raise DataError(
+                f"landmark {image.landmark!r} stands under two categories, {known.path.parent} "
+                f"and {image.path.parent}; keep one of them or rename it"
+            )

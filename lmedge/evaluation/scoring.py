@@ -1,0 +1,108 @@
+"""Score what two heads say together, from their probabilities alone; and fit how."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..decoding import HEAVIEST, joint_probabilities
+from ..taxonomy import Taxonomy
+from .metrics import HeadScore, score_head
+
+WEIGHTS = 81
+TINY = 1e-9  # a probability of 0 counts as this
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """Both heads decoded together, as a Prediction does it; and what each says alone.
+
+    `conflict_rate` is the share of images, 0..1, for which the heads alone name a landmark and a
+    category that do not belong together; `category_weight` is that of the decoding.
+    """
+
+    landmark: HeadScore
+    category: HeadScore
+    landmark_marginal: HeadScore
+    category_marginal: HeadScore
+    conflict_rate: float
+    category_weight: float = 1.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain numbers for JSON."""
+        return {
+            "landmark": self.landmark.as_dict(),
+            "category": self.category.as_dict(),
+            "landmark_marginal": _brief(self.landmark_marginal),
+            "category_marginal": _brief(self.category_marginal),
+            "conflict_rate": self.conflict_rate,
+            "category_weight": self.category_weight,
+        }
+
+    def brief(self) -> dict[str, Any]:
+        """Return macro F1 and accuracy of both heads, for the card inside the file."""
+        return {"landmark": _brief(self.landmark), "category": _brief(self.category)}
+
+
+def _brief(score: HeadScore) -> dict[str, Any]:
+    return {"macro_f1": score.macro_f1, "accuracy": score.accuracy, "n": score.n}
+
+
+def score_probabilities(
+    probabilities: Mapping[str, npt.NDArray[np.float32]],
+    truth: Mapping[str, npt.NDArray[np.int64]],
+    taxonomy: Taxonomy,
+    category_weight: float = 1.0,
+) -> Scores:
+    """Score (N, L) and (N, C) probabilities, by head, against (N,) true indices, by head.
+
+    category_weight: of `joint_probabilities`.
+    """
+    parents = taxonomy.parent_index
+    landmark, category = probabilities["landmark"], probabilities["category"]
+    joint = joint_probabilities(landmark, category, parents, category_weight)
+    together = joint.argmax(axis=1)
+    alone, alone_above = landmark.argmax(axis=1), category.argmax(axis=1)
+    return Scores(
+        landmark=score_head(truth["landmark"], together, taxonomy.landmarks),
+        category=score_head(truth["category"], parents[together], taxonomy.categories),
+        landmark_marginal=score_head(truth["landmark"], alone, taxonomy.landmarks),
+        category_marginal=score_head(truth["category"], alone_above, taxonomy.categories),
+        conflict_rate=float((parents[alone] != alone_above).mean()) if len(alone) else 0.0,
+        category_weight=category_weight,
+    )
+
+
+def fit_category_weight(
+    probabilities: Mapping[str, npt.NDArray[np.floating]],
+    truth: Mapping[str, npt.NDArray[np.int64]],
+    taxonomy: Taxonomy,
+) -> float:
+    """Return the weight of `joint_probabilities` that is likeliest, in 0..2.
+
+    probabilities: (N, L) and (N, C), by head; truth: (N,) indices, by head. Likeliest by the
+    probability of the true landmarks times a normal prior of mean 1 and variance 1/2: independent
+    heads until the images say otherwise, which a few that are all right do not. 1 for none.
+    """
+    logarithms = {
+        head: np.log(np.maximum(values.astype(np.float64), TINY))
+        for head, values in probabilities.items()
+    }
+    first, second = logarithms["landmark"], logarithms["category"][:, taxonomy.parent_index]
+    weights = np.linspace(0.0, HEAVIEST, WEIGHTS)
+    losses = [
+        (weight - 1) ** 2 - log_likelihood(first + weight * second, truth["landmark"])
+        for weight in weights
+    ]
+    return float(weights[int(np.argmin(losses))])
+
+
+def log_likelihood(scores: npt.NDArray[np.floating], truth: npt.NDArray[np.int64]) -> float:
+    """Return the sum of log p(truth), p the softmax of (N, K) `scores`, (N,) true indices."""
+    scores = scores - scores.max(axis=1, keepdims=True)
+    logarithms = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    return float(logarithms[np.arange(len(truth)), truth].sum())

@@ -1,0 +1,1 @@
+"""Another machine over ssh: its folder, what travels there, and what goes wrong on the way."""

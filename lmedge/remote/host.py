@@ -1,0 +1,218 @@
+"""A board during a benchmark: its Python, the folder of ours on it, the command that runs there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import secrets
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import __version__
+from ..errors import HostError
+from .packing import unpack, write_wheel
+from .ssh import Connection, LostError, printable
+
+OLDEST = (3, 11)
+POLL_SECONDS = 10  # how long one look at the board waits for the end
+# Runs under any Python 3: what is there is found without importing it.
+_PROBE = """
+import json, sys
+from importlib.util import find_spec
+there = lambda name: find_spec(name) is not None
+names = ["numpy", "cv2", "flatbuffers", "click", "rich"]
+missing = [name for name in names if not there(name)]
+if not there("ai_edge_litert") and not there("tflite_runtime"): missing.append("ai_edge_litert")
+version = None
+try:
+    from importlib.metadata import version as of
+    version = of("lmedge") if there("lmedge.benchmarks") else None
+except Exception: pass
+given = sys.argv[1]  # maybe a script that sets up more than a Python: then it is run itself
+print(json.dumps({"path": given if "/" in given else sys.executable,
+                  "version": list(sys.version_info[:2]), "missing": missing,
+                  "lmedge": version}))
+"""
+# A log-in without a terminal often has a short PATH: the script of an installed lmedge names the
+# Python it belongs to.
+_SEARCH = """
+for name in python3 python3.14 python3.13 python3.12 python3.11; do try "$name"; done
+for script in "$(command -v lmedge)" "$HOME/.local/bin/lmedge"; do
+  [ -f "$script" ] && try "$(sed -n '1s/^#! *//p' "$script")"
+done
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Interpreter:
+    """A Python on the board; `lmedge` is the version of ours it has, `missing` what ours needs."""
+
+    path: str
+    version: tuple[int, int]
+    missing: tuple[str, ...]
+    lmedge: str | None
+
+    @property
+    def rank(self) -> int:
+        """0: has this very lmedge; 1: all that ours needs; 2: neither."""
+        return 2 if self.missing else int(self.lmedge != __version__)
+
+
+def choose(found: Sequence[Interpreter], host: str) -> Interpreter:
+    """Return the Python that needs the least. Raises HostError when none is new enough."""
+    usable = [one for one in found if one.version >= OLDEST]
+    if not usable:
+        raise HostError(
+            f"{host}: no Python {OLDEST[0]}.{OLDEST[1]} or newer was found there; name it with "
+            "--host-python PATH"
+        )
+    return min(usable, key=lambda one: one.rank)
+
+
+class Board:
+    """The board behind a connection, with a folder of its own that `remove` takes away."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Nothing happens there yet; the name of the folder is chosen here, to be always known."""
+        self.connection = connection
+        self._name = f"lmedge-{secrets.token_hex(8)}"
+        # /var/tmp: /tmp may be memory, of which a board has little.
+        self._start = (
+            'for base in "${TMPDIR:-}" /var/tmp /tmp; do\n'
+            '  [ -n "$base" ] && [ -d "$base" ] && [ -w "$base" ] && break\ndone\n'
+            f'dir="$base/{self._name}"\n'
+        )
+        self.folder = f"/var/tmp/{self._name}"  # or elsewhere, as `prepare` learns
+        self.rsync = False
+        self._found: tuple[Interpreter, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """The name it was given."""
+        return self.connection.link.host
+
+    def prepare(self, python: str | None) -> Interpreter:
+        """Make the folder, look for Python (or at `python`) and return the one to use.
+
+        Raises HostError when there is none, or the machine refuses.
+        """
+        output = self.connection.run(
+            f"{self._start}umask 077\nmkdir -p \"$dir\" && cd \"$dir\" || exit 1\necho \"$dir\"\n"
+            "command -v rsync >/dev/null 2>&1 && echo rsync || echo scp\n"
+            f"probe={shlex.quote(_PROBE)}\n"
+            'try() { [ -n "$1" ] && "$1" -c "$probe" "$1" </dev/null 2>/dev/null; }\n'
+            f"{_SEARCH if python is None else f'try {_at_home(python)}'}\nexit 0\n"
+        )  # fmt: skip
+        self.folder, copier, *lines = output.splitlines()
+        if not re.fullmatch(r"/[\w./+-]+", self.folder, re.ASCII):
+            raise HostError(
+                f"{self.host}: its temporary folder {printable(self.folder)} has letters that a "
+                "shell reads otherwise; set TMPDIR there"
+            )
+        self.rsync = copier == "rsync" and shutil.which("rsync") is not None
+        return choose([_interpreter(line) for line in lines], self.host)
+
+    def outfit(self, interpreter: Interpreter, parcel: Path) -> None:
+        """Add to a parcel what this Python lacks: lmedge's modules, or its wheel."""
+        if interpreter.rank:
+            wheel = write_wheel(parcel)
+            if interpreter.rank == 1:
+                unpack(wheel, parcel / "packages")
+                wheel.unlink()
+
+    def install(self, interpreter: Interpreter) -> str:
+        """Return the Python to run; one that lacks packages gets an environment in our folder.
+
+        Raises HostError when pip fails there, saying what to do.
+        """
+        if interpreter.rank < 2:
+            return interpreter.path
+        try:
+            self._do(
+                f"{shlex.quote(interpreter.path)} -m venv venv </dev/null 1>&2 && "
+                "venv/bin/python -m pip install --quiet --disable-pip-version-check "
+                '--no-cache-dir "$(echo "$dir"/lmedge-*.whl)[report]" </dev/null 1>&2\n'
+            )
+        except HostError as error:
+            raise HostError(
+                f"{error}: the Python there lacks {', '.join(interpreter.missing)}, and lmedge "
+                "could not be installed for the time of the benchmark; install it there "
+                "(pip install lmedge), or name a Python that has it with --host-python PATH"
+            ) from error
+        return f"{self.folder}/venv/bin/python"
+
+    def start(self, python: str, arguments: Sequence[str], columns: int) -> None:
+        """Start `lmedge benchmark` there, in a way that outlives the connection."""
+        words = shlex.join([python, "-m", "lmedge.cli", "benchmark", *arguments])
+        settings = f"COLUMNS={columns} PYTHONUTF8=1"
+        job = (
+            f'export {settings} PYTHONPATH="$PWD/packages" LMEDGE_CACHE="$PWD/cache" '
+            'MPLCONFIGDIR="$PWD/cache"\n'
+            f"{words} >output 2>errors </dev/null &\necho $! >pid\nwait $!\n"
+            "echo $? >code.part && mv code.part code\n"
+        )
+        self._do(
+            f"printf %s {shlex.quote(job)} >job\n"
+            "[ -e started ] || { : >started; nohup sh ./job >/dev/null 2>&1 </dev/null & }\n"
+        )
+
+    def wait(self) -> int:
+        """Return the exit code of what was started. Raises HostError when it ends without one."""
+        look = (
+            f"i=0; while [ ! -e code ] && [ $i -lt {4 * POLL_SECONDS} ]; do\n"
+            "  i=$((i + 1)); sleep 0.25 2>/dev/null || sleep 1\n"
+            '  [ -e pid ] && ! kill -0 "$(cat pid)" 2>/dev/null && { sleep 1; break; }\ndone\n'
+            'if [ -e code ]; then cat code; elif [ ! -e pid ] || kill -0 "$(cat pid)" 2>/dev/null\n'
+            "then echo running; else echo gone; fi\n"
+        )
+        while (state := self._do(look).strip()) == "running":
+            pass
+        if not state.isdigit():
+            raise HostError(f"{self.host}: the benchmark was ended there, or the board restarted")
+        return int(state)
+
+    def printed(self, name: str) -> str:
+        """Return what the command wrote to `output` or `errors`, safe for this terminal."""
+        return printable(self._do(f"cat {name}\n"))
+
+    def remove(self) -> bool:
+        """End what runs there and remove the folder; False when the board cannot be reached."""
+        end = (
+            f'{self._start}[ -d "$dir" ] || exit 0\ncd "$dir"\n'
+            'pid="$(cat pid 2>/dev/null)"\n'
+            'if [ -n "$pid" ] && [ ! -e code ]; then kill "$pid" 2>/dev/null; i=0\n'
+            '  while kill -0 "$pid" 2>/dev/null && [ $i -lt 20 ]; do\n'
+            "    i=$((i + 1)); sleep 0.1 2>/dev/null || sleep 1\n  done\nfi\n"
+            'cd / && rm -rf "$dir"\n'
+        )
+        if not self.connection.stood:
+            return True
+        try:
+            self.connection.attempt(end)
+        except (HostError, LostError):
+            return False
+        return True
+
+    def _do(self, script: str) -> str:
+        return self.connection.run(f'{self._start}cd "$dir" || exit 1\n{script}')
+
+
+def _interpreter(line: str) -> Interpreter:
+    try:
+        found = json.loads(line)
+        major, minor = found["version"]
+        return Interpreter(found["path"], (major, minor), tuple(found["missing"]), found["lmedge"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise HostError(f"no answer to understand from the board: {printable(line)}") from error
+
+
+def _at_home(python: str) -> str:
+    """Return a word of a shell: a path is that of a log-in, where ~ and the start are at home."""
+    if python.startswith("~/"):
+        return f'"$HOME"/{shlex.quote(python[2:])}'
+    if "/" in python and not python.startswith("/"):
+        return f'"$HOME"/{shlex.quote(python)}'
+    return shlex.quote(python)

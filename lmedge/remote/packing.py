@@ -1,0 +1,71 @@
+"""The device's part of lmedge as a wheel, made of the files that are running.
+
+An installed lmedge has no source tree to build from; its modules and its metadata are enough.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import importlib.metadata
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import lmedge
+
+from ..errors import LmedgeError
+
+ROOMS = ("lmedge", "lmedge.benchmarks")
+SUFFIXES = {".py", ".typed", ".html", ".jinja"}
+_LEFT_OUT = {"__pycache__", "results", "train", "export", "benchmarks"}
+_DATE = (2020, 1, 1, 0, 0, 0)  # the same files give the same bytes
+
+
+def write_wheel(folder: Path) -> Path:
+    """Write lmedge-VERSION-py3-none-any.whl to `folder`: what runs on the device, and benchmarks.
+
+    Training and export stay out, they need TensorFlow. Raises LmedgeError when lmedge runs from
+    loose files, without the metadata that says what it needs.
+    """
+    try:
+        distribution = importlib.metadata.distribution("lmedge")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise LmedgeError("lmedge is not installed here; run `pip install -e .` first") from error
+    described = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    info = f"lmedge-{lmedge.__version__}.dist-info"
+    content = dict(_modules())
+    content[f"{info}/METADATA"] = described.encode()
+    content[f"{info}/WHEEL"] = (
+        b"Wheel-Version: 1.0\nGenerator: lmedge\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
+    content[f"{info}/entry_points.txt"] = b"[console_scripts]\nlmedge = lmedge.cli:main\n"
+    record = [f"{name},sha256={_hash(data)},{len(data)}" for name, data in content.items()]
+    record += [f"{info}/RECORD,,", ""]
+    content[f"{info}/RECORD"] = "\n".join(record).encode()
+    path = folder / f"lmedge-{lmedge.__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(zipfile.ZipInfo(name, _DATE), data, zipfile.ZIP_DEFLATED)
+    return path
+
+
+def unpack(wheel: Path, folder: Path) -> None:
+    """Unpack a wheel into a folder that Python can have on its path."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+
+
+def _modules() -> Iterator[tuple[str, bytes]]:
+    """Yield the name in the wheel and the content of every file of the ROOMS."""
+    for room in ROOMS:
+        (root,) = map(Path, importlib.import_module(room).__path__)
+        for path in sorted(root.rglob("*")):
+            inside = path.relative_to(root)
+            if path.suffix in SUFFIXES and not _LEFT_OUT & set(inside.parts):
+                yield f"{room.replace('.', '/')}/{inside.as_posix()}", path.read_bytes()
+
+
+def _hash(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

@@ -1,0 +1,74 @@
+"""What travels to a board for a benchmark: the files and the photographs that will be read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..errors import DataError
+from ..evaluation.folders import TAXONOMY_FILE, LabelledImage, list_images, parts
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is to be measured: as the command line has it, and the images it stands for.
+
+    `options` are further words of `lmedge benchmark` that the board is to be given as they are.
+    """
+
+    files: tuple[Path, ...]
+    options: tuple[str, ...] = ()
+    data: Path | None = None
+    part: str | None = None
+    pictures: Sequence[LabelledImage] = ()
+    strangers: Path | None = None
+
+    def pack(self, folder: Path) -> list[str]:
+        """Fill `folder` with links to all that is needed; return the arguments in its terms.
+
+        Only the images that were chosen are there, under their names below the data's folder.
+        Raises DataError when there are no strangers to send.
+        """
+        words = []
+        for number, file in enumerate(self.files):  # two files may have one name
+            words.append(_link(file, folder, f"files/{number}/{file.name}"))
+        if self.data is not None:
+            words += ["--data", self._pack_data(self.data, folder)]
+        if self.part is not None:
+            words += ["--part", self.part]
+        if self.strangers is not None:
+            paths = list_images(self.strangers) if self.strangers.is_dir() else []
+            if not paths:
+                raise DataError(f"{self.strangers}: holds no images of anything but landmarks")
+            words += ["--strangers", _links(paths, self.strangers, folder, "strangers")]
+        return [*words, *self.options]
+
+    def _pack_data(self, data: Path, folder: Path) -> str:
+        paths = [image.path for image in self.pictures]
+        inside = _links(paths, data, folder, "photographs")
+        if parts(data):  # without train/ the others would not be read as parts
+            (folder / inside / "train").mkdir(exist_ok=True)
+        for table in (data / TAXONOMY_FILE, *(data / part / TAXONOMY_FILE for part in parts(data))):
+            if table.is_file():
+                _link(table, folder, f"{inside}/{table.relative_to(data)}")
+        return inside
+
+
+def _links(paths: Iterable[Path], base: Path, folder: Path, name: str) -> str:
+    inside = f"{name}/{base.resolve().name or name}"
+    for path in paths:
+        _link(path, folder, f"{inside}/{path.relative_to(base)}")
+    return inside
+
+
+def _link(path: Path, folder: Path, name: str) -> str:
+    place = folder / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(path.absolute())
+    return name
+
+
+def megabytes(folder: Path) -> float:
+    """Return how much a folder's files hold, links followed, in MB."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

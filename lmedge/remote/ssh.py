@@ -1,0 +1,246 @@
+"""The system's ssh, rsync and scp: scripts and folders to another machine, and what goes wrong.
+
+All commands share one connection (OpenSSH's ControlMaster), so that a password is asked for once;
+when it is lost the next command opens another. Host keys are always checked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+import secrets
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from ..closing import Closing
+from ..errors import HostError, MissingDependencyError
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_LOST = 255  # what ssh itself exits with; the scripts below never do
+_RSYNC_LOST = {10, 12, 30, 35, _LOST}  # rsync(1): socket, data stream, time-outs, ssh
+# Refusals that another attempt would meet again: words of ssh, what to say.
+_REFUSALS = (
+    (
+        "HOST IDENTIFICATION HAS CHANGED",
+        "its host key is not the one known here: it was set up anew, or somebody is in between; "
+        "when you know that it is the former, `ssh-keygen -R` its name and `ssh` to it once",
+    ),
+    (
+        "Host key verification failed",
+        "its host key is not known here; `ssh` to it once and compare the fingerprint",
+    ),
+    ("Permission denied", "refused the log-in; `ssh` to it must work with this user and key"),
+    ("Could not resolve", "no machine of that name is found; check the name"),
+    ("Bad configuration option", "ssh does not know one of its options; check --ssh-option"),
+)
+
+
+class LostError(Exception):
+    """The connection does not stand; another attempt may succeed."""
+
+
+def check_host(text: str) -> str:
+    """Return `text` when it can be the name of a machine; raise ValueError otherwise.
+
+    What begins with - would be an option of ssh, and / or a space never are in a name.
+    """
+    user, _, host = text.rpartition("@")
+    if not re.fullmatch(r"[^\s/\x00-\x1f\x7f]+", text) or user.startswith("-"):
+        raise ValueError("write it as BOARD or USER@BOARD")
+    if not host or host.startswith("-"):
+        raise ValueError("write it as BOARD or USER@BOARD")
+    return text
+
+
+def check_option(text: str) -> str:
+    """Return `text`, KEY=VALUE of ssh_config(5); raise ValueError for what may not be changed."""
+    key, equals, _ = text.partition("=")
+    if not equals or not key.isalnum():
+        raise ValueError("write it as KEY=VALUE, as in `man ssh_config`")
+    if key.lower() == "stricthostkeychecking":
+        raise ValueError("host keys are always checked; `ssh` to the board once to add its key")
+    return text
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """How to reach a machine: its name, options of ssh (KEY=VALUE), whether a person can answer.
+
+    `patience`: seconds for which a connection that was lost is tried again.
+    """
+
+    host: str
+    options: tuple[str, ...] = ()
+    interactive: bool = dataclasses.field(default_factory=sys.stdin.isatty)
+    patience: float = 60.0
+
+    def settings(self, socket: Path) -> list[str]:
+        """Return the -o options of every command; the first that names a key counts for ssh."""
+        strict, batch = ("ask", "no") if self.interactive else ("yes", "yes")
+        values = (
+            f"StrictHostKeyChecking={strict}",
+            f"BatchMode={batch}",
+            *self.options,
+            "ControlMaster=auto",
+            f"ControlPath={socket}",
+            "ControlPersist=60",
+            "ConnectTimeout=15",
+            "ServerAliveInterval=10",
+            "ServerAliveCountMax=3",
+            "ForwardAgent=no",
+            "ForwardX11=no",
+            "ClearAllForwardings=yes",
+            "RemoteCommand=none",
+            "RequestTTY=no",
+            "LogLevel=ERROR",
+        )
+        return [word for value in values for word in ("-o", value)]
+
+    def address(self, path: str) -> str:
+        """Return HOST:PATH as rsync and scp read it; an IPv6 address gets its brackets."""
+        user, at, host = self.host.rpartition("@")
+        bare = host if ":" not in host or host.startswith("[") else f"[{host}]"
+        return f"{user}{at}{bare}:{path}"
+
+
+class Connection(Closing):
+    """Commands to one machine. Use it in a `with`: that ends the shared connection."""
+
+    def __init__(self, link: Link) -> None:
+        """Raises MissingDependencyError without ssh; the first command connects."""
+        if shutil.which("ssh") is None:
+            raise MissingDependencyError("ssh is not installed: sudo apt install openssh-client")
+        self.link = link
+        self.stood = False  # whether it ever did: only then a failure is a loss
+        # A socket's path may have about 100 bytes; TMPDIR may be longer.
+        short = "/tmp" if Path("/tmp").is_dir() else None
+        self._folder = Path(tempfile.mkdtemp(prefix="lmedge-ssh-", dir=short))
+
+    def close(self) -> None:
+        """End the shared connection and forget it."""
+        self._execute([*self._ssh(), "-O", "exit", "--", self.link.host])
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def run(self, script: str) -> str:
+        """Run a POSIX shell script there and return what it printed.
+
+        It goes through standard input: whatever the log-in shell is, only `sh -s` passes through
+        it. When the connection is lost it is run again, so it must be one that may. Raises
+        HostError when it fails, is refused, or the machine does not come back.
+        """
+        return self._persist(lambda: self._run(script))
+
+    def attempt(self, script: str) -> str:
+        """Run a script once. Raises LostError when the connection does not stand."""
+        return self._run(script)
+
+    def send(self, folder: Path, there: str, *, rsync: bool) -> None:
+        """Copy what is in a folder into a folder there, following symbolic links."""
+        if rsync:
+            command = [*self._rsync(), "--copy-links", f"{folder}/", self.link.address(f"{there}/")]
+        else:
+            inside = [str(path) for path in sorted(folder.iterdir())]
+            command = [*self._scp(), *inside, self.link.address(f"{there}/")]
+        self._persist(lambda: self._copy(command))
+
+    def fetch(self, there: str, folder: Path, *, rsync: bool) -> None:
+        """Copy the files in a folder there into `folder`."""
+        if rsync:
+            command = [*self._rsync(), self.link.address(f"{there}/"), f"{folder}/"]
+        else:
+            command = [*self._scp(), self.link.address(f"{there}/."), f"{folder}/"]
+        self._persist(lambda: self._copy(command))
+
+    def _settings(self) -> list[str]:
+        return self.link.settings(self._folder / "s")
+
+    def _ssh(self) -> list[str]:
+        return ["ssh", "-T", *self._settings()]
+
+    def _rsync(self) -> list[str]:
+        # -s: names are not read by a shell there. No -l: a link there is not followed here.
+        return ["rsync", "-rts", "--partial", "--timeout=60", "-e", shlex.join(self._ssh())]
+
+    def _scp(self) -> list[str]:
+        return ["scp", "-r", "-q", *self._settings()]
+
+    def _run(self, script: str) -> str:
+        mark = f"lmedge-{secrets.token_hex(8)}"  # a start-up file may print something of its own
+        text = f"echo {mark}\n{script}"
+        code, output, errors = self._execute(
+            [*self._ssh(), "--", self.link.host, "sh -s"], text.encode("utf-8", "surrogateescape")
+        )
+        self.stood |= mark in output
+        if code == _LOST:
+            raise self._failure(errors)
+        if code:
+            raise HostError(f"{self.link.host}: {_last(errors) or f'exit code {code}'}")
+        return output.partition(f"{mark}\n")[2]
+
+    def _copy(self, command: list[str]) -> None:
+        code, _, errors = self._execute(command)
+        if not code:
+            return
+        lost = _RSYNC_LOST if command[0] == "rsync" else {_LOST}
+        gone = code in lost or "lost connection" in errors.lower()
+        if gone and "No space left" not in errors:
+            raise self._failure(errors)
+        first = next((line for line in errors.splitlines() if line.strip()), f"exit code {code}")
+        raise HostError(f"{self.link.host}: copying failed: {first.strip()}")
+
+    def _execute(self, command: list[str], given: bytes = b"") -> tuple[int, str, str]:
+        # A file, not a pipe: the shared connection may keep it open behind the command's end.
+        with tempfile.TemporaryFile() as stream:
+            try:
+                done = subprocess.run(
+                    command, input=given, stdout=subprocess.PIPE, stderr=stream, check=False
+                )
+            except FileNotFoundError as error:
+                raise MissingDependencyError(f"{command[0]} is not installed") from error
+            stream.seek(0)
+            errors = stream.read().decode("utf-8", "replace")
+        return done.returncode, done.stdout.decode("utf-8", "surrogateescape"), errors
+
+    def _failure(self, errors: str) -> Exception:
+        for words, meaning in _REFUSALS:
+            if words in errors:
+                return HostError(f"{self.link.host}: {meaning}")
+        said = _last(errors) or "the connection was closed"
+        return LostError(said) if self.stood else HostError(f"{self.link.host}: {said}")
+
+    def _persist(self, action: Callable[[], T]) -> T:
+        end, pause = 0.0, 0.5
+        while True:
+            try:
+                return action()
+            except LostError as lost:
+                now = time.monotonic()
+                if not end:
+                    _log.warning("the connection to %s was lost, trying again", self.link.host)
+                    end = now + self.link.patience
+                if now + pause > end:
+                    raise HostError(
+                        f"{self.link.host}: the connection was lost and did not come back within "
+                        f"{self.link.patience:g} s ({lost})"
+                    ) from lost
+            time.sleep(pause)
+            pause = min(2 * pause, 8.0)
+
+
+def printable(text: str) -> str:
+    """Return text of another machine without what could steer this terminal."""
+    return "".join(c for c in text if c == "\n" or c.isprintable())
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in printable(text.replace("\r", "\n")).splitlines()]
+    return next((line for line in reversed(lines) if line), "")

@@ -1,0 +1,116 @@
+"""Names of any script in plots: fonts that have their letters, and a stand-in where none has."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib import font_manager, ft2font
+
+from ..taxonomy import Taxonomy
+
+PLAIN = "DejaVu Sans"  # comes with matplotlib
+LONGEST = 28  # characters of a name that is drawn
+# Fonts that draw a box or a code in place of every letter, and those matplotlib cannot scale.
+_USELESS = ("last resort", "emoji", "tofu", "fallback")
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lettering:
+    """The font families to draw names with, the first choice first; `stand_ins` by name."""
+
+    families: tuple[str, ...] = (PLAIN,)
+    stand_ins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def shown(self, name: str, longest: int = LONGEST) -> str:
+        """Return what is drawn for a name: at most `longest` characters, cut in the middle."""
+        text = self.stand_ins.get(name, name)
+        if len(text) <= longest:
+            return text
+        # Names that share a beginning often differ at their end.
+        tail = longest // 3
+        return f"{text[: longest - tail - 1].rstrip()}…{text[-tail:].lstrip()}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Font:
+    """An installed font family and where its regular style lies."""
+
+    family: str
+    path: Path
+
+
+def lettering(taxonomy: Taxonomy, fonts: Sequence[Font] | None = None) -> Lettering:
+    """Choose fonts for the names of a taxonomy, from all that are installed unless given.
+
+    A name with a letter that no font has is drawn as "landmark 12" or "category 3", its `number`
+    in report.csv; a symbol that no font has is left out of its name.
+    """
+    names = (*taxonomy.landmarks, *taxonomy.categories)
+    missing = _letters(names) - _has(Font(PLAIN, Path(font_manager.findfont(PLAIN))))
+    families = [PLAIN]
+    for font in (installed() if fonts is None else fonts) if missing else ():
+        if found := missing & _has(font):
+            families.append(font.family)
+            missing -= found
+        if not missing:
+            break
+    stand_ins = {
+        name: _stand_in(name, missing, f"{kind} {number}")
+        for kind, group in (("category", taxonomy.categories), ("landmark", taxonomy.landmarks))
+        for number, name in enumerate(group, start=1)
+        if _letters([name]) & missing
+    }
+    numbered = [name for name, shown in stand_ins.items() if shown not in name]
+    if numbered:
+        logger.info(
+            "no installed font has the letters of %d names, %s for one: plots show their numbers "
+            "in report.csv; install a font of that script, Noto for instance, to see the names",
+            len(numbered),
+            numbered[0],
+        )
+    return Lettering(tuple(families), stand_ins)
+
+
+def _stand_in(name: str, missing: Collection[str], number: str) -> str:
+    kept = "".join(character for character in name if character not in missing).strip()
+    only_symbols = all(unicodedata.category(c)[0] in "SP" for c in name if c in missing)
+    return kept if kept and only_symbols else number
+
+
+def installed() -> tuple[Font, ...]:
+    """Return the regular fonts of this system that can be scaled, Noto Sans first."""
+    found = {
+        entry.name: Font(entry.name, Path(entry.fname))
+        for entry in font_manager.fontManager.ttflist
+        if entry.style == "normal"
+        and entry.weight in (400, "normal", "regular", "book")
+        and not any(word in entry.name.lower() for word in _USELESS)
+    }
+    return tuple(sorted(found.values(), key=_preference))
+
+
+def _preference(font: Font) -> tuple[bool, bool, str]:
+    name = font.family
+    return not name.startswith("Noto Sans"), "Mono" in name or "Serif" in name, name
+
+
+@functools.cache
+def _has(font: Font) -> frozenset[str]:
+    """Return the characters of a font; none for one that cannot be read or scaled."""
+    try:
+        face = ft2font.FT2Font(str(font.path))
+        return frozenset(map(chr, face.get_charmap())) if face.scalable else frozenset()
+    except (OSError, RuntimeError, ValueError):
+        return frozenset()
+
+
+def _letters(names: Iterable[str]) -> set[str]:
+    """Return the characters that need a glyph: all but separators and invisible ones."""
+    characters = {character for name in names for character in name}
+    return {c for c in characters if unicodedata.category(c)[0] not in "CZ"}

@@ -1,0 +1,107 @@
+"""The file's third output: how far an image looks like one of its landmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lmedge.classifier import Classifier
+from lmedge.export import convert, exporting
+from lmedge.export.verification import known
+from lmedge.export.verification.gate import Limits
+from lmedge.export.verification.verify import run_file
+from lmedge.model_file import HEADS, KNOWN, read_model
+from lmedge.rejection import AGREEMENT
+from lmedge.train.run import Run
+from tests.export.conftest import Exported
+
+
+def test_directions_and_cosines_by_hand() -> None:
+    features = np.array([[2.0, 0.0], [4.0, 0.0], [3.0, 4.0]])
+    directions = known.mean_directions(features, np.array([0, 0, 2]), 3)
+    np.testing.assert_allclose(directions, [[1, 0, 0.6], [0, 0, 0.8]])
+    np.testing.assert_allclose(
+        known.cosines(np.array([[0.0, 5.0], [0.0, 0.0]]), directions), [[0, 0, 0.8], [0, 0, 0]]
+    )
+
+
+def test_a_mean_is_of_no_more_images_than_needed() -> None:
+    truth = np.repeat([0, 1, 2], [3, known.PER_LANDMARK + 5, known.PER_LANDMARK])
+    chosen = known.spread(truth, np.random.default_rng(0))
+    assert np.bincount(truth[chosen]).tolist() == [3, known.PER_LANDMARK, known.PER_LANDMARK]
+    assert len(set(chosen.tolist())) == len(chosen)
+
+
+def wanted(network: Any, found: Any, images: np.ndarray, third: known.Known) -> np.ndarray:
+    """Return the score of (N, S, S, 3) images in float, from the file's own probabilities."""
+    features = known.predict(network, images)["features"].astype(np.float64)
+    near = known.cosines(features, third.directions)
+    return (found["landmark"] * (found["category"] @ third.belongs) * near).sum(axis=1)
+
+
+def test_the_file_computes_it(exported: Exported) -> None:
+    """In int8 but for the last steps: the products have 255 steps over their range."""
+    images = exported.run.images("test")[:]
+    found = run_file(read_model(exported.path), images)
+    score = wanted(exported.quantized, found, images, exported.known)
+    np.testing.assert_allclose(found[KNOWN][:, 0], score, atol=0.03)
+    np.testing.assert_allclose(found[KNOWN].sum(axis=1), 1, atol=1e-6)
+    assert np.ptp(score) > 0.1
+
+
+def test_a_float_file_computes_it(trained: Run, exported: Exported, tmp_path: Path) -> None:
+    outcome = exporting.export(
+        trained, tmp_path / "f.tflite", "float32", exporting.Options(Limits(1.0), force=True)
+    )
+    assert outcome.rejection is not None
+    assert outcome.rejection.score == KNOWN
+    network, images = trained.network(), trained.images("test")[:]
+    truth = trained.labels("train")["landmark"]
+    features = known.predict(network, trained.images("train"))["features"]
+    third = known.fit_known(features, truth, trained.taxonomy.parent_index)
+    found = run_file(read_model(tmp_path / "f.tflite"), images)
+    score = wanted(network, found, images, third)
+    np.testing.assert_allclose(found[KNOWN][:, 0], score, atol=1e-4)
+
+
+def test_the_two_heads_do_not_change(exported: Exported, tmp_path: Path) -> None:
+    """Bit by bit the same as without the third output."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    plain = convert.to_int8(exported.quantized, exported.outcome.temperatures)
+    runners = [
+        Interpreter(model_content=graph).get_signature_runner() for graph in (plain, exported.graph)
+    ]
+    for image in exported.run.images("test"):
+        before, after = (runner(image=image[None]) for runner in runners)
+        assert set(after) - set(before) == {KNOWN}
+        for head in HEADS:
+            assert before[head].tobytes() == after[head].tobytes()
+
+
+def test_the_threshold_is_of_it(exported: Exported) -> None:
+    classifier = Classifier(exported.path)
+    rejection = exported.outcome.rejection
+    assert rejection is not None
+    assert classifier.threshold.score == rejection.score == KNOWN
+    assert rejection.heads[KNOWN] == rejection.threshold
+    for image in exported.run.images("val"):
+        prediction = classifier.classify(image)
+        assert prediction.known_probability is not None
+        assert prediction.known == (prediction.known_probability >= rejection.threshold)
+        assert prediction.known_probability <= prediction.agreement * 1.01
+
+
+@pytest.mark.parametrize(("name", "io"), [("int8-ptq", "uint8"), ("int8", "int8")])
+def test_a_file_without_it(trained: Run, name: str, io: str, tmp_path: Path) -> None:
+    path = tmp_path / "without.tflite"
+    options = exporting.Options(Limits(1.0), force=True, io=io)
+    outcome = exporting.export(trained, path, name, options)
+    assert outcome.rejection is not None
+    assert outcome.rejection.score == AGREEMENT
+    assert set(outcome.rejection.heads) == set(HEADS)
+    assert read_model(path).known is None
+    assert Classifier(path).classify(trained.images("test")[0]).known_probability is None

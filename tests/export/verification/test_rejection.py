@@ -1,0 +1,111 @@
+"""Thresholds fitted on the file's outputs, and what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lmedge.classifier import Classifier
+from lmedge.errors import DataError
+from lmedge.export.verification import rejection
+from lmedge.export.verification.rejection import Strangers, fit_rejection
+from lmedge.model_file import read_model
+from lmedge.train.run import Run
+from tests.export.conftest import Exported
+
+PARENTS = np.array([0, 0, 1])
+Main = Callable[..., tuple[int, str, str]]
+
+
+def said(landmark: list[float], category: list[float], count: int) -> dict[str, np.ndarray]:
+    return {
+        "landmark": np.tile(np.array(landmark, np.float32), (count, 1)),
+        "category": np.tile(np.array(category, np.float32), (count, 1)),
+    }
+
+
+KNOWN = said([0.9, 0.05, 0.05], [0.9, 0.1], 40)
+TORN = said([0.9, 0.05, 0.05], [0.1, 0.9], 10)  # sure, but of two things that exclude each other
+
+
+def test_heads_that_exclude_each_other_are_a_stranger() -> None:
+    found = fit_rejection(PARENTS, KNOWN, KNOWN, Strangers(TORN, TORN), 0.95)
+    assert found.kept == found.auroc == 1.0
+    assert found.false_accepts == 0.0
+    assert 0.14 < found.threshold < 0.86
+    assert (found.known, found.strangers) == (40, 10)
+    assert found.heads["landmark"] == pytest.approx(0.9, abs=1e-5)
+
+
+def test_too_few_images_refuse_nothing() -> None:
+    few = said([0.9, 0.05, 0.05], [0.9, 0.1], 18)
+    found = fit_rejection(PARENTS, few, None, None, 0.95)
+    assert found.threshold == 0.0
+    assert found.auroc is found.kept is found.false_accepts is None
+
+
+def test_the_file_holds_what_the_report_says(exported: Exported) -> None:
+    model = read_model(exported.path)
+    outcome = exported.outcome
+    assert outcome.rejection is not None
+    assert model.info["rejection"] == outcome.rejection.as_dict()
+    assert Classifier(model).threshold.least == outcome.rejection.threshold
+    errors = model.info["metrics"]["val"]["calibration_error"]
+    assert set(errors) == {"landmark", "category"}
+    assert all(0 <= value <= 1 for one in errors.values() for value in one.values())
+
+
+def test_the_card_tells_the_figures_of_the_file(exported: Exported, main: Main) -> None:
+    _, card, _ = main("inspect", exported.path)
+    score = exported.outcome.comparisons[-1].file_scores.landmark
+    assert f"test: landmark F1 {score.macro_f1:.3f}" in " ".join(card.split())
+
+
+def test_validation_images_pass_the_threshold_they_chose(exported: Exported) -> None:
+    run, classifier = exported.run, Classifier(exported.path)
+    known = [classifier.classify(image).known for image in run.images("val")]
+    assert np.mean(known) >= 0.95
+
+
+@pytest.fixture
+def strangers(tmp_path: Path) -> Path:
+    folder = tmp_path / "strangers"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        cv2.imwrite(str(folder / f"{number}.png"), rng.integers(0, 255, (60, 60, 3), np.uint8))
+    return folder
+
+
+def test_strangers_are_parted_in_two(
+    exported: Exported, strangers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejection, "CHUNK", 4)
+    found = rejection.run_strangers(read_model(exported.path), rejection.read_strangers(strangers))
+    assert len(found.fit["landmark"]) == len(found.test["category"]) == 3
+    one = Classifier(exported.path).classify(
+        cv2.cvtColor(cv2.imread(str(strangers / "1.png")), cv2.COLOR_BGR2RGB)
+    )
+    assert found.test["landmark"][0] == pytest.approx(one.landmark_marginal)
+
+
+def test_a_folder_without_images(tmp_path: Path, trained: Run, main: Main) -> None:
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="holds 0 images; --strangers needs"):
+        rejection.read_strangers(tmp_path / "none")
+    code, _, error = main(
+        "-q", "export", trained.folder, "--int8", "--strangers", tmp_path / "none",
+        "-o", tmp_path / "x.tflite",
+    )  # fmt: skip
+    assert code == 3
+    assert len(error.splitlines()) == 1
+
+
+def test_a_broken_stranger_is_named(exported: Exported, strangers: Path) -> None:
+    (strangers / "0.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"0\.png"):
+        rejection.run_strangers(read_model(exported.path), rejection.read_strangers(strangers))

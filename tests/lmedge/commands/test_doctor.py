@@ -1,0 +1,130 @@
+"""`lmedge doctor`: it says what is here, it never crashes, its exit code can be trusted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lmedge as package
+from lmedge.commands import checks
+from tests.processes import lmedge
+
+# Nothing may go out to the network from a test; a refused connection is an answer at once.
+OFFLINE = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
+DEVICE = ["Python", "NumPy", "OpenCV", "runtime", "camera", "display"]
+TRAINING = ["TensorFlow", "tools", "GPU", "weights"]
+
+
+def test_json_names_every_check(tmp_path: Path) -> None:
+    process = lmedge("doctor", "--json", HOME=str(tmp_path), **OFFLINE)
+    assert process.returncode == 0, process.stderr
+    report = json.loads(process.stdout)
+    assert report["device_can_run"] is True
+    assert [entry["name"] for entry in report["device"]] == DEVICE
+    assert [entry["name"] for entry in report["training"]] == TRAINING
+    for entry in report["device"] + report["training"]:
+        assert entry["status"] in ("ok", "missing", "action")
+        assert entry["detail"]
+        assert (entry["status"] == "ok") == (not entry["action"])
+    weights = report["training"][-1]
+    assert weights["status"] == "missing"
+    assert "--weights PATH" in weights["action"]
+
+
+def test_lines_fit_the_terminal(tmp_path: Path) -> None:
+    process = lmedge("doctor", HOME=str(tmp_path), COLUMNS="80", **OFFLINE)
+    assert process.returncode == 0
+    assert process.stderr == ""
+    assert all(len(line) <= 80 or "https://" in line for line in process.stdout.splitlines())
+    for name in DEVICE + TRAINING:
+        assert f" {name} " in process.stdout
+
+
+def test_cached_weights_need_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cached = tmp_path / ".keras" / "models" / checks.WEIGHTS_FILE
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    monkeypatch.setattr(checks, "_answers", lambda *_: pytest.fail("asked the network"))
+    assert checks.weights() == checks.Finding("weights", "ok", str(cached))
+
+
+def test_a_machine_with_nothing(tmp_path: Path) -> None:
+    """Python without site-packages, and click and rich alone put beside it."""
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    import click
+    import rich
+
+    for module in (click, rich, package):
+        folder = Path(module.__file__).parent
+        (modules / folder.name).symlink_to(folder, target_is_directory=True)
+    code = (
+        f"import sys; sys.path.insert(0, {str(modules)!r}); sys.argv = ['lmedge', 'doctor']; "
+        "from lmedge.cli import main; main()"
+    )
+    process = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "PATH": "", **OFFLINE},
+        check=False,
+    )
+    assert process.returncode == 1, process.stderr
+    assert process.stderr == ""
+    assert process.stdout.count("(required)") == 3
+    assert "pip install ai-edge-litert" in process.stdout
+
+
+def test_what_is_asked_of_tensorflow_ends_in_time() -> None:
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    assert "no answer" in checks.ask_tensorflow(sleeping, 0.5).detail
+    failing = [sys.executable, "-c", "raise ImportError('no libcudart')"]
+    assert "no libcudart" in checks.ask_tensorflow(failing, 30).detail
+    assert checks.ask_tensorflow([sys.executable, "-c", "print('GPUS 0')"], 30).status == "action"
+    assert checks.ask_tensorflow([sys.executable, "-c", "print('GPUS 2')"], 30).status == "ok"
+
+
+def test_a_check_that_fails_is_a_finding() -> None:
+    def broken() -> checks.Finding:
+        raise RuntimeError("first line\nsecond line")
+
+    finding = checks.examine(broken)
+    assert finding.name == "broken"
+    assert finding.status == "action"
+    assert finding.detail == "could not be checked: first line"
+
+
+def test_a_camera_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_devices", lambda *_: ["/dev/video0"])
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert "usermod" in checks.camera().action
+
+
+def test_a_display_without_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(checks, "_window_toolkit", lambda: "")
+    assert checks.display().status == "action"
+    monkeypatch.setattr(checks, "_window_toolkit", lambda: "QT5")
+    assert checks.display().status == "ok"
+
+
+def test_mismatched_versions_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"tensorflow": "2.19.1", "tf_keras": "2.18.0"}
+    monkeypatch.setattr(checks.machine, "package_version", lambda name: versions.get(name, "1.0"))
+    finding = checks.tensorflow()
+    assert finding.status == "action"
+    assert "tf_keras==2.19.*" in finding.action
+
+
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["extra"]])
+def test_wrong_arguments(arguments: list[str]) -> None:
+    process = lmedge("doctor", *arguments)
+    assert process.returncode == 2
+    assert "Traceback" not in process.stderr

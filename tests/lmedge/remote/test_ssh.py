@@ -1,0 +1,167 @@
+"""What is passed to ssh, rsync and scp, and what never is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lmedge.benchmarks import command
+from lmedge.benchmarks.remote import default_folder
+from lmedge.errors import DataError, HostError
+from lmedge.evaluation.folders import scan
+from lmedge.remote.host import Interpreter, choose
+from lmedge.remote.payload import Request, megabytes
+from lmedge.remote.ssh import Link, check_host, check_option, printable
+
+
+@pytest.mark.parametrize("name", ["pi@board", "board.local", "a.b@10.0.0.7", "pi@fe80::1%eth0"])
+def test_names_of_machines(name: str) -> None:
+    assert check_host(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "-oProxyCommand=id", "pi@-oX=1", "-l@board", "a b", "pi@", "a\nb", "board/x", "a\x1b[1m"],
+)
+def test_what_is_no_name_of_a_machine(name: str) -> None:
+    with pytest.raises(ValueError, match="USER@BOARD"):
+        check_host(name)
+
+
+@pytest.mark.parametrize("key", ["StrictHostKeyChecking", "stricthostkeychecking"])
+def test_the_check_of_host_keys_cannot_be_switched_off(key: str) -> None:
+    with pytest.raises(ValueError, match="always checked"):
+        check_option(f"{key}=no")
+    for interactive in (True, False):
+        link = Link("board", (f"{key}=no",), interactive)
+        words = link.settings(Path("/tmp/s"))
+        first = next(word for word in words if word.lower().startswith("stricthostkey"))
+        assert first == f"StrictHostKeyChecking={'ask' if interactive else 'yes'}"
+        assert ("BatchMode=no" if interactive else "BatchMode=yes") in words
+
+
+def test_options_are_key_and_value() -> None:
+    assert check_option("Port=2222") == "Port=2222"
+    for text in ("Port", "-F x=y", "=x"):
+        with pytest.raises(ValueError, match="KEY=VALUE"):
+            check_option(text)
+
+
+def test_addresses() -> None:
+    assert Link("pi@board").address("/x/") == "pi@board:/x/"
+    assert Link("pi@::1").address("/x/") == "pi@[::1]:/x/"
+
+
+def test_what_a_board_prints_cannot_steer_the_terminal() -> None:
+    assert printable("é \x1b]0;title\x07\nnext\r\x9b2J") == "é ]0;title\nnext2J"
+
+
+def python(path: str, **changes: object) -> Interpreter:
+    facts: dict[str, object] = {"version": (3, 11), "missing": (), "lmedge": None, **changes}
+    return Interpreter(path, **facts)  # type: ignore[arg-type]
+
+
+def test_the_python_that_needs_least_is_chosen() -> None:
+    old = python("old", version=(3, 9))
+    empty = python("empty", missing=("numpy",))
+    ready, other = python("ready"), python("other", lmedge="0.0.1")
+    from lmedge import __version__
+
+    whole = python("whole", lmedge=__version__)
+    assert choose([old, empty, ready, whole], "b") is whole
+    assert choose([old, empty, other], "b") is other and other.rank == 1
+    assert choose([old, empty], "b") is empty
+    with pytest.raises(HostError, match=r"b: no Python 3\.11"):
+        choose([old], "b")
+
+
+def test_only_the_images_asked_for_travel(photographs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "my data"
+    (data / "train").mkdir(parents=True)
+    (data / "test").mkdir()
+    for part in ("train", "test"):
+        for category in photographs.iterdir():
+            (data / part / category.name).symlink_to(category)
+    hostile = "-rf $(touch x)'\n\udcff.jpg"
+    image = next((data / "test" / "towers" / "red").iterdir())
+    os.link(image.resolve(), data / "test" / "towers" / "red" / hostile)
+    (data / "test" / "notes.txt").write_text("private")
+    request = Request((tmp_path / "-x.tflite",), ("--threads", "2"), data, "test",
+                      scan(data, "test"))  # fmt: skip
+    (tmp_path / "-x.tflite").write_bytes(b"12345")
+    parcel = tmp_path / "parcel"
+    parcel.mkdir()
+    words = request.pack(parcel)
+    assert words == ["files/0/-x.tflite", "--data", "photographs/my data", "--part", "test",
+                     "--threads", "2"]  # fmt: skip
+    sent = parcel / "photographs" / "my data"
+    names = [path.relative_to(sent) for path in sent.rglob("*") if path.is_file()]
+    assert len(names) == 9 and all(name.parts[0] == "test" for name in names)
+    assert Path("test", "towers", "red", hostile) in names
+    there = scan(sent, "test")  # read there as it is read here
+    assert [(one.landmark, one.category) for one in there] == [
+        (one.landmark, one.category) for one in scan(data, "test")
+    ]
+    assert megabytes(parcel) > 5e-6
+
+
+def test_a_table_of_categories_travels_too(photographs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "flat"
+    data.mkdir()
+    rows = ["landmark,category"]
+    for landmark in photographs.glob("*/*"):
+        (data / landmark.name).symlink_to(landmark)
+        rows.append(f"{landmark.name},{landmark.parent.name}")
+    (data / "taxonomy.csv").write_text("\n".join(rows))
+    parcel = tmp_path / "parcel"
+    parcel.mkdir()
+    Request((), (), data, None, scan(data)).pack(parcel)
+    assert len(scan(parcel / "photographs" / "flat")) == 8
+
+
+def test_no_strangers_is_said_before_anything_travels(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no images"):
+        Request((), strangers=tmp_path / "none").pack(tmp_path)
+
+
+def test_folders_of_two_boards_differ() -> None:
+    one = Request((Path("x/a.tflite"),))
+    assert default_folder(one, "pi@board.local") == Path("runs/benchmark-a-board.local")
+    assert default_folder(one, "fe80::1%eth0") == Path("runs/benchmark-a-fe80-1-eth0")
+    two = Request((Path("a.tflite"), Path("b.tflite")))
+    assert default_folder(two, "b") == Path("runs/benchmark-a-and-others-b")
+
+
+def test_options_are_passed_on(monkeypatch: pytest.MonkeyPatch, photographs: Path) -> None:
+    seen: list[tuple[Link, Request, Path, str | None]] = []
+    monkeypatch.setattr(
+        "lmedge.benchmarks.remote.benchmark_there", lambda *given: seen.append(given)
+    )
+    words = ["a.tflite", "b.tflite", "--host", "pi@board", "--threads", "2", "--quick", "--data",
+             str(photographs), "--ssh-option", "Port=22", "--host-python", "~/env/bin/python",
+             "--out", "here", "--give-up", "3"]  # fmt: skip
+    done = CliRunner().invoke(command.benchmark, words)
+    assert done.exit_code == 0, done.output
+    ((link, request, out, chosen),) = seen
+    assert request.options == ("--threads", "2", "--quick")
+    assert (len(request.files), len(request.pictures), out) == (2, 8, Path("here"))
+    assert (link.options, link.patience, chosen) == (("Port=22",), 3.0, "~/env/bin/python")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--host-python", "x"], "need --host"),
+        (["--ssh-option", "Port=1"], "need --host"),
+        (["--host", "-oX"], "USER@BOARD"),
+        (["--host", "b", "--ssh-option", "StrictHostKeyChecking=no"], "always checked"),
+        (["--host", "b", "--runs", "3", "--quick"], "exclude"),
+    ],
+)
+def test_mistakes_in_the_command_line(words: list[str], said: str) -> None:
+    done = CliRunner().invoke(command.benchmark, ["a.tflite", *words])
+    assert done.exit_code == 2
+    assert said in done.output

@@ -1,0 +1,87 @@
+"""The peers' table: ratios against the first of the same work, answers against float32."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.studies.peers.__main__ import measure
+from benchmarks.studies.peers.lineup import FRAME, NETWORK, Place, answers
+from benchmarks.studies.peers.table import Timed, check_same_network, compare, rows
+from lmedge.benchmarks.workers.parent import bare, classifier
+from lmedge.errors import LmedgeError
+from lmedge.model_file import read_model
+
+NAN = math.nan
+
+
+def scores(*rows: list[float]) -> np.ndarray:
+    return np.array(rows, np.float32)
+
+
+def test_each_work_has_a_first_of_its_own() -> None:
+    noise = 1 + np.random.default_rng(0).exponential(0.5, 200)
+    told = [
+        Timed("ours", "r 1", "alone", 10, None, 2.0 * noise),
+        Timed("theirs", "s 2", "alone", 20, 1.5, 6.0 * noise),
+        Timed("our frame", "r 1", "frame", 10, None, 4.0 * noise),
+        Timed("their frame", "t 3", "frame", 10, 1.15, 5.0 * noise),
+    ]
+    same = scores([0.7, 0.3], [0.2, 0.8])
+    found = rows(told, {one.name: same for one in told}, "theirs")
+    assert [row.ratio for row in found] == pytest.approx([1, 3, 1, 1.25])
+    assert [row.against for row in found] == ["ours", "ours", "our frame", "our frame"]
+    assert [row.target for row in found] == [None, 1.5, None, 1.15]
+    for row in found:
+        assert row.ratio_low <= row.ratio <= row.ratio_high
+        assert row.ratio_high - row.ratio_low < 1e-9  # what hits both of a round says nothing
+        assert (row.rounds, row.pictures, row.same_landmark) == (200, 2, 1.0)
+
+
+def test_scores_that_are_not_reported_are_not_compared() -> None:
+    reference = scores([0.7, 0.3], [0.2, 0.8], [0.6, 0.4])
+    assert compare(reference, reference) == (1.0, 0.0)
+    same, difference = compare(scores([0.3, 0.7], [0.2, 0.8], [0.6, 0.4]), reference)
+    assert (same, difference) == (pytest.approx(2 / 3), pytest.approx(0.4))
+    assert compare(scores([0.7, NAN], [NAN, 0.8], [NAN, NAN]), reference) == (1.0, 0.0)
+    same, difference = compare(scores([NAN, 0.5], [NAN, NAN], [0.6, NAN]), reference)
+    assert (same, difference) == (0.5, pytest.approx(0.2))
+    with pytest.raises(LmedgeError, match="no score"):
+        compare(scores([NAN, NAN]), reference[:1])
+
+
+def test_another_network_is_refused() -> None:
+    near, far = scores([0.5, 0.5]), scores([0.5, 0.502])
+    check_same_network({"a": near, "b": near + np.float32(1e-5)}, "a", "b")
+    with pytest.raises(LmedgeError, match=r"a is not the network of b: .* 0\.002"):
+        check_same_network({"a": far, "b": near}, "a", "b")
+    with pytest.raises(LmedgeError, match="nan"):
+        check_same_network({"a": scores([NAN, 0.5]), "b": near}, "a", "b")
+
+
+def test_places_are_timed_in_turns_with_litert_alone(
+    tiny_file: Path, float_file: Path, images: np.ndarray
+) -> None:
+    model, whole = read_model(tiny_file), read_model(float_file)
+    small = images[:, :32, :32]
+    with (
+        bare("interpreter", model, sys.executable, name="int8", runtime="litert") as bare_worker,
+        classifier("frame", tiny_file, "litert") as classify,
+    ):
+        places = [
+            Place("int8", NETWORK, bare_worker, 1),
+            Place("frame", FRAME, classify, 1),
+        ]
+        said = answers(places, small[:3])
+        assert said["int8"].tobytes() == said["frame"].tobytes()
+        timed = measure(places, small[0], rounds=20)
+    assert [one.runtime.split()[0] for one in timed] == ["ai-edge-litert"] * 2
+    assert all(one.times.shape == (20,) and (one.times > 0).all() for one in timed)
+    # a whole frame takes more than the network alone, which is tiny
+    assert np.median(timed[1].times) > np.median(timed[0].times)
+    with bare("interpreter", whole, sys.executable, name="float", runtime="litert") as worker:
+        assert worker.answer(images[0])["landmark"].sum() == pytest.approx(1, abs=1e-5)

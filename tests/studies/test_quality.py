@@ -1,0 +1,36 @@
+"""The table of what quantization costs."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from benchmarks.studies.quality import means, row, table
+from lmedge.export.selection import Rung
+from tests.export.conftest import Exported
+
+
+def test_a_row_has_the_figures_of_the_export(exported: Exported) -> None:
+    found = row("0", Rung("int8", exported.outcome, 2.0))
+    judged = exported.outcome.comparisons[-1]
+    assert found["file_landmark_f1"] == judged.file_scores.landmark.macro_f1
+    assert 0.9 < found["landmark_logit_correlation"] <= 1.0
+    assert found["landmark_ece"] == judged.calibration["landmark"].after
+
+
+def test_means_are_by_format(exported: Exported) -> None:
+    rows = [
+        {**row("0", Rung(name, exported.outcome, time)), "landmark_ece": error}
+        for name, time, error in (
+            ("int8", 2.0, 0.1), ("int8-ptq", 8.0, 0.5), ("int8", 4.0, 0.3), ("int8-ptq", 8.0, 0.7)
+        )
+    ]  # fmt: skip
+    first, second = means(rows)
+    assert (first["format"], first["invoke_ms"]) == ("int8", 3.0)
+    assert round(first["landmark_ece"], 6) == 0.2
+    assert second["landmark_ece"] == 0.6
+    text = table([*rows, first, second], "drawings", "python -m x")
+    lines = text.splitlines()
+    assert [line.split(":")[0] for line in lines[:3]] == ["# command", "# machine", "# data"]
+    read = list(csv.DictReader(io.StringIO("\n".join(lines[3:]))))
+    assert [entry["run"] for entry in read] == ["0", "0", "0", "0", "mean", "mean"]

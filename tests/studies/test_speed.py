@@ -1,0 +1,61 @@
+"""The measuring scripts of training: what they write is what was measured."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.studies import feature_speed, throughput
+from lmedge.train.run import HistoryRow, Run
+
+
+def row(path: Path) -> dict[str, str]:
+    lines = path.read_text("utf-8").splitlines()
+    assert [line.split(":")[0] for line in lines[:3]] == ["# command", "# machine", "# data"]
+    (found,) = csv.DictReader(lines[3:])
+    return found
+
+
+def test_pipeline_and_step_of_a_run(finished_run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "throughput.csv"
+    words = [str(finished_run.folder), "--seconds", "1", "--out", str(out)]
+    result = CliRunner().invoke(throughput.main, words)
+    assert result.exit_code == 0, result.output
+    found = row(out)
+    assert int(found["pictures"]) == len(finished_run.entries("train"))
+    assert float(found["pipeline_per_second"]) > 0
+    assert float(found["step_per_second"]) > 0
+
+
+def history(seconds: float, loss: float) -> list[HistoryRow]:
+    return [
+        HistoryRow(phase, epoch, 1.0, 0.5, loss, 0.5, 0.5, 0.1, 9.0 if epoch == 1 else seconds)
+        for phase in ("landmark-head", "category-head")
+        for epoch in (1, 2, 3)
+    ]
+
+
+def test_the_plain_way_is_multiplied_up_without_its_first_epochs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def train(
+        _data: Path, _weights: str, _recipe: str, folder: Path, name: str, *settings: str
+    ) -> tuple[float, list[HistoryRow]]:
+        (folder / "cache" / "features").mkdir(parents=True, exist_ok=True)
+        plain = "head.cached=false" in settings
+        assert plain == (name == "plain")
+        return 10.0, history(4.0 if plain else 0.1, 0.51 if plain else 0.5)
+
+    monkeypatch.setattr(feature_speed, "_train", train)
+    out = tmp_path / "speed.csv"
+    result = CliRunner().invoke(feature_speed.main, [str(tmp_path), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    found = row(out)
+    # 50 + 20 epochs of 4 seconds, against 10 seconds
+    assert float(found["plain_seconds"]) == pytest.approx(280.0)
+    assert float(found["ratio"]) == pytest.approx(28.0)
+    assert float(found["largest_difference_of_validation_loss"]) == pytest.approx(0.01)
+    assert "multiplied up" in found["plain_is"]

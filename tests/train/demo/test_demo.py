@@ -1,0 +1,49 @@
+"""The whole way in real processes: draw, train, fine-tune quantized, export, predict, benchmark."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+
+from lmedge import Classifier, read_image
+from tests.ends import KNOWN_ENDS
+from tests.processes import lmedge
+
+
+def check_what_was_made(out: Path) -> dict[str, object]:
+    for name in ("contact-sheet.png", "annotated-frame.png"):
+        assert read_image(out / name).std() > 10
+    lines = [json.loads(line) for line in (out / "clip.jsonl").read_text("utf-8").splitlines()]
+    assert [line["frame"] for line in lines] == list(range(150))
+    clip = cv2.VideoCapture(str(out / "clip-annotated.mp4"))
+    assert clip.get(cv2.CAP_PROP_FRAME_COUNT) == 150
+    assert not list(out.glob(".*")), "nothing half-written is left"
+    report = json.loads((out / "report.json").read_text("utf-8"))
+    classifier = Classifier(out / "monuments.tflite")
+    assert report["file"]["sha256"] == classifier.model.sha256
+    floats = {key: n for key, n in classifier.model.operators.items() if key[1] == "float32"}
+    assert floats == {(name, "float32"): count for name, count in KNOWN_ENDS.items()}
+    assert (out / "run" / "plots" / "curves.png").exists()
+    return report
+
+
+@pytest.mark.timeout(900)
+def test_a_quick_demo_goes_the_whole_way(tmp_path: Path) -> None:
+    done = lmedge("demo", "--quick", "--out", tmp_path / "demo", seconds=900)
+    assert done.returncode == 0, done.stderr
+    check_what_was_made(tmp_path / "demo")
+    again = lmedge("demo", "--quick", "--out", tmp_path / "demo")
+    assert again.returncode == 1
+    assert "holds a demo already" in again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_demo_recognises_drawings_it_has_not_seen(tmp_path: Path) -> None:
+    done = lmedge("demo", "--out", tmp_path / "demo", seconds=3600)
+    assert done.returncode == 0, done.stderr
+    report = check_what_was_made(tmp_path / "demo")
+    assert report["accuracy"]["landmark"]["macro_f1"] >= 0.9

@@ -1,0 +1,194 @@
+"""Devices and replicas: the logic on logical CPU devices and on processes over loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lmedge.train.backend import keras
+from lmedge.train.fitting.replicas import shares
+from lmedge.train.run import Run, read_arrays
+from tests import small_run
+from tests.locations import ROOT
+from tests.processes import assert_refused, lmedge
+
+# `lmedge` with the tiny backbone and so many logical CPU devices.
+CODE = """
+import sys
+from lmedge.train.backend import tf
+count = int(sys.argv.pop(1))
+cpu = tf.config.list_physical_devices("CPU")[0]
+if count > 1:
+    parts = [tf.config.LogicalDeviceConfiguration()] * count
+    tf.config.set_logical_device_configuration(cpu, parts)
+from tests import tiny_backbone
+from lmedge.cli import main
+with tiny_backbone.installed(): main(sys.argv[1:])
+"""
+ABSENT = {"type": "worker", "index": 3}
+# 30 images in batches of 8: the last batch of an epoch does not divide.
+SETTINGS = ("head.batch=8", "second_head.batch=8", "fine_tune.epochs=2", "network.head_layers=[12]")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("devices")
+    return small_run.write_photographs(folder / "data", 15)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def weights(data: Path, tiny_weights: Path) -> None:
+    """Pretrained weights beside the photographs: batch norm is frozen, nothing is by chance."""
+    (data.parent / "tiny.h5").write_bytes(tiny_weights.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def alone(data: Path, weights: None) -> Path:
+    """A run on one device."""
+    return finished(train(data, data.parent / "alone"), data.parent / "alone")
+
+
+def command(data: Path, out: Path, *words: str, devices: int = 1) -> list[str]:
+    pretrained = ("--weights", str(data.parent / "tiny.h5"))
+    given = ["train", str(data), "--out", str(out), *pretrained, *words]
+    return [sys.executable, "-c", CODE, str(devices), *given, *small_run.options(*SETTINGS)]
+
+
+def start(words: list[str], data: Path, **environment: str) -> subprocess.Popen[str]:
+    cache = str(data.parent / "cache")
+    return subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "LMEDGE_CACHE": cache, **environment},
+    )
+
+
+def train(data: Path, out: Path, *words: str, devices: int = 1, **environment: str) -> Any:
+    return start(command(data, out, *words, devices=devices), data, **environment)
+
+
+def finished(process: subprocess.Popen[str], folder: Path) -> Path:
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return folder
+
+
+def assert_agree(one: Path, other: Path) -> None:
+    """Assert that two runs learned the same: every weight, but for the order of additions."""
+    first, second = (read_arrays(run / "weights.safetensors") for run in (one, other))
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        np.testing.assert_allclose(second[name], value, rtol=2e-2, atol=2e-3, err_msg=name)
+    histories = [Run.open(run).history() for run in (one, other)]
+    for a, b in zip(*histories, strict=True):
+        assert (a.phase, a.epoch) == (b.phase, b.epoch)
+        assert a.val_loss == pytest.approx(b.val_loss, rel=1e-2)
+
+
+def test_two_devices_agree_with_one(data: Path, alone: Path) -> None:
+    out = data.parent / "mirrored"
+    process = train(data, out, "--distribute", "mirrored", devices=2)
+    finished(process, out)
+    assert_agree(alone, out)
+    assert "2 replicas in step" in (out / "train.log").read_text("utf-8")
+    assert "replicas" not in (alone / "train.log").read_text("utf-8")
+
+
+def test_two_processes_agree_with_one(data: Path, alone: Path) -> None:
+    out = data.parent / "multiworker"
+    sockets = [socket.socket() for _ in range(2)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    words = ("--distribute", "multiworker")
+    processes = [
+        train(data, out, *words, TF_CONFIG=json.dumps(
+            {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}
+        ))
+        for number in range(2)
+    ]  # fmt: skip
+    try:
+        said = [process.communicate(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert_agree(alone, out)
+    assert "worker 2 is done" in said[1][0]
+    assert "trained in" not in said[1][0]
+    assert not list(Path(out).parent.glob("lmedge-worker-*"))
+
+
+def test_mixed_precision_keeps_float32_weights(data: Path) -> None:
+    out = data.parent / "mixed"
+    finished(train(data, out, "--precision", "mixed"), out)
+    weights = read_arrays(out / "weights.safetensors")
+    assert {str(value.dtype) for value in weights.values()} <= {"float32", "int64"}
+    assert "float16 with float32 weights" in (out / "train.log").read_text("utf-8")
+    losses = [row.loss for row in Run.open(out).history() if row.phase == "landmark-fine-tuning"]
+    assert np.isfinite(losses).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "said"),
+    [
+        (("--device", "gpu"), {}, ("no GPU", "lmedge doctor")),
+        (("--device", "tpu"), {}, ("tpu", "gpu:N")),
+        (("--distribute", "mirrored"), {}, ("two devices",)),
+        (("--distribute", "multiworker"), {"TF_CONFIG": ""}, ("needs TF_CONFIG",)),
+        (("--distribute", "multiworker"), {"TF_CONFIG": "{"}, ("TF_CONFIG", "JSONDecodeError")),
+        (
+            ("--distribute", "multiworker"),
+            {"TF_CONFIG": json.dumps({"cluster": {"worker": ["a:1"]}, "task": ABSENT})},
+            ("TF_CONFIG", "IndexError"),
+        ),
+    ],
+)
+def test_what_is_not_there_is_one_line(
+    words: tuple[str, ...], environment: dict[str, str], said: tuple[str, ...], tmp_path: Path
+) -> None:
+    environment = {"CUDA_VISIBLE_DEVICES": "", **environment}
+    process = lmedge("train", tmp_path, "--out", tmp_path / "out", *words, **environment)
+    assert_refused(process, 1, *said)
+    assert not (tmp_path / "out").exists()
+
+
+class Batches(keras.utils.Sequence):  # type: ignore[misc]
+    """Two batches of five and two images, with weights."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Any:
+        rows = np.arange(5) if index == 0 else np.arange(5, 7)
+        x = rows[:, None].astype(np.float32)
+        return x, {"landmark": 10 * x}, {"landmark": 1 + rows.astype(np.float32)}
+
+
+def test_shares_hold_every_image_once_and_their_mean_is_that_of_the_batch() -> None:
+    def loss(inputs: np.ndarray, weights: np.ndarray) -> float:
+        return float((weights * inputs[:, 0] ** 2).sum()) / len(inputs)
+
+    by_worker = [list(shares(Batches(), range(n, n + 1), 2)) for n in range(2)]
+    for index in range(2):
+        x, _, weights = Batches()[index]
+        parts = [worker[index] for worker in by_worker]
+        assert len({len(part[0]) for part in parts}) == 1
+        seen = [value for part in parts for value in part[0][part[2]["landmark"] > 0, 0].tolist()]
+        assert sorted(seen) == x[:, 0].tolist()
+        for inputs, targets, _ in parts:
+            np.testing.assert_array_equal(targets["landmark"], 10 * inputs)
+        mean = np.mean([loss(part[0], part[2]["landmark"]) for part in parts])
+        assert mean == pytest.approx(loss(x, weights["landmark"]), rel=1e-6)

@@ -1,0 +1,161 @@
+"""Which image is trained on, which validates, which tests: seeded, stratified, without leaks."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.errors import DataError, RunError
+from lmedge.evaluation.folders import LabelledImage
+from lmedge.taxonomy import Taxonomy
+
+from .similar import Look, near_duplicates
+from .store import Entry, ImageStore
+
+PARTS = ("train", "val", "test")
+_COLUMNS = ("part", "category", "landmark", "sha256", "path")
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The parts of a data set; each is a tuple of entries in a stable order."""
+
+    parts: Mapping[str, tuple[Entry, ...]]
+
+    def taxonomy(self) -> Taxonomy:
+        """Return the labels that occur in any part."""
+        return Taxonomy.from_pairs(
+            (entry.image.category, entry.image.landmark)
+            for part in PARTS
+            for entry in self.parts[part]
+        )
+
+    def digest(self) -> str:
+        """SHA-256 over part, labels and file hashes: the same for the same data and split."""
+        lines = sorted(
+            f"{part}\t{entry.image.category}\t{entry.image.landmark}\t{entry.sha256}"
+            for part in PARTS
+            for entry in self.parts[part]
+        )
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def as_csv(self) -> str:
+        """Return the text of split.csv."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for part in PARTS:
+            for entry in self.parts[part]:
+                image = entry.image
+                row = (part, image.category, image.landmark, entry.sha256, str(image.path))
+                writer.writerow(row)
+        return stream.getvalue()
+
+    @classmethod
+    def from_csv(cls, text: str, name: str) -> Split:
+        """Read the text of split.csv; `name` is used in errors. Raises RunError."""
+        parts: dict[str, list[Entry]] = {part: [] for part in PARTS}
+        reader = csv.DictReader(io.StringIO(text))
+        try:
+            for row in reader:
+                image = LabelledImage(Path(row["path"]), row["landmark"], row["category"])
+                parts[row["part"]].append(Entry(image, row["sha256"]))
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{name}: line {reader.line_num} is not part of a split") from error
+        return cls({part: tuple(entries) for part, entries in parts.items()})
+
+
+def labels(entries: Iterable[Entry], taxonomy: Taxonomy) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the indices of each head's labels, (N,) each."""
+    names = [entry.image.landmark for entry in entries]
+    landmark = np.array([taxonomy.landmarks.index(name) for name in names], np.int64)
+    return {"landmark": landmark, "category": taxonomy.parent_index[landmark].astype(np.int64)}
+
+
+def make_split(
+    given: Mapping[str, Sequence[Entry]],
+    store: ImageStore,
+    *,
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+    counts: Mapping[str, int] | None = None,
+    looks: Mapping[str, Look] | None = None,
+) -> Split:
+    """Use the parts that are given and cut the missing ones from "train".
+
+    given: entries by part, "train" at least; a part that is absent and whose fraction is above
+    zero is cut from the training part of each landmark. Near-duplicates of one landmark stay on
+    one side. `counts` by part, where above zero, are so many images of each landmark whatever the
+    fraction; `looks` spares looking at the images again. Raises DataError when a landmark has too
+    few images.
+    """
+    shares = {"test": test_fraction, "val": val_fraction}
+    wanted = {part: share for part, share in shares.items() if part not in given}
+    fixed = counts or {}
+    if "val" in given or "test" in given:
+        wanted.pop("test", None)  # who brings a part of their own decides about the test part
+    parts: dict[str, list[Entry]] = {part: list(given.get(part, ())) for part in PARTS}
+    by_landmark = defaultdict(list)
+    for entry in parts.pop("train"):
+        by_landmark[entry.image.landmark].append(entry)
+    _check_counts(by_landmark, parts)
+    train: list[Entry] = []
+    for landmark, entries in sorted(by_landmark.items()):
+        rng = np.random.default_rng([seed, *landmark.encode()])
+        groups = near_duplicates(entries, store, looks)
+        rng.shuffle(groups)
+        for part, share in wanted.items():
+            count = max(1, round(len(entries) * share)) if share > 0 else 0
+            parts[part] += _take(groups, fixed.get(part, 0) or count, landmark, part)
+        train += [entry for group in groups for entry in group]
+    parts["train"] = train
+    return Split(
+        {part: tuple(sorted(parts[part], key=lambda entry: entry.order)) for part in PARTS}
+    )
+
+
+def _take(groups: list[list[Entry]], count: int, landmark: str, part: str) -> list[Entry]:
+    """Take groups from the end until `count` images are taken; one group always stays."""
+    taken: list[Entry] = []
+    while len(groups) > 1 and len(taken) < count:
+        taken += groups.pop()
+    if not taken and count:
+        logger.warning("%s: too few different images for the %s part", landmark, part)
+    return taken
+
+
+def _check_counts(
+    train: Mapping[str, Sequence[Entry]], parts: Mapping[str, Sequence[Entry]]
+) -> None:
+    needed = 1 if parts.get("val") else 2
+    for landmark, entries in sorted(train.items()):
+        if len(entries) < needed:
+            folder = entries[0].image.path.parent
+            raise DataError(
+                f"landmark {landmark!r} has {len(entries)} image that can be read in {folder}; "
+                f"add at least {needed - len(entries)} more, or remove the folder"
+            )
+    check_known([entry for entries in train.values() for entry in entries], parts)
+
+
+def check_known(train: Iterable[Entry], parts: Mapping[str, Sequence[Entry]]) -> None:
+    """Raise DataError when a part shows a landmark that is not trained on."""
+    trained = {entry.image.landmark for entry in train}
+    for part, entries in parts.items():
+        unknown = {entry.image.landmark for entry in entries} - trained
+        if unknown:
+            raise DataError(
+                f"the {part} part shows {sorted(unknown)[0]!r}, which the training part does not; "
+                "add images of it to the training part or remove it"
+            )

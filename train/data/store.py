@@ -1,0 +1,217 @@
+"""Decoded images on disk, so that later epochs and runs do not decode again.
+
+Each image is kept twice, keyed by the SHA-256 of its file: prepared as the device prepares it
+(for features and scores), and at working size (for random views). The cache is bounded: the files
+used longest ago go first. It may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import logging
+import math
+import os
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.errors import DataError
+from lmedge.evaluation.folders import LabelledImage
+from lmedge.files import write_bytes
+from lmedge.image import MAX_FILE_BYTES, Resize, RgbImage, decode_image, prepare, shrink_short_side
+from lmedge.progress import progress
+
+from .cache import cache_root, image_limit, trim
+
+WORK_SCALE = 8 / 7  # working size over input size: room for a random crop
+CACHE_VERSION = 1  # raised with every change of the preprocessing
+_SIDES = struct.Struct("<II")  # height, width
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A labelled image whose file was read and decodes; `sha256` is of the file."""
+
+    image: LabelledImage
+    sha256: str
+
+    @property
+    def order(self) -> tuple[str, str, str]:
+        """What entries are sorted by."""
+        return self.image.category, self.image.landmark, str(self.image.path)
+
+
+def cache_folder() -> Path:
+    """Return where decoded images are kept."""
+    return cache_root() / "pictures"
+
+
+class ImageStore:
+    """Prepared and working images of one input size and resize policy."""
+
+    def __init__(
+        self, size: int, resize: Resize, folder: Path | None = None, limit: int | None = None
+    ) -> None:
+        self.size, self.resize = size, resize
+        self.limit = image_limit() if limit is None else limit
+        self.work_size = math.ceil(size * WORK_SCALE)
+        self.folder = folder or cache_folder()
+        self._bytes: int | None = None  # about what the cache holds, once it was looked at
+        self._counting = threading.Lock()
+
+    def admit(self, images: Sequence[LabelledImage]) -> tuple[list[Entry], list[str]]:
+        """Read, decode and cache each image; return those that decode, and what was skipped.
+
+        Every skipped image is named in the log and in the second list, with the reason.
+        """
+        entries: list[Entry] = []
+        skipped: list[str] = []
+        with (
+            progress("Reading images", len(images)) as advance,
+            concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+        ):
+            for image, result in zip(images, pool.map(self._admit, images), strict=True):
+                advance()
+                if isinstance(result, DataError):
+                    logger.warning("skipped %s", result)
+                    skipped.append(str(result))
+                else:
+                    entries.append(Entry(image, result))
+        self._trim()
+        return entries, skipped
+
+    def prepared(self, entry: Entry) -> RgbImage:
+        """Return the image as the device sees it: (S, S, 3) uint8 RGB."""
+        return self._load(entry, f"{self.resize.value}{self.size}")
+
+    def working(self, entry: Entry) -> RgbImage:
+        """Return the image at working size: (H, W, 3) uint8 RGB, a little larger than S."""
+        return self._load(entry, f"{self.resize.value}{self.work_size}-work")
+
+    def prepared_many(self, entries: Sequence[Entry]) -> npt.NDArray[np.uint8]:
+        """Return (N, S, S, 3) uint8 RGB."""
+        if not entries:
+            return np.zeros((0, self.size, self.size, 3), np.uint8)
+        return np.stack([self.prepared(entry) for entry in entries])
+
+    def _admit(self, image: LabelledImage) -> str | DataError:
+        try:
+            check_name(image.path)
+            encoded = read_file(image.path)
+            sha256 = hashlib.sha256(encoded).hexdigest()
+            entry = Entry(image, sha256)
+            kinds = (f"{self.resize.value}{self.size}", f"{self.resize.value}{self.work_size}-work")
+            if not all(self._file(entry, kind).exists() for kind in kinds):
+                self._store(entry, decode_image(encoded, str(image.path)))
+        except DataError as error:
+            return error
+        return sha256
+
+    def _store(self, entry: Entry, image: RgbImage) -> dict[str, RgbImage]:
+        if self.resize is Resize.CROP:
+            work = shrink_short_side(image, self.work_size)
+        else:
+            work = prepare(image, self.work_size, self.resize)
+        made = {
+            f"{self.resize.value}{self.size}": prepare(image, self.size, self.resize),
+            f"{self.resize.value}{self.work_size}-work": work,
+        }
+        for kind, array in made.items():
+            write_bytes(self._file(entry, kind), _SIDES.pack(*array.shape[:2]) + array.tobytes())
+        self._count(sum(array.nbytes for array in made.values()))
+        return made
+
+    def _load(self, entry: Entry, kind: str) -> RgbImage:
+        path = self._file(entry, kind)
+        try:
+            array = _unpack(path.read_bytes())
+            os.utime(path)  # the cache drops what was used longest ago
+        except (OSError, ValueError, struct.error):
+            encoded = read_file(entry.image.path)
+            if hashlib.sha256(encoded).hexdigest() != entry.sha256:
+                raise DataError(
+                    f"{entry.image.path}: changed since the run began; put it back or train anew"
+                ) from None
+            array = self._store(entry, decode_image(encoded, str(entry.image.path)))[kind]
+        return np.asarray(array, np.uint8)
+
+    def _file(self, entry: Entry, kind: str) -> Path:
+        return self.folder / entry.sha256[:2] / f"{entry.sha256}-{kind}-v{CACHE_VERSION}.rgb"
+
+    def _count(self, added: int) -> None:
+        """Keep count of the cache, so that its files are listed only when it may be too large."""
+        with self._counting:
+            if self._bytes is not None:
+                self._bytes += added
+            if self._bytes is None or self._bytes > self.limit:
+                self._trim()
+
+    def _trim(self) -> None:
+        self._bytes = trim(self.folder.glob("??/*.rgb"), self.limit)
+
+
+class PreparedImages:
+    """Images as the device sees them, (S, S, 3) uint8 RGB each, read when they are asked for.
+
+    A slice is (N, S, S, 3) uint8, and so is np.asarray of all.
+    """
+
+    def __init__(self, store: ImageStore, entries: Sequence[Entry]) -> None:
+        self._store, self._entries = store, entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[RgbImage]:
+        return (self._store.prepared(entry) for entry in self._entries)
+
+    @overload
+    def __getitem__(self, index: int) -> RgbImage: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> npt.NDArray[np.uint8]: ...
+
+    def __getitem__(self, index: int | slice) -> npt.NDArray[np.uint8]:
+        if isinstance(index, slice):
+            return self._store.prepared_many(self._entries[index])
+        return self._store.prepared(self._entries[index])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self[:], dtype)
+
+
+def _unpack(packed: bytes) -> RgbImage:
+    """Read what `_store` wrote: height and width, then the pixels.
+
+    NumPy's own format is not used: its header goes through Python's parser, which in Python 3.11
+    before 3.11.8 fails now and then when two threads parse at once (cpython issue 106905).
+    """
+    height, width = _SIDES.unpack_from(packed)
+    return np.frombuffer(packed, np.uint8, offset=_SIDES.size).reshape(height, width, 3)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name the run folder's text files cannot hold; old archives leave such names."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "replace")
+        raise DataError(f"{shown}: its name is not valid UTF-8; rename it") from None
+
+
+def read_file(path: Path) -> bytes:
+    """Read an image file. Raises DataError when it is missing, too large or unreadable."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise DataError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, not read")
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error

@@ -1,0 +1,13 @@
+"""A data set to try the toolkit on: twelve invented monuments, drawn.
+
+Each monument is a small solid model with proportions and materials of its own, seen from somewhere
+else in another light every time. Needs NumPy and OpenCV only. All images are (H, W, 3) uint8 RGB.
+"""
+
+from __future__ import annotations
+
+from .files import contact_sheet, write_data_set
+from .film import clip
+from .monuments import MONUMENTS, draw, draw_stranger
+
+__all__ = ["MONUMENTS", "clip", "contact_sheet", "draw", "draw_stranger", "write_data_set"]

@@ -1,0 +1,143 @@
+"""`lmedge demo`: the whole way on drawn monuments, by the commands a user would type."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+
+from lmedge.errors import LmedgeError
+from lmedge.files import replacing
+from lmedge.image import RgbImage
+from lmedge.progress import Advance, progress
+
+from .. import demo as drawings
+
+TRAIN, VALIDATE, TEST = 120, 15, 25  # drawings of each monument
+CLIP_FRAMES = 150
+FRAME_RATE = 15
+logger = logging.getLogger(__name__)
+
+
+@click.command(short_help="Draw, train, export and classify: no photographs needed.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("lmedge-demo"),
+              show_default=True, help="Folder for all that is made.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--quick", is_flag=True, help="A tenth of the training: a check, not a result.")
+def demo(out: Path, seed: int, quick: bool) -> None:
+    """Go the whole way without photographs, weights or a network connection.
+
+    Draws 12 monuments in 4 categories, trains on them from scratch at 96 pixels, exports the int8
+    file, classifies images and a clip with it and measures it. A few minutes on two cores.
+    """
+    began = time.monotonic()
+    if (out / "run").exists() or (out / "photographs").exists():
+        raise LmedgeError(f"{out} holds a demo already; remove it or name another with --out")
+    draw(out, seed, TRAIN // 8 if quick else TRAIN)
+    file = out / "monuments.tflite"
+    settings = ["--set", "fine_tune.epochs=3", "--set", "quantize.epochs=1"] if quick else []
+    # Every drawing is made anew; two that happen to look alike are no copies.
+    run(
+        "train", out / "photographs", "--recipe", "demo", "--weights", "none", "--seed", seed,
+        "--out", out / "run", "--allow-leak", *settings,
+    )  # fmt: skip
+    run("export", out / "run", "--int8", "-o", file, *(["--force"] if quick else []))
+    examples = sorted((out / "photographs" / "test").glob("*/*/*-0001.jpg"))[:6]
+    run("predict", file, *examples)
+    run(
+        "camera", file, "--source", out / "clip.mp4", "--headless",
+        "--jsonl", out / "clip.jsonl", "--record", out / "clip-annotated.mp4",
+    )  # fmt: skip
+    run("benchmark", file, "--data", out / "photographs", "--part", "test", "--out", out)
+    save_frame(out / "clip-annotated.mp4", out / "annotated-frame.png")
+    summarise(out, time.monotonic() - began)
+
+
+def draw(out: Path, seed: int, train: int) -> None:
+    """Draw the three parts, each from a seed of its own, the clip and the contact sheet."""
+    for number, (part, count) in enumerate((("train", train), ("val", VALIDATE), ("test", TEST))):
+        total = count * sum(len(landmarks) for landmarks in drawings.MONUMENTS.values())
+        with progress(f"Drawing the {part} part", total) as advance:
+            drawings.write_data_set(
+                out / "photographs" / part, count, 3 * seed + number,
+                progress=functools.partial(_step, advance),
+            )  # fmt: skip
+    _save_png(out / "contact-sheet.png", drawings.contact_sheet(seed))
+    _save_clip(out / "clip.mp4", seed)
+
+
+def _step(advance: Advance, _done: int, _total: int) -> None:
+    advance()
+
+
+def _save_clip(path: Path, seed: int) -> None:
+    with replacing(path) as temporary:
+        writer: cv2.VideoWriter | None = None
+        for frame, _ in drawings.clip(seed, CLIP_FRAMES):
+            if writer is None:
+                code = cv2.VideoWriter.fourcc(*"mp4v")
+                size = (frame.shape[1], frame.shape[0])
+                writer = cv2.VideoWriter(str(temporary), code, FRAME_RATE, size)
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        if writer is not None:
+            writer.release()
+
+
+def _save_png(path: Path, image: RgbImage) -> None:
+    with replacing(path) as temporary:
+        cv2.imwrite(str(temporary), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+
+def save_frame(video: Path, path: Path) -> None:
+    """Save the frame in the middle of the first scene of a video as PNG."""
+    capture = cv2.VideoCapture(str(video))
+    frame = None
+    for _ in range(20):
+        _, frame = capture.read()
+    capture.release()
+    if frame is None:
+        raise LmedgeError(f"{video} has no frames")
+    _save_png(path, np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8))
+
+
+def run(*arguments: object) -> None:
+    """Show a command of lmedge and run it in a process of its own."""
+    words = [str(argument) for argument in arguments]
+    click.secho(f"\n$ lmedge {shlex.join(words)}", bold=True)
+    quiet = [] if logging.getLogger("lmedge").isEnabledFor(logging.INFO) else ["-q"]
+    done = subprocess.run([sys.executable, "-m", "lmedge.cli", *quiet, *words], check=False)
+    if done.returncode:
+        raise LmedgeError(f"`lmedge {words[0]}` ended with code {done.returncode}; see above")
+
+
+def summarise(out: Path, seconds: float) -> None:
+    """Say what was made, where, and how good it is."""
+    report = json.loads((out / "report.json").read_text("utf-8"))
+    accuracy, latency = report["accuracy"], report["latency"]
+    width = shutil.get_terminal_size().columns
+    click.secho("\n" + "-" * min(72, width))
+    click.echo(
+        f"Done in {seconds / 60:.1f} min. The int8 file, on {accuracy['landmark']['n']} drawings "
+        f"it has not seen:\n  landmark macro F1 {accuracy['landmark']['macro_f1']:.3f}, category "
+        f"macro F1 {accuracy['category']['macro_f1']:.3f}, "
+        f"{latency['invoke_ms']['p50']:.2f} ms an image on one thread"
+    )
+    for name, what in (
+        ("monuments.tflite", "the file to ship: model, labels and metrics in one"),
+        ("contact-sheet.png", "what was drawn"),
+        ("annotated-frame.png", "a frame of the clip as the camera shows it"),
+        ("clip-annotated.mp4", "the whole clip, and clip.jsonl"),
+        ("run", "the training: recipe, split, weights, curves, confusion matrices"),
+        ("report.json", "the benchmark"),
+    ):
+        click.echo(f"  {out / name}: {what}")

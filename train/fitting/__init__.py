@@ -1,0 +1,1 @@
+"""Fitting: strategies, their steps, one phase, and what feeds it."""

@@ -1,0 +1,236 @@
+"""Batches for fitting: augmented images, fixed images, or cached features.
+
+Targets are given by head, (N, classes) float32 each, one row an image; label smoothing is in them
+already. What a batch holds depends on (seed, epoch, index) alone: neither on the number of threads
+nor on where a killed run went on.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.image import RgbImage
+
+from ..backend import keras
+from ..data.store import Entry, ImageStore
+from ..network import normalise
+from ..recipes.sections import Augment
+from .augment import random_view
+
+Floats = npt.NDArray[np.float32]
+Targets = Mapping[str, Floats]
+Batch = tuple[Floats, dict[str, Floats]] | tuple[Floats, dict[str, Floats], dict[str, Floats]]
+_MIXING = 1  # streams of random numbers beside the one of the order
+_WORKERS = os.cpu_count() or 1
+
+
+def soft_targets(truth: npt.NDArray[np.int64], classes: int, smoothing: float = 0.0) -> Floats:
+    """Return (N, classes) float32: 1 - smoothing for the truth, the rest spread over all."""
+    one_hot = np.eye(classes, dtype=np.float32)[truth]
+    return np.asarray(one_hot * (1 - smoothing) + smoothing / classes, np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """What is to be learned of N images, and how much each counts.
+
+    `weights` multiply the loss of an image, `chances` say how often it is drawn; (N,) with mean 1,
+    or None where all count alike. Of `copies` copies of the N images, one set behind the other,
+    image i is copy i // N of image i % N.
+    """
+
+    targets: Targets
+    weights: Floats | None = None
+    chances: Floats | None = None
+    copies: int = 1
+
+    def __len__(self) -> int:
+        return self.copies * self._images
+
+    @property
+    def _images(self) -> int:
+        return len(next(iter(self.targets.values())))
+
+    @property
+    def importance(self) -> Floats | None:
+        """How much each image counts, by its weight or by how often it is drawn."""
+        return self.weights if self.chances is None else self.chances
+
+    def tiled(self, copies: int) -> Labels:
+        """Return the labels of `copies` copies of the images; none of them is copied."""
+        return dataclasses.replace(self, copies=copies * self.copies)
+
+    def batch(self, inputs: Floats, chosen: npt.NDArray[np.int64]) -> Batch:
+        """Return what keras fits on: inputs, targets by head, and weights where there are any."""
+        rows = chosen % self._images
+        targets = {head: values[rows] for head, values in self.targets.items()}
+        if self.weights is None:
+            return inputs, targets
+        return inputs, targets, dict.fromkeys(targets, self.weights[rows])
+
+    def order(self, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+        """Return the indices of one epoch: each once, or drawn by chance where there are any."""
+        rng = _rng(seed, epoch)
+        if self.chances is None:
+            return rng.permutation(len(self))
+        chances = np.tile(self.chances, self.copies)
+        return rng.choice(len(self), len(self), p=chances / chances.sum())
+
+
+def balanced(truth: npt.NDArray[np.int64], classes: int) -> Floats:
+    """Return (N,) float32 of mean 1 by which every class that occurs has the same sum."""
+    counts = np.bincount(truth, minlength=classes)
+    each = 1.0 / counts[truth]
+    return np.asarray(each * len(truth) / each.sum(), np.float32)
+
+
+class _Batches(keras.utils.Sequence):  # type: ignore[misc]
+    """One epoch of batches in an order of its own."""
+
+    def __init__(self, labels: Labels, *, batch: int, seed: int, epoch: int) -> None:
+        self._labels, self._batch = labels, batch
+        self._seed, self._epoch = seed, epoch
+        self._order = labels.order(seed, epoch)
+
+    @property
+    def order(self) -> npt.NDArray[np.int64]:
+        """The indices of the images, in the order of the batches."""
+        return self._order
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._batch)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self._labels.batch(self.inputs(index), self._chosen(index))
+
+    def inputs(self, index: int) -> Floats:
+        """Return the inputs of a batch alone."""
+        raise NotImplementedError
+
+    def _chosen(self, index: int) -> npt.NDArray[np.int64]:
+        return self._order[index * self._batch : (index + 1) * self._batch]
+
+
+class AugmentedBatches(_Batches):
+    """One epoch of random views of the training images: (N, S, S, 3) network inputs.
+
+    With augment.mixup each is mixed with another of its batch, and their targets likewise
+    (Zhang et al., arXiv:1710.09412); the larger share stays its own.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        entries: Sequence[Entry],
+        labels: Labels,
+        augment: Augment,
+        *,
+        batch: int,
+        seed: int,
+        epoch: int,
+    ) -> None:
+        super().__init__(labels, batch=batch, seed=seed, epoch=epoch)
+        self._store, self._entries, self._augment = store, entries, augment
+        self._pool = concurrent.futures.ThreadPoolExecutor(_WORKERS)
+
+    def __getitem__(self, index: int) -> Batch:
+        whole = super().__getitem__(index)
+        return self._mixed(whole, index) if self._augment.mixup > 0 else whole
+
+    def inputs(self, index: int) -> Floats:
+        """Return the network inputs of a batch alone, none of them mixed."""
+        places = range(index * self._batch, index * self._batch + len(self._chosen(index)))
+        return normalise(np.stack(list(self._pool.map(self._view, places))))
+
+    def _view(self, place: int) -> RgbImage:
+        number = int(self._order[place])
+        # An image that is drawn twice in an epoch is another view each time.
+        again = () if self._labels.chances is None else (place,)
+        rng = _rng(self._seed, self._epoch, number, *again)
+        image = self._store.working(self._entries[number])
+        return random_view(image, self._store.size, self._augment, rng)
+
+    def _mixed(self, whole: Batch, index: int) -> Batch:
+        inputs, targets, *weights = whole
+        rng = _rng(self._seed, self._epoch, index, _MIXING)
+        drawn = rng.beta(self._augment.mixup, self._augment.mixup, len(inputs))
+        share = np.maximum(drawn, 1 - drawn).astype(np.float32)
+        other = rng.permutation(len(inputs))
+
+        def mix(values: Floats) -> Floats:
+            own = share.reshape(-1, *[1] * (values.ndim - 1))
+            return own * values + (1 - own) * values[other]
+
+        mixed: Any = (mix(inputs), {head: mix(values) for head, values in targets.items()})
+        return (*mixed, *weights)
+
+
+class ImageBatches(_Batches):
+    """One epoch of given images, `read(i)` giving the i-th as (S, S, 3) uint8 RGB."""
+
+    def __init__(
+        self, read: Callable[[int], RgbImage], labels: Labels, *, batch: int, seed: int, epoch: int
+    ) -> None:
+        super().__init__(labels, batch=batch, seed=seed, epoch=epoch)
+        self._read = read
+        self._pool = concurrent.futures.ThreadPoolExecutor(_WORKERS)
+
+    def inputs(self, index: int) -> Floats:
+        """Return the network inputs of a batch."""
+        return normalise(np.stack(list(self._pool.map(self._read, self._chosen(index).tolist()))))
+
+
+class FeatureBatches(_Batches):
+    """One epoch of cached features, (N, F) float32."""
+
+    def __init__(
+        self, features: Floats, labels: Labels, *, batch: int, seed: int, epoch: int
+    ) -> None:
+        super().__init__(labels, batch=batch, seed=seed, epoch=epoch)
+        self._features = features
+
+    def inputs(self, index: int) -> Floats:
+        """Return the features of a batch."""
+        return self._features[self._chosen(index)]
+
+
+class FeatureInputs(keras.utils.Sequence):  # type: ignore[misc]
+    """Features in order, without labels, (N, F) float32 a batch; they need not be in memory."""
+
+    def __init__(self, features: Floats, batch: int = 64) -> None:
+        self._features, self._batch = features, batch
+
+    def __len__(self) -> int:
+        return -(-len(self._features) // self._batch)
+
+    def __getitem__(self, index: int) -> Floats:
+        return self._features[index * self._batch : (index + 1) * self._batch]
+
+
+class PreparedInputs(keras.utils.Sequence):  # type: ignore[misc]
+    """Images as the device sees them, in order, without labels: (N, S, S, 3) network inputs.
+
+    Read batch by batch: a part may be larger than memory.
+    """
+
+    def __init__(self, store: ImageStore, entries: Sequence[Entry], batch: int = 32) -> None:
+        self._store, self._entries, self._batch = store, entries, batch
+
+    def __len__(self) -> int:
+        return -(-len(self._entries) // self._batch)
+
+    def __getitem__(self, index: int) -> Floats:
+        chosen = self._entries[index * self._batch : (index + 1) * self._batch]
+        return normalise(self._store.prepared_many(chosen))
+
+
+def _rng(*numbers: int) -> np.random.Generator:
+    """A generator of its own for each combination; numbers below zero are fine."""
+    return np.random.default_rng([number & 0xFFFFFFFF for number in numbers])

@@ -1,0 +1,264 @@
+"""The sections of a recipe: frozen values that check themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import typing
+from collections.abc import Collection, Sequence
+
+from lmedge.errors import RecipeError
+from lmedge.image import Resize
+
+
+def check_known(kind: str, name: str, known: Collection[str]) -> None:
+    """Raise RecipeError, with the nearest name, unless `name` is a known `kind`."""
+    if name in known:
+        return
+    near = difflib.get_close_matches(name.lower(), known, 1, 0.4)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise RecipeError(f"unknown {kind} {name!r} (known: {', '.join(known)}){hint}")
+
+
+BACKBONE_NAMES = ("efficientnetb0", "efficientnet-lite0", "vgg16")
+
+
+OPTIMIZERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("cosine", "constant")
+KEEPS = ("f1", "loss", "last")
+BALANCES = ("none", "weights", "sampling")
+NORMALISATIONS = ("stock", "unit")
+COPIES = ("flip_left_right", "flip_up_down", "rotation", "noise")
+
+
+def fail(key: str, problem: str) -> typing.NoReturn:
+    """Raise RecipeError naming the value."""
+    raise RecipeError(f"recipe value {key}: {problem}")
+
+
+def check(condition: bool, key: str, problem: str) -> None:
+    """Raise RecipeError naming the value unless `condition` holds."""
+    if not condition:
+        fail(key, problem)
+
+
+def one_of(value: str, key: str, allowed: Sequence[str]) -> None:
+    """Raise RecipeError naming what is allowed, and the nearest of it."""
+    near = difflib.get_close_matches(value, allowed, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    check(value in allowed, key, f"{value!r} is not allowed; allowed: {', '.join(allowed)}{hint}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Which images, and how they become squares.
+
+    Fractions and counts are of each landmark's images; a count above zero goes before the
+    fraction. `normalisation` is what the backbone's weights see: "stock" pixels as the stock model
+    normalises them, or "unit" pixels divided by 255 before that. `balance` makes rare landmarks
+    count as much as others: by the weight of their loss, or by how often they are drawn.
+    """
+
+    image_size: int
+    resize: str
+    normalisation: str
+    val_fraction: float
+    test_fraction: float
+    val_count: int
+    test_count: int
+    balance: str
+
+    def __post_init__(self) -> None:
+        check(32 <= self.image_size <= 1024, "data.image_size", "allowed are 32 to 1024 pixels")
+        one_of(self.resize, "data.resize", [policy.value for policy in Resize])
+        one_of(self.normalisation, "data.normalisation", NORMALISATIONS)
+        one_of(self.balance, "data.balance", BALANCES)
+        for name in ("val", "test"):
+            value, count = getattr(self, f"{name}_fraction"), getattr(self, f"{name}_count")
+            check(0 <= value <= 0.5, f"data.{name}_fraction", "allowed are 0 to 0.5")
+            check(count >= 0, f"data.{name}_count", "allowed are 0 and above")
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+    """Changes made to each training image anew in each epoch, and fixed copies; augment.py."""
+
+    crop_scale: tuple[float, float]
+    crop_aspect: float
+    flip_left_right: bool
+    flip_up_down: bool
+    rotation_degrees: float
+    brightness: float
+    contrast: float
+    saturation: float
+    mixup: float
+    copies: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        low, high = self.crop_scale
+        check(0 < low <= high <= 1, "augment.crop_scale", "allowed is [low, high] within 0..1")
+        check(1 <= self.crop_aspect <= 2, "augment.crop_aspect", "allowed are 1 to 2")
+        check(0 <= self.rotation_degrees <= 180, "augment.rotation_degrees", "allowed: 0 to 180")
+        for name in ("brightness", "contrast", "saturation"):
+            check(0 <= getattr(self, name) < 1, f"augment.{name}", "allowed are 0 to below 1")
+        check(0 <= self.mixup <= 10, "augment.mixup", "allowed are 0 to 10")
+        for copy in self.copies:
+            one_of(copy, "augment.copies", COPIES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """The backbone and the layers between its features and the two outputs.
+
+    `dropout` is one share behind all head layers, or one a layer.
+    """
+
+    backbone: str
+    head_layers: tuple[int, ...]
+    dropout: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check(all(n > 0 for n in self.head_layers), "network.head_layers", "units are above 0")
+        check(
+            all(0 <= share < 1 for share in self.dropout),
+            "network.dropout",
+            "allowed are 0 to below 1",
+        )
+        check(
+            len(self.dropout) in (1, len(self.head_layers)),
+            "network.dropout",
+            f"give one share, or one for each of the {len(self.head_layers)} head layers",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """What all orders of the tasks share.
+
+    `phase2` is what happens to the shared trunk while the second head is trained: "frozen", or
+    "distil" to fine-tune it while the first head is held by distillation, with `distil_weight`
+    against the second head's own loss. The weights of the two losses are those of "parallel".
+    """
+
+    phase2: str
+    distil_weight: float
+    landmark_weight: float
+    category_weight: float
+
+    def __post_init__(self) -> None:
+        one_of(self.phase2, "strategy.phase2", ("frozen", "distil"))
+        for name in ("distil_weight", "landmark_weight", "category_weight"):
+            value = getattr(self, name)
+            check(0 <= value < math.inf, f"strategy.{name}", "allowed are 0 and above")
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """How any phase is fitted, and which of its epochs is kept."""
+
+    optimizer: str
+    batch: int
+    learning_rate: float
+    schedule: str
+    weight_decay: float
+    label_smoothing: float
+    keep: str
+
+    def _check_fit(self, section: str, optimizers: Sequence[str]) -> None:
+        one_of(self.optimizer, f"{section}.optimizer", optimizers)
+        one_of(self.schedule, f"{section}.schedule", SCHEDULES)
+        one_of(self.keep, f"{section}.keep", KEEPS)
+        _check_fitting(section, self.batch, self.learning_rate, self.label_smoothing)
+        check(
+            0 <= self.weight_decay < math.inf, f"{section}.weight_decay", "allowed are 0 and above"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Head(Fit):
+    """A phase on a frozen trunk. `views` is how many random views of each image it sees.
+
+    `cached` computes the features once; without it every epoch goes through the trunk. The
+    optimizer "discriminant" is no descent but the closed form of discriminant.py, with `shrinkage`.
+    """
+
+    epochs: int
+    views: int
+    cached: bool
+    shrinkage: float
+
+    def check_in(self, section: str) -> None:
+        """Raise RecipeError for an impossible value; `section` is named."""
+        self._check_fit(section, (*OPTIMIZERS, "discriminant"))
+        check(self.epochs >= 0, f"{section}.epochs", "allowed are 0 and above")
+        check(self.views >= 0, f"{section}.views", "allowed are 0 and above")
+        check(0 < self.shrinkage <= 1, f"{section}.shrinkage", "allowed are above 0 to 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTune(Fit):
+    """Phases through the network: the backbone's group `start` and all behind it are trained.
+
+    Several starts and epochs are as many phases, one after the other: ["block6", "block3"] with
+    [4, 8] unfreezes the rest from block3 on after four epochs. `batch_norm` is "frozen"
+    (statistics of the pretrained weights are kept) or "train". `blend` is the share of the
+    fine-tuned weights in what is kept, and `blend_spread` how far the validation part may move it.
+    """
+
+    start: tuple[str, ...]
+    epochs: tuple[int, ...]
+    batch_norm: str
+    blend: float
+    blend_spread: float
+
+    def __post_init__(self) -> None:
+        self._check_fit("fine_tune", OPTIMIZERS)
+        check(
+            len(self.start) == len(self.epochs) > 0,
+            "fine_tune.epochs",
+            f"give as many as there are starts ({len(self.start)})",
+        )
+        check(min(self.epochs) >= 0, "fine_tune.epochs", "allowed are 0 and above")
+        one_of(self.batch_norm, "fine_tune.batch_norm", ("frozen", "train"))
+        check(0 < self.blend <= 1, "fine_tune.blend", "allowed are above 0 to 1")
+        check(0 <= self.blend_spread <= 1, "fine_tune.blend_spread", "allowed are 0 to 1")
+
+
+def _check_fitting(section: str, batch: int, learning_rate: float, smoothing: float) -> None:
+    check(batch >= 1, f"{section}.batch", "allowed are 1 and above")
+    check(0 < learning_rate <= 1, f"{section}.learning_rate", "allowed are above 0 to 1")
+    check(0 <= smoothing < 1, f"{section}.label_smoothing", "allowed are 0 to below 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantize:
+    """Calibration, and fine-tuning under quantization by distillation from float."""
+
+    calibration_pictures: int
+    epochs: int
+    batch: int
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        _check_fitting("quantize", self.batch, self.learning_rate, 0.0)
+        check(self.epochs >= 0, "quantize.epochs", "allowed are 0 and above")
+        check(self.calibration_pictures >= 1, "quantize.calibration_pictures", "at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Camera:
+    """How steady `lmedge camera` keeps the label of the exported file.
+
+    `smoothing` is a time constant in seconds, 0 for none; `margin` by how much another label must
+    be more probable; `dwell` the seconds a label stays at least.
+    """
+
+    smoothing: float
+    margin: float
+    dwell: float
+
+    def __post_init__(self) -> None:
+        for key in ("smoothing", "dwell"):
+            check(0 <= getattr(self, key) <= 3600, f"camera.{key}", "allowed are 0 to 3600 seconds")
+        check(0 <= self.margin < 1, "camera.margin", "allowed are 0 to below 1")

@@ -58,8 +58,9 @@ def rejection(report: Report, axes: Axes) -> None:
     """Draw accuracy against the share of images that are answered."""
     assert report.accuracy is not None
     points = report.accuracy.details.rejection
-    axes.plot([p.coverage for p in points], [p.accuracy for p in points], "o-", color=BLUE,
-              markersize=4)  # fmt: skip
+    axes.plot(
+        [p.coverage for p in points], [p.accuracy for p in points], "o-", color=BLUE, markersize=4
+    )
     axes.set(xlabel="share of images answered, the surest first", ylabel="accuracy")
     axes.set_xlim(1.02, min(0.45, *(p.coverage - 0.05 for p in points)))
     low = min(p.accuracy for p in points)
@@ -92,8 +93,9 @@ def reliability(report: Report, axes: Axes) -> None:
                 sure, right, _whiskers(bins), fmt="none", ecolor=colour, elinewidth=1, alpha=0.6
             )
         areas = [10 + 90 * one.share for one in bins]
-        axes.scatter(sure, right, areas, color=colour, marker=marker, clip_on=False,
-                     zorder=5 - layer)  # fmt: skip
+        axes.scatter(
+            sure, right, areas, color=colour, marker=marker, clip_on=False, zorder=5 - layer
+        )
         # Of its own, for the legend: there dots of different areas would look like different marks.
         label = f"{what}, ECE {found[name].error:.3f}"
         axes.plot([], [], marker, color=colour, markersize=5, label=label)

@@ -60,9 +60,14 @@ class Spread:
         milliseconds = np.asarray(nanoseconds, np.float64) / 1e6
         p50, p90, p95, p99 = np.percentile(milliseconds, (50, 90, 95, 99)).tolist()
         return cls(
-            p50, p90, p95, p99,
-            float(milliseconds.mean()), float(milliseconds.min()), float(milliseconds.std()),
-        )  # fmt: skip
+            p50,
+            p90,
+            p95,
+            p99,
+            float(milliseconds.mean()),
+            float(milliseconds.min()),
+            float(milliseconds.std()),
+        )
 
     @property
     def tail(self) -> float:

@@ -51,8 +51,11 @@ def families(names: Iterable[str]) -> list[str]:
 def _preference(entry: object) -> tuple[bool, bool, bool, str]:
     name = str(getattr(entry, "name", ""))
     regular = getattr(entry, "style", "") == "normal" and getattr(entry, "weight", 0) in {
-        400, "normal", "regular", "book",
-    }  # fmt: skip
+        400,
+        "normal",
+        "regular",
+        "book",
+    }
     useless = any(word in name.lower() for word in ("last resort", "emoji", "tofu"))
     return useless, not regular, not name.startswith("Noto Sans"), name
 

@@ -34,9 +34,11 @@ def draw_all(report: Report, folder: Path) -> dict[str, str]:
     In what is returned colours are variables of the page, light or dark, and the ink is that of
     the text around it.
     """
-    names = [] if report.accuracy is None else [
-        entry.name for entry in report.accuracy.scores.landmark.classes
-    ]  # fmt: skip
+    names = (
+        []
+        if report.accuracy is None
+        else [entry.name for entry in report.accuracy.scores.landmark.classes]
+    )
     fonts = families(names)
     return {
         name: embedded(save(folder / name, size, draw, fonts))

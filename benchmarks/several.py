@@ -258,17 +258,29 @@ def _pareto(together: Together, axes: Axes) -> None:
     for _, entry in ordered:
         if not front or (entry.macro_f1 or 0.0) > (front[-1].macro_f1 or 0.0):
             front.append(entry)
-    axes.plot([one.p50_ms for one in front], [one.macro_f1 or 0.0 for one in front], "--",
-              color=GREY, lw=1, drawstyle="steps-post")  # fmt: skip
+    axes.plot(
+        [one.p50_ms for one in front],
+        [one.macro_f1 or 0.0 for one in front],
+        "--",
+        color=GREY,
+        lw=1,
+        drawstyle="steps-post",
+    )
     for number, (title, entry) in enumerate(ordered):
         assert entry.macro_f1 is not None
         area = 40 + 500 * entry.bytes / largest
         axes.scatter([entry.p50_ms], [entry.macro_f1], s=area, color=BLUE, alpha=0.5)
         label = f"{title}\n{entry.bytes / 1e6:.1f} MB"
         # Above and below in turn: neighbours would write over each other.
-        axes.annotate(label, (entry.p50_ms, entry.macro_f1), fontsize=8, ha="center",
-                      xytext=(0, -14 if number % 2 else 14), textcoords="offset points",
-                      va="top" if number % 2 else "bottom")  # fmt: skip
+        axes.annotate(
+            label,
+            (entry.p50_ms, entry.macro_f1),
+            fontsize=8,
+            ha="center",
+            xytext=(0, -14 if number % 2 else 14),
+            textcoords="offset points",
+            va="top" if number % 2 else "bottom",
+        )
     axes.margins(0.3, 0.35)
     axes.set(xlabel="frame to labels, median milliseconds", ylabel="landmark macro F1")
     axes.grid(color="#888888", alpha=0.3, lw=0.6)

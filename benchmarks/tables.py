@@ -137,8 +137,9 @@ def _accuracy_table(accuracy: Accuracy, part: str | None) -> Table:
         ("landmark", scores.landmark, scores.landmark_marginal),
         ("category", scores.category, scores.category_marginal),
     ):
-        table.add_row(name, *(f"{value:.3f}" for value in (
-            score.macro_f1, score.accuracy, alone.macro_f1)))  # fmt: skip
+        table.add_row(
+            name, *(f"{value:.3f}" for value in (score.macro_f1, score.accuracy, alone.macro_f1))
+        )
     return table
 
 

@@ -186,9 +186,15 @@ class _Exporter:
                 options.coverage,
             )
         outcome = Outcome(
-            b"", tuple(comparisons.values()), verdict, {}, graph.temperatures, graph.format,
-            rejection, decoding,
-        )  # fmt: skip
+            b"",
+            tuple(comparisons.values()),
+            verdict,
+            {},
+            graph.temperatures,
+            graph.format,
+            rejection,
+            decoding,
+        )
         card = describe(run, graph, path, options.io, outcome, golden_answers(trial, trusted=True))
         return dataclasses.replace(outcome, data=metadata.pack(graph.data, card))
 

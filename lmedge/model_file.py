@@ -33,17 +33,49 @@ MAX_ASSOCIATED_BYTES = 16 * 1024 * 1024
 # TensorType and BuiltinOperator of tensorflow/lite/schema/schema.fbs; the operators are those
 # that image classifiers use, any other is shown by its number.
 DTYPES = {
-    0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16",
+    0: "float32",
+    1: "float16",
+    2: "int32",
+    3: "uint8",
+    4: "int64",
+    6: "bool",
+    7: "int16",
     9: "int8",
-}  # fmt: skip
+}
 OPERATORS = {
-    0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D",
-    6: "DEQUANTIZE", 9: "FULLY_CONNECTED", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL",
-    19: "RELU", 21: "RELU6", 22: "RESHAPE", 25: "SOFTMAX", 34: "PAD", 36: "GATHER", 40: "MEAN",
-    41: "SUB", 42: "DIV", 45: "STRIDED_SLICE", 53: "CAST", 60: "PADV2", 74: "SUM", 76: "RSQRT",
-    77: "SHAPE", 82: "REDUCE_MAX", 83: "PACK", 92: "SQUARE", 99: "SQUARED_DIFFERENCE",
-    100: "MIRROR_PAD", 114: "QUANTIZE", 117: "HARD_SWISH",
-}  # fmt: skip
+    0: "ADD",
+    1: "AVERAGE_POOL_2D",
+    2: "CONCATENATION",
+    3: "CONV_2D",
+    4: "DEPTHWISE_CONV_2D",
+    6: "DEQUANTIZE",
+    9: "FULLY_CONNECTED",
+    14: "LOGISTIC",
+    17: "MAX_POOL_2D",
+    18: "MUL",
+    19: "RELU",
+    21: "RELU6",
+    22: "RESHAPE",
+    25: "SOFTMAX",
+    34: "PAD",
+    36: "GATHER",
+    40: "MEAN",
+    41: "SUB",
+    42: "DIV",
+    45: "STRIDED_SLICE",
+    53: "CAST",
+    60: "PADV2",
+    74: "SUM",
+    76: "RSQRT",
+    77: "SHAPE",
+    82: "REDUCE_MAX",
+    83: "PACK",
+    92: "SQUARE",
+    99: "SQUARED_DIFFERENCE",
+    100: "MIRROR_PAD",
+    114: "QUANTIZE",
+    117: "HARD_SWISH",
+}
 
 
 # What damaged bytes make the readers raise; zipfile alone knows six ways.

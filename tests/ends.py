@@ -3,6 +3,12 @@
 ENDS = {"DEQUANTIZE": 2, "MUL": 2, "SOFTMAX": 2}
 # The features and their products with the means; what they are multiplied with; and the complement.
 KNOWN_ENDS = {
-    "DEQUANTIZE": 4, "MUL": 6, "SOFTMAX": 2, "SQUARE": 1, "SUM": 2, "ADD": 2, "RSQRT": 1,
+    "DEQUANTIZE": 4,
+    "MUL": 6,
+    "SOFTMAX": 2,
+    "SQUARE": 1,
+    "SUM": 2,
+    "ADD": 2,
+    "RSQRT": 1,
     "FULLY_CONNECTED": 1,
-}  # fmt: skip
+}

@@ -21,9 +21,20 @@ from lmedge.remote.packing import unpack, write_wheel
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 # What a device has: the packages of pip install lmedge, and theirs.
 DEVICE = [
-    "numpy", "ai-edge-litert", "backports-strenum", "flatbuffers", "click", "rich", "pygments",
-    "markdown-it-py", "mdurl", "protobuf", "tqdm", "typing-extensions", "ml-dtypes",
-]  # fmt: skip
+    "numpy",
+    "ai-edge-litert",
+    "backports-strenum",
+    "flatbuffers",
+    "click",
+    "rich",
+    "pygments",
+    "markdown-it-py",
+    "mdurl",
+    "protobuf",
+    "tqdm",
+    "typing-extensions",
+    "ml-dtypes",
+]
 
 
 @dataclasses.dataclass
@@ -50,8 +61,10 @@ class Server:
         """Return the processes that hold connections."""
         found = subprocess.run(
             ["ps", "-o", "pid=", "--ppid", str(self.process.pid)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         return [int(word) for word in found.stdout.split()]
 
     def cut(self) -> None:

@@ -183,8 +183,18 @@ def train(
 def _check_refit() -> None:
     """Refuse options that a refit takes from its run. Raises UsageError."""
     context = click.get_current_context()
-    for name in ("recipe", "settings", "strategy", "backbone", "weights", "image_size", "seed",
-                 "split", "exclude", "allow_leak"):  # fmt: skip
+    for name in (
+        "recipe",
+        "settings",
+        "strategy",
+        "backbone",
+        "weights",
+        "image_size",
+        "seed",
+        "split",
+        "exclude",
+        "allow_leak",
+    ):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             option = next(one.opts[0] for one in context.command.params if one.name == name)
             raise click.UsageError(f"--refit takes what {option} says from RUN; leave one out")

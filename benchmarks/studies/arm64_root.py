@@ -57,8 +57,20 @@ def requirements() -> list[str]:
 def make_packages(packages: Path, wheels: Path) -> None:
     """Download the wheels for ARM64 and unpack them. Raises LmedgeError when pip fails."""
     platforms = [word for name in PLATFORMS for word in ("--platform", name)]
-    _run(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", *platforms,
-         "--python-version", PYTHON, "--dest", str(wheels), *requirements())  # fmt: skip
+    _run(
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--only-binary=:all:",
+        *platforms,
+        "--python-version",
+        PYTHON,
+        "--dest",
+        str(wheels),
+        *requirements(),
+    )
     for wheel in sorted(wheels.glob("*.whl")):
         unpack(wheel, packages)
 

@@ -162,12 +162,19 @@ def browser() -> Iterator[Browser]:
         read_by_it, to = os.pipe()
         back, written_by_it = os.pipe()
         process = subprocess.Popen(
-            [sys.executable, "-c", _PLACE, str(read_by_it), str(written_by_it), *command,
-             f"--user-data-dir={profile}"],
+            [
+                sys.executable,
+                "-c",
+                _PLACE,
+                str(read_by_it),
+                str(written_by_it),
+                *command,
+                f"--user-data-dir={profile}",
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=(read_by_it, written_by_it),
-        )  # fmt: skip
+        )
         os.close(read_by_it)
         os.close(written_by_it)
         try:

@@ -185,9 +185,22 @@ def measure(file: Path, classifier: Classifier, cores: int, rounds: int, runs: i
     low, high = np.percentile(ratios, (10, 90)).tolist()
     p50, p90 = np.percentile(delays, (50, 90)).tolist()
     return CameraRate(
-        file.name, cores, rounds, invoke_ms, loop, statistics.median(ratios), low, high,
-        statistics.median(work), p50, p90, 1.5 * invoke_ms + 1000 / CAMERA_RATE, 0, None, None,
-    )  # fmt: skip
+        file.name,
+        cores,
+        rounds,
+        invoke_ms,
+        loop,
+        statistics.median(ratios),
+        low,
+        high,
+        statistics.median(work),
+        p50,
+        p90,
+        1.5 * invoke_ms + 1000 / CAMERA_RATE,
+        0,
+        None,
+        None,
+    )
 
 
 @click.command()
@@ -195,10 +208,20 @@ def measure(file: Path, classifier: Classifier, cores: int, rounds: int, runs: i
     "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.tflite..."
 )
 @click.option("--rounds", type=click.IntRange(2), default=20, show_default=True)
-@click.option("--runs", type=click.IntRange(10), default=150, show_default=True,
-              help="Invokes, and frames of the loop, in a round.")  # fmt: skip
-@click.option("--memory-frames", type=click.IntRange(0), default=100_000, show_default=True,
-              help="Frames over which the memory of the first file is watched.")  # fmt: skip
+@click.option(
+    "--runs",
+    type=click.IntRange(10),
+    default=150,
+    show_default=True,
+    help="Invokes, and frames of the loop, in a round.",
+)
+@click.option(
+    "--memory-frames",
+    type=click.IntRange(0),
+    default=100_000,
+    show_default=True,
+    help="Frames over which the memory of the first file is watched.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -75,9 +75,16 @@ def row(worker: Worker, own: list[Answer], first: list[Answer]) -> Client:
         scores += sum(len(answer[head]) for head in HEADS)
     landmark, category = found["landmark"], found["category"]
     return Client(
-        worker.name, worker.label, len(own), landmark[0], category[0], landmark[1], category[1],
-        equal / len(own), missing / scores,
-    )  # fmt: skip
+        worker.name,
+        worker.label,
+        len(own),
+        landmark[0],
+        category[0],
+        landmark[1],
+        category[1],
+        equal / len(own),
+        missing / scores,
+    )
 
 
 def _stack(answers: list[Answer], head: str) -> npt.NDArray[np.float32]:

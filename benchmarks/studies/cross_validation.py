@@ -96,14 +96,32 @@ def one_fold(name: str, folder: Path, weights: str, seed: int, options: Sequence
     if not (trained / "weights.safetensors").exists():
         again = ["--resume"] if (trained / "run.json").exists() else []
         minutes["train"] += lmedge(
-            "train", folder / "data", "--out", trained, "--weights", weights, "--seed", seed,
-            *options, *again,
-        )  # fmt: skip
+            "train",
+            folder / "data",
+            "--out",
+            trained,
+            "--weights",
+            weights,
+            "--seed",
+            seed,
+            *options,
+            *again,
+        )
         write_json(clock, minutes)  # an export that is repeated does not forget the training
     # A refused file is measured too: the row says that the gate did not pass.
     minutes["export"] = lmedge("export", trained, "--int8", "-o", file, "--force")
-    lmedge("-q", "benchmark", file, "--data", folder / "data", "--part", "test", "--quick",
-           "--out", folder)  # fmt: skip
+    lmedge(
+        "-q",
+        "benchmark",
+        file,
+        "--data",
+        folder / "data",
+        "--part",
+        "test",
+        "--quick",
+        "--out",
+        folder,
+    )
     fold = _read(name, folder, minutes)
     write_json(done, dataclasses.asdict(fold))
     return fold
@@ -151,8 +169,13 @@ def mean(folds: Sequence[Fold]) -> Fold:
 @click.option("--folds", type=click.IntRange(2, 50), default=5, show_default=True)
 @click.option("--only", type=int, multiple=True, help="Run just this fold (from 0). Repeatable.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--work", type=click.Path(path_type=Path), default=Path("runs/cross_validation"),
-              show_default=True, help="Folder of the runs.")  # fmt: skip
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("runs/cross_validation"),
+    show_default=True,
+    help="Folder of the runs.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True)
 @click.option("--set", "settings", multiple=True, help="As for `lmedge train`. Repeatable.")
 def main(

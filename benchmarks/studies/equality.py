@@ -34,9 +34,18 @@ from lmedge.train.run import Run
 from .scripts import run
 
 COLUMNS = (
-    "folder", "network", "head", "pictures", "values",
-    "agreement", "equal", "within_1", "within_2", "largest", "step",
-)  # fmt: skip
+    "folder",
+    "network",
+    "head",
+    "pictures",
+    "values",
+    "agreement",
+    "equal",
+    "within_1",
+    "within_2",
+    "largest",
+    "step",
+)
 BATCH = 16
 
 
@@ -57,8 +66,9 @@ def file_steps(
         for head, values in found.items():
             values.append(answers[head][0].astype(np.int64))
     details = runner.get_output_details()
-    return {head: (np.stack(values), *details[head]["quantization"])
-            for head, values in found.items()}  # fmt: skip
+    return {
+        head: (np.stack(values), *details[head]["quantization"]) for head, values in found.items()
+    }
 
 
 def compare(

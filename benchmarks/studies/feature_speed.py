@@ -33,11 +33,20 @@ PLAIN = ("head.cached=false", "second_head.cached=false")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--weights", default="imagenet", show_default=True, help="As for `lmedge train`.")
 @click.option("--recipe", default="study", show_default=True)
-@click.option("--epochs", type=click.IntRange(2), default=2, show_default=True,
-              help="Of each phase of the plain way, the first not counted.")  # fmt: skip
+@click.option(
+    "--epochs",
+    type=click.IntRange(2),
+    default=2,
+    show_default=True,
+    help="Of each phase of the plain way, the first not counted.",
+)
 @click.option("--whole", is_flag=True, help="Run all epochs of the plain way.")
-@click.option("--out", type=click.Path(path_type=Path),
-              default=Path("benchmarks/results/feature_speed.csv"), show_default=True)  # fmt: skip
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("benchmarks/results/feature_speed.csv"),
+    show_default=True,
+)
 def main(data: Path, weights: str, recipe: str, epochs: int, whole: bool, out: Path) -> None:
     """Measure both ways on DATA; features are computed anew, decoded images are not."""
     wanted = load_recipe(recipe)

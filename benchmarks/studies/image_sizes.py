@@ -40,10 +40,21 @@ def log_loss(logits: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> f
 @click.argument(
     "folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN..."
 )
-@click.option("--size", "sizes", type=click.IntRange(32, 1024), multiple=True,
-              default=(192, 224, 240, 256, 288), show_default=True, help="Repeatable.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path),
-              default=Path("benchmarks/results/image_sizes.csv"), show_default=True)  # fmt: skip
+@click.option(
+    "--size",
+    "sizes",
+    type=click.IntRange(32, 1024),
+    multiple=True,
+    default=(192, 224, 240, 256, 288),
+    show_default=True,
+    help="Repeatable.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("benchmarks/results/image_sizes.csv"),
+    show_default=True,
+)
 def main(folders: tuple[Path, ...], sizes: tuple[int, ...], out: Path) -> None:
     """Score the landmark head, alone, on the test parts of RUNs at every size."""
     runs = [Run.open(folder) for folder in folders]
@@ -63,8 +74,15 @@ def main(folders: tuple[Path, ...], sizes: tuple[int, ...], out: Path) -> None:
         logits, truth = (np.concatenate(parts) for parts in zip(*found, strict=True))
         loss = log_loss(logits, truth)
         click.echo(f"{size}: {mistakes} of {len(truth)} wrong, F1 {f1:.3f}, log loss {loss:.4f}")
-        rows.append({"size": size, "pictures": len(truth), "mistakes": mistakes,
-                     "landmark_f1": f"{f1:.5g}", "log_loss": f"{loss:.5g}"})  # fmt: skip
+        rows.append(
+            {
+                "size": size,
+                "pictures": len(truth),
+                "mistakes": mistakes,
+                "landmark_f1": f"{f1:.5g}",
+                "log_loss": f"{loss:.5g}",
+            }
+        )
     own = ", ".join(map(str, sorted({run.recipe.data.image_size for run in runs})))
     data = f"the test parts of {len(runs)} runs, trained for {own} pixels"
     write_rows(out, rows, "image_sizes", data)

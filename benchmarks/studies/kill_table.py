@@ -65,9 +65,14 @@ def measure(times: int, seed: int, folder: Path) -> Iterator[Row]:
             files = [name for name in KEPT if _bytes(run / name) != _bytes(whole / name)]
             different = len(kills.different_weights(run, whole)) + len(files)
         yield Row(
-            phase, step, kills.PHASES[phase], round(1000 * delay, 1),
-            killed.returncode == -signal.SIGKILL, not resumed.returncode, different,
-        )  # fmt: skip
+            phase,
+            step,
+            kills.PHASES[phase],
+            round(1000 * delay, 1),
+            killed.returncode == -signal.SIGKILL,
+            not resumed.returncode,
+            different,
+        )
 
 
 def _bytes(path: Path) -> bytes:
@@ -75,8 +80,13 @@ def _bytes(path: Path) -> bytes:
 
 
 @click.command()
-@click.option("--times", default=4, show_default=True, type=click.IntRange(1),
-              help="Kill points of each phase.")  # fmt: skip
+@click.option(
+    "--times",
+    default=4,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Kill points of each phase.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The CSV file.")
 def main(times: int, seed: int, out: Path) -> None:

@@ -127,10 +127,18 @@ def judge(classifier: Classifier, shots: Sequence[Shot], way: str, how: Steadine
     minutes = len(shots) / RATE / 60
     truths = [shot.truth for shot in shots]
     return Stability(
-        way, how.seconds, how.margin, how.dwell, len(shots), minutes,
-        _changes(truths) / minutes, _changes(said) / minutes, _mean(right[~stranger]),
-        _mean(right[~stranger & settled]), _mean(right[stranger]),
-    )  # fmt: skip
+        way,
+        how.seconds,
+        how.margin,
+        how.dwell,
+        len(shots),
+        minutes,
+        _changes(truths) / minutes,
+        _changes(said) / minutes,
+        _mean(right[~stranger]),
+        _mean(right[~stranger & settled]),
+        _mean(right[stranger]),
+    )
 
 
 def arrange(data: Path, strangers: Path, scenes: int, seed: int) -> list[tuple[str, Path]]:
@@ -161,8 +169,13 @@ def _mean(right: npt.NDArray[np.bool_]) -> float:
 @click.option("--data", type=click.Path(path_type=Path), required=True)
 @click.option("--strangers", type=click.Path(path_type=Path), required=True)
 @click.option("--scenes", type=click.IntRange(1), default=60, show_default=True)
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True,
-              help="Frames whose landmark is less probable show no landmark.")  # fmt: skip
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Frames whose landmark is less probable show no landmark.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option(
     "--out",

@@ -35,10 +35,15 @@ class Row:
 
 
 @click.command()
-@click.option("--pictures", "counts", type=int, multiple=True, default=(600, 2000, 20_000),
-              show_default=True)  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path),
-              default=csv_files.FOLDER / "train_memory.csv", show_default=True)  # fmt: skip
+@click.option(
+    "--pictures", "counts", type=int, multiple=True, default=(600, 2000, 20_000), show_default=True
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=csv_files.FOLDER / "train_memory.csv",
+    show_default=True,
+)
 def main(counts: tuple[int, ...], out: Path) -> None:
     """Train on more and more images, each number in a process of its own."""
     rows = []

@@ -31,10 +31,12 @@ def encode(image: Pixels, colours: int = COLOURS) -> bytes:
     if len(values) > colours:
         usual = different[np.argsort(-counts, kind="stable")[: colours // 3]]
         palette = np.vstack([usual, _palette(different, colours - len(usual))])
-        nearest = np.concatenate([
-            ((part[:, None] - palette[None]) ** 2).sum(axis=2).argmin(axis=1)
-            for part in np.split(different, range(_PART, len(different), _PART))
-        ])  # fmt: skip
+        nearest = np.concatenate(
+            [
+                ((part[:, None] - palette[None]) ** 2).sum(axis=2).argmin(axis=1)
+                for part in np.split(different, range(_PART, len(different), _PART))
+            ]
+        )
     indices = nearest[places].reshape(image.shape[:2]).astype(np.uint8)
     return _file(indices, np.rint(palette[:, ::-1]).astype(np.uint8))
 
@@ -53,8 +55,12 @@ def _file(indices: Pixels, palette: Pixels) -> bytes:
     height, width = indices.shape
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
     rows = np.hstack([np.zeros((height, 1), np.uint8), indices]).tobytes()
-    chunks = ((b"IHDR", header), (b"PLTE", palette.tobytes()), (b"IDAT", zlib.compress(rows, 9)),
-              (b"IEND", b""))  # fmt: skip
+    chunks = (
+        (b"IHDR", header),
+        (b"PLTE", palette.tobytes()),
+        (b"IDAT", zlib.compress(rows, 9)),
+        (b"IEND", b""),
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in chunks

@@ -88,8 +88,14 @@ def table(rows: Sequence[Row], data: str, command: str) -> str:
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The CSV file.")
-@click.option("--files", type=click.Path(path_type=Path), metavar="DIR", default="runs/quality",
-              show_default=True, help="Where the files go.")  # fmt: skip
+@click.option(
+    "--files",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    default="runs/quality",
+    show_default=True,
+    help="Where the files go.",
+)
 @click.option("--strangers", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--data", default="", help="What the runs were trained on, for the table.")
 def main(runs: tuple[Path, ...], out: Path, files: Path, strangers: Path | None, data: str) -> None:

@@ -153,8 +153,15 @@ def outage(classifier: Classifier, seconds: float) -> Reconnect:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
-@click.option("--outage", "outages", type=click.FloatRange(2), multiple=True,
-              default=(3, 10, 30), show_default=True, help="Seconds; may be repeated.")  # fmt: skip
+@click.option(
+    "--outage",
+    "outages",
+    type=click.FloatRange(2),
+    multiple=True,
+    default=(3, 10, 30),
+    show_default=True,
+    help="Seconds; may be repeated.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -99,9 +99,15 @@ def main(file: Path, data: Path, images: int, out: Path) -> None:
     full_ms, reduced_ms = statistics.median(taken[False]), statistics.median(taken[True])
     landmark, category = np.mean(same, axis=0).tolist()
     row = ReducedDecode(
-        len(drawn), MEGAPIXELS, statistics.median(sizes), full_ms, reduced_ms,
-        full_ms / reduced_ms, landmark, category,
-    )  # fmt: skip
+        len(drawn),
+        MEGAPIXELS,
+        statistics.median(sizes),
+        full_ms,
+        reduced_ms,
+        full_ms / reduced_ms,
+        landmark,
+        category,
+    )
     click.echo(
         f"{row.pictures} images of {MEGAPIXELS} megapixels: {full_ms:.1f} ms full, "
         f"{reduced_ms:.1f} ms reduced, {row.speedup:.2f} times faster; same landmark "

@@ -127,8 +127,9 @@ def _decoded(png: bytes) -> Image:
 
 @click.command()
 @click.argument("demo", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/images"),
-              show_default=True)  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("docs/images"), show_default=True
+)
 def main(demo: Path, out: Path) -> None:
     """Show the report of DEMO, the camera's overlay and its preview."""
     found = sorted(demo.glob("*.tflite"))

@@ -64,8 +64,20 @@ class Counted:
     def __init__(self, file: Path, video: Path, setting: str, cache: Path) -> None:
         """Start it."""
         threads = [] if setting == "measured" else ["--threads", setting]
-        command = [sys.executable, "-m", "lmedge.cli", "-q", "camera", str(file), "--source",
-                   str(video), "--headless", "--jsonl", "-", *threads]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "lmedge.cli",
+            "-q",
+            "camera",
+            str(file),
+            "--source",
+            str(video),
+            "--headless",
+            "--jsonl",
+            "-",
+            *threads,
+        ]
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, env={**os.environ, "LMEDGE_CACHE": str(cache)}
         )

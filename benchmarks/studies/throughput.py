@@ -25,10 +25,19 @@ from .measured import write_row
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--seconds", type=click.FloatRange(1), default=20.0, show_default=True,
-              help="For each of the two, at least.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path),
-              default=Path("benchmarks/results/throughput.csv"), show_default=True)  # fmt: skip
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1),
+    default=20.0,
+    show_default=True,
+    help="For each of the two, at least.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("benchmarks/results/throughput.csv"),
+    show_default=True,
+)
 def main(folder: Path, seconds: float, out: Path) -> None:
     """Measure both, one after the other, on the images of a run."""
     run = Run.open(folder)
@@ -37,9 +46,14 @@ def main(folder: Path, seconds: float, out: Path) -> None:
 
     def batches(epoch: int) -> AugmentedBatches:
         return AugmentedBatches(
-            run.store, entries, labels, run.recipe.augment,
-            batch=settings.batch, seed=run.seed, epoch=epoch,
-        )  # fmt: skip
+            run.store,
+            entries,
+            labels,
+            run.recipe.augment,
+            batch=settings.batch,
+            seed=run.seed,
+            epoch=epoch,
+        )
 
     steps = len(batches(0))
     whole = [batches(0)[index] for index in range(min(2, steps))]  # decoded now, if not before

@@ -148,8 +148,13 @@ def images_of(words: Sequence[str], ignored: Sequence[str], most: int) -> dict[s
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--strangers", multiple=True, required=True, metavar="NAME=DIR", help="Repeatable.")
 @click.option("--ignore", multiple=True, metavar="FOLDER", help="A landmark under another name.")
-@click.option("--file", "files", multiple=True, type=click.Path(path_type=Path),
-              help="The file of each RUN, in the same order.")  # fmt: skip
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The file of each RUN, in the same order.",
+)
 @click.option("--most", default=1000, show_default=True, help="Images of each NAME=DIR.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The CSV file.")
 def main(

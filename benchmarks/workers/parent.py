@@ -162,16 +162,30 @@ def classifier(
     `bgr`: what is timed begins with a frame in OpenCV's order, `jpeg`: with a file; images are
     handed over as RGB frames either way. Raises as Worker does.
     """
-    return Worker(name, python, {
-        "kind": "classifier", "file": str(file.absolute()), "threads": threads,
-        "runtime": runtime, "package": str(PACKAGE), "bgr": bgr, "jpeg": jpeg,
-    })  # fmt: skip
+    return Worker(
+        name,
+        python,
+        {
+            "kind": "classifier",
+            "file": str(file.absolute()),
+            "threads": threads,
+            "runtime": runtime,
+            "package": str(PACKAGE),
+            "bgr": bgr,
+            "jpeg": jpeg,
+        },
+    )
 
 
 def bare(
-    kind: str, model: ModelFile, python: str | os.PathLike[str], *,
-    name: str, file: Path | None = None, **options: Any,
-) -> Worker:  # fmt: skip
+    kind: str,
+    model: ModelFile,
+    python: str | os.PathLike[str],
+    *,
+    name: str,
+    file: Path | None = None,
+    **options: Any,
+) -> Worker:
     """Start one of the other kinds of child.py on a file, on one thread.
 
     `file` is what is run in place of `model`, the same network in another format. Raises as Worker
@@ -189,7 +203,15 @@ def bare(
         for head, spec in model.heads.items()
     }
     path = str((file or model.path).absolute())
-    return Worker(name, python, {
-        "kind": kind, "file": path, "threads": 1, "image": model.image.index, "heads": heads,
-        **options,
-    })  # fmt: skip
+    return Worker(
+        name,
+        python,
+        {
+            "kind": kind,
+            "file": path,
+            "threads": 1,
+            "image": model.image.index,
+            "heads": heads,
+            **options,
+        },
+    )

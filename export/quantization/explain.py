@@ -38,14 +38,32 @@ def draw(path: Path, found: Sequence[Noise], marked: Sequence[Noise]) -> None:
         FigureCanvasAgg(figure)
         axes = figure.subplots()
         places = [one.place for one in found]
-        axes.plot(places, [one.rounding for one in found], ".", color=GREY, ms=4,
-                  label="rounding of this tensor alone")  # fmt: skip
-        axes.plot(places, [one.snr for one in found], color=BLUE, lw=1.2,
-                  label="with all errors before it")  # fmt: skip
+        axes.plot(
+            places,
+            [one.rounding for one in found],
+            ".",
+            color=GREY,
+            ms=4,
+            label="rounding of this tensor alone",
+        )
+        axes.plot(
+            places,
+            [one.snr for one in found],
+            color=BLUE,
+            lw=1.2,
+            label="with all errors before it",
+        )
         for rank, one in enumerate(marked, 1):
             axes.plot(one.place, one.snr, "o", color=ORANGE, ms=5, zorder=3)
-            axes.annotate(str(rank), (one.place, one.snr), textcoords="offset points",
-                          xytext=(0, -12), ha="center", fontsize=8, color=ORANGE)  # fmt: skip
+            axes.annotate(
+                str(rank),
+                (one.place, one.snr),
+                textcoords="offset points",
+                xytext=(0, -12),
+                ha="center",
+                fontsize=8,
+                color=ORANGE,
+            )
         names = "   ".join(f"{rank} {one.tensor}" for rank, one in enumerate(marked, 1))
         axes.set_title(f"Worst: {names}", fontsize=8, loc="left", color=ORANGE)
         axes.set_ylim(min(0.0, *(one.snr for one in found)) - 4, None)

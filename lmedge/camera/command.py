@@ -89,8 +89,14 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.tflite..."
 )
-@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list,
-              help="Show which cameras are there, and end.")  # fmt: skip
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list,
+    help="Show which cameras are there, and end.",
+)
 @click.option(
     "--source",
     default="0",
@@ -100,15 +106,23 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     "images, or an http, https or rtsp address.",
 )
 @click.option("--size", type=Pair(), help="Ask the camera for this size.")
-@click.option("--fps", type=click.FloatRange(0, 1000, min_open=True),
-              help="Ask the camera for this rate.")  # fmt: skip
-@click.option("--rotate", type=click.Choice(["0", "90", "180", "270"]), default="0",
-              help="Turn the image clockwise.")  # fmt: skip
+@click.option(
+    "--fps", type=click.FloatRange(0, 1000, min_open=True), help="Ask the camera for this rate."
+)
+@click.option(
+    "--rotate",
+    type=click.Choice(["0", "90", "180", "270"]),
+    default="0",
+    help="Turn the image clockwise.",
+)
 @click.option("--mirror", is_flag=True, help="Mirror the image left to right.")
 @click.option("--roi", type=Region(), help="Look at this part only, in shares of the image.")
-@click.option("--give-up", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
-              help="End, with exit code 11, when a camera is away for so long  [default: never]",
-              )  # fmt: skip
+@click.option(
+    "--give-up",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="End, with exit code 11, when a camera is away for so long  [default: never]",
+)
 @click.option("--headless", is_flag=True, help="Open no window.")
 @click.option(
     "--preview",

@@ -90,10 +90,29 @@ ELLIPSIS = "…" if UNICODE else "..."
 _CAPITAL = 21.0  # height of a capital letter at scale 1, in pixels
 # Letters that Unicode does not decompose.
 _NEAREST = {
-    "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
-    "đ": "d", "Đ": "D", "ð": "d", "þ": "th", "Þ": "Th", "ı": "i", "’": "'", "‘": "'", "–": "-",
-    "—": "-", "°": "", "“": '"', "”": '"',
-}  # fmt: skip
+    "ß": "ss",
+    "æ": "ae",
+    "Æ": "AE",
+    "œ": "oe",
+    "Œ": "OE",
+    "ø": "o",
+    "Ø": "O",
+    "ł": "l",
+    "Ł": "L",
+    "đ": "d",
+    "Đ": "D",
+    "ð": "d",
+    "þ": "th",
+    "Þ": "Th",
+    "ı": "i",
+    "’": "'",
+    "‘": "'",
+    "–": "-",
+    "—": "-",
+    "°": "",
+    "“": '"',
+    "”": '"',
+}
 # Scripts whose letters OpenCV 5 has and that need no shaping or right-to-left order.
 _SCRIPTS = ("LATIN", "GREEK", "CYRILLIC", "CJK", "HIRAGANA", "KATAKANA", "HANGUL")
 

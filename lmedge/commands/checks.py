@@ -129,8 +129,10 @@ def display() -> Finding:
 def tensorflow() -> Finding:
     """Look at what training and export are built on; the first two go by the same minor version."""
     finding = _packages("TensorFlow", TENSORFLOW_PACKAGES)
-    minors = [".".join((machine.package_version(name) or "").split(".")[:2])
-              for name in TENSORFLOW_PACKAGES[:2]]  # fmt: skip
+    minors = [
+        ".".join((machine.package_version(name) or "").split(".")[:2])
+        for name in TENSORFLOW_PACKAGES[:2]
+    ]
     if finding.status == "ok" and len(set(minors)) > 1:
         action = f"pip install 'tf_keras=={minors[0]}.*': it goes with TensorFlow {minors[0]}"
         return dataclasses.replace(finding, status="action", action=action)
@@ -150,8 +152,12 @@ def gpu() -> Finding:
             "GPU", "missing", "no device", "none needed: training runs on the processor, slower"
         )
     if machine.package_version("tensorflow") is None:
-        return Finding("GPU", "action", f"{', '.join(devices)}, TensorFlow not installed",
-                       "pip install 'lmedge[gpu]' to train on it")  # fmt: skip
+        return Finding(
+            "GPU",
+            "action",
+            f"{', '.join(devices)}, TensorFlow not installed",
+            "pip install 'lmedge[gpu]' to train on it",
+        )
     return ask_tensorflow([sys.executable, "-c", _ASK_TENSORFLOW], GPU_SECONDS)
 
 

@@ -28,8 +28,14 @@ class Group:
 def diagnose() -> tuple[Group, ...]:
     """Run every check. Takes up to a minute and a half where a GPU must be asked for."""
     examine = checks.examine
-    device = (checks.python, checks.numpy, checks.opencv, checks.runtime, checks.camera,
-              checks.display)  # fmt: skip
+    device = (
+        checks.python,
+        checks.numpy,
+        checks.opencv,
+        checks.runtime,
+        checks.camera,
+        checks.display,
+    )
     host = (checks.tensorflow, checks.tools, checks.gpu, checks.weights)
     return (
         Group("device", tuple(examine(check) for check in device)),

@@ -23,8 +23,12 @@ from ..rejection import Threshold
 @click.command(short_help="Show what an exported file is and holds.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, not a card.")
-@click.option("--verify", "check", is_flag=True,
-              help="Run the golden images and compare with the answers in the file.")  # fmt: skip
+@click.option(
+    "--verify",
+    "check",
+    is_flag=True,
+    help="Run the golden images and compare with the answers in the file.",
+)
 def inspect(file: Path, as_json: bool, check: bool) -> None:
     """Show task, labels, sizes, operators, metrics and origin of an exported file.
 

@@ -75,9 +75,14 @@ def _copied(image: Path, target: Path) -> bool:
 
 
 CSV_COLUMNS = (
-    "path", "landmark", "landmark_probability", "category", "category_probability", "known",
+    "path",
+    "landmark",
+    "landmark_probability",
+    "category",
+    "category_probability",
+    "known",
     "milliseconds",
-)  # fmt: skip
+)
 
 
 @click.command()

@@ -100,12 +100,12 @@ class Board:
         Raises HostError when there is none, or the machine refuses.
         """
         output = self.connection.run(
-            f"{self._start}umask 077\nmkdir -p \"$dir\" && cd \"$dir\" || exit 1\necho \"$dir\"\n"
+            f'{self._start}umask 077\nmkdir -p "$dir" && cd "$dir" || exit 1\necho "$dir"\n'
             "command -v rsync >/dev/null 2>&1 && echo rsync || echo scp\n"
             f"probe={shlex.quote(_PROBE)}\n"
             'try() { [ -n "$1" ] && "$1" -c "$probe" "$1" </dev/null 2>/dev/null; }\n'
             f"{_SEARCH if python is None else f'try {_at_home(python)}'}\nexit 0\n"
-        )  # fmt: skip
+        )
         self.folder, copier, *lines = output.splitlines()
         if not re.fullmatch(r"/[\w./+-]+", self.folder, re.ASCII):
             raise HostError(

@@ -67,9 +67,13 @@ def started(server: Server) -> Path:
 def begin(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "lmedge.cli", "-q", *map(str, arguments)]
     return subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env={**os.environ, **environment},
-    )  # fmt: skip
+    )
 
 
 def alive(pid: int) -> bool:
@@ -100,9 +104,22 @@ def test_a_board_that_lacks_lmedge(
     python = board_python(tmp_path / "bare", lmedge=False)
     bare.write_text(f'#!/bin/sh\necho x >>{tmp_path}/seen\nexec {python} "$@"\n')
     bare.chmod(0o755)
-    process = lmedge("benchmark", f"./{HOSTILE}", *there(server, bare), "--data", data,
-                     "--strangers", strangers, "--runs", 21, "--threads", 2, "--out", out,
-                     cwd=tmp_path)  # fmt: skip
+    process = lmedge(
+        "benchmark",
+        f"./{HOSTILE}",
+        *there(server, bare),
+        "--data",
+        data,
+        "--strangers",
+        strangers,
+        "--runs",
+        21,
+        "--threads",
+        2,
+        "--out",
+        out,
+        cwd=tmp_path,
+    )
     assert process.returncode == 0, process.stderr
     report = json.loads((out / "report.json").read_text())
     assert report["file"]["sha256"] == hashlib.sha256(tiny_file.read_bytes()).hexdigest()
@@ -129,8 +146,18 @@ def test_several_files_by_scp(board: Path, tiny_file: Path, tmp_path: Path) -> N
     shutil.copy(tiny_file, other)
     out = tmp_path / "deep" / "out"
     with serve(tmp_path / "own", PATH=f"{scripts}:/usr/bin:/bin") as server:
-        process = lmedge("-q", "benchmark", tiny_file, other, *there(server, None), "--runs", 10,
-                         "--out", out, PATH=tools(tmp_path / "tools", "ssh", "scp"))  # fmt: skip
+        process = lmedge(
+            "-q",
+            "benchmark",
+            tiny_file,
+            other,
+            *there(server, None),
+            "--runs",
+            10,
+            "--out",
+            out,
+            PATH=tools(tmp_path / "tools", "ssh", "scp"),
+        )
         assert server.left() == []
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
@@ -153,8 +180,9 @@ def test_a_folder_that_shells_misread(board: Path, tiny_file: Path, tmp_path: Pa
 def test_a_host_key_that_is_not_the_known_one(
     server: Server, board: Path, tiny_file: Path, tmp_path: Path, known: str, said: str
 ) -> None:
-    process = lmedge("-q", "benchmark", tiny_file, *there(server, board, known),
-                     "--out", tmp_path / "out")  # fmt: skip
+    process = lmedge(
+        "-q", "benchmark", tiny_file, *there(server, board, known), "--out", tmp_path / "out"
+    )
     assert_refused(process, 13, user(), said)
     assert "left there" not in process.stderr
     assert not (tmp_path / "out").exists()
@@ -173,8 +201,9 @@ def test_a_connection_that_is_cut_is_resumed(
         f'exec {shutil.which("rsync")} "$@"\n'
     )
     flaky.chmod(0o755)
-    running = begin("benchmark", tiny_file, *there(server, board), "--runs", 3000, "--out", out,
-                    PATH=path)  # fmt: skip
+    running = begin(
+        "benchmark", tiny_file, *there(server, board), "--runs", 3000, "--out", out, PATH=path
+    )
     started(server)
     assert (tmp_path / "once").exists() and server.children()
     server.cut()
@@ -186,8 +215,9 @@ def test_a_connection_that_is_cut_is_resumed(
 
 def test_a_board_that_does_not_come_back(board: Path, tiny_file: Path, tmp_path: Path) -> None:
     with serve(tmp_path / "own") as server:
-        running = begin("benchmark", tiny_file, *there(server, board), "--give-up", 1,
-                        "--out", tmp_path / "out")  # fmt: skip
+        running = begin(
+            "benchmark", tiny_file, *there(server, board), "--give-up", 1, "--out", tmp_path / "out"
+        )
         folder = started(server)
         server.stop()
         output, errors = running.communicate(timeout=60)
@@ -216,15 +246,26 @@ def test_what_the_board_refuses_has_its_exit_code(
 ) -> None:
     for image in photographs.rglob("*.jpg"):
         bad_images.text(image)
-    process = lmedge("-q", "benchmark", tiny_file, *there(server, board), "--data", photographs,
-                     "--runs", 5, "--out", tmp_path / "out")  # fmt: skip
+    process = lmedge(
+        "-q",
+        "benchmark",
+        tiny_file,
+        *there(server, board),
+        "--data",
+        photographs,
+        "--runs",
+        5,
+        "--out",
+        tmp_path / "out",
+    )
     assert_refused(process, 3, user(), "could be read")
     assert server.left() == []
 
 
 def test_no_python_there(server: Server, tiny_file: Path, tmp_path: Path) -> None:
-    process = lmedge("-q", "benchmark", tiny_file, *there(server, "/no such/python"),
-                     "--out", tmp_path / "out")  # fmt: skip
+    process = lmedge(
+        "-q", "benchmark", tiny_file, *there(server, "/no such/python"), "--out", tmp_path / "out"
+    )
     assert_refused(process, 13, "no Python 3.11", "--host-python")
     assert server.left() == []
 
@@ -252,8 +293,9 @@ def test_a_person_is_asked_once_and_nothing_secret_is_shown(
 ) -> None:
     """At a terminal: the host key is confirmed and a passphrase typed, for all that follows."""
     locked, known = server.folder / "locked", server.folder / "asked hosts"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "open sesame", "-f", locked],
-                   check=True)  # fmt: skip
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "open sesame", "-f", locked], check=True
+    )
     with (server.folder / "authorized_keys").open("a") as stream:
         stream.write((server.folder / "locked.pub").read_text())
     words = [word.replace("/key", "/locked") for word in there(server, board, known.name)]
@@ -295,8 +337,9 @@ def test_packages_that_cannot_be_installed(tiny_file: Path, tmp_path: Path) -> N
     """A board without network: the line says what to do."""
     empty = board_python(tmp_path / "empty", lmedge=False, packages=False)
     with serve(tmp_path / "own", PIP_NO_INDEX="1", PIP_CONFIG_FILE="/dev/null") as server:
-        process = lmedge("-q", "benchmark", tiny_file, *there(server, empty),
-                         "--out", tmp_path / "out")  # fmt: skip
+        process = lmedge(
+            "-q", "benchmark", tiny_file, *there(server, empty), "--out", tmp_path / "out"
+        )
         assert_refused(process, 13, "lacks numpy", "pip install lmedge", "--host-python")
         assert server.left() == []
 
@@ -308,8 +351,9 @@ def test_packages_are_installed_for_the_time_of_the_benchmark(
     """With the network: pages too, and nothing is left."""
     empty = board_python(tmp_path / "empty", lmedge=False, packages=False)
     out = tmp_path / "out"
-    process = lmedge("benchmark", tiny_file, *there(server, empty), "--runs", 10, "--out", out,
-                     seconds=500)  # fmt: skip
+    process = lmedge(
+        "benchmark", tiny_file, *there(server, empty), "--runs", 10, "--out", out, seconds=500
+    )
     assert process.returncode == 0, process.stderr
     assert (out / "report.html").exists() and (out / "plots").is_dir()
     assert server.left() == []

@@ -25,8 +25,19 @@ def test_two_runtimes_take_turns_on_two_files(
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    process = lmedge("benchmark", tiny_file, copy, "--runtime", f"litert,litert={python}",
-                     "--data", photographs, "--runs", 12, "--out", tmp_path / "out")  # fmt: skip
+    process = lmedge(
+        "benchmark",
+        tiny_file,
+        copy,
+        "--runtime",
+        f"litert,litert={python}",
+        "--data",
+        photographs,
+        "--runs",
+        12,
+        "--out",
+        tmp_path / "out",
+    )
     assert process.returncode == 0, process.stderr
     report = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert (report["runs"], report["pictures"]) == (12, 8)
@@ -55,8 +66,17 @@ def test_a_runtime_that_is_missing_is_one_line(tiny_file: Path, tmp_path: Path) 
     blocked.mkdir()
     (blocked / "tflite_runtime.py").write_text("raise ImportError('none', name='tflite_runtime')")
     for names in ("litert,tflite-runtime", "tflite-runtime"):
-        process = lmedge("benchmark", tiny_file, "--runtime", names, "--runs", 5,
-                         "--out", tmp_path / "out", PYTHONPATH=str(blocked))  # fmt: skip
+        process = lmedge(
+            "benchmark",
+            tiny_file,
+            "--runtime",
+            names,
+            "--runs",
+            5,
+            "--out",
+            tmp_path / "out",
+            PYTHONPATH=str(blocked),
+        )
         assert_refused(process, 8, "tflite-runtime is not installed")
     assert not (tmp_path / "out").exists()
     process = lmedge("benchmark", tiny_file, "--runtime", f"litert={tmp_path / 'absent'}")

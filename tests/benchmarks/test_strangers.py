@@ -46,9 +46,17 @@ def test_the_report_has_it(
     tiny_file: Path, photographs: Path, strangers: Path, tmp_path: Path
 ) -> None:
     process = lmedge(
-        "benchmark", tiny_file, "--data", photographs, "--strangers", strangers,
-        "--runs", 5, "--out", tmp_path / "out",
-    )  # fmt: skip
+        "benchmark",
+        tiny_file,
+        "--data",
+        photographs,
+        "--strangers",
+        strangers,
+        "--runs",
+        5,
+        "--out",
+        tmp_path / "out",
+    )
     assert process.returncode == 0, process.stderr
     assert "taken for a landmark" in process.stdout
     report = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
@@ -63,9 +71,17 @@ def test_strangers_without_data(tiny_file: Path, strangers: Path) -> None:
 def test_no_strangers(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     process = lmedge(
-        "benchmark", tiny_file, "--data", photographs, "--strangers", tmp_path / "empty",
-        "--runs", 2, "--out", tmp_path / "out",
-    )  # fmt: skip
+        "benchmark",
+        tiny_file,
+        "--data",
+        photographs,
+        "--strangers",
+        tmp_path / "empty",
+        "--runs",
+        2,
+        "--out",
+        tmp_path / "out",
+    )
     assert process.returncode == 3
     assert "holds no images of anything but the landmarks" in process.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()

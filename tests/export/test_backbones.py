@@ -195,9 +195,20 @@ def test_from_photographs_to_a_file_at_the_command_line(name: str, tmp_path: Pat
     sets += ["quantize.calibration_pictures=12", "fine_tune.learning_rate=0.0005"]
     options = [word for setting in sets for word in ("--set", setting)]
     trained = lmedge(
-        "train", photographs, "--backbone", name, "--weights", "none", "--image-size", 64,
-        "--out", tmp_path / "run", *options, cwd=tmp_path, seconds=500,
-    )  # fmt: skip
+        "train",
+        photographs,
+        "--backbone",
+        name,
+        "--weights",
+        "none",
+        "--image-size",
+        64,
+        "--out",
+        tmp_path / "run",
+        *options,
+        cwd=tmp_path,
+        seconds=500,
+    )
     assert trained.returncode == 0, trained.stderr
     path = tmp_path / "made.tflite"
     exported = lmedge(

@@ -58,15 +58,20 @@ def test_operators_are_those_of_the_format(tried: tuple[Path, list[ladder.Rung]]
         }
     floats = {"float32"}
     assert convolutions == {
-        "int8": {"int8"}, "int8-ptq": {"int8"}, "int16x8": {"int16"},
-        "dynamic": floats, "float16": floats, "float32": floats,
-    }  # fmt: skip
+        "int8": {"int8"},
+        "int8-ptq": {"int8"},
+        "int16x8": {"int16"},
+        "dynamic": floats,
+        "float16": floats,
+        "float32": floats,
+    }
 
 
 def test_the_float_file_answers_as_float_does(tried: tuple[Path, list[ladder.Rung]]) -> None:
     (rung,) = (rung for rung in tried[1] if rung.format == "float32")
-    assert all(one.agreement == {"landmark": 1.0, "category": 1.0} for one in
-               rung.outcome.comparisons)  # fmt: skip
+    assert all(
+        one.agreement == {"landmark": 1.0, "category": 1.0} for one in rung.outcome.comparisons
+    )
 
 
 class TestFastest:

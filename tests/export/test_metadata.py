@@ -101,8 +101,12 @@ class TestZip:
         assert info["format"] == "int8"
         assert info["hierarchy"] == run.taxonomy.hierarchy()
         assert info["preprocessing"] == {
-            "size": 32, "resize": "squash", "color": "RGB", "mean": 114.0, "scale": 57.0,
-        }  # fmt: skip
+            "size": 32,
+            "resize": "squash",
+            "color": "RGB",
+            "mean": 114.0,
+            "scale": 57.0,
+        }
         assert info["temperatures"] == dict(outcome.temperatures)
         assert set(info["metrics"]) == {"val", "test"}
         for comparison in outcome.comparisons:

@@ -78,8 +78,10 @@ def test_the_command_line_there(exported: Exported, documented: Path, tmp_path: 
     paths = [small_run.save(tmp_path / f"{n}.png", image) for n, image in enumerate(shown)]
     process = subprocess.run(
         [documented.with_name("lmedge"), "predict", exported.path, *paths, "--json"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert process.returncode == 0, process.stderr
     assert "many times slower" in process.stderr
     said = [json.loads(line)["landmark"] for line in process.stdout.splitlines()]
@@ -90,8 +92,16 @@ def test_the_command_line_there(exported: Exported, documented: Path, tmp_path: 
 def test_both_runtimes_in_one_benchmark(
     exported: Exported, documented: Path, tmp_path: Path
 ) -> None:
-    process = lmedge("benchmark", exported.path, "--runtime", f"litert,tflite-runtime={documented}",
-                     "--runs", 20, "--out", tmp_path / "out")  # fmt: skip
+    process = lmedge(
+        "benchmark",
+        exported.path,
+        "--runtime",
+        f"litert,tflite-runtime={documented}",
+        "--runs",
+        20,
+        "--out",
+        tmp_path / "out",
+    )
     assert process.returncode == 0, process.stderr
     entries = json.loads((tmp_path / "out" / "comparison.json").read_text())["entries"]
     assert [one["runtime"].split()[0] for one in entries] == ["ai-edge-litert", "tflite-runtime"]

@@ -16,9 +16,23 @@ import numpy as np
 Rng = np.random.Generator
 Entries = dict[str, bytes]
 WRONG: tuple[Any, ...] = (
-    None, True, -1, 0, 1e308, 2**63, "", "x" * 10_000, [], [[]], {}, {"": None}, ["a", 1],
-    "\x1b[31m\nlmedge: ", "../../etc", [None] * 1000,
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1e308,
+    2**63,
+    "",
+    "x" * 10_000,
+    [],
+    [[]],
+    {},
+    {"": None},
+    ["a", 1],
+    "\x1b[31m\nlmedge: ",
+    "../../etc",
+    [None] * 1000,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +60,13 @@ def parts(good: bytes) -> tuple[bytes, Entries]:
 
 
 def joined(
-    body: bytes, entries: Entries, *, signed: bool = True, extra: Entries | None = None,
+    body: bytes,
+    entries: Entries,
+    *,
+    signed: bool = True,
+    extra: Entries | None = None,
     method: int = zipfile.ZIP_STORED,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """Put a file together again; `signed` renews the checksum, as an attacker would."""
     if signed:
         try:
@@ -161,9 +179,18 @@ def wrong_field(good: bytes, rng: Rng) -> bytes:
 def wrong_json(good: bytes, rng: Rng) -> bytes:
     body, entries = parts(good)
     texts = (
-        b"[" * 200_000, b'{"a":' * 100_000, b"", b"null", b"[]", b'"text"', b"NaN", b"{",
-        b"\xff\xfe", b"9" * 10_000, rng.bytes(200),
-    )  # fmt: skip
+        b"[" * 200_000,
+        b'{"a":' * 100_000,
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"NaN",
+        b"{",
+        b"\xff\xfe",
+        b"9" * 10_000,
+        rng.bytes(200),
+    )
     text = texts[int(rng.integers(len(texts)))]
     return joined(body, {**entries, "lmedge.json": text}, signed=False)
 

@@ -84,8 +84,17 @@ def test_every_core_names_its_part() -> None:
 
 @pytest.mark.skipif(shutil.which(EMULATOR) is None, reason=f"{EMULATOR} is not installed")
 def test_a_folder_that_holds_no_system(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
-    process = run("-m", "benchmarks.studies.arm64", tiny_file, "--data", photographs,
-                  "--root", tmp_path, "--out", tmp_path / "out.csv")  # fmt: skip
+    process = run(
+        "-m",
+        "benchmarks.studies.arm64",
+        tiny_file,
+        "--data",
+        photographs,
+        "--root",
+        tmp_path,
+        "--out",
+        tmp_path / "out.csv",
+    )
     assert process.returncode == 3, process.stderr
     assert "holds no ARM64 system" in process.stderr
     assert len(process.stderr.splitlines()) == 1
@@ -95,8 +104,19 @@ def test_a_folder_that_holds_no_system(tiny_file: Path, photographs: Path, tmp_p
 @pytest.mark.skipif(not ROOT, reason="LMEDGE_ARM64_ROOT names no folder made by arm64_root")
 def test_a_real_emulation(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "arm64.csv"
-    process = run("-m", "benchmarks.studies.arm64", tiny_file, "--data", photographs,
-                  "--root", ROOT, "--core", "cortex-a72", "--out", out)  # fmt: skip
+    process = run(
+        "-m",
+        "benchmarks.studies.arm64",
+        tiny_file,
+        "--data",
+        photographs,
+        "--root",
+        ROOT,
+        "--core",
+        "cortex-a72",
+        "--out",
+        out,
+    )
     assert process.returncode == 0, process.stderr
     _, (row,) = read(out)
     assert float(row["prepared_same"]) == float(row["outputs_same"]) == 1.0

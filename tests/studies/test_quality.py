@@ -22,9 +22,12 @@ def test_means_are_by_format(exported: Exported) -> None:
     rows = [
         {**row("0", Rung(name, exported.outcome, time)), "landmark_ece": error}
         for name, time, error in (
-            ("int8", 2.0, 0.1), ("int8-ptq", 8.0, 0.5), ("int8", 4.0, 0.3), ("int8-ptq", 8.0, 0.7)
+            ("int8", 2.0, 0.1),
+            ("int8-ptq", 8.0, 0.5),
+            ("int8", 4.0, 0.3),
+            ("int8-ptq", 8.0, 0.7),
         )
-    ]  # fmt: skip
+    ]
     first, second = means(rows)
     assert (first["format"], first["invoke_ms"]) == ("int8", 3.0)
     assert round(first["landmark_ece"], 6) == 0.2

@@ -104,8 +104,19 @@ def test_label_stability_on_drawn_photographs(
     noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
     cv2.imwrite(str(strangers / "noise.png"), noise)
     out = tmp_path / "stability.csv"
-    process = run("-m", "benchmarks.studies.label_stability", tiny_file, "--data", photographs,
-                  "--strangers", strangers, "--scenes", 4, "--out", out)  # fmt: skip
+    process = run(
+        "-m",
+        "benchmarks.studies.label_stability",
+        tiny_file,
+        "--data",
+        photographs,
+        "--strangers",
+        strangers,
+        "--scenes",
+        4,
+        "--out",
+        out,
+    )
     assert process.returncode == 0, process.stderr
     _, rows = read(out)
     assert rows[0]["way"] == "none" and int(rows[0]["frames"]) == 5 * 60
@@ -116,8 +127,19 @@ def test_label_stability_on_drawn_photographs(
 
 def test_the_cameras_rate(tiny_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "rate.csv"
-    process = run("-m", "benchmarks.studies.camera_rate", tiny_file, "--rounds", 2, "--runs", 20,
-                  "--memory-frames", 1000, "--out", out)  # fmt: skip
+    process = run(
+        "-m",
+        "benchmarks.studies.camera_rate",
+        tiny_file,
+        "--rounds",
+        2,
+        "--runs",
+        20,
+        "--memory-frames",
+        1000,
+        "--out",
+        out,
+    )
     assert process.returncode == 0, process.stderr
     _, (row,) = read(out)
     assert 0 < float(row["delay_p50_ms"]) <= float(row["delay_p90_ms"])
@@ -126,8 +148,17 @@ def test_the_cameras_rate(tiny_file: Path, tmp_path: Path) -> None:
 
 def test_reduced_decoding_says_the_same(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "reduced.csv"
-    process = run("-m", "benchmarks.studies.reduced_decode", tiny_file, "--data", photographs,
-                  "--pictures", 2, "--out", out)  # fmt: skip
+    process = run(
+        "-m",
+        "benchmarks.studies.reduced_decode",
+        tiny_file,
+        "--data",
+        photographs,
+        "--pictures",
+        2,
+        "--out",
+        out,
+    )
     assert process.returncode == 0, process.stderr
     _, (row,) = read(out)
     assert float(row["same_landmark"]) == float(row["same_category"]) == 1.0

@@ -64,5 +64,6 @@ def test_the_table(exported: Exported, noise: Path, tmp_path: Path) -> None:
         "int8 file: third output",
     ]
     assert len(rows) == 13
-    assert all(0 <= float(row[name]) <= 1 for row in rows
-               for name in ("auroc", "false_accepts_at_95"))  # fmt: skip
+    assert all(
+        0 <= float(row[name]) <= 1 for row in rows for name in ("auroc", "false_accepts_at_95")
+    )

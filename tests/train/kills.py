@@ -77,9 +77,14 @@ def run_and_kill(
 def words(photographs: Path, weights: Path) -> list[str]:
     """Return the command line of the run that is killed, but for its folder."""
     return [
-        "train", str(photographs), "--weights", str(weights), "--seed", "5",
+        "train",
+        str(photographs),
+        "--weights",
+        str(weights),
+        "--seed",
+        "5",
         *small_run.options(*SETTINGS),
-    ]  # fmt: skip
+    ]
 
 
 def different_weights(folder: Path, other: Path) -> list[str]:

@@ -91,8 +91,15 @@ def train(count: int, weights: Path, folder: Path) -> tuple[Taken | None, str]:
     few, many = write_images(folder / "few", FEW), write_images(folder / "many", count)
     process = subprocess.run(
         [
-            sys.executable, "-c", CHILD, str(few), str(many), str(folder / "runs"),
-            str(weights), str(LIMIT_MB), *SETTINGS,
+            sys.executable,
+            "-c",
+            CHILD,
+            str(few),
+            str(many),
+            str(folder / "runs"),
+            str(weights),
+            str(LIMIT_MB),
+            *SETTINGS,
         ],
         capture_output=True,
         text=True,
@@ -104,7 +111,7 @@ def train(count: int, weights: Path, folder: Path) -> tuple[Taken | None, str]:
         },
         timeout=1700,
         check=False,
-    )  # fmt: skip
+    )
     if process.returncode:
         return None, process.stderr[-2000:]
     return Taken(**json.loads(process.stdout.splitlines()[-1])), process.stderr

@@ -148,9 +148,16 @@ class TestRealRun:
     ) -> None:
         folder, _ = killed_and_resumed
         whole = small_run.lmedge(
-            "train", folder / "Fotos é", "--out", tmp_path / "run", "--weights",
-            folder / "tiny.h5", "--seed", 3, *small_run.options(),
-        )  # fmt: skip
+            "train",
+            folder / "Fotos é",
+            "--out",
+            tmp_path / "run",
+            "--weights",
+            folder / "tiny.h5",
+            "--seed",
+            3,
+            *small_run.options(),
+        )
         assert whole.returncode == 0, whole.stderr
         arrays = [
             read_arrays(run / "weights.safetensors") for run in (folder / "a run", tmp_path / "run")

@@ -245,7 +245,12 @@ def test_what_is_left_of_another_run_is_not_taken_for_its_own(
     (tmp_path / "run" / name).mkdir(parents=True)
     with pytest.raises(RunError, match=f"left of another run \\({name}\\)"):
         Run.create(
-            tmp_path / "run", finished_run.recipe, finished_run.split,
-            strategy="landmarks-first", weights="none", seed=0, data="photographs",
-        )  # fmt: skip
+            tmp_path / "run",
+            finished_run.recipe,
+            finished_run.split,
+            strategy="landmarks-first",
+            weights="none",
+            seed=0,
+            data="photographs",
+        )
     assert [path.name for path in (tmp_path / "run").iterdir()] == [name]

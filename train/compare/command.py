@@ -28,26 +28,60 @@ logger = logging.getLogger(__name__)
 
 @click.command(short_help="Train several settings on the same photographs and compare them.")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
-              help="Folder of the results.  [default: runs/compare-DATA]")  # fmt: skip
-@click.option("--strategies", default="landmarks-first", show_default=True, metavar="A,B|all",
-              help="Orders of the two tasks.")  # fmt: skip
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the results.  [default: runs/compare-DATA]",
+)
+@click.option(
+    "--strategies",
+    default="landmarks-first",
+    show_default=True,
+    metavar="A,B|all",
+    help="Orders of the two tasks.",
+)
 @click.option("--backbones", metavar="A,B|all", help="Network bodies.  [default: the recipes']")
-@click.option("--recipes", default="default", show_default=True, metavar="A,B",
-              help="Names or files.")  # fmt: skip
-@click.option("--vary", multiple=True, metavar="KEY=A,B",
-              help="Each value of a recipe's key in turn. Repeatable.")  # fmt: skip
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
-              help="Change a value of every recipe. Repeatable.")  # fmt: skip
-@click.option("--folds", type=click.IntRange(2, 50),
-              help="Cross-validate on all photographs.  [default: the recipe's split]")  # fmt: skip
-@click.option("--seeds", type=click.IntRange(1, 1000), default=1, show_default=True,
-              help="So many seeds, from 0: each another split and another training.")  # fmt: skip
-@click.option("--weights", multiple=True, metavar="[BACKBONE=]imagenet|none|PATH",
-              help="As for `lmedge train`, of one backbone or of all. Repeatable.")  # fmt: skip
+@click.option(
+    "--recipes", default="default", show_default=True, metavar="A,B", help="Names or files."
+)
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="KEY=A,B",
+    help="Each value of a recipe's key in turn. Repeatable.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value of every recipe. Repeatable.",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(2, 50),
+    help="Cross-validate on all photographs.  [default: the recipe's split]",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="So many seeds, from 0: each another split and another training.",
+)
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="[BACKBONE=]imagenet|none|PATH",
+    help="As for `lmedge train`, of one backbone or of all. Repeatable.",
+)
 @click.option("--int8", is_flag=True, help="Export and score the int8 files too.")
-@click.option("--exclude", type=click.Path(path_type=Path),
-              help="Images to leave out.  [default: DATA/exclude.txt if there]")  # fmt: skip
+@click.option(
+    "--exclude",
+    type=click.Path(path_type=Path),
+    help="Images to leave out.  [default: DATA/exclude.txt if there]",
+)
 @click.option("--allow-leak", is_flag=True, help="Train although an image is in two parts.")
 @click.option("--keep-runs", is_flag=True, help="Keep weights and files, about 20 MB a run.")
 def compare(
@@ -130,9 +164,15 @@ def _run(
                 left = (time.monotonic() - began) / done * (missing - done - len(failed)) / 60
                 logger.info(
                     "%d of %d: %s, %s: landmark %.3f, category %.3f (%.1f min; about %.0f left)",
-                    done, missing, ", ".join(cell.setting.columns.values()), cell.repeat.name,
-                    result.landmark_f1, result.category_f1, result.train_seconds / 60, left,
-                )  # fmt: skip
+                    done,
+                    missing,
+                    ", ".join(cell.setting.columns.values()),
+                    cell.repeat.name,
+                    result.landmark_f1,
+                    result.category_f1,
+                    result.train_seconds / 60,
+                    left,
+                )
                 advance()
             found.append((cell, result))
     return found, failed

@@ -81,10 +81,25 @@ def run_cell(cell: Cell, data: Path, folder: Path, *, int8: bool, keep: bool) ->
     if not (run / "weights.safetensors").exists():
         again = ["--resume"] if (run / "run.json").exists() else []
         _lmedge(
-            folder, "train", "train", data, "--out", run, "--recipe", folder / "recipe.toml",
-            "--strategy", cell.setting.strategy, "--weights", cell.setting.weights,
-            "--seed", cell.repeat.seed, "--split", folder / "split.csv", "--allow-leak", *again,
-        )  # fmt: skip
+            folder,
+            "train",
+            "train",
+            data,
+            "--out",
+            run,
+            "--recipe",
+            folder / "recipe.toml",
+            "--strategy",
+            cell.setting.strategy,
+            "--weights",
+            cell.setting.weights,
+            "--seed",
+            cell.repeat.seed,
+            "--split",
+            folder / "split.csv",
+            "--allow-leak",
+            *again,
+        )
     if int8:
         # A refused file is scored too: the table says that the gate did not pass.
         _lmedge(folder, "export", "export", run, "--int8", "-o", file, "--force")

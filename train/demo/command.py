@@ -30,8 +30,13 @@ logger = logging.getLogger(__name__)
 
 
 @click.command(short_help="Draw, train, export and classify: no photographs needed.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("lmedge-demo"),
-              show_default=True, help="Folder for all that is made.")  # fmt: skip
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("lmedge-demo"),
+    show_default=True,
+    help="Folder for all that is made.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--quick", is_flag=True, help="A tenth of the training: a check, not a result.")
 def demo(out: Path, seed: int, quick: bool) -> None:
@@ -48,16 +53,33 @@ def demo(out: Path, seed: int, quick: bool) -> None:
     settings = ["--set", "fine_tune.epochs=3", "--set", "quantize.epochs=1"] if quick else []
     # Every drawing is made anew; two that happen to look alike are no copies.
     run(
-        "train", out / "photographs", "--recipe", "demo", "--weights", "none", "--seed", seed,
-        "--out", out / "run", "--allow-leak", *settings,
-    )  # fmt: skip
+        "train",
+        out / "photographs",
+        "--recipe",
+        "demo",
+        "--weights",
+        "none",
+        "--seed",
+        seed,
+        "--out",
+        out / "run",
+        "--allow-leak",
+        *settings,
+    )
     run("export", out / "run", "--int8", "-o", file, *(["--force"] if quick else []))
     examples = sorted((out / "photographs" / "test").glob("*/*/*-0001.jpg"))[:6]
     run("predict", file, *examples)
     run(
-        "camera", file, "--source", out / "clip.mp4", "--headless",
-        "--jsonl", out / "clip.jsonl", "--record", out / "clip-annotated.mp4",
-    )  # fmt: skip
+        "camera",
+        file,
+        "--source",
+        out / "clip.mp4",
+        "--headless",
+        "--jsonl",
+        out / "clip.jsonl",
+        "--record",
+        out / "clip-annotated.mp4",
+    )
     run("benchmark", file, "--data", out / "photographs", "--part", "test", "--out", out)
     save_frame(out / "clip-annotated.mp4", out / "annotated-frame.png")
     summarise(out, time.monotonic() - began)
@@ -69,9 +91,11 @@ def draw(out: Path, seed: int, train: int) -> None:
         total = count * sum(len(landmarks) for landmarks in drawings.MONUMENTS.values())
         with progress(f"Drawing the {part} part", total) as advance:
             drawings.write_data_set(
-                out / "photographs" / part, count, 3 * seed + number,
+                out / "photographs" / part,
+                count,
+                3 * seed + number,
                 progress=functools.partial(_step, advance),
-            )  # fmt: skip
+            )
     _save_png(out / "contact-sheet.png", drawings.contact_sheet(seed))
     _save_clip(out / "clip.mp4", seed)
 

@@ -108,8 +108,11 @@ def _choose_share(run: Run, fitting: Fitting) -> None:
     if share != fitting.blend:
         logger.info(
             "by the validation part, whose log loss is %.4f with %g and %.4f with %g",
-            -likelihood(share) / count, share, -likelihood(fitting.blend) / count, fitting.blend,
-        )  # fmt: skip
+            -likelihood(share) / count,
+            share,
+            -likelihood(fitting.blend) / count,
+            fitting.blend,
+        )
     write_arrays(path, {"share": np.array([share])})
 
 
@@ -125,13 +128,24 @@ def solved(run: Run, fitting: Fitting, loss: float, accuracy: float, seconds: fl
     """Record a phase whose weights were computed, not descended to, as one epoch."""
     quality = validate(fitting)
     row = HistoryRow(
-        fitting.phase, 1, loss, accuracy, quality.loss, quality.accuracy, quality.macro_f1,
-        0.0, round(seconds, 3),
-    )  # fmt: skip
+        fitting.phase,
+        1,
+        loss,
+        accuracy,
+        quality.loss,
+        quality.accuracy,
+        quality.macro_f1,
+        0.0,
+        round(seconds, 3),
+    )
     logger.info(
         "%s: solved, loss %.4f, validation loss %.4f, macro F1 %.4f (%.1f s)",
-        row.phase, row.loss, row.val_loss, row.val_macro_f1, row.seconds,
-    )  # fmt: skip
+        row.phase,
+        row.loss,
+        row.val_loss,
+        row.val_macro_f1,
+        row.seconds,
+    )
     _Checkpoint(run, fitting, None).save(1, row, quality, keep=True)
 
 

@@ -86,10 +86,14 @@ class Tiles:
     ) -> None:
         """Write what was said of an image, the truth where it is another, and both shares."""
         said, truth = int(predictions.said[place]), int(predictions.truth[place])
-        lines = [("said", truth, BLUE)] if said == truth else [
-            ("true", truth, BLUE),
-            ("said", said, ORANGE),
-        ]  # fmt: skip
+        lines = (
+            [("said", truth, BLUE)]
+            if said == truth
+            else [
+                ("true", truth, BLUE),
+                ("said", said, ORANGE),
+            ]
+        )
         longest = int(self.width / _CHARACTER) - len("said:   99.9 %")
         for number, (word, index, colour) in enumerate(lines):
             name = lettering.shown(predictions.taxonomy.landmarks[index], longest)

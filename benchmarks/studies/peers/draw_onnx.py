@@ -163,15 +163,24 @@ class Drawing:
         if bias >= 0:
             names.append(self.weight(f"b{result}", self.constants[bias]))
         self._end(
-            node, "Conv", [f"t{source}", *names], group=groups, strides=node["stride"],
-            kernel_shape=list(kernel.shape[2:]), pads=self._pads(node, kernel.shape[2:]),
-        )  # fmt: skip
+            node,
+            "Conv",
+            [f"t{source}", *names],
+            group=groups,
+            strides=node["stride"],
+            kernel_shape=list(kernel.shape[2:]),
+            pads=self._pads(node, kernel.shape[2:]),
+        )
 
     def _max_pool_2d(self, node: dict[str, Any]) -> None:
         self._end(
-            node, "MaxPool", [f"t{node['inputs'][0]}"], strides=node["stride"],
-            kernel_shape=node["window"], pads=self._pads(node, node["window"]),
-        )  # fmt: skip
+            node,
+            "MaxPool",
+            [f"t{node['inputs'][0]}"],
+            strides=node["stride"],
+            kernel_shape=node["window"],
+            pads=self._pads(node, node["window"]),
+        )
 
     def _pads(self, node: dict[str, Any], window: Any) -> list[int]:
         """Return what TFLite's "same" padding adds: top, left, bottom, right."""
@@ -214,10 +223,14 @@ def main(folder: Path) -> None:
     # As onnxruntime's documentation advises for x86-64: QDQ, unsigned activations, signed weights
     # by channel.
     quantize_static(
-        str(ready), str(folder / "int8.onnx"), Images(np.load(folder / "pictures.npy")),
-        quant_format=QuantFormat.QDQ, per_channel=True,
-        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-    )  # fmt: skip
+        str(ready),
+        str(folder / "int8.onnx"),
+        Images(np.load(folder / "pictures.npy")),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
 
 
 if __name__ == "__main__":

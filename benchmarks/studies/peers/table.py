@@ -67,11 +67,23 @@ def rows(timed: Sequence[Timed], scores: Mapping[str, Scores], reference: str) -
         same, difference = compare(scores[one.name], scores[reference])
         found.append(
             Row(
-                one.name, one.runtime, one.work, one.bytes, len(one.times), p50, p90, other.name,
-                p50 / float(np.median(other.times)), low, high, one.target,
-                len(scores[one.name]), same, difference,
+                one.name,
+                one.runtime,
+                one.work,
+                one.bytes,
+                len(one.times),
+                p50,
+                p90,
+                other.name,
+                p50 / float(np.median(other.times)),
+                low,
+                high,
+                one.target,
+                len(scores[one.name]),
+                same,
+                difference,
             )
-        )  # fmt: skip
+        )
     return found
 
 

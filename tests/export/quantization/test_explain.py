@@ -51,10 +51,13 @@ def test_a_spoilt_range_is_the_worst_place(exported: Exported) -> None:
     name = next(
         layer.name
         for layer in lowered.layers
-        if layer.name in ranges and len(layer.output.shape) == 4 and before[layer.name].snr > 15
-        and not layer.name.endswith("_gate") and layer.name not in ("image_in",)
+        if layer.name in ranges
+        and len(layer.output.shape) == 4
+        and before[layer.name].snr > 15
+        and not layer.name.endswith("_gate")
+        and layer.name not in ("image_in",)
         and before[layer.name].high == ranges[layer.name][1]
-    )  # fmt: skip
+    )
     spoilt = {**ranges, name: (ranges[name][0] / 20, ranges[name][1] / 20)}
     after = {one.tensor: one for one in explain(network, quantize(lowered, spoilt), images)}
     assert after[name].rounding < before[name].rounding - 6

@@ -98,9 +98,15 @@ def test_a_folder_without_images(tmp_path: Path, trained: Run, main: Main) -> No
     with pytest.raises(DataError, match="holds 0 images; --strangers needs"):
         rejection.read_strangers(tmp_path / "none")
     code, _, error = main(
-        "-q", "export", trained.folder, "--int8", "--strangers", tmp_path / "none",
-        "-o", tmp_path / "x.tflite",
-    )  # fmt: skip
+        "-q",
+        "export",
+        trained.folder,
+        "--int8",
+        "--strangers",
+        tmp_path / "none",
+        "-o",
+        tmp_path / "x.tflite",
+    )
     assert code == 3
     assert len(error.splitlines()) == 1
 

@@ -41,8 +41,19 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_a_video_with_json_lines_and_a_recording(tiny_file: Path, tmp_path: Path) -> None:
     video = write_video(tmp_path / "in.mp4", [bgr("red")] * 15 + [bgr("blue")] * 15)
     target, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
-    done = run("camera", tiny_file, "--source", video, "--headless", "--jsonl", lines,
-               "--record", target, "--smoothing", 0)  # fmt: skip
+    done = run(
+        "camera",
+        tiny_file,
+        "--source",
+        video,
+        "--headless",
+        "--jsonl",
+        lines,
+        "--record",
+        target,
+        "--smoothing",
+        0,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     objects = [json.loads(line) for line in lines.read_text().splitlines()]
@@ -81,8 +92,9 @@ def test_a_source_that_does_not_open_is_one_line_and_exit_code_7(
 ) -> None:
     (tmp_path / "text.mp4").write_text("words\n" * 100)
     target = tmp_path / "out.mp4"
-    done = run("camera", tiny_file, "--source", source.format(tmp_path), "--headless",
-               "--record", target)  # fmt: skip
+    done = run(
+        "camera", tiny_file, "--source", source.format(tmp_path), "--headless", "--record", target
+    )
     assert done.returncode == 7
     assert says in done.stderr and len(done.stderr.splitlines()) == 1
     assert done.stdout == "" and not target.exists()
@@ -104,10 +116,22 @@ def test_a_signal_ends_cleanly_with_a_playable_recording(
     target = tmp_path / "live.mp4"
     with mjpeg_server() as server:
         process = subprocess.Popen(
-            command("camera", tiny_file, "--source", server.url, "--headless", "--jsonl", "-",
-                    "--record", target),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
-        )  # fmt: skip
+            command(
+                "camera",
+                tiny_file,
+                "--source",
+                server.url,
+                "--headless",
+                "--jsonl",
+                "-",
+                "--record",
+                target,
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+        )
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(12)]
         process.send_signal(number)
@@ -125,10 +149,23 @@ def test_a_stream_given_up_is_exit_code_11_and_keeps_the_recording(
     target, lines = tmp_path / "kept.mp4", tmp_path / "kept.jsonl"
     with mjpeg_server() as server:
         process = subprocess.Popen(
-            command("camera", tiny_file, "--source", server.url, "--headless", "--jsonl", lines,
-                    "--record", target, "--give-up", 1),
-            stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
-        )  # fmt: skip
+            command(
+                "camera",
+                tiny_file,
+                "--source",
+                server.url,
+                "--headless",
+                "--jsonl",
+                lines,
+                "--record",
+                target,
+                "--give-up",
+                1,
+            ),
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+        )
         wait_for(lambda: lines.exists() and lines.read_text().count("\n") > 10)
         server.die()
         _, errors = process.communicate(timeout=30)
@@ -143,10 +180,20 @@ def test_a_process_that_is_killed_leaves_a_recording_up_to_the_last_seconds(
     target, lines = tmp_path / "killed.mp4", tmp_path / "killed.jsonl"
     with mjpeg_server() as server:
         process = subprocess.Popen(
-            command("camera", tiny_file, "--source", server.url, "--headless", "--jsonl", lines,
-                    "--record", target),
-            stderr=subprocess.DEVNULL, env=ENVIRONMENT,
-        )  # fmt: skip
+            command(
+                "camera",
+                tiny_file,
+                "--source",
+                server.url,
+                "--headless",
+                "--jsonl",
+                lines,
+                "--record",
+                target,
+            ),
+            stderr=subprocess.DEVNULL,
+            env=ENVIRONMENT,
+        )
         wait_for(lambda: lines.exists() and lines.read_text().count("\n") > 150)
         process.kill()
         process.wait(10)
@@ -168,9 +215,15 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 def test_wrong_values_are_mistakes_in_the_command_line(tiny_file: Path) -> None:
     for option, value in (
-        ("--size", "big"), ("--size", "0x9"), ("--roi", "0,0,2,1"), ("--roi", "1,2"),
-        ("--rotate", "45"), ("--preview", "x:y"), ("--preview", "a:99999"), ("--give-up", "0"),
-    ):  # fmt: skip
+        ("--size", "big"),
+        ("--size", "0x9"),
+        ("--roi", "0,0,2,1"),
+        ("--roi", "1,2"),
+        ("--rotate", "45"),
+        ("--preview", "x:y"),
+        ("--preview", "a:99999"),
+        ("--give-up", "0"),
+    ):
         with pytest.raises(SystemExit) as caught:
             main(["camera", str(tiny_file), option, value])
         assert caught.value.code == 2, option
@@ -179,11 +232,21 @@ def test_wrong_values_are_mistakes_in_the_command_line(tiny_file: Path) -> None:
 def test_a_preview_needs_no_display_and_prints_its_address(tiny_file: Path) -> None:
     with mjpeg_server() as server:
         process = subprocess.Popen(
-            command("camera", tiny_file, "--source", server.url, "--preview", "0.0.0.0:0",
-                    "--jsonl", "-"),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            command(
+                "camera",
+                tiny_file,
+                "--source",
+                server.url,
+                "--preview",
+                "0.0.0.0:0",
+                "--jsonl",
+                "-",
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             env={**ENVIRONMENT, "LMEDGE_TOKEN": "word"},
-        )  # fmt: skip
+        )
         assert process.stdout is not None and process.stderr is not None
         assert "no window" in process.stderr.readline()
         address = process.stderr.readline().split()[-1]
@@ -206,8 +269,11 @@ def test_a_reader_that_leaves_the_pipe_ends_the_command(tiny_file: Path, tmp_pat
     video = write_video(tmp_path / "in.mp4", [bgr("red", 48, 64)] * 2000)
     process = subprocess.Popen(
         command("-q", "camera", tiny_file, "--source", video, "--headless", "--jsonl", "-"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
     assert process.stdout is not None and process.stderr is not None
     process.stdout.readline()
     process.stdout.close()

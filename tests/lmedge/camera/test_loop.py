@@ -143,9 +143,18 @@ def test_json_and_label_lines(classifier: Classifier, tmp_path: Path) -> None:
     objects = [json.loads(line) for line in lines.getvalue().splitlines()]
     assert len(objects) == 6
     assert list(objects[0]) == [
-        "time", "frame", "landmark", "landmark_probability", "category", "category_probability",
-        "top", "known", "known_probability", "agreement", "milliseconds",
-    ]  # fmt: skip
+        "time",
+        "frame",
+        "landmark",
+        "landmark_probability",
+        "category",
+        "category_probability",
+        "top",
+        "known",
+        "known_probability",
+        "agreement",
+        "milliseconds",
+    ]
     assert objects[4]["time"] == 0.2 and objects[4]["frame"] == 4
     assert objects[4]["landmark"] == "grey stone" and objects[4]["category"] == "domes"
     assert 0 < objects[4]["landmark_probability"] <= 1

@@ -29,9 +29,16 @@ class Machine:
 
 @pytest.mark.parametrize(
     ("most", "cores", "others", "threads"),
-    [(2, 2, 0.0, 2), (2, 2, 0.4, 2), (2, 2, 1.0, 1), (2, 2, 2.0, 1), (4, 4, 1.0, 2), (4, 4, 3.0, 1),
-     (4, 8, 3.0, 4)],
-)  # fmt: skip
+    [
+        (2, 2, 0.0, 2),
+        (2, 2, 0.4, 2),
+        (2, 2, 1.0, 1),
+        (2, 2, 2.0, 1),
+        (4, 4, 1.0, 2),
+        (4, 4, 3.0, 1),
+        (4, 8, 3.0, 4),
+    ],
+)
 def test_no_more_threads_than_cores_are_free(
     most: int, cores: int, others: float, threads: int
 ) -> None:

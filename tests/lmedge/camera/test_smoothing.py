@@ -132,10 +132,11 @@ def test_a_frame_smoothed_at_once_is_a_frame_classified_and_smoothed(
             other = after.update(prediction, number / 10, prediction.known)
             alike = dataclasses.replace(
                 one.prediction,
-                milliseconds=0.0, joint=other.prediction.joint,
+                milliseconds=0.0,
+                joint=other.prediction.joint,
                 landmark_marginal=other.prediction.landmark_marginal,
                 category_marginal=other.prediction.category_marginal,
-            )  # fmt: skip
+            )
             assert alike == dataclasses.replace(other.prediction, milliseconds=0.0)
             assert np.array_equal(one.prediction.joint, other.prediction.joint)
             assert one.prediction.milliseconds > 0

@@ -89,14 +89,22 @@ def test_only_the_images_asked_for_travel(photographs: Path, tmp_path: Path) -> 
     image = next((data / "test" / "towers" / "red").iterdir())
     os.link(image.resolve(), data / "test" / "towers" / "red" / hostile)
     (data / "test" / "notes.txt").write_text("private")
-    request = Request((tmp_path / "-x.tflite",), ("--threads", "2"), data, "test",
-                      scan(data, "test"))  # fmt: skip
+    request = Request(
+        (tmp_path / "-x.tflite",), ("--threads", "2"), data, "test", scan(data, "test")
+    )
     (tmp_path / "-x.tflite").write_bytes(b"12345")
     parcel = tmp_path / "parcel"
     parcel.mkdir()
     words = request.pack(parcel)
-    assert words == ["files/0/-x.tflite", "--data", "photographs/my data", "--part", "test",
-                     "--threads", "2"]  # fmt: skip
+    assert words == [
+        "files/0/-x.tflite",
+        "--data",
+        "photographs/my data",
+        "--part",
+        "test",
+        "--threads",
+        "2",
+    ]
     sent = parcel / "photographs" / "my data"
     names = [path.relative_to(sent) for path in sent.rglob("*") if path.is_file()]
     assert len(names) == 9 and all(name.parts[0] == "test" for name in names)
@@ -140,9 +148,25 @@ def test_options_are_passed_on(monkeypatch: pytest.MonkeyPatch, photographs: Pat
     monkeypatch.setattr(
         "lmedge.benchmarks.remote.benchmark_there", lambda *given: seen.append(given)
     )
-    words = ["a.tflite", "b.tflite", "--host", "pi@board", "--threads", "2", "--quick", "--data",
-             str(photographs), "--ssh-option", "Port=22", "--host-python", "~/env/bin/python",
-             "--out", "here", "--give-up", "3"]  # fmt: skip
+    words = [
+        "a.tflite",
+        "b.tflite",
+        "--host",
+        "pi@board",
+        "--threads",
+        "2",
+        "--quick",
+        "--data",
+        str(photographs),
+        "--ssh-option",
+        "Port=22",
+        "--host-python",
+        "~/env/bin/python",
+        "--out",
+        "here",
+        "--give-up",
+        "3",
+    ]
     done = CliRunner().invoke(command.benchmark, words)
     assert done.exit_code == 0, done.output
     ((link, request, out, chosen),) = seen

@@ -27,10 +27,20 @@ pytestmark = [
 def run(module: str, *words: object) -> list[dict[str, str]]:
     out = Path(str(words[-1]))
     process = subprocess.run(
-        [sys.executable, "-m", f"lmedge.benchmarks.{module}", *map(str, words[:-1]),
-         "--environments", str(FOLDER), "--out", str(out)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            f"lmedge.benchmarks.{module}",
+            *map(str, words[:-1]),
+            "--environments",
+            str(FOLDER),
+            "--out",
+            str(out),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert process.returncode == 0, process.stderr[-2000:]
     assert "left out" not in process.stderr
     lines = out.read_text("utf-8").splitlines()
@@ -45,13 +55,30 @@ def test_every_peer_runs_the_same_network(float_file: Path, tmp_path: Path) -> N
             noise / f"{number}.png",
             np.random.default_rng(number).integers(0, 256, (40, 50, 3), np.uint8),
         )
-    rows = run("peers", float_file, float_file, "--data", noise, "--pictures", 4,
-               "--rounds", 5, tmp_path / "peers.csv")  # fmt: skip
+    rows = run(
+        "peers",
+        float_file,
+        float_file,
+        "--data",
+        noise,
+        "--pictures",
+        4,
+        "--rounds",
+        5,
+        tmp_path / "peers.csv",
+    )
     assert [row["runtime"].split()[0] for row in rows] == [
-        "ai-edge-litert", "ai-edge-litert", "onnxruntime", "onnxruntime", "openvino", "openvino",
+        "ai-edge-litert",
+        "ai-edge-litert",
+        "onnxruntime",
+        "onnxruntime",
         "openvino",
-        "tflite-runtime", "tflite-runtime", *["ai-edge-litert", "mediapipe"] * 3,
-    ]  # fmt: skip
+        "openvino",
+        "openvino",
+        "tflite-runtime",
+        "tflite-runtime",
+        *["ai-edge-litert", "mediapipe"] * 3,
+    ]
     for row in rows:
         assert float(row["ratio_low"]) <= float(row["ratio"]) <= float(row["ratio_high"])
         # OpenVINO takes bfloat16 where the processor has it; onnxruntime's int8 is its own
@@ -59,16 +86,21 @@ def test_every_peer_runs_the_same_network(float_file: Path, tmp_path: Path) -> N
         limit = 1.0 if "JPEG" in row["name"] else limit  # noise is what JPEG changes most
         assert float(row["largest_difference"]) < limit, row
     assert {row["against"] for row in rows} == {
-        "LiteRT int8", "lmedge Classifier", "lmedge Classifier, small JPEG",
+        "LiteRT int8",
+        "lmedge Classifier",
+        "lmedge Classifier, small JPEG",
         "lmedge Classifier, large JPEG",
-    }  # fmt: skip
+    }
 
 
 def test_every_client_says_the_same(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
     rows = run("clients", tiny_file, "--data", photographs, tmp_path / "clients.csv")
     assert [row["runtime"].split()[0] for row in rows] == [
-        "ai-edge-litert", "ai-edge-litert", "mediapipe", "tflite-runtime",
-    ]  # fmt: skip
+        "ai-edge-litert",
+        "ai-edge-litert",
+        "mediapipe",
+        "tflite-runtime",
+    ]
     for row in rows:
         assert (row["pictures"], row["same_landmark"], row["same_category"]) == ("8", "1", "1")
     assert [rows[n]["bit_equal"] for n in (0, 2)] == ["1", "1"]

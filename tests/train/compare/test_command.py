@@ -109,8 +109,19 @@ def test_goes_on_after_a_kill(data: Path, tmp_path: Path) -> None:
         f"cell.CHILD = {CHILD!r}\n"
         "compare(sys.argv[1:])"
     )
-    words = [sys.executable, "-c", code, str(data), "--out", str(out), "--weights", "none",
-             *small_run.options("fine_tune.epochs=40"), "--seeds", "2"]  # fmt: skip
+    words = [
+        sys.executable,
+        "-c",
+        code,
+        str(data),
+        "--out",
+        str(out),
+        "--weights",
+        "none",
+        *small_run.options("fine_tune.epochs=40"),
+        "--seeds",
+        "2",
+    ]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(1200):

@@ -21,10 +21,15 @@ def summary() -> Summary:
         setting = Setting(strategy, "study", recipe, "imagenet")
         for fold in range(3):
             result = Result(
-                landmark_f1=score + 0.01 * fold, category_f1=0.9 + 0.02 * fold,
-                train_pictures=200, test_pictures=50, tested=str(fold), train_seconds=7512.0,
-                parameters=5_123_456, int8=Int8(score, 0.925, True, 5_020_000, 60.0),
-            )  # fmt: skip
+                landmark_f1=score + 0.01 * fold,
+                category_f1=0.9 + 0.02 * fold,
+                train_pictures=200,
+                test_pictures=50,
+                tested=str(fold),
+                train_seconds=7512.0,
+                parameters=5_123_456,
+                int8=Int8(score, 0.925, True, 5_020_000, 60.0),
+            )
             split = Split({"train": (), "val": (), "test": ()})
             found.append((Cell(setting, Repeat(0, fold), split), result))
     return summarise(found)

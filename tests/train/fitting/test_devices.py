@@ -114,11 +114,16 @@ def test_two_processes_agree_with_one(data: Path, alone: Path) -> None:
         one.close()
     words = ("--distribute", "multiworker")
     processes = [
-        train(data, out, *words, TF_CONFIG=json.dumps(
-            {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}
-        ))
+        train(
+            data,
+            out,
+            *words,
+            TF_CONFIG=json.dumps(
+                {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}
+            ),
+        )
         for number in range(2)
-    ]  # fmt: skip
+    ]
     try:
         said = [process.communicate(timeout=300) for process in processes]
     finally:

@@ -76,3 +76,9 @@ class HostError(LmedgeError):
     """Another machine cannot be reached, refuses, or was lost on the way."""
 
     exit_code = 13
+
+
+class DeviceError(LmedgeError):
+    """The training device or the cluster that was asked for is not there."""
+
+    exit_code = 1

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from lmedge.errors import LmedgeError
+from lmedge.errors import DeviceError
 
 from ..backend import keras, tf
 
@@ -18,10 +18,6 @@ DEVICES = ("auto", "cpu", "gpu", "gpu:N")
 DISTRIBUTIONS = ("none", "mirrored", "multiworker")
 PRECISIONS = ("auto", "float32", "mixed")
 TENSOR_CORES = 7  # the major compute capability from which float16 is the faster one
-
-
-class DeviceError(LmedgeError):
-    """The device or the cluster that was asked for is not there."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,16 +4,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Workers of the tests. Each holds a TensorFlow of its own: about 2 GB.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
 .PHONY: demo test test-all lint wheel clean
 
 demo: $(VENV)/.train ## Draw, train, export, classify and measure: lmedge-demo/
 	$(BIN)/lmedge demo
 
-test: $(VENV)/.dev $(VENV)-clients/.done ## The fast tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev $(VENV)-clients/.done ## Every promise: at most 8 minutes on two cores
+	$(PYTEST)
 
-test-all: $(VENV)/.dev $(VENV)-clients/.done ## The slow ones too: real trainings
-	$(BIN)/python -m pytest -m "slow or not slow"
+test-all: $(VENV)/.dev $(VENV)-clients/.done ## Real trainings and the studies too
+	$(PYTEST) -m ""
 
 lint: $(VENV)/.dev wheel ## Format, lint, and types of the installed wheel
 	$(BIN)/ruff format --check .
@@ -27,7 +31,7 @@ wheel: $(VENV)/.dev ## dist/*.whl
 	$(BIN)/python -m build --wheel --quiet
 
 clean:
-	rm -rf $(VENV) $(VENV)-clients build dist *.egg-info lmedge-demo
+	rm -rf $(VENV) $(VENV)-clients build dist *.egg-info lmedge-demo .pytest_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""What all tests share: a real file, and photographs it can tell apart."""
+"""Fixtures of all tests: a real file, and photographs that it can tell apart."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ import cv2
 import pytest
 
 from tests import tiny_file as tiny
+from tests.locations import ROOT
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests of studies by their folder."""
+    if item.path.is_relative_to(ROOT / "tests" / "studies"):
+        item.add_marker("study")
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,10 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from lmedge import machine
 from lmedge.classifier import Classifier
 from lmedge.errors import LmedgeError, MissingDependencyError
-from lmedge.interpreter import RUNTIMES
 from lmedge.model_file import ModelFile, read_model
+from lmedge.runtime import RUNTIMES, runtime_label
 
 from .workers.parent import Worker, classifier
 
@@ -73,7 +72,7 @@ class Here:
         """Load it. Raises ModelFileError when the file cannot be used."""
         self.name, self.model = name, model
         self._classifier = Classifier(model, threads=threads)
-        self.runtime = machine.runtime_label(self._classifier.interpreter.runtime)
+        self.runtime = runtime_label(self._classifier.interpreter.runtime)
 
     def show(self, frame: npt.NDArray[np.uint8]) -> None:
         """Take a frame."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from lmedge.classifier import Classifier
 from lmedge.errors import LmedgeError
 from lmedge.image import prepare
-from lmedge.interpreter import load_runtime
+from lmedge.runtime import load_runtime
 
 FRAME_SIZE = (480, 640)  # height, width: what webcams give unless asked
 WARM_UP_RUNS = 10

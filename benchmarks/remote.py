@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from lmedge import files
-from lmedge.errors import HostError, LmedgeError
+from lmedge.errors import HostError, LmedgeError, kind_of
 from lmedge.model_file import read_model
 from lmedge.remote.host import Board
 from lmedge.remote.payload import Request, megabytes
@@ -94,8 +94,7 @@ def _failure(board: Board, code: int) -> LmedgeError:
     lines = [line.strip() for line in board.printed("errors").splitlines()]
     said = next((line for line in reversed(lines) if line), "no message")
     said = said.removeprefix("lmedge: ").removeprefix("Error: ")
-    kinds: list[type[LmedgeError]] = [LmedgeError, *LmedgeError.__subclasses__()]
-    kind = next((kind for kind in kinds if kind.exit_code == code), HostError)
+    kind = kind_of(code) or HostError
     return kind(f"{board.host}: {said}")
 
 

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from lmedge import __version__, files, machine
-from lmedge.interpreter import load_runtime
 from lmedge.model_file import ModelFile
+from lmedge.runtime import load_runtime, runtime_label
 
 from .accuracy import Accuracy
 from .conditions import Conditions
@@ -80,7 +80,7 @@ class Environment:
             platform=platform.platform(),
             processor=machine.processor_model(),
             cores=machine.cores(),
-            runtime=machine.runtime_label(package),
+            runtime=runtime_label(package),
             lmedge=__version__,
             numpy=np.__version__,
             opencv=cv2.__version__,

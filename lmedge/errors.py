@@ -5,11 +5,21 @@ A message says what happened, to which file, and what to do about it, in one lin
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 
 class LmedgeError(Exception):
     """The root of the tree: something failed that the user can act on."""
 
     exit_code = 1
+
+
+class DeviceError(LmedgeError):
+    """The device or the cluster to train on is not there; the exit code is the root's."""
+
+
+class TrialError(LmedgeError):
+    """A command of one trial of a comparison failed; the exit code is the root's."""
 
 
 class DataError(LmedgeError):
@@ -78,7 +88,13 @@ class HostError(LmedgeError):
     exit_code = 13
 
 
-class DeviceError(LmedgeError):
-    """The training device or the cluster that was asked for is not there."""
+def kinds(root: type[LmedgeError] = LmedgeError) -> Iterator[type[LmedgeError]]:
+    """Yield every class of the tree, the root of each branch before its leaves."""
+    yield root
+    for kind in root.__subclasses__():
+        yield from kinds(kind)
 
-    exit_code = 1
+
+def kind_of(exit_code: int) -> type[LmedgeError] | None:
+    """Return the class of an exit code, None when no class has it."""
+    return next((kind for kind in kinds() if kind.exit_code == exit_code), None)

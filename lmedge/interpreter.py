@@ -1,8 +1,7 @@
-"""The runtime behind one small class: LiteRT, or tflite-runtime where a device has only that."""
+"""The runtime behind one small class."""
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import functools
 import logging
@@ -15,60 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from .decoding import softmax
-from .errors import LmedgeError, MissingDependencyError, ModelFileError
+from .errors import LmedgeError, ModelFileError
 from .image import RgbImage
-from .machine import RUNTIME_PACKAGES
 from .model_file import ModelFile
 from .progress import quiet_stderr
+from .runtime import load_delegate, load_runtime
 from .trial import survive
 
 Output = npt.NDArray[np.float32]
 Write = Callable[[RgbImage], None]  # fills an array with an image
 _log = logging.getLogger(__name__)
-# What a person calls a runtime -> what Python does, in the order of preference.
-RUNTIMES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
-
-
-def load_runtime(wanted: str | None = None) -> tuple[str, Any]:
-    """Return the import name and the `Interpreter` class of a runtime, one of RUNTIMES.
-
-    Without `wanted` it is the first one installed. Raises MissingDependencyError when it is not
-    installed, or none is, LmedgeError for another name.
-    """
-    if wanted is not None and wanted not in RUNTIMES:
-        raise LmedgeError(f"no runtime is called {wanted}; choose {' or '.join(RUNTIMES)}")
-    for name in RUNTIMES.values() if wanted is None else [RUNTIMES[wanted]]:
-        try:
-            module = __import__(f"{name}.interpreter", fromlist=["Interpreter"])
-        except ImportError:
-            continue
-        return name, module.Interpreter
-    if wanted is not None:
-        package = RUNTIME_PACKAGES[RUNTIMES[wanted]]
-        raise MissingDependencyError(f"{wanted} is not installed; run `pip install {package}`")
-    raise MissingDependencyError(
-        "no TFLite runtime is installed; run `pip install ai-edge-litert` (or tflite-runtime)"
-    )
-
-
-def load_delegate(runtime: str, path: str | os.PathLike[str]) -> Any:
-    """Load a delegate, a shared library with TFLite's plug-in interface, for `runtime`.
-
-    Raises LmedgeError when it cannot be loaded or is none.
-    """
-    try:
-        library = ctypes.CDLL(os.fspath(path))
-    except OSError as error:
-        raise LmedgeError(f"{path}: cannot be loaded as a delegate ({error})") from error
-    if not hasattr(library, "tflite_plugin_create_delegate"):
-        raise LmedgeError(f"{path}: a library, but no TFLite delegate; check the path")
-    module = __import__(f"{runtime}.interpreter", fromlist=["load_delegate"])
-    try:
-        return module.load_delegate(os.fspath(path))
-    except (ValueError, RuntimeError, OSError) as error:
-        raise LmedgeError(
-            f"{path}: the delegate does not start ({error}); is its device connected?"
-        ) from error
 
 
 class Outputs(NamedTuple):

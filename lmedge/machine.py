@@ -7,8 +7,6 @@ import os
 import platform
 from pathlib import Path
 
-# The import name of each runtime, in the order of preference, and the distribution behind it.
-RUNTIME_PACKAGES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
 OPENCV_PACKAGES = (
     "opencv-python",
     "opencv-python-headless",
@@ -25,20 +23,6 @@ def package_version(*names: str) -> str | None:
         except importlib.metadata.PackageNotFoundError:
             continue
     return None
-
-
-def runtime_label(runtime: str) -> str:
-    """Return name and version of a runtime, given as `load_runtime` names it."""
-    package = RUNTIME_PACKAGES.get(runtime, runtime)
-    return f"{package} {package_version(package) or '(version unknown)'}"
-
-
-def installed_runtime() -> str:
-    """Return name and version of the runtime that will be used, without importing it."""
-    for runtime, package in RUNTIME_PACKAGES.items():
-        if package_version(package):
-            return runtime_label(runtime)
-    return "no runtime"
 
 
 def cores() -> int:

@@ -10,8 +10,9 @@ import time
 from . import machine
 from .errors import LmedgeError
 from .files import cache_folder, write_json
-from .interpreter import Interpreter, load_runtime
+from .interpreter import Interpreter
 from .model_file import ModelFile
+from .runtime import load_runtime, runtime_label
 
 _FILE = "threads.json"
 _RUNS = 12
@@ -32,7 +33,7 @@ def best_threads(model: ModelFile, runtime: str | None = None) -> int:
     if cores == 1:
         return 1
     package, _ = load_runtime(runtime)
-    label = f"{machine.processor_model()}, {cores} cores, {machine.runtime_label(package)}"
+    label = f"{machine.processor_model()}, {cores} cores, {runtime_label(package)}"
     key = f"{model.sha256[:16]} on {label}"
     known = _known()
     if key not in known:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from .errors import ModelFileError
 from .model_file import ModelFile
 from .progress import quiet_stderr
+from .runtime import load_runtime
 
 SECONDS = 8.0  # for loading and one image; the slowest board that was tried takes two
 MEGABYTES = 2048  # of address space beyond what the process has
@@ -95,8 +96,6 @@ def _spawned(model: ModelFile, runtime: str | None = None) -> int | None:
 
 def _try(data: bytes, image: int, runtime: str | None) -> int:
     """Return 0 when the graph runs, _REFUSED when the runtime says why not."""
-    from .interpreter import load_runtime
-
     _limit_memory()
     try:
         runner = load_runtime(runtime)[1](model_content=data, num_threads=1)

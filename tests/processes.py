@@ -13,7 +13,7 @@ def lmedge(
 ) -> subprocess.CompletedProcess[str]:
     """Run `lmedge` in a process of its own and return what it printed."""
     return subprocess.run(
-        [sys.executable, "-m", "lmedge.cli", *map(str, arguments)],
+        [sys.executable, "-m", "lmedge", *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from lmedge import files
 from lmedge.errors import DataError
 from lmedge.image import prepare, read_image
-from lmedge.interpreter import Interpreter, Output, load_runtime
+from lmedge.interpreter import Interpreter, Output
 from lmedge.model_file import HEADS, ModelFile, read_model
+from lmedge.runtime import load_runtime
 
 from . import scripts
 

@@ -72,7 +72,7 @@ def start(arguments: Sequence[str]) -> Start:
 
 def measure(name: str, arguments: Sequence[str], processes: int) -> ColdStart:
     """Start `lmedge` with arguments again and again, and summarise."""
-    starts = [start(["-m", "lmedge.cli", *arguments]) for _ in range(processes)]
+    starts = [start(["-m", "lmedge", *arguments]) for _ in range(processes)]
     seconds = [entry.seconds for entry in starts]
     peaks = [entry.peak_mb for entry in starts]
     seen = min(peaks) > 1.05 * start(["-S", "-c", "pass"]).peak_mb

@@ -78,7 +78,7 @@ def lay_out(images: Sequence[LabelledImage], fold_of: Sequence[int], fold: int, 
 def lmedge(*arguments: object) -> float:
     """Run `lmedge` with arguments in a process of its own; return its minutes."""
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", "lmedge.cli", *map(str, arguments)], check=False)
+    done = subprocess.run([sys.executable, "-m", "lmedge", *map(str, arguments)], check=False)
     if done.returncode:
         raise LmedgeError(f"`lmedge {' '.join(map(str, arguments))}` ended with {done.returncode}")
     return (time.monotonic() - began) / 60

@@ -24,9 +24,9 @@ from lmedge.evaluation.folders import list_images
 from lmedge.export.formats import Source, Stages
 from lmedge.files import write_text
 from lmedge.image import Resize, prepare, read_image
-from lmedge.interpreter import load_runtime
 from lmedge.machine import cores, processor_model
 from lmedge.model_file import HEADS
+from lmedge.runtime import load_runtime
 from lmedge.train.backend import keras, tf
 from lmedge.train.network import Images, normalise, predict_logits
 from lmedge.train.run import Run

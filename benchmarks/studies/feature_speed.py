@@ -91,7 +91,7 @@ def _train(
         words += ["--set", setting]
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "lmedge.cli", "-q", *map(str, words)],
+        [sys.executable, "-m", "lmedge", "-q", *map(str, words)],
         env={**os.environ, "LMEDGE_CACHE": str(folder / "cache")},
         check=False,
     )

@@ -21,9 +21,9 @@ from lmedge.benchmarks.latency import example_frame
 from lmedge.classifier import Classifier
 from lmedge.errors import ModelFileError
 from lmedge.evaluation.intervals import ratio_interval
-from lmedge.interpreter import load_runtime
 from lmedge.model_file import IDENTIFIER
 from lmedge.report import csv_files
+from lmedge.runtime import load_runtime
 
 from . import scripts
 

@@ -67,7 +67,7 @@ class Counted:
         command = [
             sys.executable,
             "-m",
-            "lmedge.cli",
+            "lmedge",
             "-q",
             "camera",
             str(file),

@@ -68,8 +68,7 @@ class ClassifierRunner:
         _use_package("lmedge", Path(spec["package"]))
         from lmedge.classifier import Classifier
         from lmedge.image import read_image
-        from lmedge.interpreter import load_runtime
-        from lmedge.machine import runtime_label
+        from lmedge.runtime import load_runtime, runtime_label
 
         runtime = spec["runtime"]
         # told once, by the parent: the warning of a slow runtime belongs to no frame

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 import lmedge
 from lmedge.closing import Closing
-from lmedge.errors import LmedgeError, MissingDependencyError
+from lmedge.errors import LmedgeError, MissingDependencyError, kind_of
 from lmedge.flatbuffer import Table
 from lmedge.model_file import ModelFile
 
@@ -127,8 +127,8 @@ class Worker(Closing):
                 f"{self.name}: {self.python} cannot import {reply['missing']} ({reply['error']}); "
                 "install it there, or name another Python"
             )
-        kinds = {kind.exit_code: kind for kind in LmedgeError.__subclasses__()}
-        return kinds.get(reply["code"], LmedgeError)(f"{self.name}: {reply['error']}")
+        kind = kind_of(reply["code"]) or LmedgeError
+        return kind(f"{self.name}: {reply['error']}")
 
     def _end(self) -> str:
         """Return how the process ended, with the last line it wrote."""

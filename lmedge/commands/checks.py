@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from .. import __version__, machine
+from ..runtime import RUNTIME_PACKAGES, runtime_label
 
 Status = Literal["ok", "missing", "action"]
 
@@ -79,19 +80,19 @@ def opencv() -> Finding:
 def runtime() -> Finding:
     """Name the runtime that will be used: the first that imports."""
     failed = []
-    for module, package in machine.RUNTIME_PACKAGES.items():
+    for module, package in RUNTIME_PACKAGES.items():
         try:
             importlib.import_module(f"{module}.interpreter")
         except Exception as error:
             if machine.package_version(package):
                 failed.append(f"{package} is installed but fails ({_reason(error)})")
             continue
-        detail = "; ".join([f"{machine.runtime_label(module)} will be used", *failed])
+        detail = "; ".join([f"{runtime_label(module)} will be used", *failed])
         if module == "tflite_runtime":
             action = "pip install ai-edge-litert: it runs int8 files many times faster"
             return Finding("runtime", "action", detail, action)
         return Finding("runtime", "ok", detail)
-    detail = "; ".join(failed) or f"none of {', '.join(machine.RUNTIME_PACKAGES.values())}"
+    detail = "; ".join(failed) or f"none of {', '.join(RUNTIME_PACKAGES.values())}"
     return Finding("runtime", "missing", detail, "pip install ai-edge-litert", blocks=True)
 
 

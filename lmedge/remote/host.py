@@ -146,7 +146,7 @@ class Board:
 
     def start(self, python: str, arguments: Sequence[str], columns: int) -> None:
         """Start `lmedge benchmark` there, in a way that outlives the connection."""
-        words = shlex.join([python, "-m", "lmedge.cli", "benchmark", *arguments])
+        words = shlex.join([python, "-m", "lmedge", "benchmark", *arguments])
         settings = f"COLUMNS={columns} PYTHONUTF8=1"
         job = (
             f'export {settings} PYTHONPATH="$PWD/packages" LMEDGE_CACHE="$PWD/cache" '

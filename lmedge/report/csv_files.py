@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files, machine
+from ..runtime import installed_runtime
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -47,7 +48,7 @@ def machine_line() -> str:
             machine.processor_model(),
             f"{machine.cores()} cores",
             f"Python {platform.python_version()}",
-            machine.installed_runtime(),
+            installed_runtime(),
         )
     )
 

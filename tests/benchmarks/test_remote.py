@@ -65,7 +65,7 @@ def started(server: Server) -> Path:
 
 
 def begin(*arguments: object, **environment: str) -> subprocess.Popen[str]:
-    words = [sys.executable, "-m", "lmedge.cli", "-q", *map(str, arguments)]
+    words = [sys.executable, "-m", "lmedge", "-q", *map(str, arguments)]
     return subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,
@@ -301,7 +301,7 @@ def test_a_person_is_asked_once_and_nothing_secret_is_shown(
     words = [word.replace("/key", "/locked") for word in there(server, board, known.name)]
     arguments = ["benchmark", tiny_file, *words, "--runs", 5, "--out", tmp_path / "out"]
     code, shown = at_a_terminal(
-        [sys.executable, "-m", "lmedge.cli", *map(str, arguments)],
+        [sys.executable, "-m", "lmedge", *map(str, arguments)],
         {"continue connecting (yes/no": "yes\n", "Enter passphrase": "open sesame\n"},
     )
     assert code == 0, shown

@@ -12,6 +12,7 @@ import pytest
 
 from lmedge import Classifier, interpreter, threads
 from lmedge.model_file import ModelFile, read_model
+from lmedge.runtime import load_runtime
 from tests.tiny_file import image
 
 
@@ -87,7 +88,7 @@ def test_one_classifier_serves_several_threads(tiny_file: Path) -> None:
 def test_tflite_runtime_is_warned_of(
     model: ModelFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _, runtime_class = interpreter.load_runtime()
+    _, runtime_class = load_runtime()
     monkeypatch.setattr(
         interpreter, "load_runtime", lambda _=None: ("tflite_runtime", runtime_class)
     )

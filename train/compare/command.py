@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lmedge.errors import LmedgeError
+from lmedge.errors import LmedgeError, TrialError
 from lmedge.files import check_writable
 from lmedge.progress import progress
 
@@ -134,7 +134,7 @@ def _run(
     cells: list[Cell], data: Path, folder: Path, int8: bool, keep: bool
 ) -> tuple[list[tuple[Cell, Result]], list[str]]:
     """Run what is missing; return the results and what failed. A setting that fails is left."""
-    from .trial import CellError, known_result, run_cell
+    from .trial import known_result, run_cell
 
     known = {cell.key: known_result(folder / "runs" / cell.key, int8) for cell in cells}
     missing = sum(result is None for result in known.values())
@@ -154,7 +154,7 @@ def _run(
                 place = folder / "runs" / cell.key
                 try:
                     result = run_cell(cell, data, place, int8=int8, keep=keep)
-                except CellError as error:
+                except TrialError as error:
                     logger.warning("%s: %s", place, error)
                     failed.append(f"{cell.key} ({error})")
                     broken.add(id(cell.setting))

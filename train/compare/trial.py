@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from lmedge.errors import LmedgeError
+from lmedge.errors import TrialError
 from lmedge.files import write_json, write_text
 
 from ..data.split_file import as_portable_csv
@@ -60,10 +60,6 @@ class Result:
         return cls(**{**values, "int8": None if int8 is None else Int8(**int8)})
 
 
-class CellError(LmedgeError):
-    """A command of a cell failed; the others are not touched by that."""
-
-
 def known_result(folder: Path, int8: bool) -> Result | None:
     """Return the result that an earlier call left, if it says all that is asked for."""
     try:
@@ -74,7 +70,7 @@ def known_result(folder: Path, int8: bool) -> Result | None:
 
 
 def run_cell(cell: Cell, data: Path, folder: Path, *, int8: bool, keep: bool) -> Result:
-    """Run what of a cell is not done yet and return its result. Raises CellError."""
+    """Run what of a cell is not done yet and return its result. Raises TrialError."""
     run, file = folder / "run", folder / "model.tflite"
     write_text(folder / "recipe.toml", cell.setting.recipe.as_toml())
     write_text(folder / "split.csv", as_portable_csv(cell.split, data))
@@ -114,7 +110,7 @@ def run_cell(cell: Cell, data: Path, folder: Path, *, int8: bool, keep: bool) ->
 def _read(cell: Cell, folder: Path, int8: bool) -> Result:
     metrics = json.loads((folder / "run" / "metrics.json").read_text("utf-8"))
     if "test" not in metrics:
-        raise CellError("has no test part; pass --folds, or a test_fraction above 0")
+        raise TrialError("has no test part; pass --folds, or a test_fraction above 0")
     test = metrics["test"]
     with safe_open(folder / "run" / "weights.safetensors", "numpy") as arrays:
         shapes = [arrays.get_slice(name).get_shape() for name in arrays.keys()]  # noqa: SIM118
@@ -157,7 +153,7 @@ def _seconds(folder: Path, step: str) -> float:
 
 
 def _lmedge(folder: Path, step: str, *arguments: object) -> None:
-    """Run a command with its lines in `folder`/STEP.log; raise CellError with the last of them.
+    """Run a command with its lines in `folder`/STEP.log; raise TrialError with the last of them.
 
     The time it works is added up in `folder`/STEP.seconds, over calls that were killed too.
     """
@@ -182,4 +178,4 @@ def _lmedge(folder: Path, step: str, *arguments: object) -> None:
                 process.stdin.close()
     if code:
         lines = log.read_text("utf-8", "replace").strip().splitlines() or ["no message"]
-        raise CellError(lines[-1].removeprefix("lmedge: "))
+        raise TrialError(lines[-1].removeprefix("lmedge: "))

@@ -139,7 +139,7 @@ def run(*arguments: object) -> None:
     words = [str(argument) for argument in arguments]
     click.secho(f"\n$ lmedge {shlex.join(words)}", bold=True)
     quiet = [] if logging.getLogger("lmedge").isEnabledFor(logging.INFO) else ["-q"]
-    done = subprocess.run([sys.executable, "-m", "lmedge.cli", *quiet, *words], check=False)
+    done = subprocess.run([sys.executable, "-m", "lmedge", *quiet, *words], check=False)
     if done.returncode:
         raise LmedgeError(f"`lmedge {words[0]}` ended with code {done.returncode}; see above")
 

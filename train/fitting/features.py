@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.image import RgbImage
-from lmedge.interpreter import load_runtime
 from lmedge.progress import progress, quiet_stderr
+from lmedge.runtime import load_runtime
 
 from ..backend import keras, tf
 from ..data.cache import cache_root, feature_limit, trim

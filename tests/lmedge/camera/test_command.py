@@ -24,7 +24,7 @@ ENVIRONMENT = {
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "lmedge.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "lmedge", *map(str, arguments)]
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:

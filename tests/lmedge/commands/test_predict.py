@@ -224,7 +224,7 @@ def test_wrong_arguments(tiny_file: Path, options: list[str]) -> None:
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(tiny_file: Path, photographs: Path) -> None:
-    command = f"'{sys.executable}' -m lmedge.cli predict '{tiny_file}' '{photographs}' | head -n 1"
+    command = f"'{sys.executable}' -m lmedge predict '{tiny_file}' '{photographs}' | head -n 1"
     process = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert len(process.stdout.splitlines()) == 1
     assert process.stderr == ""
@@ -238,7 +238,7 @@ def test_a_cold_process_is_fast_and_small(tiny_file: Path, photographs: Path) ->
         "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
         "print(used.ru_maxrss, used.ru_utime + used.ru_stime, file=sys.stderr)"
     )
-    command = [sys.executable, "-m", "lmedge.cli", "predict", tiny_file, image]
+    command = [sys.executable, "-m", "lmedge", "predict", tiny_file, image]
     seconds, megabytes = [], []
     for _ in range(3):
         process = subprocess.run(

@@ -1,0 +1,5 @@
+"""`python -m lmedge`: the same as `lmedge`."""
+
+from .cli import main
+
+main()

@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test test-all lint wheel clean
+.PHONY: demo test test-all lint docs wheel clean
 
 demo: $(VENV)/.train ## Draw, train, export, classify and measure: lmedge-demo/
 	$(BIN)/lmedge demo
@@ -25,6 +25,9 @@ lint: $(VENV)/.dev wheel ## Format, lint, and types of the installed wheel
 	rm -rf build/installed
 	$(PIP) --no-deps --target build/installed dist/*.whl
 	cd build/installed && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p lmedge
+
+docs: $(VENV)/.dev ## The pages and the reference of the Python API: build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 wheel: $(VENV)/.dev ## dist/*.whl
 	rm -rf build dist

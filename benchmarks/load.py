@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
-import resource
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class Load:
     offline_per_second: float
     offline_workers: int
     steady_mb: float | None
-    peak_mb: float
+    peak_mb: float | None
 
     def as_dict(self) -> dict[str, object]:
         """Return plain values for JSON."""
@@ -129,10 +129,14 @@ def _resident() -> float | None:
         pages = int(Path("/proc/self/statm").read_text("utf-8").split()[1])
     except (OSError, ValueError, IndexError):
         return None
-    return pages * resource.getpagesize() / 1e6
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def _peak() -> float:
-    """Return the most memory there was; the system counts kilobytes, macOS bytes."""
+def _peak() -> float | None:
+    """Return the most memory there was; Linux counts kilobytes, macOS bytes, Windows nothing."""
+    try:
+        import resource
+    except ImportError:
+        return None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / 1e6 if sys.platform == "darwin" else most * 1024 / 1e6

@@ -125,7 +125,8 @@ def _latency_notes(latency: Latency, load: Load) -> Iterator[str]:
     yield f"invoke in ms by threads: {', '.join(sweep)}"
     cores = "1 core" if load.offline_workers == 1 else f"{load.offline_workers} cores"
     yield f"one classifier a core: {load.offline_per_second:.0f} images a second on {cores}"
-    yield f"memory of this process: {load.peak_mb:.0f} MB at the peak"
+    if load.peak_mb is not None:
+        yield f"memory of this process: {load.peak_mb:.0f} MB at the peak"
 
 
 def _accuracy_table(accuracy: Accuracy, part: str | None) -> Table:

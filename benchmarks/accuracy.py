@@ -109,8 +109,7 @@ def _score(
     )
     joint = np.stack([prediction.joint for prediction in predictions])
     paths = [image.path for image in images]
-    heads = {"landmark": scores.landmark, "category": scores.category}
-    return scores, details_of(paths, truth, joint, heads, alone, taxonomy)
+    return scores, details_of(paths, truth, joint, scores, alone, taxonomy)
 
 
 def _printable(error: DataError) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def details_of(
     paths: Sequence[Path],
     truth: npt.NDArray[np.int64],
     joint: npt.NDArray[np.float32],
-    scores: dict[str, HeadScore],
+    scores: Mapping[str, HeadScore],
     alone: dict[str, npt.NDArray[np.float32]],
     taxonomy: Taxonomy,
 ) -> Details:

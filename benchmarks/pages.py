@@ -66,8 +66,8 @@ def _classes(report: Report) -> list[tuple[str, object, tuple[float, float]]]:
         return []
     scores, details = report.accuracy.scores, report.accuracy.details
     heads = (
-        ("landmark", scores.landmark, details.recall_interval),
-        ("category", scores.category, details.category_recall_interval),
+        ("landmark", scores["landmark"], details.recall_interval),
+        ("category", scores["category"], details.category_recall_interval),
     )
     return [
         (head, entry, intervals[entry.name])

@@ -37,7 +37,7 @@ def draw_all(report: Report, folder: Path) -> dict[str, str]:
     names = (
         []
         if report.accuracy is None
-        else [entry.name for entry in report.accuracy.scores.landmark.classes]
+        else [entry.name for entry in report.accuracy.scores["landmark"].classes]
     )
     fonts = families(names)
     return {
@@ -61,8 +61,7 @@ def confused(report: Report) -> tuple[str, HeadScore] | None:
     """Return the head whose confusion matrix can be read, the landmark before the category."""
     if report.accuracy is None:
         return None
-    scores = report.accuracy.scores
-    for name, score in (("landmark", scores.landmark), ("category", scores.category)):
+    for name, score in report.accuracy.scores.items():
         if len(score.classes) <= LARGEST:
             return name, score
     return None

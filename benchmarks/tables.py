@@ -132,12 +132,11 @@ def _latency_notes(latency: Latency, load: Load) -> Iterator[str]:
 def _accuracy_table(accuracy: Accuracy, part: str | None) -> Table:
     scores = accuracy.scores
     where = f" of {part}/" if part else ""
-    title = f"accuracy on {_images(scores.landmark.n)}{where}"
+    count = scores["landmark"].n
+    title = f"accuracy on {_images(count)}{where}"
     table = _table(title, "macro F1", "accuracy", "head alone")
-    for name, score, alone in (
-        ("landmark", scores.landmark, scores.landmark_marginal),
-        ("category", scores.category, scores.category_marginal),
-    ):
+    for name, score in scores.items():
+        alone = scores.alone[name]
         table.add_row(
             name, *(f"{value:.3f}" for value in (score.macro_f1, score.accuracy, alone.macro_f1))
         )
@@ -161,7 +160,9 @@ def _accuracy_notes(accuracy: Accuracy) -> Iterator[str]:
         )
     if details.category_of_wrong is not None:
         yield f"of wrong landmarks {details.category_of_wrong:.0%} are in the right category"
-    seen = [score for score in accuracy.scores.landmark.classes if score.support and score.f1 < 1]
+    seen = [
+        score for score in accuracy.scores["landmark"].classes if score.support and score.f1 < 1
+    ]
     if seen:
         weakest = sorted(seen, key=lambda score: (score.f1, score.name))[:_WEAKEST]
         yield "weakest: " + ", ".join(f"{score.name} {score.f1:.2f}" for score in weakest)

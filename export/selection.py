@@ -72,8 +72,7 @@ class Rung:
             "passed": self.passed,
             "problems": list(self.outcome.verdict.problems),
             "part": judged and judged.part,
-            "macro_f1": judged
-            and {head: getattr(judged.file_scores, head).macro_f1 for head in HEADS},
+            "macro_f1": judged and {head: judged.file_scores[head].macro_f1 for head in HEADS},
             "agreement": judged and dict(judged.agreement),
             "operators": self.outcome.operators(),
         }

@@ -25,8 +25,8 @@ def show(path: Path, outcome: Outcome) -> None:
         table.add_column(column, justify="left" if column in ("part", "head") else "right")
     for comparison in outcome.comparisons:
         for head in HEADS:
-            before = getattr(comparison.float_scores, head)
-            after = getattr(comparison.file_scores, head)
+            before = comparison.float_scores[head]
+            after = comparison.file_scores[head]
             error = comparison.calibration[head]
             table.add_row(
                 f"{comparison.part}, {before.n}",
@@ -88,8 +88,7 @@ def show_rungs(rungs: Sequence[Rung]) -> None:
         counts = rung.outcome.operators()
         table.add_row(
             rung.format,
-            f"{judged.file_scores.landmark.macro_f1:.3f}",
-            f"{judged.file_scores.category.macro_f1:.3f}",
+            *(f"{judged.file_scores[head].macro_f1:.3f}" for head in HEADS),
             " ".join(f"{100 * judged.agreement[head]:.0f}" for head in HEADS),
             f"{rung.megabytes:.2f}",
             f"{rung.milliseconds:.2f}",

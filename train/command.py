@@ -172,8 +172,8 @@ def train(
     click.echo(f"trained in {minutes:.1f} min: {named}")
     if test is not None:
         click.echo(
-            f"test part ({test.landmark.n} images, float): landmark macro F1 "
-            f"{test.landmark.macro_f1:.3f}, category macro F1 {test.category.macro_f1:.3f}"
+            f"test part ({test['landmark'].n} images, float): landmark macro F1 "
+            f"{test['landmark'].macro_f1:.3f}, category macro F1 {test['category'].macro_f1:.3f}"
         )
     if run.refit_of is not None:
         _say_refit(run.refit_of)

@@ -150,7 +150,7 @@ def _write(run: Run, chosen: Chosen, predictions: Predictions, folder: Path) -> 
             "run": {"path": click.format_filename(run.folder), "split_sha256": run.split.digest()},
             "data": {"path": click.format_filename(chosen.data), "part": chosen.part},
             "accuracy": {**predictions.as_dict(), "skipped": skipped},
-            "confusions": [dataclasses.asdict(p) for p in confusions(scores.landmark, LISTED)],
+            "confusions": [dataclasses.asdict(p) for p in confusions(scores["landmark"], LISTED)],
         },
     )
     write_text(folder / "report.txt", report_text(scores, _title(chosen)))
@@ -172,15 +172,15 @@ def _show(chosen: Chosen, predictions: Predictions) -> None:
 
     scores, console = predictions.scores, Console()
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column(Text(f"{_images(scores.landmark.n)}, float", style="bold not dim"))
+    heading = f"{_images(scores['landmark'].n)}, float"
+    table.add_column(Text(heading, style="bold not dim"))
     for heading in ("macro F1", "accuracy", "head alone"):
         table.add_column(heading, justify="right")
-    for head in ("landmark", "category"):
-        score, alone = getattr(scores, head), getattr(scores, f"{head}_marginal")
-        figures = (score.macro_f1, score.accuracy, alone.macro_f1)
+    for head, score in scores.items():
+        figures = (score.macro_f1, score.accuracy, scores.alone[head].macro_f1)
         table.add_row(head, *(f"{value:.3f}" for value in figures))
     console.print(table)
-    worst = weakest(scores.landmark, WEAKEST)
+    worst = weakest(scores["landmark"], WEAKEST)
     if worst:
         table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
         table.add_column(Text("weakest landmarks", style="bold not dim"), overflow="fold")

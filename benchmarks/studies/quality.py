@@ -34,17 +34,17 @@ def row(run: str, rung: Rung) -> Row:
     outcome = rung.outcome
     judged, rejection = outcome.comparisons[-1], outcome.rejection
     found: Row = {"run": run, "format": rung.format, "part": judged.part}
-    found["pictures"] = judged.file_scores.landmark.n
+    found["pictures"] = judged.file_scores["landmark"].n
     for head in HEADS:
-        found[f"float_{head}_f1"] = getattr(judged.float_scores, head).macro_f1
-        found[f"file_{head}_f1"] = getattr(judged.file_scores, head).macro_f1
+        found[f"float_{head}_f1"] = judged.float_scores[head].macro_f1
+        found[f"file_{head}_f1"] = judged.file_scores[head].macro_f1
         found[f"{head}_agreement"] = judged.agreement[head]
         # A softmax in int8 ends at 1/256: its logits are lost.
         lost = rung.format == "int8-ptq"
         found[f"{head}_logit_correlation"] = "" if lost else judged.correlation[head]
         found[f"{head}_ece_before"] = judged.calibration[head].before
         found[f"{head}_ece"] = judged.calibration[head].after
-        alone = getattr(judged.file_scores, f"{head}_marginal")
+        alone = judged.file_scores.alone[head]
         found[f"file_{head}_alone_f1"] = alone.macro_f1
     found["conflict_rate"] = judged.file_scores.conflict_rate
     for name in ("kept", "false_accepts", "auroc"):

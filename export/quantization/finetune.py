@@ -117,7 +117,7 @@ def closeness(run: Run, wanted: Logits, given: Logits) -> Fit:
     before, after = (
         score_probabilities(found, truth, taxonomy, weight) for found in (floats, quantized)
     )
-    fall = max(getattr(before, head).macro_f1 - getattr(after, head).macro_f1 for head in HEADS)
+    fall = max(before[head].macro_f1 - after[head].macro_f1 for head in HEADS)
     agreement = min(
         float((wanted[head].argmax(axis=1) == given[head].argmax(axis=1)).mean()) for head in HEADS
     )

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from lmedge.evaluation.intervals import paired_interval, undetected_share
-from lmedge.evaluation.metrics import HeadScore
 from lmedge.model_file import HEADS
 
 from .verify import Comparison, Probabilities
@@ -141,8 +140,8 @@ def _lost_classes(comparison: Comparison, change: Change, limits: Limits) -> Ite
 
 
 def _change(comparison: Comparison, head: str) -> Change:
-    before: HeadScore = getattr(comparison.float_scores, head)
-    after: HeadScore = getattr(comparison.file_scores, head)
+    before = comparison.float_scores[head]
+    after = comparison.file_scores[head]
     truth, first, second = comparison.answers[head]
     low, high = paired_interval(truth, first, second, len(before.classes))
     classes = sorted(_class_changes(comparison, head), key=lambda one: -one.fall)
@@ -162,8 +161,8 @@ def _change(comparison: Comparison, head: str) -> Change:
 
 
 def _class_changes(comparison: Comparison, head: str) -> list[ClassChange]:
-    before: HeadScore = getattr(comparison.float_scores, head)
-    after: HeadScore = getattr(comparison.file_scores, head)
+    before = comparison.float_scores[head]
+    after = comparison.file_scores[head]
     return [
         ClassChange(old.name, old.support, old.recall, new.recall)
         for old, new in zip(before.classes, after.classes, strict=True)

@@ -52,7 +52,7 @@ class Comparison:
 
     def fall(self, head: str) -> float:
         """Macro F1 lost by the file, in 0..1; below zero where it gained."""
-        before, after = getattr(self.float_scores, head), getattr(self.file_scores, head)
+        before, after = self.float_scores[head], self.file_scores[head]
         return float(before.macro_f1 - after.macro_f1)
 
     def as_dict(self) -> dict[str, Any]:

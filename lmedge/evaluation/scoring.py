@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,35 +17,45 @@ WEIGHTS = 81
 TINY = 1e-9  # a probability of 0 counts as this
 
 
-@dataclasses.dataclass(frozen=True)
-class Scores:
-    """Both heads decoded together, as a Prediction does it; and what each says alone.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scores(Mapping[str, HeadScore]):
+    """Scores by head, "landmark" before "category", on the same images.
 
-    `conflict_rate` is the share of images, 0..1, for which the heads alone name a landmark and a
-    category that do not belong together; `category_weight` is that of the decoding.
+    The mapping itself, `together`, scores both heads decoded together, as a Prediction decodes
+    them; `alone` scores the largest probability of each head by itself. `conflict_rate` is the
+    share of images, 0..1, for which the heads alone name a landmark and a category that do not
+    belong together. `category_weight` is the weight of the decoding.
     """
 
-    landmark: HeadScore
-    category: HeadScore
-    landmark_marginal: HeadScore
-    category_marginal: HeadScore
+    together: Mapping[str, HeadScore]
+    alone: Mapping[str, HeadScore]
     conflict_rate: float
     category_weight: float = 1.0
+
+    def __getitem__(self, head: str) -> HeadScore:
+        """Return the score of a head, decoded together with the other."""
+        return self.together[head]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the heads."""
+        return iter(self.together)
+
+    def __len__(self) -> int:
+        """Return the number of heads."""
+        return len(self.together)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers for JSON."""
         return {
-            "landmark": self.landmark.as_dict(),
-            "category": self.category.as_dict(),
-            "landmark_marginal": _brief(self.landmark_marginal),
-            "category_marginal": _brief(self.category_marginal),
+            **{head: score.as_dict() for head, score in self.together.items()},
+            **{f"{head}_marginal": _brief(score) for head, score in self.alone.items()},
             "conflict_rate": self.conflict_rate,
             "category_weight": self.category_weight,
         }
 
     def brief(self) -> dict[str, Any]:
         """Return macro F1 and accuracy of both heads, for the card inside the file."""
-        return {"landmark": _brief(self.landmark), "category": _brief(self.category)}
+        return {head: _brief(score) for head, score in self.together.items()}
 
 
 def _brief(score: HeadScore) -> dict[str, Any]:
@@ -68,10 +78,14 @@ def score_probabilities(
     together = joint.argmax(axis=1)
     alone, alone_above = landmark.argmax(axis=1), category.argmax(axis=1)
     return Scores(
-        landmark=score_head(truth["landmark"], together, taxonomy.landmarks),
-        category=score_head(truth["category"], parents[together], taxonomy.categories),
-        landmark_marginal=score_head(truth["landmark"], alone, taxonomy.landmarks),
-        category_marginal=score_head(truth["category"], alone_above, taxonomy.categories),
+        together={
+            "landmark": score_head(truth["landmark"], together, taxonomy.landmarks),
+            "category": score_head(truth["category"], parents[together], taxonomy.categories),
+        },
+        alone={
+            "landmark": score_head(truth["landmark"], alone, taxonomy.landmarks),
+            "category": score_head(truth["category"], alone_above, taxonomy.categories),
+        },
         conflict_rate=float((parents[alone] != alone_above).mean()) if len(alone) else 0.0,
         category_weight=category_weight,
     )

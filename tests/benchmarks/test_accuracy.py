@@ -23,8 +23,8 @@ def classifier(tiny_file: Path) -> Classifier:
 
 def test_right_answers_score_one(classifier: Classifier, photographs: Path) -> None:
     accuracy = score(classifier, scan(photographs))
-    assert accuracy.scores.landmark.macro_f1 == accuracy.scores.category.macro_f1 == 1.0
-    assert accuracy.scores.landmark.n == 8
+    assert accuracy.scores["landmark"].macro_f1 == accuracy.scores["category"].macro_f1 == 1.0
+    assert accuracy.scores["landmark"].n == 8
     assert accuracy.scores.conflict_rate == 0.0
     assert accuracy.skipped == 0
 
@@ -33,13 +33,13 @@ def test_a_wrong_label_costs_what_it_should(classifier: Classifier, photographs:
     red = photographs / "towers" / "red"
     assert cv2.imwrite(str(red / "blue.jpg"), tiny.image("blue")[..., ::-1])
     accuracy = score(classifier, scan(photographs))
-    landmark = {entry.name: entry for entry in accuracy.scores.landmark.classes}
+    landmark = {entry.name: entry for entry in accuracy.scores["landmark"].classes}
     assert landmark["red"].recall == pytest.approx(2 / 3)
     assert landmark["blue"].precision == pytest.approx(2 / 3)
     assert landmark["red"].support == 3
-    assert accuracy.scores.landmark.accuracy == pytest.approx(8 / 9)
+    assert accuracy.scores["landmark"].accuracy == pytest.approx(8 / 9)
     # F1 of red and blue is 0.8 each, of the other two 1.
-    assert accuracy.scores.landmark.macro_f1 == pytest.approx(0.9)
+    assert accuracy.scores["landmark"].macro_f1 == pytest.approx(0.9)
 
 
 def test_the_figures_are_those_of_the_predictions(
@@ -52,9 +52,9 @@ def test_the_figures_are_those_of_the_predictions(
     pairs = list(zip(images, predictions, strict=True))
     scores = score(classifier, images).scores
     right = sum(image.landmark == prediction.landmark for image, prediction in pairs)
-    assert scores.landmark.accuracy == pytest.approx(right / len(pairs))
+    assert scores["landmark"].accuracy == pytest.approx(right / len(pairs))
     right = sum(image.category == prediction.category for image, prediction in pairs)
-    assert scores.category.accuracy == pytest.approx(right / len(pairs))
+    assert scores["category"].accuracy == pytest.approx(right / len(pairs))
 
 
 def test_unreadable_and_unknown_are_left_out_and_listed(
@@ -73,7 +73,7 @@ def test_unreadable_and_unknown_are_left_out_and_listed(
     accuracy = score(classifier, scan(photographs))
     assert accuracy.unknown == (UnknownLandmark("new", 2),)
     assert [entry.path for entry in accuracy.unreadable] == bad
-    assert accuracy.scores.landmark.n == 7
+    assert accuracy.scores["landmark"].n == 7
     assert accuracy.skipped == 5
     skipped = accuracy.as_dict()["skipped"]
     assert skipped["pictures"] == 5

@@ -159,7 +159,7 @@ class TestTiny:
             for entry in entries
         ]
         scores = {comparison.part: comparison for comparison in exported.outcome.comparisons}
-        assert np.mean(right) == pytest.approx(scores["test"].file_scores.landmark.accuracy)
+        assert np.mean(right) == pytest.approx(scores["test"].file_scores["landmark"].accuracy)
 
 
 def heads(x: Any) -> dict[str, Any]:

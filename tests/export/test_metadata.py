@@ -112,8 +112,8 @@ class TestZip:
         for comparison in outcome.comparisons:
             stored = info["metrics"][comparison.part]
             for head in HEADS:
-                before = getattr(comparison.float_scores, head)
-                after = getattr(comparison.file_scores, head)
+                before = comparison.float_scores[head]
+                after = comparison.file_scores[head]
                 assert stored["float"][head]["macro_f1"] == before.macro_f1
                 assert stored["file"][head]["macro_f1"] == after.macro_f1
         provenance = info["provenance"]

@@ -74,10 +74,11 @@ def test_a_weight_decides_between_the_heads() -> None:
 
 def test_scores_follow_the_weight() -> None:
     found, truth = answers(500, noise=0.5, category_noise=2.0)
-    alone = score_probabilities(found, truth, TAXONOMY, 0.0)
-    assert alone.landmark.macro_f1 == alone.landmark_marginal.macro_f1
-    assert alone.as_dict()["category_weight"] == 0.0
-    assert score_probabilities(found, truth, TAXONOMY).landmark.macro_f1 != alone.landmark.macro_f1
+    unheard = score_probabilities(found, truth, TAXONOMY, 0.0)
+    assert unheard["landmark"].macro_f1 == unheard.alone["landmark"].macro_f1
+    assert unheard.as_dict()["category_weight"] == 0.0
+    heard = score_probabilities(found, truth, TAXONOMY)
+    assert heard["landmark"].macro_f1 != unheard["landmark"].macro_f1
 
 
 def with_weight(path: Path, value: object) -> Path:

@@ -13,7 +13,7 @@ from tests.export.conftest import Exported
 def test_a_row_has_the_figures_of_the_export(exported: Exported) -> None:
     found = row("0", Rung("int8", exported.outcome, 2.0))
     judged = exported.outcome.comparisons[-1]
-    assert found["file_landmark_f1"] == judged.file_scores.landmark.macro_f1
+    assert found["file_landmark_f1"] == judged.file_scores["landmark"].macro_f1
     assert 0.9 < found["landmark_logit_correlation"] <= 1.0
     assert found["landmark_ece"] == judged.calibration["landmark"].after
 

@@ -124,7 +124,7 @@ class TestOpen:
         assert report["temperatures"] == read.temperatures
         assert set(read.temperatures.values()) != {1.0}
         assert report["category_weight"] == weight
-        assert report["landmark"]["macro_f1"] == pytest.approx(scores.landmark.macro_f1)
+        assert report["landmark"]["macro_f1"] == pytest.approx(scores["landmark"].macro_f1)
 
     @pytest.mark.parametrize("value", ["0.0", "NaN", '"hot"', "1e9"])
     def test_temperatures_that_cannot_be(self, copy: Path, value: str) -> None:

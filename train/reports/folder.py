@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from lmedge.files import write_text
-from lmedge.model_file import HEADS
 from lmedge.report.fonts import Lettering, lettering
 
 from ..backend import keras
@@ -55,9 +54,9 @@ def draw_answers(
     """Draw confusion_landmark.png, confusion_category.png and mistakes.png."""
     taxonomy, scores = predictions.taxonomy, predictions.scores
     groups = {"landmark": [taxonomy.categories[i] for i in taxonomy.parents], "category": None}
-    for head in HEADS:
+    for head, score in scores.items():
         with spared(folder / f"confusion_{head}.png") as path:
-            plot_confusion(getattr(scores, head), f"{head}, {title}", path, letters, groups[head])
+            plot_confusion(score, f"{head}, {title}", path, letters, groups[head])
     with spared(folder / "mistakes.png") as path:
         plot_mistakes(predictions, store, title, path, letters)
 

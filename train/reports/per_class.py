@@ -10,7 +10,6 @@ from sklearn.metrics import classification_report
 
 from lmedge.evaluation.metrics import ClassScore, HeadScore
 from lmedge.evaluation.scoring import Scores
-from lmedge.model_file import HEADS
 
 from .confusion import confusions
 
@@ -31,7 +30,7 @@ LISTED = 20
 
 def report_text(scores: Scores, title: str) -> str:
     """Return the classification report of both heads and their most frequent confusions."""
-    return "\n".join(_head_text(getattr(scores, head), f"{head}: {title}") for head in HEADS)
+    return "\n".join(_head_text(score, f"{head}: {title}") for head, score in scores.items())
 
 
 def report_csv(scores: Scores) -> str:
@@ -39,8 +38,7 @@ def report_csv(scores: Scores) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for head in HEADS:
-        score: HeadScore = getattr(scores, head)
+    for head, score in scores.items():
         worst = {pair.truth: pair for pair in reversed(confusions(score))}
         predicted = score.confusion.sum(axis=0)
         for number, entry in enumerate(score.classes, start=1):

@@ -61,7 +61,7 @@ def test_the_file_holds_what_the_report_says(exported: Exported) -> None:
 
 def test_the_card_tells_the_figures_of_the_file(exported: Exported, main: Main) -> None:
     _, card, _ = main("inspect", exported.path)
-    score = exported.outcome.comparisons[-1].file_scores.landmark
+    score = exported.outcome.comparisons[-1].file_scores["landmark"]
     assert f"test: landmark F1 {score.macro_f1:.3f}" in " ".join(card.split())
 
 

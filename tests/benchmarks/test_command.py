@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests import bad_images
-from tests.processes import assert_refused, lmedge
+from tests import bad_images, processes
+from tests.in_process import lmedge
+from tests.processes import assert_refused
 
 
 def test_report_says_what_was_measured(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
     bad_images.text(photographs / "towers" / "red" / "text.jpg")
     arguments = ("benchmark", tiny_file, "--data", photographs, "--runs", 20, "--out", tmp_path)
-    process = lmedge(*arguments, COLUMNS="80")
+    process = processes.lmedge(*arguments, COLUMNS="80")
     assert process.returncode == 0, process.stderr
     assert max(len(line) for line in process.stdout.splitlines()[:7]) <= 80
     for word in ("invoke", "macro F1", "landmark", "category", "text.jpg", "1.000"):
@@ -87,7 +88,7 @@ def test_a_device_without_the_extra_gets_figures(
     blocked = tmp_path / "blocked"
     blocked.mkdir()
     (blocked / "jinja2.py").write_text("raise ImportError('none here', name='jinja2')")
-    process = lmedge(
+    process = processes.lmedge(
         "benchmark", tiny_file, "--runs", 5, "--out", tmp_path / "out", PYTHONPATH=str(blocked)
     )
     assert process.returncode == 0, process.stderr
@@ -100,7 +101,7 @@ def test_without_data_speed_alone_and_in_the_default_folder(
     tiny_file: Path, tmp_path: Path
 ) -> None:
     for _ in range(2):  # its own old report is replaced
-        process = lmedge("-q", "benchmark", tiny_file, "--runs", 5, cwd=tmp_path)
+        process = processes.lmedge("-q", "benchmark", tiny_file, "--runs", 5, cwd=tmp_path)
         assert process.returncode == 0, process.stderr
         assert process.stderr == ""
     report = json.loads((tmp_path / "runs" / "benchmark-tiny" / "report.json").read_text())

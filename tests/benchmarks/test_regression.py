@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes import assert_refused, lmedge
+from tests.in_process import lmedge
+from tests.processes import assert_refused
 
 
 def write(path: Path, f1: float = 0.9, p50: float = 3.0, noisy: tuple[str, ...] = ()) -> Path:

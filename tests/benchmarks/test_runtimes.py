@@ -13,7 +13,9 @@ import pytest
 from lmedge.benchmarks.contestants import Runtime
 from lmedge.benchmarks.several import Entry, Together
 from lmedge.errors import LmedgeError
-from tests.processes import assert_refused, lmedge
+from tests import processes
+from tests.in_process import lmedge
+from tests.processes import assert_refused
 
 
 def test_two_runtimes_take_turns_on_two_files(
@@ -66,7 +68,7 @@ def test_a_runtime_that_is_missing_is_one_line(tiny_file: Path, tmp_path: Path) 
     blocked.mkdir()
     (blocked / "tflite_runtime.py").write_text("raise ImportError('none', name='tflite_runtime')")
     for names in ("litert,tflite-runtime", "tflite-runtime"):
-        process = lmedge(
+        process = processes.lmedge(
             "benchmark",
             tiny_file,
             "--runtime",
@@ -79,7 +81,7 @@ def test_a_runtime_that_is_missing_is_one_line(tiny_file: Path, tmp_path: Path) 
         )
         assert_refused(process, 8, "tflite-runtime is not installed")
     assert not (tmp_path / "out").exists()
-    process = lmedge("benchmark", tiny_file, "--runtime", f"litert={tmp_path / 'absent'}")
+    process = processes.lmedge("benchmark", tiny_file, "--runtime", f"litert={tmp_path / 'absent'}")
     assert_refused(process, 8, "absent is no Python")
 
 

@@ -16,7 +16,9 @@ from lmedge.benchmarks.conditions import Conditions, Moment
 from lmedge.benchmarks.contestants import Runtime, contestants
 from lmedge.benchmarks.several import Entry, Together, write_comparison
 from lmedge.benchmarks.tables import show_together
-from tests.processes import assert_refused, lmedge
+from tests import processes
+from tests.in_process import lmedge
+from tests.processes import assert_refused
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def test_the_same_file_twice_is_the_same(
 ) -> None:
     out = tmp_path / "out"
     words = ("--data", photographs, "--runs", 60, "--out", out)
-    process = lmedge("benchmark", tiny_file, copy, *words, COLUMNS="80")
+    process = processes.lmedge("benchmark", tiny_file, copy, *words, COLUMNS="80")
     assert process.returncode == 0, process.stderr
     assert "100.0%" in process.stdout
     assert "..." not in process.stdout.replace("…", "...")

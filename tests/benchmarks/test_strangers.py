@@ -14,7 +14,7 @@ from lmedge.classifier import Classifier
 from lmedge.evaluation.folders import scan
 from lmedge.image import read_image
 from lmedge.rejection import Threshold
-from tests.processes import lmedge
+from tests.in_process import lmedge
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from lmedge.decoding import joint_probabilities
 from lmedge.evaluation.scoring import fit_category_weight, score_probabilities
 from lmedge.taxonomy import Taxonomy
 from tests import tiny_file as tiny
-from tests.processes import lmedge
+from tests.in_process import lmedge
 
 TAXONOMY = Taxonomy.from_pairs([("old", "a"), ("old", "b"), ("new", "c"), ("new", "d")])
 PARENTS = TAXONOMY.parent_index

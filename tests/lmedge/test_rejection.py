@@ -17,7 +17,7 @@ from lmedge.evaluation.metrics import expected_calibration_error
 from lmedge.model_file import read_model
 from lmedge.rejection import agreement, auroc, threshold_for
 from tests import tiny_file as tiny
-from tests.processes import lmedge
+from tests.in_process import lmedge
 
 
 def test_agreement_of_two_witnesses() -> None:

@@ -20,7 +20,7 @@ from lmedge.export.quantization.ranges import choose_ranges, observe
 from lmedge.export.quantization.scheme import quantize
 from lmedge.export.verification.gate import Limits
 from tests.export.conftest import Exported
-from tests.processes import lmedge
+from tests.in_process import lmedge
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import pytest
 
 import lmedge as package
 from lmedge.commands import checks
-from tests.processes import lmedge
+from tests import processes
+from tests.in_process import lmedge
 
 # Nothing may go out to the network from a test; a refused connection is an answer at once.
 OFFLINE = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
@@ -20,7 +21,7 @@ TRAINING = ["TensorFlow", "tools", "GPU", "weights"]
 
 
 def test_json_names_every_check(tmp_path: Path) -> None:
-    process = lmedge("doctor", "--json", HOME=str(tmp_path), **OFFLINE)
+    process = processes.lmedge("doctor", "--json", HOME=str(tmp_path), **OFFLINE)
     assert process.returncode == 0, process.stderr
     report = json.loads(process.stdout)
     assert report["device_can_run"] is True
@@ -36,7 +37,7 @@ def test_json_names_every_check(tmp_path: Path) -> None:
 
 
 def test_lines_fit_the_terminal(tmp_path: Path) -> None:
-    process = lmedge("doctor", HOME=str(tmp_path), COLUMNS="80", **OFFLINE)
+    process = processes.lmedge("doctor", HOME=str(tmp_path), COLUMNS="80", **OFFLINE)
     assert process.returncode == 0
     assert process.stderr == ""
     assert all(len(line) <= 80 or "https://" in line for line in process.stdout.splitlines())

@@ -11,8 +11,10 @@ import pytest
 
 from lmedge.golden import COUNT, golden_answers, golden_image, verify
 from lmedge.model_file import parse_model, read_model
+from tests import processes
 from tests import tiny_file as tiny
-from tests.processes import assert_refused, lmedge
+from tests.in_process import lmedge
+from tests.processes import assert_refused
 
 DIGEST = "e2682f8f9edfdcee7aa1cc497fdac96e56b94a9798aba3855a3546122cc18e3c"
 
@@ -35,7 +37,7 @@ def with_golden(path: Path, tiny_file: Path, change: float = 0.0, **golden: obje
 
 
 def test_a_card(tiny_file: Path) -> None:
-    process = lmedge("inspect", tiny_file)
+    process = processes.lmedge("inspect", tiny_file)
     assert process.returncode == 0, process.stderr
     for word in ("4 landmarks in 2 categories", "32 x 32", "int8", "towers: green, red"):
         assert word in process.stdout

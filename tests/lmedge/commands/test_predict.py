@@ -18,8 +18,9 @@ import pytest
 from lmedge import Classifier, read_image
 from lmedge.commands.predict import copy_sorted, decode_all
 from lmedge.errors import DataError
-from tests import bad_images
-from tests.processes import assert_refused, lmedge
+from tests import bad_images, processes
+from tests.in_process import lmedge
+from tests.processes import assert_refused
 
 FIELDS = [
     "path",
@@ -36,7 +37,7 @@ FIELDS = [
 
 
 def test_json_has_one_object_a_image(tiny_file: Path, photographs: Path) -> None:
-    process = lmedge("predict", tiny_file, photographs, "--json")
+    process = processes.lmedge("predict", tiny_file, photographs, "--json")
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
     rows = [json.loads(line) for line in process.stdout.splitlines()]
@@ -128,11 +129,13 @@ def test_a_delegate_that_is_none_is_one_line(tiny_file: Path, photographs: Path)
     text = photographs / "notes.so"
     text.write_text("no library")
     for path, says in ((text, "notes.so"), ("/absent.so", "cannot be loaded")):
-        process = lmedge("predict", tiny_file, photographs, "--delegate", path)
+        process = processes.lmedge("predict", tiny_file, photographs, "--delegate", path)
         assert_refused(process, 1, says)
     library = ctypes.util.find_library("z") or "libc.so.6"
     assert_refused(
-        lmedge("predict", tiny_file, photographs, "--delegate", library), 1, "no TFLite delegate"
+        processes.lmedge("predict", tiny_file, photographs, "--delegate", library),
+        1,
+        "no TFLite delegate",
     )
 
 
@@ -155,7 +158,7 @@ def test_unreadable_images_are_named_skipped_and_counted(
         bad_images.enormous_png(photographs / "enormous.png"),
     ]
     (photographs / "broken.jpg").symlink_to(photographs / "gone.jpg")
-    process = lmedge("predict", tiny_file, photographs, "--json")
+    process = processes.lmedge("predict", tiny_file, photographs, "--json")
     assert process.returncode == 3
     assert len(process.stdout.splitlines()) == 8
     *named, counted = process.stderr.splitlines()
@@ -185,14 +188,14 @@ def test_names_with_spaces_other_alphabets_and_no_encoding(
     unnameable = Path(os.fsdecode(os.fsencode(folder) + b"/\xff 1.jpg"))
     for path in (folder / "foto č. 1.jpg", unnameable):
         path.write_bytes(source.read_bytes())
-    process = lmedge("predict", tiny_file, folder, "--json")
+    process = processes.lmedge("predict", tiny_file, folder, "--json")
     assert process.returncode == 0, process.stderr
     assert [json.loads(line)["path"] for line in process.stdout.splitlines()] == [
         str(folder / "foto č. 1.jpg"),
         str(unnameable),
     ]
     assert "清水寺" in process.stdout.splitlines()[0]
-    assert lmedge("predict", tiny_file, folder).returncode == 0
+    assert processes.lmedge("predict", tiny_file, folder).returncode == 0
 
 
 def test_nothing_to_classify(tiny_file: Path, tmp_path: Path) -> None:

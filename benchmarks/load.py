@@ -5,8 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
-import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -71,8 +69,8 @@ def measure_load(path: Path, threads: int, effort: Effort, runtime: str | None =
         sweep=tuple(_sweep(make, part)),
         offline_per_second=_offline(make, min(OFFLINE_SECONDS, effort.seconds)),
         offline_workers=machine.cores(),
-        steady_mb=_resident(),
-        peak_mb=_peak(),
+        steady_mb=_megabytes(machine.resident_bytes()),
+        peak_mb=_megabytes(machine.peak_bytes()),
     )
 
 
@@ -124,19 +122,5 @@ def _offline(make: Callable[..., Classifier], seconds: float) -> float:
     return total / (time.perf_counter() - began)
 
 
-def _resident() -> float | None:
-    try:
-        pages = int(Path("/proc/self/statm").read_text("utf-8").split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def _peak() -> float | None:
-    """Return the most memory there was; Linux counts kilobytes, macOS bytes, Windows nothing."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / 1e6 if sys.platform == "darwin" else most * 1024 / 1e6
+def _megabytes(count: int | None) -> float | None:
+    return None if count is None else count / 1e6

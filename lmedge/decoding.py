@@ -24,6 +24,12 @@ def softmax(logits: npt.NDArray[np.floating], temperature: float = 1.0) -> Proba
     return np.asarray(exponentials / total, np.float32)
 
 
+def log_softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Return the logarithm of the softmax over the last axis, in the dtype of the logits."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+
+
 def joint_probabilities(
     landmark: npt.NDArray[np.floating],
     category: npt.NDArray[np.floating],

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import sys
 from pathlib import Path
+from typing import Any
 
 OPENCV_PACKAGES = (
     "opencv-python",
@@ -75,6 +77,40 @@ def busy_seconds(stat: Path = Path("/proc/stat")) -> float | None:
         return None
     # user, nice, system, idle, iowait, irq, softirq, steal; guests are counted in user already
     return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def address_space_bytes() -> int | None:
+    """Return the address space of this process in bytes, None where the system does not tell."""
+    return _statm(0)
+
+
+def resident_bytes() -> int | None:
+    """Return the resident memory of this process in bytes, None where the system does not tell."""
+    return _statm(1)
+
+
+def peak_bytes(usage: Any = None) -> int | None:
+    """Return the largest resident memory in bytes, None where the system does not tell.
+
+    Args:
+        usage: The `resource.struct_rusage` of a process that ended; None means this process.
+    """
+    if usage is None:
+        try:
+            import resource
+        except ImportError:  # Windows
+            return None
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+    # Linux counts in KiB, macOS in bytes.
+    return int(usage.ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
+
+
+def _statm(field: int) -> int | None:
+    """Return a field of Linux's /proc/self/statm, which counts pages, in bytes."""
+    try:
+        return int(_read(Path("/proc/self/statm")).split()[field]) * os.sysconf("SC_PAGE_SIZE")
+    except (IndexError, ValueError):
+        return None
 
 
 def _read(path: Path) -> str:

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 
 from .errors import ModelFileError
+from .machine import address_space_bytes
 from .model_file import ModelFile
 from .progress import quiet_stderr
 from .runtime import load_runtime
@@ -113,8 +114,9 @@ def _limit_memory() -> None:
     try:
         import resource
 
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  (no file at all)
-            used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        used = address_space_bytes()
+        if used is None:
+            return
         limit = used + (MEGABYTES << 20)
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         if hard == resource.RLIM_INFINITY or limit < hard:

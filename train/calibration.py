@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from lmedge.decoding import Decoding, Probabilities, softmax
+from lmedge.decoding import Decoding, Probabilities, log_softmax, softmax
 from lmedge.evaluation.scoring import fit_category_weight
 from lmedge.model_file import HEADS
 from lmedge.taxonomy import Taxonomy
@@ -78,9 +78,7 @@ def fit_temperature(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64
     targets[np.arange(count), truth] = right
 
     def loss(log_temperature: float) -> float:
-        scaled = logits.astype(np.float64) / math.exp(log_temperature)
-        scaled -= scaled.max(axis=1, keepdims=True)
-        log_p = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+        log_p = log_softmax(logits.astype(np.float64) / math.exp(log_temperature))
         return float(-(targets * log_p).sum(axis=1).mean())
 
     found = minimize_scalar(loss, bounds=(math.log(LOW), math.log(HIGH)), method="bounded")

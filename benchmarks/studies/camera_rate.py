@@ -23,6 +23,7 @@ from lmedge.benchmarks.latency import example_frame
 from lmedge.camera import Absence, LiveSource, Result, run_camera
 from lmedge.classifier import Classifier
 from lmedge.image import prepare
+from lmedge.machine import resident_bytes
 
 # Absolute, unlike elsewhere: the file is also run by its path.
 from lmedge.report import csv_files
@@ -32,7 +33,6 @@ from . import scripts
 CAMERA_RATE = 30.0
 _BUFFERS = 4
 _NOTED = 10_000
-_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,11 +128,8 @@ def keep_to_one_core() -> int:
 
 def resident_mb() -> float | None:
     """Return the memory of this process, None where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return None
-    return pages * _PAGE / 1e6
+    count = resident_bytes()
+    return None if count is None else count / 1e6
 
 
 def invoke_seconds(classifier: Classifier, runs: int) -> Taken:

@@ -24,12 +24,10 @@ import click
 from lmedge.errors import LmedgeError
 
 # Absolute, unlike elsewhere: the file is also run by its path.
+from lmedge.machine import peak_bytes
 from lmedge.report import csv_files
 
 from . import scripts
-
-# ru_maxrss is in kilobytes on Linux, in bytes on macOS.
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +65,7 @@ def start(arguments: Sequence[str]) -> Start:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise LmedgeError(f"python {shlex.join(arguments)} failed; run it alone to see why")
-    return Start(seconds, usage.ru_maxrss * _RSS_UNIT / 1e6)
+    return Start(seconds, (peak_bytes(usage) or 0) / 1e6)
 
 
 def measure(name: str, arguments: Sequence[str], processes: int) -> ColdStart:

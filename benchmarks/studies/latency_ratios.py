@@ -8,7 +8,6 @@ Any .tflite will do. Times of a shared machine drift; a ratio of runs that took 
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.benchmarks.latency import example_frame
+from lmedge.benchmarks.latency import Effort, example_frame, take_turns
 from lmedge.classifier import Classifier
 from lmedge.errors import ModelFileError
 from lmedge.evaluation.intervals import ratio_interval
@@ -91,16 +90,11 @@ def whole_classification(path: Path) -> Contestant | None:
     return Contestant(name, len(classifier.model.data), lambda: classifier.classify(frame))
 
 
-def take_turns(contestants: Sequence[Contestant], rounds: int) -> Times:
-    """Return (contestants, rounds) milliseconds; each round starts with another contestant."""
-    taken = np.zeros((len(contestants), rounds + WARM_UP_ROUNDS))
-    for turn in range(rounds + WARM_UP_ROUNDS):
-        for step in range(len(contestants)):
-            which = (turn + step) % len(contestants)
-            start = time.perf_counter_ns()
-            contestants[which].task()
-            taken[which, turn] = (time.perf_counter_ns() - start) / 1e6
-    return taken[:, WARM_UP_ROUNDS:]
+def measure(contestants: Sequence[Contestant], rounds: int) -> Times:
+    """Return (contestants, rounds) milliseconds, after rounds to warm up."""
+    tasks = [contestant.task for contestant in contestants]
+    take_turns(tasks, Effort(WARM_UP_ROUNDS, 0.0))
+    return take_turns(tasks, Effort(rounds, 0.0)).T / 1e6
 
 
 def summarise(contestants: Sequence[Contestant], taken: Times) -> list[Ratio]:
@@ -142,7 +136,7 @@ def main(files: tuple[Path, ...], rounds: int, out: Path) -> None:
     classification = whole_classification(files[0])
     if classification is not None:
         contestants.append(classification)
-    rows = summarise(contestants, take_turns(contestants, rounds))
+    rows = summarise(contestants, measure(contestants, rounds))
     width = max(len(row.name) for row in rows)
     click.echo(f"{'':{width}}  {'MB':>6}  {'p50 ms':>8}  {'p90 ms':>8}  ratio (95 %)")
     for row in rows:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ import click
 
 from lmedge.export.formats import Source, Stages
 from lmedge.files import write_text
-from lmedge.machine import cores, processor_model
+from lmedge.machine import cores, peak_bytes, processor_model
 from lmedge.train.run import Run
 
 from .scripts import run
@@ -44,8 +43,7 @@ class Measured(Stages):
         with super().timed(stage):
             yield
         self.processor[stage] = self.processor.get(stage, 0) + time.process_time() - began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        self.peak_mb[stage] = peak * 1024 / 1e6  # Linux counts in KiB
+        self.peak_mb[stage] = (peak_bytes() or 0) / 1e6
 
 
 def table(stages: Measured) -> str:

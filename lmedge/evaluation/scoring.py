@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..decoding import HEAVIEST, joint_probabilities
+from ..decoding import HEAVIEST, joint_probabilities, log_softmax
 from ..taxonomy import Taxonomy
 from .metrics import HeadScore, score_head
 
@@ -117,6 +117,4 @@ def fit_category_weight(
 
 def log_likelihood(scores: npt.NDArray[np.floating], truth: npt.NDArray[np.int64]) -> float:
     """Return the sum of log p(truth), p the softmax of (N, K) `scores`, (N,) true indices."""
-    scores = scores - scores.max(axis=1, keepdims=True)
-    logarithms = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-    return float(logarithms[np.arange(len(truth)), truth].sum())
+    return float(log_softmax(scores)[np.arange(len(truth)), truth].sum())

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.optimize
 
+from lmedge.decoding import log_softmax
+
 Floats = npt.NDArray[np.float64]
 BLOCK = 2048
 SCALED = 20_000
@@ -82,9 +84,7 @@ def _scale(logits: Floats, truth: npt.NDArray[np.int64], share: Floats, smoothin
     targets = np.eye(classes)[truth] * (1 - smoothing) + smoothing / classes
 
     def loss(logarithm: float) -> float:
-        scaled = logits * np.exp(logarithm)
-        shifted = scaled - scaled.max(axis=1, keepdims=True)
-        log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        log_p = log_softmax(logits * np.exp(logarithm))
         return float(-(share[:, None] * targets * log_p).sum())
 
     return float(

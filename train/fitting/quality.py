@@ -8,6 +8,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from lmedge.decoding import log_softmax
 from lmedge.evaluation.metrics import macro_f1
 
 
@@ -47,12 +48,10 @@ class Quality:
 
 def quality_of(logits: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> Quality:
     """Return the quality of (N, C) logits against (N,) indices, without label smoothing."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     guess = logits.argmax(axis=1)
     return Quality(
         macro_f1=macro_f1(truth, guess, logits.shape[1]),
-        loss=float(-log_p[np.arange(len(truth)), truth].mean()),
+        loss=float(-log_softmax(logits)[np.arange(len(truth)), truth].mean()),
         accuracy=float((guess == truth).mean()),
         n=len(truth),
     )

@@ -1,7 +1,7 @@
 """The command line in this process: the same words and results as in a process of its own.
 
-The start of a process and of TensorFlow takes seconds. Tests whose promise is about arguments, texts
-and files use this module; `tests.processes` is for promises about processes.
+The start of a process and of TensorFlow takes seconds. Tests whose promise is about arguments,
+texts and files use this module; `tests.processes` is for promises about processes.
 """
 
 from __future__ import annotations

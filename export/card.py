@@ -19,8 +19,8 @@ from .formats import Graph
 from .metadata import Card
 from .quantization.explain import Noise
 from .verification.gate import Verdict
-from .verification.rejection import Rejection
-from .verification.verify import Comparison
+from .verification.rejection import FittedThresholds
+from .verification.verify import FileComparison
 
 REPORT_SCHEMA = 1
 
@@ -30,12 +30,12 @@ class Outcome:
     """What an export produced: the file's bytes and what is known of them."""
 
     data: bytes
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[FileComparison, ...]
     verdict: Verdict
     seconds: Mapping[str, float]
     temperatures: Mapping[str, float]
     format: str = "int8"
-    rejection: Rejection | None = None
+    rejection: FittedThresholds | None = None
     decoding: Decoding = dataclasses.field(default_factory=Decoding)
     noise: tuple[Noise, ...] = ()
 

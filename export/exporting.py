@@ -20,12 +20,12 @@ from lmedge.train.run import Run
 
 from . import metadata
 from .card import Outcome, describe, report
-from .formats import Graph, Source, Stages
+from .formats import Graph, RunNetworks, Stages
 from .quantization.explain import Noise, write_explanation
 from .selection import Budget, Rung, climb, time_files
 from .verification.gate import Limits, gate
-from .verification.rejection import Strangers, fit_rejection, read_strangers, run_strangers
-from .verification.verify import Comparison, Probabilities, compare, run_file
+from .verification.rejection import UnknownOutputs, fit_rejection, list_unknown, run_unknown
+from .verification.verify import FileComparison, Probabilities, compare_outputs, run_file
 
 logger = logging.getLogger(__name__)
 
@@ -138,9 +138,9 @@ class _Exporter:
         tf.config.experimental.enable_op_determinism()
         self._run, self._options = run, options
         folder = options.strangers
-        self._strangers = None if folder is None else read_strangers(folder)
+        self._strangers = None if folder is None else list_unknown(folder)
         self._stages = Stages()
-        self._source = Source(run, self._stages)
+        self._networks = RunNetworks(run, self._stages)
 
     def rungs(self, paths: dict[str, Path]) -> list[Rung]:
         """Make every format, then time them in turns."""
@@ -155,14 +155,14 @@ class _Exporter:
 
     def make(self, name: str, path: Path) -> Outcome:
         """Convert to a format and verify it; `path` is the name it is to have."""
-        graph = self._source.graph(name, self._options.io)
+        graph = self._networks.graph(name, self._options.io)
         with self._stages.timed("verification"):
             outcome = self._verify(graph, path)
         return dataclasses.replace(outcome, seconds=dict(self._stages.seconds))
 
     def explain(self) -> list[Noise]:
         """Return the error of each tensor of the int8 network."""
-        return self._source.explain()
+        return self._networks.explain()
 
     def _verify(self, graph: Graph, path: Path) -> Outcome:
         """Run the file itself on the validation and test parts, and put the result into it."""
@@ -182,7 +182,7 @@ class _Exporter:
                 run.taxonomy.parent_index,
                 answers["val"],
                 answers.get("test"),
-                self._run_strangers(trial),
+                self._run_unknown(trial),
                 options.coverage,
             )
         outcome = Outcome(
@@ -206,11 +206,11 @@ class _Exporter:
 
     def _compare(
         self, part: str, graph: Graph, file: Probabilities, decoding: Decoding
-    ) -> Comparison:
-        read = self._source.calibration()
-        return compare(
+    ) -> FileComparison:
+        read = self._networks.calibration()
+        return compare_outputs(
             part,
-            self._source.logits(part),
+            self._networks.logits(part),
             read.temperatures,
             file,
             graph.temperatures,
@@ -219,5 +219,5 @@ class _Exporter:
             (read.decoding.category_weight, decoding.category_weight),
         )
 
-    def _run_strangers(self, trial: ModelFile) -> Strangers | None:
-        return None if self._strangers is None else run_strangers(trial, self._strangers)
+    def _run_unknown(self, trial: ModelFile) -> UnknownOutputs | None:
+        return None if self._strangers is None else run_unknown(trial, self._strangers)

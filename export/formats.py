@@ -23,7 +23,7 @@ from .quantization.finetune import fine_tune
 from .quantization.lower import lower
 from .quantization.refine import refine
 from .quantization.scheme import quantize
-from .verification.known import Known, fit_known, predict, spread
+from .verification.known import Known, fit_known, predict_with_features, spread
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Graph:
     temperatures: Mapping[str, float]
 
 
-class Source:
+class RunNetworks:
     """A run's networks: float as trained, and quantized, which is made once when asked for."""
 
     def __init__(self, run: Run, stages: Stages) -> None:
@@ -117,7 +117,7 @@ class Source:
             logger.info("computing what the landmarks look like")
             truth = run.labels("train")["landmark"]
             chosen = spread(truth, _rng(run))
-            found = predict(network, run.images("train", chosen.tolist()))
+            found = predict_with_features(network, run.images("train", chosen.tolist()))
             return fit_known(found[FEATURES], truth[chosen], run.taxonomy.parent_index)
 
     def _convert(self, name: str, temperatures: Mapping[str, float], known: Known | None) -> bytes:

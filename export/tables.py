@@ -15,7 +15,7 @@ from lmedge.rejection import Threshold
 from .card import Outcome
 from .quantization.explain import WORST, Noise, worst
 from .selection import Rung
-from .verification.rejection import Rejection
+from .verification.rejection import FittedThresholds
 
 
 def show(path: Path, outcome: Outcome) -> None:
@@ -60,7 +60,7 @@ def show_noise(found: Sequence[Noise]) -> None:
     Console(highlight=False).print(table)
 
 
-def _rejection(found: Rejection) -> str:
+def _rejection(found: FittedThresholds) -> str:
     """Return what the threshold does as one line."""
     if found.threshold == 0:
         return (

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import list_images
-from lmedge.export.formats import Source, Stages
+from lmedge.export.formats import RunNetworks, Stages
 from lmedge.files import write_text
 from lmedge.image import Resize, prepare, read_image
 from lmedge.machine import cores, processor_model
@@ -157,13 +157,13 @@ def main(
         if count > 0:
             images[folder.name] = read_some(folder, count, opened)
             count -= len(images[folder.name])
-    source = Source(opened, Stages())
-    graph = source.graph("int8", "int8").data
+    networks = RunNetworks(opened, Stages())
+    graph = networks.graph("int8", "int8").data
     rows = [
         {"folder": name, "network": "as trained" if as_trained else "as answering", **row}
         for name, some in images.items()
         for as_trained in (False, True)
-        for row in compare(source.quantized(), graph, some, as_trained=as_trained)
+        for row in compare(networks.quantized(), graph, some, as_trained=as_trained)
     ]
     words = [*folders, *(word for setting in settings for word in ("--set", setting))]
     write_text(out, table(rows, words))

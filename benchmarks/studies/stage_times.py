@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from lmedge.export.formats import Source, Stages
+from lmedge.export.formats import RunNetworks, Stages
 from lmedge.files import write_text
 from lmedge.machine import cores, peak_bytes, processor_model
 from lmedge.train.run import Run
@@ -65,7 +65,7 @@ def table(stages: Measured) -> str:
 def main(run: Path, out: Path) -> None:
     """Calibrate and convert a finished RUN to int8, and write what each stage took."""
     stages = Measured()
-    Source(Run.open(run).with_settings(("quantize.epochs=0",)), stages).graph("int8", "uint8")
+    RunNetworks(Run.open(run).with_settings(("quantize.epochs=0",)), stages).graph("int8", "uint8")
     write_text(out, table(stages))
     click.echo(out.read_text("utf-8"))
 

@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from lmedge.decoding import joint_probabilities, softmax
 from lmedge.errors import DataError
-from lmedge.export.verification.known import cosines, mean_directions, predict
-from lmedge.export.verification.rejection import read_strangers
+from lmedge.export.verification.known import cosines, mean_directions, predict_with_features
+from lmedge.export.verification.rejection import list_unknown
 from lmedge.export.verification.verify import run_file
 from lmedge.files import write_text
 from lmedge.image import Resize, prepare, read_image
@@ -49,7 +49,7 @@ class Scorer:
     def __init__(self, run: Run, file: ModelFile | None) -> None:
         """Compute the features of the training part, the temperatures, and what follows."""
         self._network, self._file, self._parents = run.network(), file, run.taxonomy.parent_index
-        features = predict(self._network, run.images("train"))[FEATURES]
+        features = predict_with_features(self._network, run.images("train"))[FEATURES]
         truth = run.labels("train")["landmark"]
         directions = mean_directions(features, truth, len(self._parents))
         self._means = np.stack(
@@ -58,12 +58,12 @@ class Scorer:
         covariance = np.cov((features - self._means[truth]).T)
         spread = np.trace(covariance) / len(covariance)
         self._precision = np.linalg.inv(0.5 * covariance + 0.5 * spread * np.eye(len(covariance)))
-        judged, labels = predict(self._network, run.images("val")), run.labels("val")
+        judged, labels = predict_with_features(self._network, run.images("val")), run.labels("val")
         self._temperatures = {head: fit_temperature(judged[head], labels[head]) for head in HEADS}
 
     def __call__(self, images: Images) -> dict[str, Values]:
         """Return the scores of (N, S, S, 3) uint8 RGB, (N,) each, higher for more known."""
-        given = predict(self._network, images)
+        given = predict_with_features(self._network, images)
         landmark, category = (softmax(given[h], self._temperatures[h]) for h in HEADS)
         features, above = given[FEATURES], category[:, self._parents]
         near = cosines(features, (self._means / _lengths(self._means)).T)
@@ -137,7 +137,7 @@ def images_of(words: Sequence[str], ignored: Sequence[str], most: int) -> dict[s
         name, _, folder = word.partition("=")
         if not folder:
             raise DataError(f"--strangers takes NAME=DIR, not {word!r}")
-        paths = [path for path in read_strangers(Path(folder)) if path.parent.name not in ignored]
+        paths = [path for path in list_unknown(Path(folder)) if path.parent.name not in ignored]
         if len(paths) < 2:
             raise DataError(f"{folder}: no images are left when --ignore is done")
         found[name] = paths[:: -(-len(paths) // most)]

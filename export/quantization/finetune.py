@@ -22,14 +22,14 @@ Logits = Mapping[str, npt.NDArray[np.float32]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Fit:
+class Closeness:
     """How close the quantized network is to float on the validation part."""
 
     fall: float
     agreement: float
     distance: float
 
-    def better_than(self, other: Fit) -> bool:
+    def better_than(self, other: Closeness) -> bool:
         """Less F1 lost, then more agreement, then a smaller distance."""
         return self._key() < other._key()
 
@@ -37,7 +37,7 @@ class Fit:
         return (round(self.fall, 4), round(-self.agreement, 4), self.distance)
 
 
-def fine_tune(run: Run, teacher: keras.Model, quantized: keras.Model) -> Fit:
+def fine_tune(run: Run, teacher: keras.Model, quantized: keras.Model) -> Closeness:
     """Distil `teacher` into `quantized` on augmented training images, in place.
 
     Both give {"landmark": (N, L), "category": (N, C)} logits. The weights of the epoch that fits
@@ -64,7 +64,7 @@ def fine_tune(run: Run, teacher: keras.Model, quantized: keras.Model) -> Fit:
     return best
 
 
-def _say(epoch: int, epochs: int, fit: Fit) -> None:
+def _say(epoch: int, epochs: int, fit: Closeness) -> None:
     logger.info(
         "quantized, epoch %d/%d: agreement with float %.3f, distance %.4f (validation part)",
         epoch,
@@ -105,10 +105,10 @@ def _distance(wanted: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(error, size)  # a head of one class has no size
 
 
-def closeness(run: Run, wanted: Logits, given: Logits) -> Fit:
+def closeness(run: Run, wanted: Logits, given: Logits) -> Closeness:
     """Compare the logits of the float and the quantized network on the validation part."""
     if not run.entries("val"):
-        return Fit(0.0, 1.0, 0.0)
+        return Closeness(0.0, 1.0, 0.0)
     truth, taxonomy = run.labels("val"), run.taxonomy
     floats, quantized = (
         {head: softmax(values) for head, values in logits.items()} for logits in (wanted, given)
@@ -124,4 +124,4 @@ def closeness(run: Run, wanted: Logits, given: Logits) -> Fit:
     distance = sum(
         float(_distance(tf.constant(wanted[head]), tf.constant(given[head]))) for head in HEADS
     )
-    return Fit(max(0.0, fall), agreement, distance)
+    return Closeness(max(0.0, fall), agreement, distance)

@@ -35,7 +35,7 @@ class Steps:
         return self.values * self.grid.scale
 
 
-def run(network: keras.Model, images: tf.Tensor) -> dict[str, tf.Tensor]:
+def run_integer(network: keras.Model, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Run a network of `quantize` on (N, S, S, 3) network inputs: the logits of each head."""
     found = all_steps(network, images)
     return {head: found[head].real() for head in network.output_names}

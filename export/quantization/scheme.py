@@ -115,7 +115,7 @@ class Quantized(keras.Model):  # type: ignore[misc]
         """Return the logits of each head, of (N, S, S, 3) network inputs."""
         if training:
             return super().call(inputs, training=True)
-        return integer.run(self, inputs)
+        return integer.run_integer(self, inputs)
 
 
 def quantize(lowered: keras.Model, ranges: Mapping[str, Range]) -> keras.Model:

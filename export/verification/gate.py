@@ -10,7 +10,7 @@ import numpy as np
 from lmedge.evaluation.intervals import paired_interval, undetected_share
 from lmedge.model_file import HEADS
 
-from .verify import Comparison, Probabilities
+from .verify import FileComparison, Probabilities
 
 ROUNDING = 1e-9  # 1.00 - 0.99 is more than 0.01 in binary
 WORST = 5  # classes named
@@ -41,7 +41,7 @@ class ClassChange:
 
 
 @dataclasses.dataclass(frozen=True)
-class Change:
+class HeadChange:
     """One head of the file against float on the same images; all shares in 0..1.
 
     `low` and `high` are the 95 % interval of `difference`, macro F1 of the file less that of float.
@@ -84,7 +84,7 @@ class Verdict:
     tolerance: float
     class_tolerance: float
     problems: tuple[str, ...]
-    changes: tuple[Change, ...] = ()
+    changes: tuple[HeadChange, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -92,7 +92,7 @@ class Verdict:
         return not self.problems
 
 
-def gate(comparison: Comparison | None, file: Probabilities | None, limits: Limits) -> Verdict:
+def gate(comparison: FileComparison | None, file: Probabilities | None, limits: Limits) -> Verdict:
     """Judge the file by what it said of the validation part.
 
     It is refused where the whole 95 % interval of the change lies below what may be lost, in
@@ -110,7 +110,7 @@ def gate(comparison: Comparison | None, file: Probabilities | None, limits: Limi
     return Verdict(limits.tolerance, limits.class_tolerance, tuple(problems), changes)
 
 
-def _broken(comparison: Comparison, file: Probabilities) -> Iterator[str]:
+def _broken(comparison: FileComparison, file: Probabilities) -> Iterator[str]:
     for head in HEADS:
         values = file[head]
         if not np.isfinite(values).all():
@@ -121,7 +121,7 @@ def _broken(comparison: Comparison, file: Probabilities) -> Iterator[str]:
         yield "the landmark and the category output are swapped"
 
 
-def _lost(change: Change, limits: Limits) -> Iterator[str]:
+def _lost(change: HeadChange, limits: Limits) -> Iterator[str]:
     if change.high < -limits.tolerance - ROUNDING:
         yield (
             f"{change.head} macro F1 fell by {-100 * change.difference:.1f} points "
@@ -130,7 +130,7 @@ def _lost(change: Change, limits: Limits) -> Iterator[str]:
         )
 
 
-def _lost_classes(comparison: Comparison, change: Change, limits: Limits) -> Iterator[str]:
+def _lost_classes(comparison: FileComparison, change: HeadChange, limits: Limits) -> Iterator[str]:
     for one in _class_changes(comparison, change.head):
         if one.pictures >= ENOUGH and one.fall > limits.class_tolerance + ROUNDING:
             yield (
@@ -139,13 +139,13 @@ def _lost_classes(comparison: Comparison, change: Change, limits: Limits) -> Ite
             )
 
 
-def _change(comparison: Comparison, head: str) -> Change:
+def _change(comparison: FileComparison, head: str) -> HeadChange:
     before = comparison.float_scores[head]
     after = comparison.file_scores[head]
     truth, first, second = comparison.answers[head]
     low, high = paired_interval(truth, first, second, len(before.classes))
     classes = sorted(_class_changes(comparison, head), key=lambda one: -one.fall)
-    return Change(
+    return HeadChange(
         head=head,
         pictures=before.n,
         float_f1=before.macro_f1,
@@ -160,7 +160,7 @@ def _change(comparison: Comparison, head: str) -> Change:
     )
 
 
-def _class_changes(comparison: Comparison, head: str) -> list[ClassChange]:
+def _class_changes(comparison: FileComparison, head: str) -> list[ClassChange]:
     before = comparison.float_scores[head]
     after = comparison.file_scores[head]
     return [

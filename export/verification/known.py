@@ -88,7 +88,9 @@ def with_features(network: keras.Model) -> keras.Model:
     return type(network)(network.input, outputs, name=network.name)
 
 
-def predict(network: keras.Model, images: Images) -> dict[str, npt.NDArray[np.float32]]:
+def predict_with_features(
+    network: keras.Model, images: Images
+) -> dict[str, npt.NDArray[np.float32]]:
     """Run a network on (N, S, S, 3) uint8 RGB: the logits of both heads, and `features` (N, F).
 
     Images that are not in memory are read batch by batch.

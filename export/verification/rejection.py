@@ -24,7 +24,7 @@ CHUNK = 256  # strangers in memory at once
 
 
 @dataclasses.dataclass(frozen=True)
-class Rejection:
+class FittedThresholds:
     """Thresholds, and how they do on images that did not choose them.
 
     `threshold` is of `score`: KNOWN, the probability of the file's third output, or AGREEMENT of
@@ -51,14 +51,14 @@ class Rejection:
 
 
 @dataclasses.dataclass(frozen=True)
-class Strangers:
+class UnknownOutputs:
     """What the file says of photographs of anything else, by head: to fit with, and to test."""
 
     fit: Probabilities
     test: Probabilities
 
 
-def read_strangers(folder: Path) -> list[Path]:
+def list_unknown(folder: Path) -> list[Path]:
     """Return the images in a folder of anything but the landmarks.
 
     Raises DataError when there are fewer than two, or one cannot be read.
@@ -72,7 +72,7 @@ def read_strangers(folder: Path) -> list[Path]:
     return found
 
 
-def run_strangers(model: ModelFile, paths: list[Path]) -> Strangers:
+def run_unknown(model: ModelFile, paths: list[Path]) -> UnknownOutputs:
     """Run the file on strangers. Every second image by name fits, the others test.
 
     Raises DataError, naming the image, for one that cannot be read.
@@ -84,16 +84,16 @@ def run_strangers(model: ModelFile, paths: list[Path]) -> Strangers:
         parts.append(run_file(model, images))
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     halves = [{name: values[start::2] for name, values in found.items()} for start in (0, 1)]
-    return Strangers(*halves)
+    return UnknownOutputs(*halves)
 
 
 def fit_rejection(
     parents: npt.NDArray[np.intp],
     known: Probabilities,
     test: Probabilities | None,
-    strangers: Strangers | None,
+    strangers: UnknownOutputs | None,
     coverage: float,
-) -> Rejection:
+) -> FittedThresholds:
     """Fit on the validation part's probabilities, (N, L) and (N, C), and measure on the test part.
 
     With KNOWN, (N, 2), of a file that has it. parents: the category of each landmark, (L,).
@@ -110,7 +110,7 @@ def fit_rejection(
     passed = None if test is None else scored(test)
     others = None if strangers is None else scored(strangers.test)
     heads = {head: _floor(threshold_for(known[head].max(axis=1), coverage)) for head in HEADS}
-    return Rejection(
+    return FittedThresholds(
         threshold=threshold,
         heads={**heads, KNOWN: threshold} if KNOWN in known else heads,
         coverage=coverage,

@@ -24,7 +24,7 @@ Truth = Mapping[str, npt.NDArray[np.int64]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Calibration:
+class TemperatureEffect:
     """Expected calibration error of one head of the file, 0..1: without temperature, and with."""
 
     before: float
@@ -32,7 +32,7 @@ class Calibration:
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
+class FileComparison:
     """Float and file on the same images.
 
     `agreement` is the share, 0..1, of equal top classes. `swapped` tells that each of two heads of
@@ -47,7 +47,7 @@ class Comparison:
     agreement: Mapping[str, float]
     swapped: bool
     answers: Mapping[str, tuple[Labels, Labels, Labels]]
-    calibration: Mapping[str, Calibration]
+    calibration: Mapping[str, TemperatureEffect]
     correlation: Mapping[str, float]
 
     def fall(self, head: str) -> float:
@@ -84,7 +84,7 @@ def run_file(model: ModelFile, images: Images) -> dict[str, Any]:
     return {name: np.stack([found[name] for found in outputs]) for name in names}
 
 
-def compare(
+def compare_outputs(
     part: str,
     logits: Mapping[str, npt.NDArray[np.float32]],
     temperatures: Mapping[str, float],
@@ -93,7 +93,7 @@ def compare(
     truth: Truth,
     taxonomy: Taxonomy,
     weights: tuple[float, float] = (1.0, 1.0),
-) -> Comparison:
+) -> FileComparison:
     """Score the float network's logits and the file's probabilities on the same images.
 
     temperatures: by head, fitted for the float network, and those inside the file. weights: of the
@@ -109,7 +109,7 @@ def compare(
         for found, weight in zip((floats, file), weights, strict=True)
     )
     given = {head: _logits(file[head], file_temperatures[head]) for head in HEADS}
-    return Comparison(
+    return FileComparison(
         part,
         score_probabilities(floats, truth, taxonomy, weights[0]),
         score_probabilities(file, truth, taxonomy, weights[1]),
@@ -117,7 +117,7 @@ def compare(
         _swapped(floats, file),
         {head: (truth[head], before[head], after[head]) for head in HEADS},
         {
-            head: Calibration(
+            head: TemperatureEffect(
                 expected_calibration_error(softmax(given[head]), truth[head]),
                 expected_calibration_error(file[head], truth[head]),
             )

@@ -93,7 +93,7 @@ class TestGate:
         self, exported: Exported, ruined_graph: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> Run:
         """Let every export come to the ruined graph, without the minutes in between."""
-        monkeypatch.setattr(formats.Source, "quantized", lambda _: exported.quantized)
+        monkeypatch.setattr(formats.RunNetworks, "quantized", lambda _: exported.quantized)
         monkeypatch.setattr(convert, "to_int8", lambda *_: ruined_graph)
         return exported.run
 
@@ -223,7 +223,7 @@ class TestWithoutValidation:
         with pytest.raises(GateError, match="no validation part to judge the file by"):
             exporting.export(run, tmp_path / "x.tflite", "int8", exporting.Options(Limits(0.01)))
         assert not (tmp_path / "x.tflite").exists()
-        monkeypatch.setattr(formats.Source, "quantized", lambda _: exported.quantized)
+        monkeypatch.setattr(formats.RunNetworks, "quantized", lambda _: exported.quantized)
         exporting.export(
             run, tmp_path / "x.tflite", "int8", exporting.Options(Limits(0.01), force=True)
         )
@@ -243,7 +243,7 @@ from pathlib import Path
 from tests import tiny_backbone
 from lmedge import cli
 from lmedge.export import convert, formats
-formats.Source.quantized = lambda source: source.network
+formats.RunNetworks.quantized = lambda source: source.network
 convert.to_int8 = lambda *_: Path({str(graph)!r}).read_bytes()
 with tiny_backbone.installed():
     cli.main({["-q", "export", str(exported.run.folder), "--int8", "-o", "out/x.tflite"]!r})

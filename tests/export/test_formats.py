@@ -11,7 +11,7 @@ import pytest
 
 from lmedge.classifier import Classifier
 from lmedge.errors import GateError, ModelFileError
-from lmedge.export import exporting
+from lmedge.export import exporting, formats
 from lmedge.export import selection as ladder
 from lmedge.export.format_names import FORMATS
 from lmedge.export.verification.gate import Limits
@@ -31,7 +31,7 @@ def tried(
 ) -> tuple[Path, list[ladder.Rung]]:
     folder = tmp_path_factory.mktemp("formats")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting.Source, "quantized", lambda _: exported.quantized)
+        patch.setattr(formats.RunNetworks, "quantized", lambda _: exported.quantized)
         return folder, exporting.export_all(trained, folder / "a.tflite", FORMATS, LOOSE)
 
 
@@ -77,7 +77,7 @@ def test_the_float_file_answers_as_float_does(tried: tuple[Path, list[ladder.Run
 class TestFastest:
     @pytest.fixture(autouse=True)
     def quick(self, exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(exporting.Source, "quantized", lambda _: exported.quantized)
+        monkeypatch.setattr(formats.RunNetworks, "quantized", lambda _: exported.quantized)
 
     def test_the_fastest_within_the_budget_is_written(
         self, trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -112,7 +112,7 @@ class TestIntegerOnly:
         path = tmp_path_factory.mktemp("int8") / "only.tflite"
         options = exporting.Options(Limits(0.5, 1.0), io="int8")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(exporting.Source, "quantized", lambda _: exported.quantized)
+            patch.setattr(formats.RunNetworks, "quantized", lambda _: exported.quantized)
             exporting.export(trained, path, "int8", options)
         return path
 

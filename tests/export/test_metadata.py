@@ -19,7 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 from lmedge.errors import ModelFileError
 from lmedge.export.metadata import Card, pack
 from lmedge.export.verification.gate import Limits, gate
-from lmedge.export.verification.verify import compare, run_file
+from lmedge.export.verification.verify import compare_outputs, run_file
 from lmedge.flatbuffer import Table
 from lmedge.model_file import HEADS, parse_model, read_model
 from lmedge.taxonomy import Taxonomy
@@ -252,7 +252,7 @@ class TestRefused:
         for bytes_ in (data, edited(data, swap_names)):
             file = run_file(parse_model(pack(bytes_, EQUAL_CARD), Path("x.tflite")), images)
             ones = dict.fromkeys(HEADS, 1.0)
-            found = compare("val", floats, ones, file, ones, truth, taxonomy)
+            found = compare_outputs("val", floats, ones, file, ones, truth, taxonomy)
             verdicts.append(gate(found, file, Limits()))
         assert verdicts[0].passed
         assert verdicts[1].problems[0] == "the landmark and the category output are swapped"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lmedge.errors import GateError
-from lmedge.export import exporting
+from lmedge.export import exporting, formats
 from lmedge.export.formats import calibration_inputs
 from lmedge.export.quantization import explain as explaining
 from lmedge.export.quantization.explain import Noise, explain, worst, write_explanation
@@ -79,7 +79,7 @@ def test_the_table_and_the_plot(found: list[Noise], tmp_path: Path) -> None:
 def test_a_refused_export_is_explained_too(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting.Source, "quantized", lambda _: exported.quantized)
+    monkeypatch.setattr(formats.RunNetworks, "quantized", lambda _: exported.quantized)
     verdict = dataclasses.replace(exported.outcome.verdict, problems=("macro F1 fell",))
     monkeypatch.setattr(exporting, "gate", lambda *_: verdict)
     options = exporting.Options(Limits(0.5, 1.0), explain=True)

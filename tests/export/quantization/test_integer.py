@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmedge.export.quantization.integer import all_steps, run
+from lmedge.export.quantization.integer import all_steps, run_integer
 from lmedge.train.backend import keras, tf
 from lmedge.train.network import normalise
 from tests.export.conftest import Exported
@@ -26,7 +26,11 @@ def test_every_tensor_is_whole_numbers_within_its_grid(exported: Exported) -> No
 def test_the_network_answers_with_them_and_is_trained_close_to_them(exported: Exported) -> None:
     network = exported.quantized
     images = tf.constant(normalise(exported.run.images("val")))
-    whole, answers, trained = run(network, images), network(images), network(images, training=True)
+    whole, answers, trained = (
+        run_integer(network, images),
+        network(images),
+        network(images, training=True),
+    )
     assert list(whole) == list(answers) == list(trained)
     for head, values in whole.items():
         assert np.array_equal(values, answers[head])

@@ -11,7 +11,7 @@ import pytest
 from lmedge.evaluation.intervals import paired_interval, undetected_share
 from lmedge.evaluation.metrics import macro_f1
 from lmedge.export.verification.gate import ENOUGH, Limits, gate
-from lmedge.export.verification.verify import Comparison, compare
+from lmedge.export.verification.verify import FileComparison, compare_outputs
 from lmedge.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.from_pairs([("x", "a"), ("x", "b"), ("y", "c"), ("y", "d")])
@@ -38,8 +38,8 @@ def probabilities(logits: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def judge(
     truth: dict[str, np.ndarray], file: dict[str, Any], limits: Limits = ONE_POINT
-) -> tuple[Comparison, tuple[str, ...]]:
-    comparison = compare("val", sure(truth), ONES, file, ONES, truth, TAXONOMY)
+) -> tuple[FileComparison, tuple[str, ...]]:
+    comparison = compare_outputs("val", sure(truth), ONES, file, ONES, truth, TAXONOMY)
     return comparison, gate(comparison, file, limits).problems
 
 
@@ -77,7 +77,7 @@ def test_a_better_file_passes(truth: dict[str, np.ndarray]) -> None:
     guess = {**truth, "landmark": truth["landmark"].copy()}
     guess["landmark"][::10] ^= 1
     file = probabilities(sure(truth))
-    comparison = compare("val", sure(guess), ONES, file, ONES, truth, TAXONOMY)
+    comparison = compare_outputs("val", sure(guess), ONES, file, ONES, truth, TAXONOMY)
     assert comparison.fall("landmark") < 0
     assert gate(comparison, file, Limits(0.0, 0.0)).passed
 
@@ -95,7 +95,7 @@ class TestByTheInterval:
         landmark = np.arange(31) % 4
         truth = {"landmark": landmark, "category": TAXONOMY.parent_index[landmark]}
         file = probabilities(flipped(truth, 1))
-        comparison = compare("val", sure(truth), ONES, file, ONES, truth, TAXONOMY)
+        comparison = compare_outputs("val", sure(truth), ONES, file, ONES, truth, TAXONOMY)
         assert comparison.fall("landmark") > 0.02
         verdict = gate(comparison, file, Limits())
         assert verdict.passed
@@ -111,7 +111,7 @@ class TestByTheInterval:
 
     def test_what_was_lost_is_named(self, truth: dict[str, np.ndarray]) -> None:
         file = probabilities(flipped(truth, 8))
-        comparison = compare("val", sure(truth), ONES, file, ONES, truth, TAXONOMY)
+        comparison = compare_outputs("val", sure(truth), ONES, file, ONES, truth, TAXONOMY)
         change = gate(comparison, file, Limits()).changes[0]
         assert [one.name for one in change.worst] == ["a", "b", "c", "d"]
         assert all(one.pictures == 25 for one in change.worst)
@@ -120,7 +120,7 @@ class TestByTheInterval:
         assert change.file_accuracy == pytest.approx(0.92)
 
     def test_no_change_says_what_it_cannot_show(self, truth: dict[str, np.ndarray]) -> None:
-        comparison = compare(
+        comparison = compare_outputs(
             "val", sure(truth), ONES, probabilities(sure(truth)), ONES, truth, TAXONOMY
         )
         said = gate(comparison, probabilities(sure(truth)), Limits()).changes[0].describe()
@@ -199,7 +199,7 @@ def test_equal_heads_swapped(shift: int) -> None:
         (rounded, ()),
         (swapped, ("the landmark and the category output are swapped",)),
     ):
-        comparison = compare("val", logits, ONES, file, ONES, truth, taxonomy)
+        comparison = compare_outputs("val", logits, ONES, file, ONES, truth, taxonomy)
         assert gate(comparison, file, Limits(1.0, 1.0)).problems == expected
 
 
@@ -233,7 +233,7 @@ def test_a_single_category_is_always_the_same() -> None:
     truth = {"landmark": np.array([0, 1]), "category": np.array([0, 0])}
     file = {"landmark": np.eye(2), "category": np.ones((2, 1))}
     logits = {"landmark": np.eye(2) * 9, "category": np.ones((2, 1))}
-    comparison = compare("val", logits, ONES, file, ONES, truth, taxonomy)
+    comparison = compare_outputs("val", logits, ONES, file, ONES, truth, taxonomy)
     assert gate(comparison, file, Limits()).problems == ()
 
 

@@ -37,7 +37,7 @@ def test_a_mean_is_of_no_more_images_than_needed() -> None:
 
 def wanted(network: Any, found: Any, images: np.ndarray, third: known.Known) -> np.ndarray:
     """Return the score of (N, S, S, 3) images in float, from the file's own probabilities."""
-    features = known.predict(network, images)["features"].astype(np.float64)
+    features = known.predict_with_features(network, images)["features"].astype(np.float64)
     near = known.cosines(features, third.directions)
     return (found["landmark"] * (found["category"] @ third.belongs) * near).sum(axis=1)
 
@@ -60,7 +60,7 @@ def test_a_float_file_computes_it(trained: Run, exported: Exported, tmp_path: Pa
     assert outcome.rejection.score == KNOWN
     network, images = trained.network(), trained.images("test")[:]
     truth = trained.labels("train")["landmark"]
-    features = known.predict(network, trained.images("train"))["features"]
+    features = known.predict_with_features(network, trained.images("train"))["features"]
     third = known.fit_known(features, truth, trained.taxonomy.parent_index)
     found = run_file(read_model(tmp_path / "f.tflite"), images)
     score = wanted(network, found, images, third)

@@ -12,7 +12,7 @@ import pytest
 from lmedge.classifier import Classifier
 from lmedge.errors import DataError
 from lmedge.export.verification import rejection
-from lmedge.export.verification.rejection import Strangers, fit_rejection
+from lmedge.export.verification.rejection import UnknownOutputs, fit_rejection
 from lmedge.model_file import read_model
 from lmedge.train.run import Run
 from tests.export.conftest import Exported
@@ -33,7 +33,7 @@ TORN = said([0.9, 0.05, 0.05], [0.1, 0.9], 10)  # sure, but of two things that e
 
 
 def test_heads_that_exclude_each_other_are_a_stranger() -> None:
-    found = fit_rejection(PARENTS, KNOWN, KNOWN, Strangers(TORN, TORN), 0.95)
+    found = fit_rejection(PARENTS, KNOWN, KNOWN, UnknownOutputs(TORN, TORN), 0.95)
     assert found.kept == found.auroc == 1.0
     assert found.false_accepts == 0.0
     assert 0.14 < found.threshold < 0.86
@@ -85,7 +85,7 @@ def test_strangers_are_parted_in_two(
     exported: Exported, strangers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rejection, "CHUNK", 4)
-    found = rejection.run_strangers(read_model(exported.path), rejection.read_strangers(strangers))
+    found = rejection.run_unknown(read_model(exported.path), rejection.list_unknown(strangers))
     assert len(found.fit["landmark"]) == len(found.test["category"]) == 3
     one = Classifier(exported.path).classify(
         cv2.cvtColor(cv2.imread(str(strangers / "1.png")), cv2.COLOR_BGR2RGB)
@@ -96,7 +96,7 @@ def test_strangers_are_parted_in_two(
 def test_a_folder_without_images(tmp_path: Path, trained: Run, main: Main) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="holds 0 images; --strangers needs"):
-        rejection.read_strangers(tmp_path / "none")
+        rejection.list_unknown(tmp_path / "none")
     code, _, error = main(
         "-q",
         "export",
@@ -114,4 +114,4 @@ def test_a_folder_without_images(tmp_path: Path, trained: Run, main: Main) -> No
 def test_a_broken_stranger_is_named(exported: Exported, strangers: Path) -> None:
     (strangers / "0.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"0\.png"):
-        rejection.run_strangers(read_model(exported.path), rejection.read_strangers(strangers))
+        rejection.run_unknown(read_model(exported.path), rejection.list_unknown(strangers))

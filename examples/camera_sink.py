@@ -13,7 +13,7 @@ import argparse
 from collections import Counter
 
 from lmedge import Classifier
-from lmedge.camera import Absence, Result, open_source, run_camera, stopping_on_signals
+from lmedge.camera import Absence, FrameResult, open_source, run_camera, stopping_on_signals
 
 
 class CountFrames:
@@ -22,7 +22,7 @@ class CountFrames:
     def __init__(self) -> None:
         self.frames: Counter[str] = Counter()
 
-    def take(self, result: Result) -> bool:
+    def take(self, result: FrameResult) -> bool:
         """Count one frame."""
         self.frames[result.prediction.landmark if result.known else "(unknown)"] += 1
         return True

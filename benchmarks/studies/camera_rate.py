@@ -20,7 +20,7 @@ import click
 import numpy as np
 
 from lmedge.benchmarks.latency import example_frame
-from lmedge.camera import Absence, LiveSource, Result, run_camera
+from lmedge.camera import Absence, FrameResult, LiveSource, run_camera
 from lmedge.classifier import Classifier
 from lmedge.image import prepare
 from lmedge.machine import resident_bytes
@@ -104,7 +104,7 @@ class Delays:
         self.milliseconds: list[float] = []
         self._capture = capture
 
-    def take(self, result: Result) -> bool:
+    def take(self, result: FrameResult) -> bool:
         """Note one frame."""
         delivered = self._capture.delivered[result.frame.index]
         self.milliseconds.append(1000 * (time.perf_counter() - delivered))

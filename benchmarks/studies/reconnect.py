@@ -18,7 +18,7 @@ import click
 import cv2
 import numpy as np
 
-from lmedge.camera import Absence, Result, open_source, run_camera
+from lmedge.camera import Absence, FrameResult, open_source, run_camera
 from lmedge.classifier import Classifier
 
 # Absolute, unlike elsewhere: the file is also run by its path.
@@ -100,7 +100,7 @@ class Notes:
         self.partial = 0
         self._whole: dict[tuple[int, ...], int] = {}
 
-    def take(self, result: Result) -> bool:
+    def take(self, result: FrameResult) -> bool:
         """Note a frame; every frame of one size was sent alike."""
         image = result.frame.image
         checksum = hash(image.tobytes())

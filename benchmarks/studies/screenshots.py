@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 # Absolute, unlike elsewhere: the file is also run by its path.
 from lmedge import files
-from lmedge.camera import Result, annotate, open_source
+from lmedge.camera import FrameResult, annotate, open_source
 from lmedge.camera.preview import Preview
 from lmedge.classifier import Classifier
 from lmedge.errors import LmedgeError, MissingDependencyError
@@ -103,7 +103,7 @@ def preview(classifier: Classifier, clip: Path, window: Browser) -> Image:
                 if image is None or getattr(frame, "index", 0) < _SCENE:
                     continue
                 prediction = classifier.classify(image, color="bgr")
-                page.take(Result(frame, prediction, 30.0, prediction.known))  # type: ignore[arg-type]
+                page.take(FrameResult(frame, prediction, 30.0, prediction.known))  # type: ignore[arg-type]
                 break
         window.open(page.url, PHONE, settle=1.5)
         return _decoded(window.image())

@@ -12,13 +12,12 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 import lmedge
-from lmedge.closing import Closing
 from lmedge.errors import LmedgeError, MissingDependencyError, kind_of
 from lmedge.flatbuffer import Table
 from lmedge.model_file import ModelFile
@@ -30,7 +29,7 @@ SECONDS = 120.0  # to answer anything, loading included; a board's slowest forma
 Answer = dict[str, npt.NDArray[np.float32]]
 
 
-class Worker(Closing):
+class Worker:
     """One file in one runtime. Use it in a `with`, so that the process ends.
 
     `label` is name and version of the runtime. Nothing runs until it is asked to.
@@ -69,6 +68,12 @@ class Worker(Closing):
         except BaseException:
             self.close()
             raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def show(self, frame: npt.NDArray[np.uint8]) -> None:
         """Run once on a frame, (H, W, 3) uint8 RGB, which `time` then repeats."""

@@ -4,37 +4,40 @@
 ...     run_camera(Classifier("x.tflite"), source, [Recorder("labelled.mp4")])
 """
 
+from .capture import CaptureOptions
 from .choice import Choice
-from .frames import Absence, BgrImage, Frame, Source, View
-from .loop import End, Summary, run_camera, stopping_on_signals
+from .frames import Absence, BgrImage, Frame, FrameSource, FrameView
+from .live import LiveSource
+from .loop import CameraSummary, End, run_camera, stopping_on_signals
 from .overlay import annotate
 from .recorder import Recorder
-from .sinks import JsonLines, LabelLines, Result, Sink
+from .sinks import FrameResult, JsonLines, LabelLines, Sink
 from .smoothing import UNSMOOTHED, Smoother, Steadiness, Steady
-from .sources import ImageSource, LiveSource, VideoSource, open_source
+from .sources import ImageSource, VideoSource, open_source
 from .window import Window
 
 __all__ = [
     "UNSMOOTHED",
     "Absence",
     "BgrImage",
+    "CameraSummary",
+    "CaptureOptions",
     "Choice",
     "End",
     "Frame",
+    "FrameResult",
+    "FrameSource",
+    "FrameView",
     "ImageSource",
     "JsonLines",
     "LabelLines",
     "LiveSource",
     "Recorder",
-    "Result",
     "Sink",
     "Smoother",
-    "Source",
     "Steadiness",
     "Steady",
-    "Summary",
     "VideoSource",
-    "View",
     "Window",
     "annotate",
     "open_source",

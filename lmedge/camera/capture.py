@@ -1,4 +1,7 @@
-"""OpenCV's video capture, opened quietly, with errors that say why and what to do."""
+"""Captures: cameras and streams by OpenCV, a Raspberry Pi's camera by picamera2.
+
+Both are opened quietly, and an error names the reason and the remedy.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,19 @@ from typing import Any, Protocol
 
 import cv2
 
-from ..errors import SourceError
+from ..errors import MissingDependencyError, SourceError
+from ..progress import TALK
 
 OPEN_SECONDS = 10.0
 READ_SECONDS = 5.0
-# Over TCP, as OpenCV has it by default; a frame cut short by the network is not shown in part.
-_FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;discardcorrupt|err_detect;explode"
 PORTS = {"http": 80, "https": 443, "rtsp": 554}
 DEVICE = re.compile(r"/dev/video(\d+)")
+PICAMERA = "picamera2"
+PICAMERA_SIZE = (640, 480)
+# Over TCP, as OpenCV has it by default; a frame cut short by the network is not shown in part.
+_FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;discardcorrupt|err_detect;explode"
+_SYSTEM = Path("/sys/class/video4linux")
+_PROBED = 5  # numbers tried if the system keeps no list
 
 
 class Capture(Protocol):
@@ -34,7 +42,7 @@ class Capture(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Wish:
+class CaptureOptions:
     """What a camera is asked for: `size` (width, height) in pixels, `rate` in frames a second.
 
     Drivers take the nearest they have.
@@ -44,10 +52,10 @@ class Wish:
     rate: float | None = None
 
 
-NOTHING = Wish()
+AS_IT_IS = CaptureOptions()
 
 
-def open_device(device: int | str, wish: Wish = NOTHING) -> cv2.VideoCapture:
+def open_device(device: int | str, options: CaptureOptions = AS_IT_IS) -> cv2.VideoCapture:
     """Open a camera by its index, or by its path /dev/videoN.
 
     Raises SourceError with the reason, as far as the system tells it.
@@ -60,20 +68,20 @@ def open_device(device: int | str, wish: Wish = NOTHING) -> cv2.VideoCapture:
         _be_quiet()
         capture = cv2.VideoCapture(index)
         if capture.isOpened():
-            _ask(capture, wish)
+            _ask(capture, options)
             return capture
         capture.release()
     raise SourceError(f"camera {device} does not open: {_why_no_device(index)}")
 
 
-def _ask(capture: cv2.VideoCapture, wish: Wish) -> None:
-    if wish.size is not None:
+def _ask(capture: cv2.VideoCapture, options: CaptureOptions) -> None:
+    if options.size is not None:
         # Uncompressed images beyond VGA do not fit through USB 2 at full rate.
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-        capture.set(cv2.CAP_PROP_FRAME_WIDTH, wish.size[0])
-        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wish.size[1])
-    if wish.rate is not None:
-        capture.set(cv2.CAP_PROP_FPS, wish.rate)
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, options.size[0])
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, options.size[1])
+    if options.rate is not None:
+        capture.set(cv2.CAP_PROP_FPS, options.rate)
 
 
 def open_url(url: str) -> cv2.VideoCapture:
@@ -119,9 +127,101 @@ def without_password(url: str) -> str:
     return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+class PiCapture:
+    """The part of `cv2.VideoCapture` a live source needs, over a Picamera2 that was started."""
+
+    def __init__(self, camera: Any) -> None:
+        self._camera = camera
+
+    def read(self) -> tuple[bool, Any]:
+        """Wait for a frame: (True, (H, W, 3) uint8 BGR)."""
+        return True, self._camera.capture_array("main")
+
+    def release(self) -> None:
+        """Stop the camera and give it back."""
+        self._camera.stop()
+        self._camera.close()
+
+
+def open_picamera(number: int, options: CaptureOptions) -> PiCapture:
+    """Start a camera by its number.
+
+    Raises MissingDependencyError without picamera2, SourceError when the camera does not start.
+    """
+    camera_class = _library()
+    try:
+        camera = camera_class(number)
+        # picamera2 names formats by the order in a register: its RGB888 is BGR in memory.
+        main = {"format": "RGB888", "size": options.size or PICAMERA_SIZE}
+        controls = {} if options.rate is None else {"FrameRate": options.rate}
+        camera.configure(camera.create_video_configuration(main=main, controls=controls))
+        camera.start()
+    except (RuntimeError, IndexError, OSError) as error:
+        raise SourceError(
+            f"{PICAMERA}:{number} does not start ({error}); check the ribbon cable, and "
+            "`lmedge camera --list`"
+        ) from error
+    return PiCapture(camera)
+
+
+def list_cameras(system: Path = _SYSTEM, devices: Path = Path("/dev")) -> list[str]:
+    """Return a line for each camera: what to pass to --source, its name, what is wrong with it."""
+    return [*_video_devices(system, devices), *list_picameras()]
+
+
+def _video_devices(system: Path, devices: Path) -> list[str]:
+    if not sys.platform.startswith("linux"):
+        return [f"{number}" for number in range(_PROBED) if _opens(number)]
+    lines = []
+    for entry in sorted(system.glob("video[0-9]*"), key=lambda path: int(path.name[5:])):
+        # A camera may have more than one node; only the first, index 0, gives images.
+        if _read(entry / "index") not in {"", "0"}:
+            continue
+        device = devices / entry.name
+        allowed = os.access(device, os.R_OK | os.W_OK)
+        note = "" if allowed else "  no permission: sudo usermod -aG video $USER, log in again"
+        lines.append(f"{device}  {_read(entry / 'name') or 'unnamed'}{note}")
+    return lines
+
+
+def _opens(number: int) -> bool:
+    try:
+        open_device(number).release()
+    except SourceError:
+        return False
+    return True
+
+
+def _read(path: Path) -> str:
+    try:
+        return " ".join(path.read_text("utf-8", "replace").split())
+    except OSError:
+        return ""
+
+
+def list_picameras() -> list[str]:
+    """Return a line for each camera; empty without picamera2."""
+    try:
+        found = _library().global_camera_info()
+    except MissingDependencyError:
+        return []
+    return [f"{PICAMERA}:{entry['Num']}  {entry['Model']}" for entry in found]
+
+
+def _library() -> Any:
+    try:
+        from picamera2 import Picamera2
+    except ImportError as error:
+        raise MissingDependencyError(
+            "picamera2 is not installed; on a Raspberry Pi run `sudo apt install python3-picamera2`"
+            " and make the environment with --system-site-packages"
+        ) from error
+    return Picamera2
+
+
 def _be_quiet() -> None:
     """Keep OpenCV's and FFmpeg's own lines off the terminal: errors are said once, by us."""
-    if os.environ.get("LMEDGE_RUNTIME_LOG"):
+    if os.environ.get(TALK):
         return
     # OpenCV 4 has the function at its top, OpenCV 5 in a module; 0 is silent in both.
     home = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging

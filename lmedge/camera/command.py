@@ -14,11 +14,10 @@ import click
 from ..commands.options import delegate_option, threads_option
 from ..errors import LmedgeError
 from ..files import check_writable
-from .capture import Wish
+from .capture import CaptureOptions, list_cameras
 from .choice import Choice
-from .frames import Source, View
-from .loop import Summary, run_camera, stopping_on_signals
-from .picamera import list_cameras
+from .frames import FrameSource, FrameView
+from .loop import CameraSummary, run_camera, stopping_on_signals
 from .preview import Preview, check_token
 from .recorder import Recorder
 from .sinks import JsonLines, LabelLines, Sink
@@ -53,7 +52,7 @@ class Region(click.ParamType):  # type: ignore[type-arg]  # generic in newer cli
         """Return four shares from 0 to 1, whose sums stay inside the image."""
         try:
             left, top, width, height = (float(part) for part in str(value).split(","))
-            View(roi=(left, top, width, height))
+            FrameView(roi=(left, top, width, height))
         except Exception:
             self.fail(f"{value!r}: four shares from 0 to 1, as 0.25,0,0.5,1", param, ctx)
         return left, top, width, height
@@ -193,9 +192,11 @@ def camera(
         check_token(*preview, token)
     window = not headless and _has_display(preview is not None)
     choice = Choice(files, threads, delegate=delegate)
-    wish, view = Wish(size, fps), View(int(rotate), mirror, roi)
+    options, view = CaptureOptions(size, fps), FrameView(int(rotate), mirror, roi)
     with contextlib.ExitStack() as stack:
-        opened = stack.enter_context(open_source(source, wish=wish, view=view, give_up=give_up))
+        opened = stack.enter_context(
+            open_source(source, options=options, view=view, give_up=give_up)
+        )
         outputs = Outputs(jsonl, record, preview, token, window)
         sinks = outputs.open(opened, choice, stack)
         steadiness = _steadiness(choice, smoothing, no_smoothing)
@@ -217,7 +218,7 @@ class Outputs:
     token: str | None
     window: bool
 
-    def open(self, source: Source, choice: Choice, stack: contextlib.ExitStack) -> list[Sink]:
+    def open(self, source: FrameSource, choice: Choice, stack: contextlib.ExitStack) -> list[Sink]:
         """Open all of them, files before the window: a frame that is seen has been written."""
         sinks: list[Sink] = []
         if self.jsonl is not None:
@@ -265,7 +266,7 @@ def _open_lines(target: str, stack: contextlib.ExitStack) -> TextIO:
         raise LmedgeError(f"{target}: cannot be written ({error.strerror})") from error
 
 
-def _sentence(summary: Summary) -> str:
+def _sentence(summary: CameraSummary) -> str:
     frames = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
     extra = f", {summary.dropped} dropped" if summary.dropped else ""
     extra += f", {summary.skipped} skipped" if summary.skipped else ""

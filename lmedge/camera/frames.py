@@ -6,12 +6,12 @@ import abc
 import dataclasses
 import threading
 from collections.abc import Iterator
+from typing import Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..closing import Closing
 from ..errors import LmedgeError
 
 BgrImage = npt.NDArray[np.uint8]
@@ -20,7 +20,7 @@ _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_C
 
 
 @dataclasses.dataclass(frozen=True)
-class View:
+class FrameView:
     """Turn clockwise by `rotate` degrees, then mirror left to right, then keep `roi`.
 
     `rotate` is 0, 90, 180 or 270. `roi` is (left, top, width, height) as shares of the turned
@@ -61,10 +61,7 @@ class View:
         return image
 
 
-WHOLE = View()
-
-
-__all__ = ["Absence", "BgrImage", "Frame", "Source"]
+WHOLE_FRAME = FrameView()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +86,7 @@ class Absence:
     message: str
 
 
-class Source(Closing):
+class FrameSource(abc.ABC):
     """Frames to iterate over once, and the resource behind them; a context manager.
 
     `rate` is the frames a second of a file, None for live sources. `sequence` says whether
@@ -105,11 +102,17 @@ class Source(Closing):
     skipped: int = 0
     absences: int = 0
 
-    def __init__(self, name: str, view: View = WHOLE) -> None:
+    def __init__(self, name: str, view: FrameView = WHOLE_FRAME) -> None:
         """Name the source as messages show it; `view` is applied to every frame."""
         self.name = name
         self.view = view
         self._stop = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @abc.abstractmethod
     def __iter__(self) -> Iterator[Frame | Absence]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import CameraLostError, SourceError
 from .capture import Capture
-from .frames import WHOLE, Absence, BgrImage, Frame, Source, View
+from .frames import WHOLE_FRAME, Absence, BgrImage, Frame, FrameSource, FrameView
 
 FIRST_FRAME = 10.0  # seconds until a source that opened must have given a frame
 PATIENCE = 3.0  # seconds without a frame until a source counts as away, its read may be hanging
@@ -23,7 +23,7 @@ _JOIN = 2.0  # seconds a closing source waits for its thread
 _log = logging.getLogger(__name__)
 
 
-class LiveSource(Source):
+class LiveSource(FrameSource):
     """A camera or a network stream: the newest frame is given, older ones are dropped and counted.
 
     A frame is never given twice. A source that goes away is opened again, with growing pauses,
@@ -40,7 +40,7 @@ class LiveSource(Source):
         name: str,
         open_capture: Callable[[], Capture],
         *,
-        view: View = WHOLE,
+        view: FrameView = WHOLE_FRAME,
         give_up: float | None = None,
         patience: float = PATIENCE,
         first_frame: float = FIRST_FRAME,

@@ -15,8 +15,8 @@ from types import FrameType
 from ..classifier import Classifier
 from ..errors import LmedgeError
 from .choice import Choice
-from .frames import Absence, Source
-from .sinks import Result, Sink
+from .frames import Absence, FrameSource
+from .sinks import FrameResult, Sink
 from .smoothing import UNSMOOTHED, Smoother, Steadiness
 
 # Of so many last frames the median time is taken: memory stays flat over days.
@@ -36,7 +36,7 @@ class End(enum.StrEnum):
 
 
 @dataclasses.dataclass(frozen=True)
-class Summary:
+class CameraSummary:
     """What the loop did.
 
     `frames` were classified, `dropped` came while another was classified, `skipped` could not be
@@ -57,13 +57,13 @@ class Summary:
 
 def run_camera(
     classifier: Classifier | Choice,
-    source: Source,
+    source: FrameSource,
     sinks: Sequence[Sink] = (),
     *,
     smoothing: Steadiness | None = None,
     frames: int | None = None,
     clock: Clock = time.perf_counter,
-) -> Summary:
+) -> CameraSummary:
     """Classify the frames of `source` and hand each result to every sink, in order.
 
     `classifier` may be a Choice, which a sink changes while the loop runs. `smoothing`: None means
@@ -81,7 +81,7 @@ def run_camera(
             closing.callback(sink.close)
         end = _run(classifier, source, sinks, smoothing, frames, tally)
         seconds = tally.seconds()
-    return Summary(
+    return CameraSummary(
         frames=tally.frames,
         dropped=source.dropped,
         skipped=source.skipped,
@@ -94,7 +94,7 @@ def run_camera(
 
 
 @contextlib.contextmanager
-def stopping_on_signals(source: Source) -> Iterator[None]:
+def stopping_on_signals(source: FrameSource) -> Iterator[None]:
     """End the loop over `source` cleanly on Ctrl-C and SIGTERM; a second one ends at once.
 
     For the main thread of a command. The handler only sets a flag, so that no write is cut short.
@@ -145,7 +145,7 @@ class _Tally:
 
 def _run(
     choice: Classifier | Choice,
-    source: Source,
+    source: FrameSource,
     sinks: Sequence[Sink],
     smoothing: Steadiness | None,
     limit: int | None,
@@ -168,7 +168,7 @@ def _run(
             classifier = current
         steady = smoother.classify(frame.image, frame.seconds)
         rate = tally.classified(steady.prediction.milliseconds)
-        result = Result(frame, steady.prediction, rate, steady.known)
+        result = FrameResult(frame, steady.prediction, rate, steady.known)
         # Every sink gets the last frame, also when one of them asks to end.
         wanted = [sink.take(result) for sink in sinks]
         if not all(wanted):

@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import LmedgeError, MissingDependencyError
 from .frames import Absence, BgrImage
 from .overlay import notice
-from .sinks import Result, to_json
+from .sinks import FrameResult, result_as_json
 
 LONGEST = 960  # pixels of the longer side: enough for a phone, little to encode
 MAX_RATE = 15.0  # images a second that are encoded, however many watch
@@ -50,7 +50,7 @@ class Preview:
         check_token(host, port, token)
         bottle, waitress = _libraries()
         self._lock = threading.Lock()
-        self._result: Result | None = None
+        self._result: FrameResult | None = None
         self._message: str | None = None
         self._number = 0  # of what there is to see
         self._encoded: tuple[int, bytes, str] = (0, b"", "{}")
@@ -76,7 +76,7 @@ class Preview:
         self._thread = threading.Thread(target=self._serve, name="preview", daemon=True)
         self._thread.start()
 
-    def take(self, result: Result) -> bool:
+    def take(self, result: FrameResult) -> bool:
         """Keep the newest result."""
         with self._lock:
             self._result, self._message = result, None
@@ -142,7 +142,7 @@ def is_own(host: str) -> bool:
         return False
 
 
-def _render(result: Result | None, message: str | None) -> tuple[BgrImage, str]:
+def _render(result: FrameResult | None, message: str | None) -> tuple[BgrImage, str]:
     image = np.zeros((480, 640, 3), np.uint8) if result is None else result.frame.image
     height, width = image.shape[:2]
     scale = min(1.0, LONGEST / max(height, width))
@@ -154,7 +154,8 @@ def _render(result: Result | None, message: str | None) -> tuple[BgrImage, str]:
     if scale < 1.0:
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     rate = result.frames_per_second
-    figures = {**json.loads(to_json(result)), "rate": None if rate is None else round(rate, 1)}
+    shown = None if rate is None else round(rate, 1)
+    figures = {**json.loads(result_as_json(result)), "rate": shown}
     return image, json.dumps(figures)  # without the overlay: the page itself has the labels
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import LmedgeError, MissingDependencyError
 from .frames import Absence, BgrImage
-from .sinks import Result
+from .sinks import FrameResult
 
 # Fragments begin at key frames, and each is flushed: a process that is killed loses the last one.
 _CONTAINER = {
@@ -46,7 +46,7 @@ class Recorder:
         self._ticks = -1
         self._key = 0  # ticks of the last key frame
 
-    def take(self, result: Result) -> bool:
+    def take(self, result: FrameResult) -> bool:
         """Write a frame; raises LmedgeError when the file cannot be written."""
         image = result.annotated
         with self._saying():

@@ -18,7 +18,7 @@ _CELSIUS_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class FrameResult:
     """A frame and what is in it, smoothed if asked for; `frames_per_second` over the last second.
 
     The rate is None for the first frame. `known` is False when the frame shows no landmark that
@@ -51,7 +51,7 @@ def _celsius(period: int) -> float | None:
 class Sink(Protocol):
     """Something that takes results: a window, a file, a terminal."""
 
-    def take(self, result: Result) -> bool:
+    def take(self, result: FrameResult) -> bool:
         """Take one result; False asks the loop to end."""
 
     def absent(self, absence: Absence) -> bool:
@@ -68,9 +68,9 @@ class JsonLines:
         """`stream` is written to and left open."""
         self._stream = stream
 
-    def take(self, result: Result) -> bool:
+    def take(self, result: FrameResult) -> bool:
         """Write one line."""
-        self._stream.write(to_json(result) + "\n")
+        self._stream.write(result_as_json(result) + "\n")
         self._stream.flush()
         return True
 
@@ -90,7 +90,7 @@ class LabelLines:
         self._stream = stream
         self._shown: tuple[str, bool] | None = None
 
-    def take(self, result: Result) -> bool:
+    def take(self, result: FrameResult) -> bool:
         """Write a line if there is something new."""
         frame, prediction = result.frame, result.prediction
         shown = (prediction.landmark if result.known else "", result.known)
@@ -114,7 +114,7 @@ class LabelLines:
         """Do nothing: every line is out already."""
 
 
-def to_json(result: Result) -> str:
+def result_as_json(result: FrameResult) -> str:
     """Return a result as one line of JSON: time in seconds, probabilities in 0..1."""
     frame, prediction = result.frame, result.prediction
     line = {"time": round(frame.seconds, 3), "frame": frame.index}

@@ -14,10 +14,10 @@ import cv2
 from ..errors import LmedgeError
 from ..files import write_bytes
 from .choice import Choice
-from .frames import Absence, BgrImage, Source
+from .frames import Absence, BgrImage, FrameSource
 from .overlay import notice
-from .recorded import ImageSource
-from .sinks import Result
+from .sinks import FrameResult
+from .sources import ImageSource
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Window:
     file or a number of threads where there is a `choice`.
     """
 
-    def __init__(self, source: Source, choice: Choice | None = None) -> None:
+    def __init__(self, source: FrameSource, choice: Choice | None = None) -> None:
         """Open the window; raises LmedgeError where there is no display or no window support."""
         check_display()
         # OpenCV's Qt has no fonts of its own and complains about it line by line.
@@ -52,7 +52,7 @@ class Window:
         self._size = (640, 480)  # width, height of the last frame
         self._shown: BgrImage | None = None
 
-    def take(self, result: Result) -> bool:
+    def take(self, result: FrameResult) -> bool:
         """Show a frame; False when the user wants to leave."""
         deadline = time.monotonic() + self._hold - result.prediction.milliseconds / 1000.0
         self._show(result)
@@ -79,7 +79,7 @@ class Window:
         if self._ready:
             cv2.destroyAllWindows()
 
-    def _show(self, result: Result) -> None:
+    def _show(self, result: FrameResult) -> None:
         image = result.frame.image
         self._size = (image.shape[1], image.shape[0])
         self._draw(image if self._plain else result.annotated)
@@ -101,7 +101,7 @@ class Window:
             return ord("q")
         return key
 
-    def _act(self, key: int, result: Result) -> bool:
+    def _act(self, key: int, result: FrameResult) -> bool:
         """Do what a key asks for; False for a key that has no meaning."""
         if key == ord(" "):
             self._paused = not self._paused

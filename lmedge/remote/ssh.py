@@ -18,9 +18,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
-from ..closing import Closing
 from ..errors import HostError, MissingDependencyError
 
 T = TypeVar("T")
@@ -112,7 +111,7 @@ class Link:
         return f"{user}{at}{bare}:{path}"
 
 
-class Connection(Closing):
+class Connection:
     """Commands to one machine. Use it in a `with`: that ends the shared connection."""
 
     def __init__(self, link: Link) -> None:
@@ -124,6 +123,12 @@ class Connection(Closing):
         # A socket's path may have about 100 bytes; TMPDIR may be longer.
         short = "/tmp" if Path("/tmp").is_dir() else None
         self._folder = Path(tempfile.mkdtemp(prefix="lmedge-ssh-", dir=short))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the shared connection and forget it."""

@@ -19,12 +19,12 @@ from lmedge.camera import (
     Choice,
     End,
     Frame,
+    FrameResult,
+    FrameSource,
     JsonLines,
     LabelLines,
     LiveSource,
     Recorder,
-    Result,
-    Source,
     Window,
     open_source,
     run_camera,
@@ -38,7 +38,7 @@ def classifier(tiny_file: Path) -> Classifier:
     return Classifier(tiny_file)
 
 
-class Given(Source):
+class Given(FrameSource):
     """Frames of the test's choice; with an error at their end, if given."""
 
     def __init__(self, images: list[np.ndarray], error: Exception | None = None) -> None:
@@ -54,12 +54,12 @@ class Given(Source):
 
 class Kept:
     def __init__(self, leave_after: int | None = None) -> None:
-        self.results: list[Result] = []
+        self.results: list[FrameResult] = []
         self.absences: list[Absence] = []
         self.closed = 0
         self._leave_after = leave_after
 
-    def take(self, result: Result) -> bool:
+    def take(self, result: FrameResult) -> bool:
         self.results.append(result)
         return len(self.results) != self._leave_after
 
@@ -118,7 +118,7 @@ def test_the_loop_ends_at_the_limit_on_quit_and_on_stop(classifier: Classifier) 
 
 def test_live_drops_are_in_the_summary(classifier: Classifier) -> None:
     class Slow(Kept):
-        def take(self, result: Result) -> bool:
+        def take(self, result: FrameResult) -> bool:
             time.sleep(0.02)
             return super().take(result)
 
@@ -266,7 +266,7 @@ def test_files_and_threads_are_chosen_while_it_runs(tiny_file: Path, tmp_path: P
     assert choice.choose(3) == "there are 2 files" and choice.current.model.path == other
 
     class Chooser(Kept):
-        def take(self, result: Result) -> bool:
+        def take(self, result: FrameResult) -> bool:
             one.choose(2)
             return super().take(result)
 

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 
 from lmedge import Classifier, LmedgeError
-from lmedge.camera import Absence, Frame, Result
+from lmedge.camera import Absence, Frame, FrameResult
 from lmedge.camera.preview import LONGEST, Preview, is_own
 from lmedge.errors import MissingDependencyError
 from tests.lmedge.camera.streams import bgr
 
 
 @pytest.fixture(scope="module")
-def result(tiny_file: Path) -> Result:
+def result(tiny_file: Path) -> FrameResult:
     image = bgr("green", 1080, 1920)
     prediction = Classifier(tiny_file).classify(image, color="bgr")
-    return Result(Frame(image, 7, 0.5), prediction, 12.34)
+    return FrameResult(Frame(image, 7, 0.5), prediction, 12.34)
 
 
 @pytest.fixture
@@ -43,7 +43,9 @@ def get(url: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
         return error.code, dict(error.headers), error.read()
 
 
-def test_the_page_and_the_newest_image_with_its_figures(preview: Preview, result: Result) -> None:
+def test_the_page_and_the_newest_image_with_its_figures(
+    preview: Preview, result: FrameResult
+) -> None:
     status, headers, page = get(preview.url)
     assert status == 200 and b"viewport" in page
     assert "default-src 'self'" in headers["Content-Security-Policy"]
@@ -62,7 +64,7 @@ def test_the_page_and_the_newest_image_with_its_figures(preview: Preview, result
 
 
 def test_a_camera_that_is_away_is_said_in_place_of_the_image(
-    preview: Preview, result: Result
+    preview: Preview, result: FrameResult
 ) -> None:
     preview.take(result)
     preview.absent(Absence("camera 0: no frames for 4 s"))
@@ -72,7 +74,7 @@ def test_a_camera_that_is_away_is_said_in_place_of_the_image(
 
 
 def test_images_are_drawn_once_for_all_and_never_by_the_loop(
-    preview: Preview, result: Result, monkeypatch: pytest.MonkeyPatch
+    preview: Preview, result: FrameResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
 
@@ -106,7 +108,7 @@ def test_images_are_drawn_once_for_all_and_never_by_the_loop(
     assert threading.get_ident() not in drawn
 
 
-def test_other_addresses_need_a_token_and_check_it(result: Result) -> None:
+def test_other_addresses_need_a_token_and_check_it(result: FrameResult) -> None:
     with pytest.raises(LmedgeError, match="--token"):
         Preview("0.0.0.0", 0)
     page = Preview("0.0.0.0", 0, token="päss")
@@ -140,7 +142,7 @@ def test_an_address_that_is_taken_and_a_package_that_is_missing(
         Preview("127.0.0.1", 0)
 
 
-def test_after_closing_nobody_listens(result: Result) -> None:
+def test_after_closing_nobody_listens(result: FrameResult) -> None:
     page = Preview("127.0.0.1", 0)
     page.take(result)
     assert get(page.url)[0] == 200

@@ -12,9 +12,16 @@ import cv2
 import numpy as np
 import pytest
 
-from lmedge.camera import Absence, Frame, ImageSource, LiveSource, VideoSource, View, open_source
-from lmedge.camera.capture import Wish, without_password
-from lmedge.camera.picamera import list_cameras
+from lmedge.camera import (
+    Absence,
+    Frame,
+    FrameView,
+    ImageSource,
+    LiveSource,
+    VideoSource,
+    open_source,
+)
+from lmedge.camera.capture import CaptureOptions, list_cameras, without_password
 from lmedge.errors import CameraLostError, LmedgeError, MissingDependencyError, SourceError
 from tests.lmedge.camera.streams import Numbered, bgr, mjpeg_server, write_video
 
@@ -181,21 +188,21 @@ def test_turned_mirrored_and_cut(tmp_path: Path) -> None:
     image[:20, :40] = 255  # white at the upper left
     cv2.imwrite(str(tmp_path / "a.png"), image)
 
-    def corners(view: View) -> tuple[tuple[int, ...], list[bool]]:
+    def corners(view: FrameView) -> tuple[tuple[int, ...], list[bool]]:
         with open_source(tmp_path / "a.png", view=view) as source:
             seen = next(iter(source)).image
         return seen.shape[:2], [bool(seen[y, x, 0]) for y in (0, -1) for x in (0, -1)]
 
-    assert corners(View()) == ((40, 80), [True, False, False, False])
-    assert corners(View(rotate=90)) == ((80, 40), [False, True, False, False])
-    assert corners(View(rotate=180)) == ((40, 80), [False, False, False, True])
-    assert corners(View(mirror=True)) == ((40, 80), [False, True, False, False])
-    assert corners(View(rotate=90, mirror=True)) == ((80, 40), [True, False, False, False])
-    assert corners(View(roi=(0.5, 0, 0.5, 0.25))) == ((10, 40), [False] * 4)
-    assert corners(View(roi=(0.999, 0.999, 0.001, 0.001)))[0] == (1, 1)
+    assert corners(FrameView()) == ((40, 80), [True, False, False, False])
+    assert corners(FrameView(rotate=90)) == ((80, 40), [False, True, False, False])
+    assert corners(FrameView(rotate=180)) == ((40, 80), [False, False, False, True])
+    assert corners(FrameView(mirror=True)) == ((40, 80), [False, True, False, False])
+    assert corners(FrameView(rotate=90, mirror=True)) == ((80, 40), [True, False, False, False])
+    assert corners(FrameView(roi=(0.5, 0, 0.5, 0.25))) == ((10, 40), [False] * 4)
+    assert corners(FrameView(roi=(0.999, 0.999, 0.001, 0.001)))[0] == (1, 1)
     for wrong in ({"rotate": 45}, {"roi": (0.5, 0, 0.6, 1)}, {"roi": (0, 0, 0, 1)}):
         with pytest.raises(LmedgeError, match=next(iter(wrong))):
-            View(**wrong)
+            FrameView(**wrong)
 
 
 def test_a_pattern_names_images(tmp_path: Path) -> None:
@@ -221,12 +228,12 @@ def test_a_camera_is_asked_for_size_and_rate(monkeypatch: pytest.MonkeyPatch) ->
             asked[what] = value
 
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: Device())
-    with open_source("/dev/video3", wish=Wish((1280, 720), 15.0)) as source:
+    with open_source("/dev/video3", options=CaptureOptions((1280, 720), 15.0)) as source:
         assert isinstance(next(iter(source)), Frame)
     assert asked[cv2.CAP_PROP_FRAME_WIDTH] == 1280 and asked[cv2.CAP_PROP_FRAME_HEIGHT] == 720
     assert asked[cv2.CAP_PROP_FPS] == 15
     with pytest.raises(SourceError, match="cameras only"):
-        open_source("clip.mp4", wish=Wish(rate=5.0))
+        open_source("clip.mp4", options=CaptureOptions(rate=5.0))
 
 
 def test_a_picamera_is_a_live_source(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +274,7 @@ def test_a_picamera_is_a_live_source(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingDependencyError, match="python3-picamera2"):
         open_source("picamera2")
     monkeypatch.setitem(sys.modules, "picamera2", SimpleNamespace(Picamera2=Picamera2))
-    with open_source("picamera2:1", wish=Wish((320, 200), 10.0)) as source:
+    with open_source("picamera2:1", options=CaptureOptions((320, 200), 10.0)) as source:
         assert next(iter(source)).image.shape == (200, 320, 3)
     assert Picamera2.stopped == [1]
     with pytest.raises(SourceError, match="picamera2:5 does not start"):

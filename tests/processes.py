@@ -23,6 +23,14 @@ def lmedge(
     )
 
 
+def without(folder: Path, *modules: str) -> dict[str, str]:
+    """Return an environment of processes that cannot import `modules`; `folder` is new."""
+    folder.mkdir()
+    for name in modules:
+        (folder / f"{name}.py").write_text(f"raise ImportError('blocked', name={name!r})\n")
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.getenv("PYTHONPATH"))))}
+
+
 def assert_refused(process: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
     """Assert that a command failed with `code` and one line on standard error."""
     assert process.returncode == code, process.stderr

@@ -64,9 +64,7 @@ def test_one_runtime_of_this_environment_gives_the_whole_report(
 
 
 def test_a_runtime_that_is_missing_is_one_line(tiny_file: Path, tmp_path: Path) -> None:
-    blocked = tmp_path / "blocked"
-    blocked.mkdir()
-    (blocked / "tflite_runtime.py").write_text("raise ImportError('none', name='tflite_runtime')")
+    blocked = processes.without(tmp_path / "blocked", "tflite_runtime")
     for names in ("litert,tflite-runtime", "tflite-runtime"):
         process = processes.lmedge(
             "benchmark",
@@ -77,7 +75,7 @@ def test_a_runtime_that_is_missing_is_one_line(tiny_file: Path, tmp_path: Path) 
             5,
             "--out",
             tmp_path / "out",
-            PYTHONPATH=str(blocked),
+            **blocked,
         )
         assert_refused(process, 8, "tflite-runtime is not installed")
     assert not (tmp_path / "out").exists()

@@ -11,7 +11,8 @@ import pytest
 
 from lmedge.train.run import Run
 from tests import bad_images, small_run
-from tests.processes import assert_refused, lmedge
+from tests.in_process import lmedge
+from tests.processes import assert_refused
 
 REPORTS = {
     "evaluation.json",
@@ -51,7 +52,7 @@ def test_new_photographs_some_of_them_strange(finished_run: Run, tmp_path: Path)
 
 def test_without_data_it_is_the_runs_own_test_part(finished_run: Run, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(finished_run.folder, tmp_path / "run"))
-    process = small_run.lmedge("evaluate", folder)
+    process = lmedge("evaluate", folder)
     assert process.returncode == 0, process.stderr
     report = json.loads((folder / "evaluation" / "evaluation.json").read_text("utf-8"))
     metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
@@ -76,12 +77,12 @@ class TestRefused:
         landmarks = {"one": ("a", (9, 9, 9)), "two": ("a", (99, 9, 9))}
         data = small_run.write_photographs(tmp_path / "other", 1, landmarks=landmarks)
         out = tmp_path / "out"
-        process = small_run.lmedge("evaluate", finished_run.folder, "--data", data, "--out", out)
+        process = lmedge("evaluate", finished_run.folder, "--data", data, "--out", out)
         assert_refused(process, 3, "the run knows none of the 2 landmarks here (one, two)")
         assert not out.exists()
 
     def test_a_landmark_in_another_category(self, finished_run: Run, tmp_path: Path) -> None:
         landmarks = {"tower": ("bridges", (9, 9, 9)), "old bridge": ("bridges", (99, 9, 9))}
         data = small_run.write_photographs(tmp_path / "other", 1, landmarks=landmarks)
-        process = small_run.lmedge("evaluate", finished_run.folder, "--data", data)
+        process = lmedge("evaluate", finished_run.folder, "--data", data)
         assert_refused(process, 3, "'tower' is in category 'bridges' here and in 'tower'")

@@ -10,6 +10,7 @@ import pytest
 
 from lmedge.errors import RunError
 from tests import small_run
+from tests.in_process import lmedge
 
 if TYPE_CHECKING:
     from lmedge.train.run import Run
@@ -66,7 +67,7 @@ def test_a_refit_is_not_refitted(refitted: Run, tmp_path: Path) -> None:
 def test_the_command_says_what_is_known(
     finished_run: Run, small_photographs: Path, tmp_path: Path
 ) -> None:
-    done = small_run.lmedge(
+    done = lmedge(
         "train", small_photographs, "--refit", finished_run.folder, "--out", tmp_path / "run"
     )
     assert done.returncode == 0, done.stderr
@@ -90,7 +91,7 @@ def test_what_it_takes_from_the_run_cannot_be_given(
     small_photographs: Path,
     tmp_path: Path,
 ) -> None:
-    done = small_run.lmedge(
+    done = lmedge(
         "train",
         small_photographs,
         "--refit",
@@ -105,9 +106,7 @@ def test_what_it_takes_from_the_run_cannot_be_given(
 
 
 def test_other_photographs_are_refused(finished_run: Run, tmp_path: Path) -> None:
-    done = small_run.lmedge(
-        "train", tmp_path, "--refit", finished_run.folder, "--out", tmp_path / "run"
-    )
+    done = lmedge("train", tmp_path, "--refit", finished_run.folder, "--out", tmp_path / "run")
     assert done.returncode == RunError.exit_code
     assert len(done.stderr.strip().splitlines()) == 1
     assert "was trained on" in done.stderr
@@ -115,9 +114,9 @@ def test_other_photographs_are_refused(finished_run: Run, tmp_path: Path) -> Non
 
 def test_its_file_quotes_the_run_too(refitted: Run, finished_run: Run, tmp_path: Path) -> None:
     file = tmp_path / "refit.tflite"
-    done = small_run.lmedge("export", refitted.folder, "--int8", "--force", "-o", file)
+    done = lmedge("export", refitted.folder, "--int8", "--force", "-o", file)
     assert done.returncode == 0, done.stderr
-    shown = small_run.lmedge("inspect", file, "--json")
+    shown = lmedge("inspect", file, "--json")
     assert shown.returncode == 0, shown.stderr
     info = json.loads(shown.stdout)["info"]
     assert info["provenance"]["refit_of"] == {
@@ -125,4 +124,4 @@ def test_its_file_quotes_the_run_too(refitted: Run, finished_run: Run, tmp_path:
         "test": finished_run.metrics()["test"],
     }
     assert set(info["metrics"]) == {"val"}
-    assert "which had not seen the test images" in small_run.lmedge("inspect", file).stdout
+    assert "which had not seen the test images" in lmedge("inspect", file).stdout

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import bad_images, small_run
-from tests.processes import assert_refused, lmedge
+from tests import bad_images, processes, small_run
+from tests.in_process import lmedge
+from tests.processes import assert_refused
 
 BROKEN = Path("tower") / "tower"
 
@@ -20,7 +21,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 class TestCheck:
     def test_good_photographs(self, photographs: Path) -> None:
-        process = lmedge("data", "check", photographs, "--strict", "--min-side", 16)
+        words = ["data", "check", photographs, "--strict", "--min-side", 16]
+        process = processes.lmedge(*words)
         assert process.returncode == 0, process.stderr
         assert "24 images of 4 landmarks in 2 categories: nothing found" in process.stdout
 
@@ -84,7 +86,7 @@ class TestTrain:
     def test_a_leak_is_one_line(self, in_parts: Path, words: list[object], tmp_path: Path) -> None:
         path = sorted((in_parts / "train" / BROKEN).glob("*.jpg"))[0]
         shutil.copyfile(path, in_parts / "val" / BROKEN / "leaked.jpg")
-        process = small_run.lmedge("-q", "train", in_parts, *words, cwd=tmp_path)
+        process = lmedge("-q", "train", in_parts, *words, cwd=tmp_path)
         assert_refused(process, 3, "the split leaks", "leaked.jpg", "--allow-leak")
         assert not (tmp_path / "runs").exists()
 
@@ -96,7 +98,7 @@ class TestTrain:
         gone = next(line for line in written if line.startswith("train")).split(",")[-1]
         (photographs / "exclude.txt").write_text(f"{gone}\n", "utf-8")
         run = tmp_path / "run"
-        process = small_run.lmedge("train", photographs, *words, "--out", run)
+        process = lmedge("train", photographs, *words, "--out", run)
         assert process.returncode == 0, process.stderr
         assert f"the split of {photographs / 'split.csv'} is used" in process.stderr
         assert "exclude.txt lists 1 images to leave out" in process.stderr

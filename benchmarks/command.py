@@ -12,7 +12,7 @@ from rich.console import Console
 from lmedge.classifier import Classifier
 from lmedge.errors import LmedgeError, RegressionError
 from lmedge.evaluation.folders import PARTS, LabelledImage, parts, scan
-from lmedge.remote.payload import Request
+from lmedge.remote.payload import Payload
 
 from .accuracy import score
 from .conditions import Conditions, Moment
@@ -217,7 +217,7 @@ def _there(context: click.Context, host: str) -> None:
     except ValueError as error:
         raise click.UsageError(f"--ssh-option: {error}") from error
     facts, images = _choose(asked["data"], asked["part"])
-    request = Request(
+    payload = Payload(
         files=asked["given"],
         options=_passed_on(context),
         data=asked["data"],
@@ -228,7 +228,7 @@ def _there(context: click.Context, host: str) -> None:
     patience = 60.0 if asked["give_up"] is None else asked["give_up"]
     link = Link(host, options, patience=patience)
     benchmark_there(
-        link, request, asked["out"] or default_folder(request, host), asked["host_python"]
+        link, payload, asked["out"] or default_folder(payload, host), asked["host_python"]
     )
 
 

@@ -18,30 +18,30 @@ from pathlib import Path
 import click
 
 from lmedge import files
-from lmedge.errors import HostError, LmedgeError, kind_of
+from lmedge.errors import HostError, LmedgeError, error_class
 from lmedge.model_file import read_model
-from lmedge.remote.host import Board
-from lmedge.remote.payload import Request, megabytes
+from lmedge.remote.host import RemoteHost
+from lmedge.remote.payload import Payload, megabytes
 from lmedge.remote.ssh import Connection, Link
 
 _log = logging.getLogger(__name__)
 _REPORT = "report"  # the folder's name on the board
 
 
-def default_folder(request: Request, host: str) -> Path:
+def default_folder(payload: Payload, host: str) -> Path:
     """Return runs/benchmark-FILE-BOARD: a report of another machine replaces none of this one."""
-    board = re.sub(r"[^\w.-]+", "-", host.rpartition("@")[2]).strip("-.")
-    others = "-and-others" if len(request.files) > 1 else ""
-    return Path("runs") / f"benchmark-{request.files[0].stem}{others}-{board}"
+    remote = re.sub(r"[^\w.-]+", "-", host.rpartition("@")[2]).strip("-.")
+    others = "-and-others" if len(payload.files) > 1 else ""
+    return Path("runs") / f"benchmark-{payload.files[0].stem}{others}-{remote}"
 
 
-def benchmark_there(link: Link, request: Request, out: Path, python: str | None) -> None:
+def benchmark_there(link: Link, payload: Payload, out: Path, python: str | None) -> None:
     """Run a benchmark on the board and put its report into the folder `out`.
 
     `python` is the board's Python; found when None. Raises HostError when the board refuses or is
     lost, else what the same benchmark would raise here.
     """
-    for file in request.files:
+    for file in payload.files:
         read_model(file)  # what is no file of ours need not travel
     _check_folder(out)
     with (
@@ -49,53 +49,53 @@ def benchmark_there(link: Link, request: Request, out: Path, python: str | None)
         tempfile.TemporaryDirectory(prefix="lmedge-") as local,
         Connection(link) as connection,
     ):
-        parcel, report = Path(local) / "parcel", Path(local) / "report"
-        parcel.mkdir()
+        packed, report = Path(local) / "payload", Path(local) / "report"
+        packed.mkdir()
         report.mkdir()
-        arguments = request.pack(parcel)
-        board = Board(connection)
+        arguments = payload.pack(packed)
+        remote = RemoteHost(connection)
         try:
-            names = _measure(board, parcel, [*arguments, "--out", _REPORT], python)
-            connection.fetch(f"{board.folder}/{_REPORT}", report, rsync=board.rsync)
+            names = _measure(remote, packed, [*arguments, "--out", _REPORT], python)
+            connection.fetch(f"{remote.folder}/{_REPORT}", report, rsync=remote.rsync)
         except BaseException as error:
-            if not board.remove() and isinstance(error, HostError):
-                raise HostError(f"{error}; {board.folder} may be left there") from error
+            if not remote.remove() and isinstance(error, HostError):
+                raise HostError(f"{error}; {remote.folder} may be left there") from error
             raise
-        if not board.remove():
-            _log.warning("%s was lost: %s is left there", board.host, board.folder)
+        if not remote.remove():
+            _log.warning("%s was lost: %s is left there", remote.host, remote.folder)
         _place(report, out)
     click.echo(f"report: {click.format_filename(out)}: {names}")
 
 
-def _measure(board: Board, parcel: Path, arguments: list[str], python: str | None) -> str:
+def _measure(remote: RemoteHost, packed: Path, arguments: list[str], python: str | None) -> str:
     """Send, run and print the table; return the names of the report's files."""
-    _log.info("connecting to %s", board.host)
-    interpreter = board.prepare(python)
-    board.outfit(interpreter, parcel)
-    _log.info("sending %.1f MB", megabytes(parcel))
-    board.connection.send(parcel, board.folder, rsync=board.rsync)
+    _log.info("connecting to %s", remote.host)
+    interpreter = remote.prepare(python)
+    remote.outfit(interpreter, packed)
+    _log.info("sending %.1f MB", megabytes(packed))
+    remote.connection.send(packed, remote.folder, rsync=remote.rsync)
     if interpreter.rank == 2:
         _log.info("installing lmedge there, for the time of the benchmark")
-    ready = board.install(interpreter)
-    _log.info("measuring on %s", board.host)
-    board.start(ready, arguments, shutil.get_terminal_size().columns)
-    code = board.wait()
+    ready = remote.install(interpreter)
+    _log.info("measuring on %s", remote.host)
+    remote.start(ready, arguments, shutil.get_terminal_size().columns)
+    code = remote.wait()
     if code:
-        raise _failure(board, code)
-    table, _, names = board.printed("output").rpartition(f"report: {_REPORT}: ")
+        raise _failure(remote, code)
+    table, _, names = remote.printed("output").rpartition(f"report: {_REPORT}: ")
     click.echo(table, nl=False)
     if "report.html" not in names and "comparison.json" not in names:
         _log.info("no pages and plots: the Python there has no jinja2 and matplotlib")
     return names.strip()
 
 
-def _failure(board: Board, code: int) -> LmedgeError:
+def _failure(remote: RemoteHost, code: int) -> LmedgeError:
     """Return the error that the command there ended with: its line, and the same exit code."""
-    lines = [line.strip() for line in board.printed("errors").splitlines()]
+    lines = [line.strip() for line in remote.printed("errors").splitlines()]
     said = next((line for line in reversed(lines) if line), "no message")
     said = said.removeprefix("lmedge: ").removeprefix("Error: ")
-    kind = kind_of(code) or HostError
-    return kind(f"{board.host}: {said}")
+    kind = error_class(code) or HostError
+    return kind(f"{remote.host}: {said}")
 
 
 def _check_folder(out: Path) -> None:

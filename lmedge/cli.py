@@ -31,7 +31,7 @@ COMMANDS = {
     ),
     "export": ("lmedge.export.command", "export", "Make one int8 .tflite of a training run."),
     "inspect": ("lmedge.commands.inspect", "inspect", "Show what an exported file is and holds."),
-    "labels": ("lmedge.commands.inspect", "labels", "List the labels of an exported file."),
+    "labels": ("lmedge.commands.inspect", "list_labels", "List the labels of an exported file."),
     "predict": ("lmedge.commands.predict", "predict", "Classify images with an exported file."),
     "camera": ("lmedge.camera.command", "camera", "Classify a live camera, a video or a folder."),
     "benchmark": ("lmedge.benchmarks.command", "benchmark", "Measure how good and fast a file is."),

@@ -95,6 +95,6 @@ def kinds(root: type[LmedgeError] = LmedgeError) -> Iterator[type[LmedgeError]]:
         yield from kinds(kind)
 
 
-def kind_of(exit_code: int) -> type[LmedgeError] | None:
+def error_class(exit_code: int) -> type[LmedgeError] | None:
     """Return the class of an exit code, None when no class has it."""
     return next((kind for kind in kinds() if kind.exit_code == exit_code), None)

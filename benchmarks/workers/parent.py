@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 import lmedge
-from lmedge.errors import LmedgeError, MissingDependencyError, kind_of
+from lmedge.errors import LmedgeError, MissingDependencyError, error_class
 from lmedge.flatbuffer import Table
 from lmedge.model_file import ModelFile
 
@@ -132,7 +132,7 @@ class Worker:
                 f"{self.name}: {self.python} cannot import {reply['missing']} ({reply['error']}); "
                 "install it there, or name another Python"
             )
-        kind = kind_of(reply["code"]) or LmedgeError
+        kind = error_class(reply["code"]) or LmedgeError
         return kind(f"{self.name}: {reply['error']}")
 
     def _end(self) -> str:

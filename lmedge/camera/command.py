@@ -197,7 +197,7 @@ def camera(
         opened = stack.enter_context(
             open_source(source, options=options, view=view, give_up=give_up)
         )
-        outputs = Outputs(jsonl, record, preview, token, window)
+        outputs = SinkOptions(jsonl, record, preview, token, window)
         sinks = outputs.open(opened, choice, stack)
         steadiness = _steadiness(choice, smoothing, no_smoothing)
         with stopping_on_signals(opened):
@@ -209,7 +209,7 @@ def camera(
 
 
 @dataclasses.dataclass(frozen=True)
-class Outputs:
+class SinkOptions:
     """Where the results go, as the command line says."""
 
     jsonl: str | None

@@ -89,16 +89,16 @@ def annotate(
         second = top + _ROW * unit
         _row(image, box, second, prediction.category, prediction.category_probability, CATEGORY)
     else:
-        said = text.shortened(UNKNOWN, unit, room)
-        text.draw(image, said, (int(left), int(top + unit)), unit, WHITE)
+        said = text.cut_to_width(UNKNOWN, unit, room)
+        text.draw_text(image, said, (int(left), int(top + unit)), unit, WHITE)
     top += 2 * _ROW * unit
     figures = [
         "" if frames_per_second is None else f"{frames_per_second:.1f} fps",
         f"{prediction.milliseconds:.1f} ms",
         "" if celsius is None else f"{celsius:.0f} °C",
     ]
-    foot = text.shortened("   ".join(filter(None, figures)), _FOOT * unit, room)
-    text.draw(image, foot, (int(left), int(top + _FOOT * unit)), _FOOT * unit, PALE)
+    foot = text.cut_to_width("   ".join(filter(None, figures)), _FOOT * unit, room)
+    text.draw_text(image, foot, (int(left), int(top + _FOOT * unit)), _FOOT * unit, PALE)
     return image
 
 
@@ -113,7 +113,7 @@ def notice(message: str, width: int, height: int) -> BgrImage:
     top = height / 2 - (len(lines) - 1) * _LINE * unit / 2
     for number, line in enumerate(lines):
         left = (width - text.width(line, unit)) / 2
-        text.draw(card, line, (int(left), int(top + number * _LINE * unit)), unit, WHITE)
+        text.draw_text(card, line, (int(left), int(top + number * _LINE * unit)), unit, WHITE)
     return card
 
 
@@ -131,9 +131,9 @@ def _row(
     base = int(top + unit)
     percentage = f"{100 * probability:.0f} %"
     percentage_left = right - text.width(percentage, unit)
-    text.draw(image, percentage, (int(percentage_left), base), unit, WHITE)
-    name = text.shortened(name, unit, percentage_left - unit - left)
-    text.draw(image, name, (int(left), base), unit, WHITE)
+    text.draw_text(image, percentage, (int(percentage_left), base), unit, WHITE)
+    name = text.cut_to_width(name, unit, percentage_left - unit - left)
+    text.draw_text(image, name, (int(left), base), unit, WHITE)
     first, last = int(base + _TO_BAR * unit), int(base + (_TO_BAR + _BAR) * unit)
     end = left + probability * (right - left)
     cv2.rectangle(image, (int(left), first), (int(right), last), TRACK, cv2.FILLED)

@@ -133,7 +133,7 @@ def width(text: str, capital: float) -> int:
     return int(pixels)
 
 
-def shortened(text: str, capital: float, available: float) -> str:
+def cut_to_width(text: str, capital: float, available: float) -> str:
     """Cut the end of `text` and put an ellipsis, so that it is at most `available` pixels wide."""
     text, _ = _written(text)
     if width(text, capital) <= available:
@@ -156,11 +156,13 @@ def wrapped(text: str, capital: float, available: float) -> list[str]:
         if lines and width(longer, capital) <= available:
             lines[-1] = longer
         else:
-            lines.append(shortened(word, capital, available))
+            lines.append(cut_to_width(word, capital, available))
     return lines
 
 
-def draw(image: BgrImage, text: str, at: tuple[int, int], capital: float, color: Color) -> None:
+def draw_text(
+    image: BgrImage, text: str, at: tuple[int, int], capital: float, color: Color
+) -> None:
     """Write `text` into `image`, (H, W, 3) uint8 BGR; `at`: left end of its base line."""
     text, font = _written(text)
     if font is not None:

@@ -37,7 +37,7 @@ _INSTALL_TRAINING = "pip install 'lmedge[train]', on the computer that trains"
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One line of the doctor: `action` says what to do unless the status is ok.
 
     "missing" is not there, "action" is there and needs something done. `blocks` tells that the
@@ -51,33 +51,37 @@ class Finding:
     blocks: bool = False
 
 
-def examine(check: Callable[[], Finding]) -> Finding:
+def examine(check: Callable[[], Diagnosis]) -> Diagnosis:
     """Run a check; a defect of its own becomes a finding as well."""
     try:
         return check()
     except Exception as error:  # a doctor that crashes helps nobody
-        return Finding(check.__name__, "action", f"could not be checked: {_reason(error)}")
+        return Diagnosis(
+            check.__name__.removeprefix("check_"),
+            "action",
+            f"could not be checked: {_reason(error)}",
+        )
 
 
-def python() -> Finding:
+def check_python() -> Diagnosis:
     """Name Python, lmedge and the machine."""
     system = f"{platform.system()} {platform.machine()}"
     versions = f"{platform.python_version()}, lmedge {__version__}, {system}"
-    return Finding("Python", "ok", f"{versions}, {machine.processor_model()}")
+    return Diagnosis("Python", "ok", f"{versions}, {machine.processor_model()}")
 
 
-def numpy() -> Finding:
+def check_numpy() -> Diagnosis:
     """Import NumPy."""
     return _imported("NumPy", "numpy", "pip install numpy")
 
 
-def opencv() -> Finding:
+def check_opencv() -> Diagnosis:
     """Import OpenCV: its shared libraries are what fails on small systems."""
     action = "pip install opencv-python, or opencv-python-headless on a system without libGL"
     return _imported("OpenCV", "cv2", action)
 
 
-def runtime() -> Finding:
+def check_runtime() -> Diagnosis:
     """Name the runtime that will be used: the first that imports."""
     failed = []
     for module, package in RUNTIME_PACKAGES.items():
@@ -90,28 +94,28 @@ def runtime() -> Finding:
         detail = "; ".join([f"{runtime_label(module)} will be used", *failed])
         if module == "tflite_runtime":
             action = "pip install ai-edge-litert: it runs int8 files many times faster"
-            return Finding("runtime", "action", detail, action)
-        return Finding("runtime", "ok", detail)
+            return Diagnosis("runtime", "action", detail, action)
+        return Diagnosis("runtime", "ok", detail)
     detail = "; ".join(failed) or f"none of {', '.join(RUNTIME_PACKAGES.values())}"
-    return Finding("runtime", "missing", detail, "pip install ai-edge-litert", blocks=True)
+    return Diagnosis("runtime", "missing", detail, "pip install ai-edge-litert", blocks=True)
 
 
-def camera() -> Finding:
+def check_camera() -> Diagnosis:
     """Look for video devices and the right to open them."""
     if not sys.platform.startswith("linux"):
-        return Finding("camera", "ok", "not checked on this system; `lmedge camera` tries it")
+        return Diagnosis("camera", "ok", "not checked on this system; `lmedge camera` tries it")
     devices = _devices("video*")
     if not devices:
         action = "plug one in, or give `lmedge camera --source` a video, a folder or a URL"
-        return Finding("camera", "missing", "no /dev/video*", action)
+        return Diagnosis("camera", "missing", "no /dev/video*", action)
     usable = [device for device in devices if os.access(device, os.R_OK | os.W_OK)]
     if not usable:
         action = "sudo usermod -aG video $USER, then log in again"
-        return Finding("camera", "action", f"{', '.join(devices)}: no permission", action)
-    return Finding("camera", "ok", ", ".join(usable))
+        return Diagnosis("camera", "action", f"{', '.join(devices)}: no permission", action)
+    return Diagnosis("camera", "ok", ", ".join(usable))
 
 
-def display() -> Finding:
+def check_display() -> Diagnosis:
     """Look for a screen, and an OpenCV that can open windows on it."""
     headless = "use `lmedge camera --headless`"
     toolkit = _window_toolkit()
@@ -120,40 +124,42 @@ def display() -> Finding:
     else:
         screen = platform.system()
     if not screen:
-        return Finding("display", "missing", "neither DISPLAY nor WAYLAND_DISPLAY is set", headless)
+        return Diagnosis(
+            "display", "missing", "neither DISPLAY nor WAYLAND_DISPLAY is set", headless
+        )
     if not toolkit:
         action = f"pip install opencv-python in place of the headless one, or {headless}"
-        return Finding("display", "action", f"{screen}, but OpenCV has no windows", action)
-    return Finding("display", "ok", f"{screen}, windows by {toolkit}")
+        return Diagnosis("display", "action", f"{screen}, but OpenCV has no windows", action)
+    return Diagnosis("display", "ok", f"{screen}, windows by {toolkit}")
 
 
-def tensorflow() -> Finding:
+def check_tensorflow() -> Diagnosis:
     """Look at what training and export are built on; the first two go by the same minor version."""
-    finding = _packages("TensorFlow", TENSORFLOW_PACKAGES)
+    diagnosis = _packages("TensorFlow", TENSORFLOW_PACKAGES)
     minors = [
         ".".join((machine.package_version(name) or "").split(".")[:2])
         for name in TENSORFLOW_PACKAGES[:2]
     ]
-    if finding.status == "ok" and len(set(minors)) > 1:
+    if diagnosis.status == "ok" and len(set(minors)) > 1:
         action = f"pip install 'tf_keras=={minors[0]}.*': it goes with TensorFlow {minors[0]}"
-        return dataclasses.replace(finding, status="action", action=action)
-    return finding
+        return dataclasses.replace(diagnosis, status="action", action=action)
+    return diagnosis
 
 
-def tools() -> Finding:
+def check_tools() -> Diagnosis:
     """Look at the other packages of the training extra."""
     return _packages("tools", TOOL_PACKAGES)
 
 
-def gpu() -> Finding:
+def check_gpu() -> Diagnosis:
     """Look for a GPU; TensorFlow is asked in a process of its own, and only if there is one."""
     devices = _devices(*GPU_DEVICES)
     if sys.platform.startswith("linux") and not devices:
-        return Finding(
+        return Diagnosis(
             "GPU", "missing", "no device", "none needed: training runs on the processor, slower"
         )
     if machine.package_version("tensorflow") is None:
-        return Finding(
+        return Diagnosis(
             "GPU",
             "action",
             f"{', '.join(devices)}, TensorFlow not installed",
@@ -162,7 +168,7 @@ def gpu() -> Finding:
     return ask_tensorflow([sys.executable, "-c", _ASK_TENSORFLOW], GPU_SECONDS)
 
 
-def ask_tensorflow(command: list[str], seconds: float) -> Finding:
+def ask_tensorflow(command: list[str], seconds: float) -> Diagnosis:
     """Run a command that prints `GPUS <count>`, and judge its answer."""
     action = "pip install 'lmedge[gpu]' and a driver that `nvidia-smi` finds"
     try:
@@ -170,49 +176,49 @@ def ask_tensorflow(command: list[str], seconds: float) -> Finding:
             command, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        return Finding("GPU", "action", f"TensorFlow gave no answer in {seconds:.0f} s", action)
+        return Diagnosis("GPU", "action", f"TensorFlow gave no answer in {seconds:.0f} s", action)
     found = [line.split()[1] for line in answer.stdout.splitlines() if line.startswith("GPUS ")]
     if not found:
         last = (answer.stderr.strip().splitlines() or ["no answer"])[-1]
-        return Finding("GPU", "action", f"TensorFlow does not import: {last}", _INSTALL_TRAINING)
+        return Diagnosis("GPU", "action", f"TensorFlow does not import: {last}", _INSTALL_TRAINING)
     if found[0] == "0":
-        return Finding("GPU", "action", "there is one, TensorFlow does not see it", action)
-    return Finding("GPU", "ok", f"{found[0]} seen by TensorFlow")
+        return Diagnosis("GPU", "action", "there is one, TensorFlow does not see it", action)
+    return Diagnosis("GPU", "ok", f"{found[0]} seen by TensorFlow")
 
 
-def weights() -> Finding:
+def check_weights() -> Diagnosis:
     """Look for the ImageNet weights: already here, or at least within reach."""
     cached = Path("~/.keras/models").expanduser() / WEIGHTS_FILE
     if cached.is_file():
-        return Finding("weights", "ok", str(cached))
+        return Diagnosis("weights", "ok", str(cached))
     if _answers(WEIGHTS_URL, NETWORK_SECONDS):
-        return Finding("weights", "ok", "not here yet; `lmedge train` will download them")
+        return Diagnosis("weights", "ok", "not here yet; `lmedge train` will download them")
     action = f"fetch {WEIGHTS_URL} elsewhere and pass --weights PATH, or train with --weights none"
-    return Finding("weights", "missing", "not here and the download host does not answer", action)
+    return Diagnosis("weights", "missing", "not here and the download host does not answer", action)
 
 
 def _devices(*patterns: str) -> list[str]:
     return sorted(str(path) for pattern in patterns for path in Path("/dev").glob(pattern))
 
 
-def _packages(name: str, packages: Sequence[str]) -> Finding:
+def _packages(name: str, packages: Sequence[str]) -> Diagnosis:
     versions = {package: machine.package_version(package) for package in packages}
     absent = [package for package, version in versions.items() if version is None]
     present = [f"{package} {version}" for package, version in versions.items() if version]
     if absent:
         detail = "; ".join(filter(None, [f"no {', '.join(absent)}", ", ".join(present)]))
-        return Finding(name, "missing", detail, _INSTALL_TRAINING)
-    return Finding(name, "ok", ", ".join(present))
+        return Diagnosis(name, "missing", detail, _INSTALL_TRAINING)
+    return Diagnosis(name, "ok", ", ".join(present))
 
 
-def _imported(name: str, module: str, action: str) -> Finding:
+def _imported(name: str, module: str, action: str) -> Diagnosis:
     try:
         version = importlib.import_module(module).__version__
     except ModuleNotFoundError:
-        return Finding(name, "missing", "not installed", action, blocks=True)
+        return Diagnosis(name, "missing", "not installed", action, blocks=True)
     except Exception as error:
-        return Finding(name, "action", f"does not import: {_reason(error)}", action, blocks=True)
-    return Finding(name, "ok", str(version))
+        return Diagnosis(name, "action", f"does not import: {_reason(error)}", action, blocks=True)
+    return Diagnosis(name, "ok", str(version))
 
 
 def _window_toolkit() -> str:

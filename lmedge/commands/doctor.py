@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from . import checks
-from .checks import Finding
+from .checks import Diagnosis
 
 _COLOURS = {"ok": "green", "missing": "yellow", "action": "red"}
 _STATUS = 9  # cells of the first column
@@ -22,21 +22,21 @@ class Group:
     """Findings that belong together."""
 
     name: str
-    findings: tuple[Finding, ...]
+    diagnoses: tuple[Diagnosis, ...]
 
 
 def diagnose() -> tuple[Group, ...]:
     """Run every check. Takes up to a minute and a half where a GPU must be asked for."""
     examine = checks.examine
     device = (
-        checks.python,
-        checks.numpy,
-        checks.opencv,
-        checks.runtime,
-        checks.camera,
-        checks.display,
+        checks.check_python,
+        checks.check_numpy,
+        checks.check_opencv,
+        checks.check_runtime,
+        checks.check_camera,
+        checks.check_display,
     )
-    host = (checks.tensorflow, checks.tools, checks.gpu, checks.weights)
+    host = (checks.check_tensorflow, checks.check_tools, checks.check_gpu, checks.check_weights)
     return (
         Group("device", tuple(examine(check) for check in device)),
         Group("training", tuple(examine(check) for check in host)),
@@ -45,7 +45,7 @@ def diagnose() -> tuple[Group, ...]:
 
 def can_run(groups: Sequence[Group]) -> bool:
     """Return whether nothing blocks the device part."""
-    return not any(finding.blocks for group in groups for finding in group.findings)
+    return not any(diagnosis.blocks for group in groups for diagnosis in group.diagnoses)
 
 
 @click.command()
@@ -61,7 +61,7 @@ def doctor(as_json: bool) -> int:
         content = {
             "device_can_run": runs,
             **{
-                group.name: [dataclasses.asdict(finding) for finding in group.findings]
+                group.name: [dataclasses.asdict(diagnosis) for diagnosis in group.diagnoses]
                 for group in groups
             },
         }
@@ -73,11 +73,11 @@ def doctor(as_json: bool) -> int:
 
 def _print(groups: Sequence[Group], runs: bool) -> None:
     width = min(100, shutil.get_terminal_size().columns)
-    column = 2 + max(len(finding.name) for group in groups for finding in group.findings)
+    column = 2 + max(len(diagnosis.name) for group in groups for diagnosis in group.diagnoses)
     for group in groups:
         click.echo(click.style(group.name, bold=True))
-        for finding in group.findings:
-            for line in _lines(finding, column, width):
+        for diagnosis in group.diagnoses:
+            for line in _lines(diagnosis, column, width):
                 click.echo(line)
         click.echo()
     if runs:
@@ -86,15 +86,15 @@ def _print(groups: Sequence[Group], runs: bool) -> None:
         click.echo("lmedge cannot run here until what is marked required is installed.")
 
 
-def _lines(finding: Finding, column: int, width: int) -> list[str]:
-    name = finding.name.ljust(column)
+def _lines(diagnosis: Diagnosis, column: int, width: int) -> list[str]:
+    name = diagnosis.name.ljust(column)
     indent = " " * (2 + _STATUS + column)
-    status = click.style(finding.status.ljust(_STATUS), fg=_COLOURS[finding.status])
-    detail = finding.detail + (" (required)" if finding.blocks else "")
+    status = click.style(diagnosis.status.ljust(_STATUS), fg=_COLOURS[diagnosis.status])
+    detail = diagnosis.detail + (" (required)" if diagnosis.blocks else "")
     room = max(20, width - len(indent))
     lines = textwrap.wrap(detail, room, break_on_hyphens=False) or [""]
     lines += textwrap.wrap(
-        f"-> {finding.action}" if finding.action else "",
+        f"-> {diagnosis.action}" if diagnosis.action else "",
         room,
         subsequent_indent="   ",
         break_long_words=False,  # a command or an address must be copied whole

@@ -38,7 +38,7 @@ def inspect(file: Path, as_json: bool, check: bool) -> None:
     model = read_model(file)
     verification = verify(model) if check else None
     if as_json:
-        click.echo(json.dumps(as_dict(model, verification), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(card_of(model, verification), indent=2, ensure_ascii=False))
     else:
         _show(model, verification)
     if verification is not None and not verification.passed:
@@ -48,10 +48,10 @@ def inspect(file: Path, as_json: bool, check: bool) -> None:
         )
 
 
-@click.command(short_help="List the labels of an exported file.")
+@click.command("labels", short_help="List the labels of an exported file.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: landmark to category.")
-def labels(file: Path, as_json: bool) -> None:
+def list_labels(file: Path, as_json: bool) -> None:
     """List the landmarks of a file with their categories, a line each, parted by a tab."""
     hierarchy = read_model(file).taxonomy.hierarchy()
     if as_json:
@@ -61,7 +61,7 @@ def labels(file: Path, as_json: bool) -> None:
         click.echo(f"{landmark}\t{category}")
 
 
-def as_dict(model: ModelFile, verification: Verification | None) -> dict[str, Any]:
+def card_of(model: ModelFile, verification: Verification | None) -> dict[str, Any]:
     """Return what `lmedge inspect --json` prints; docs/formats.md names its fields."""
     return {
         "file": click.format_filename(model.path),

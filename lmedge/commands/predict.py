@@ -27,7 +27,7 @@ from ..machine import cores
 from ..progress import Advance, progress
 from ..rejection import UNKNOWN
 from .options import delegate_option, threads_option
-from .predict_table import Table
+from .predict_table import PredictionTable
 
 
 def copy_sorted(image: Path, prediction: Prediction, folder: Path) -> Path:
@@ -180,12 +180,12 @@ def _writer(
 ) -> Callable[[Path, Prediction], None]:
     """Return what prints one image; headings are printed at once."""
     if style == "json":
-        return lambda path, prediction: click.echo(to_json(path, prediction))
+        return lambda path, prediction: click.echo(prediction_as_json(path, prediction))
     if style == "csv":
         lines = csv.writer(sys.stdout, lineterminator="\n")
         lines.writerow(CSV_COLUMNS)
         return lambda path, prediction: _write_csv(lines, path, prediction)
-    table = Table.fit(images, classifier)
+    table = PredictionTable.fit(images, classifier)
     click.echo(click.style(table.heading(), dim=True))
     return lambda path, prediction: click.echo("\n".join(table.lines(path, prediction)))
 
@@ -211,7 +211,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def to_json(path: Path, prediction: Prediction) -> str:
+def prediction_as_json(path: Path, prediction: Prediction) -> str:
     """Return the line of `--json`; docs/formats.md names its fields."""
     return json.dumps(
         {"path": str(path), **prediction.as_dict()},

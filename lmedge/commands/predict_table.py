@@ -25,7 +25,7 @@ def _width() -> int | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class PredictionTable:
     """Columns whose widths are known before the first image is classified."""
 
     image: int
@@ -33,7 +33,7 @@ class Table:
     category: int
 
     @classmethod
-    def fit(cls, images: Sequence[Path], classifier: Classifier) -> Table:
+    def fit(cls, images: Sequence[Path], classifier: Classifier) -> PredictionTable:
         """Choose column widths in cells; the path gives way first on a narrow terminal."""
         width = _width()
         longest = max(cell_len(click.format_filename(path)) for path in images)

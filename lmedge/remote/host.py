@@ -47,7 +47,7 @@ done
 
 
 @dataclasses.dataclass(frozen=True)
-class Interpreter:
+class RemotePython:
     """A Python on the board; `lmedge` is the version of ours it has, `missing` what ours needs."""
 
     path: str
@@ -61,7 +61,7 @@ class Interpreter:
         return 2 if self.missing else int(self.lmedge != __version__)
 
 
-def choose(found: Sequence[Interpreter], host: str) -> Interpreter:
+def choose(found: Sequence[RemotePython], host: str) -> RemotePython:
     """Return the Python that needs the least. Raises HostError when none is new enough."""
     usable = [one for one in found if one.version >= OLDEST]
     if not usable:
@@ -72,7 +72,7 @@ def choose(found: Sequence[Interpreter], host: str) -> Interpreter:
     return min(usable, key=lambda one: one.rank)
 
 
-class Board:
+class RemoteHost:
     """The board behind a connection, with a folder of its own that `remove` takes away."""
 
     def __init__(self, connection: Connection) -> None:
@@ -87,14 +87,14 @@ class Board:
         )
         self.folder = f"/var/tmp/{self._name}"  # or elsewhere, as `prepare` learns
         self.rsync = False
-        self._found: tuple[Interpreter, ...] = ()
+        self._found: tuple[RemotePython, ...] = ()
 
     @property
     def host(self) -> str:
         """The name it was given."""
         return self.connection.link.host
 
-    def prepare(self, python: str | None) -> Interpreter:
+    def prepare(self, python: str | None) -> RemotePython:
         """Make the folder, look for Python (or at `python`) and return the one to use.
 
         Raises HostError when there is none, or the machine refuses.
@@ -113,17 +113,17 @@ class Board:
                 "shell reads otherwise; set TMPDIR there"
             )
         self.rsync = copier == "rsync" and shutil.which("rsync") is not None
-        return choose([_interpreter(line) for line in lines], self.host)
+        return choose([_remote_python(line) for line in lines], self.host)
 
-    def outfit(self, interpreter: Interpreter, parcel: Path) -> None:
+    def outfit(self, interpreter: RemotePython, folder: Path) -> None:
         """Add to a parcel what this Python lacks: lmedge's modules, or its wheel."""
         if interpreter.rank:
-            wheel = write_wheel(parcel)
+            wheel = write_wheel(folder)
             if interpreter.rank == 1:
-                unpack(wheel, parcel / "packages")
+                unpack(wheel, folder / "packages")
                 wheel.unlink()
 
-    def install(self, interpreter: Interpreter) -> str:
+    def install(self, interpreter: RemotePython) -> str:
         """Return the Python to run; one that lacks packages gets an environment in our folder.
 
         Raises HostError when pip fails there, saying what to do.
@@ -200,11 +200,11 @@ class Board:
         return self.connection.run(f'{self._start}cd "$dir" || exit 1\n{script}')
 
 
-def _interpreter(line: str) -> Interpreter:
+def _remote_python(line: str) -> RemotePython:
     try:
         found = json.loads(line)
         major, minor = found["version"]
-        return Interpreter(found["path"], (major, minor), tuple(found["missing"]), found["lmedge"])
+        return RemotePython(found["path"], (major, minor), tuple(found["missing"]), found["lmedge"])
     except (ValueError, KeyError, TypeError) as error:
         raise HostError(f"no answer to understand from the board: {printable(line)}") from error
 

@@ -11,7 +11,7 @@ from ..evaluation.folders import TAXONOMY_FILE, LabelledImage, list_images, part
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class Payload:
     """What is to be measured: as the command line has it, and the images it stands for.
 
     `options` are further words of `lmedge benchmark` that the board is to be given as they are.

@@ -8,7 +8,7 @@ from collections import defaultdict
 
 import pytest
 
-from lmedge.errors import CameraLostError, LmedgeError, kind_of, kinds
+from lmedge.errors import CameraLostError, LmedgeError, error_class, kinds
 from tests.locations import ROOT
 
 ROOMS = ("lmedge", "train", "export", "benchmarks")
@@ -46,10 +46,10 @@ def test_a_code_stands_for_one_kind_and_is_documented() -> None:
 
 @pytest.mark.parametrize("kind", list(kinds()), ids=lambda kind: kind.__name__)
 def test_the_class_of_a_code_is_found_at_any_depth(kind: type[LmedgeError]) -> None:
-    found = kind_of(kind.exit_code)
+    found = error_class(kind.exit_code)
     assert found is (LmedgeError if kind.exit_code == LmedgeError.exit_code else kind)
 
 
 def test_an_unknown_code_has_no_class() -> None:
-    assert kind_of(77) is None
-    assert kind_of(11) is CameraLostError
+    assert error_class(77) is None
+    assert error_class(11) is CameraLostError

@@ -61,11 +61,11 @@ def test_small_frames_do_not_fail(width: int, height: int) -> None:
 
 def test_long_names_end_in_an_ellipsis_and_fit() -> None:
     name = "Basilica of the National Shrine of the Immaculate Conception"
-    short = text.shortened(name, 20, 300)
+    short = text.cut_to_width(name, 20, 300)
     assert short.endswith(text.ELLIPSIS) and name.startswith(short.removesuffix(text.ELLIPSIS))
     assert text.width(short, 20) <= 300
-    assert text.shortened("Big Ben", 20, 300) == "Big Ben"
-    assert text.shortened(name, 20, 1) == ""
+    assert text.cut_to_width("Big Ben", 20, 300) == "Big Ben"
+    assert text.cut_to_width(name, 20, 1) == ""
 
 
 def test_letters_that_cannot_be_drawn_are_replaced() -> None:
@@ -89,22 +89,22 @@ def dejavu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_scripts_are_shaped_and_drawn_in_a_font_that_has_them() -> None:
     name = "قصر الحمراء"
     image = np.zeros((60, 300, 3), np.uint8)
-    text.draw(image, name, (20, 40), 20, (255, 255, 255))
+    text.draw_text(image, name, (20, 40), 20, (255, 255, 255))
     columns = np.nonzero(image.any(axis=(0, 2)))[0]
     assert abs(int(np.ptp(columns)) - text.width(name, 20)) < 8
     # Joined letters are narrower than the same ones apart.
     assert text.width(name, 20) < 0.9 * sum(text.width(letter, 20) for letter in name)
-    short = text.shortened(name, 20, text.width(name, 20) / 2)
+    short = text.cut_to_width(name, 20, text.width(name, 20) / 2)
     assert name.startswith(short.removesuffix(text.ELLIPSIS)) and "?" not in short
     for at in ((-30, 10), (290, 59), (-500, -500), (400, 400)):  # beyond the edges
-        text.draw(image, name, at, 20, (255, 255, 255))
+        text.draw_text(image, name, at, 20, (255, 255, 255))
 
 
 def test_without_a_font_there_are_question_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     text._font_for.cache_clear()
     monkeypatch.setenv("PATH", "/nowhere")  # no fc-list
     assert text._font_for("قصر") is None
-    assert text.shortened("قصر", 20, 300) == "???"
+    assert text.cut_to_width("قصر", 20, 300) == "???"
     text._font_for.cache_clear()
 
 

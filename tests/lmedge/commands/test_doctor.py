@@ -51,7 +51,7 @@ def test_cached_weights_need_no_network(tmp_path: Path, monkeypatch: pytest.Monk
     cached.parent.mkdir(parents=True)
     cached.touch()
     monkeypatch.setattr(checks, "_answers", lambda *_: pytest.fail("asked the network"))
-    assert checks.weights() == checks.Finding("weights", "ok", str(cached))
+    assert checks.check_weights() == checks.Diagnosis("weights", "ok", str(cached))
 
 
 def test_a_machine_with_nothing(tmp_path: Path) -> None:
@@ -92,36 +92,36 @@ def test_what_is_asked_of_tensorflow_ends_in_time() -> None:
 
 
 def test_a_check_that_fails_is_a_finding() -> None:
-    def broken() -> checks.Finding:
+    def broken() -> checks.Diagnosis:
         raise RuntimeError("first line\nsecond line")
 
-    finding = checks.examine(broken)
-    assert finding.name == "broken"
-    assert finding.status == "action"
-    assert finding.detail == "could not be checked: first line"
+    diagnosis = checks.examine(broken)
+    assert diagnosis.name == "broken"
+    assert diagnosis.status == "action"
+    assert diagnosis.detail == "could not be checked: first line"
 
 
 def test_a_camera_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "_devices", lambda *_: ["/dev/video0"])
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr("os.access", lambda *_: False)
-    assert "usermod" in checks.camera().action
+    assert "usermod" in checks.check_camera().action
 
 
 def test_a_display_without_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(checks, "_window_toolkit", lambda: "")
-    assert checks.display().status == "action"
+    assert checks.check_display().status == "action"
     monkeypatch.setattr(checks, "_window_toolkit", lambda: "QT5")
-    assert checks.display().status == "ok"
+    assert checks.check_display().status == "ok"
 
 
 def test_mismatched_versions_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"tensorflow": "2.19.1", "tf_keras": "2.18.0"}
     monkeypatch.setattr(checks.machine, "package_version", lambda name: versions.get(name, "1.0"))
-    finding = checks.tensorflow()
-    assert finding.status == "action"
-    assert "tf_keras==2.19.*" in finding.action
+    diagnosis = checks.check_tensorflow()
+    assert diagnosis.status == "action"
+    assert "tf_keras==2.19.*" in diagnosis.action
 
 
 @pytest.mark.parametrize("arguments", [["--nonsense"], ["extra"]])

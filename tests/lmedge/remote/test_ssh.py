@@ -12,8 +12,8 @@ from lmedge.benchmarks import command
 from lmedge.benchmarks.remote import default_folder
 from lmedge.errors import DataError, HostError
 from lmedge.evaluation.folders import scan
-from lmedge.remote.host import Interpreter, choose
-from lmedge.remote.payload import Request, megabytes
+from lmedge.remote.host import RemotePython, choose
+from lmedge.remote.payload import Payload, megabytes
 from lmedge.remote.ssh import Link, check_host, check_option, printable
 
 
@@ -59,9 +59,9 @@ def test_what_a_board_prints_cannot_steer_the_terminal() -> None:
     assert printable("é \x1b]0;title\x07\nnext\r\x9b2J") == "é ]0;title\nnext2J"
 
 
-def python(path: str, **changes: object) -> Interpreter:
+def python(path: str, **changes: object) -> RemotePython:
     facts: dict[str, object] = {"version": (3, 11), "missing": (), "lmedge": None, **changes}
-    return Interpreter(path, **facts)  # type: ignore[arg-type]
+    return RemotePython(path, **facts)  # type: ignore[arg-type]
 
 
 def test_the_python_that_needs_least_is_chosen() -> None:
@@ -89,13 +89,13 @@ def test_only_the_images_asked_for_travel(photographs: Path, tmp_path: Path) -> 
     image = next((data / "test" / "towers" / "red").iterdir())
     os.link(image.resolve(), data / "test" / "towers" / "red" / hostile)
     (data / "test" / "notes.txt").write_text("private")
-    request = Request(
+    payload = Payload(
         (tmp_path / "-x.tflite",), ("--threads", "2"), data, "test", scan(data, "test")
     )
     (tmp_path / "-x.tflite").write_bytes(b"12345")
-    parcel = tmp_path / "parcel"
-    parcel.mkdir()
-    words = request.pack(parcel)
+    packed = tmp_path / "payload"
+    packed.mkdir()
+    words = payload.pack(packed)
     assert words == [
         "files/0/-x.tflite",
         "--data",
@@ -105,7 +105,7 @@ def test_only_the_images_asked_for_travel(photographs: Path, tmp_path: Path) -> 
         "--threads",
         "2",
     ]
-    sent = parcel / "photographs" / "my data"
+    sent = packed / "photographs" / "my data"
     names = [path.relative_to(sent) for path in sent.rglob("*") if path.is_file()]
     assert len(names) == 9 and all(name.parts[0] == "test" for name in names)
     assert Path("test", "towers", "red", hostile) in names
@@ -113,7 +113,7 @@ def test_only_the_images_asked_for_travel(photographs: Path, tmp_path: Path) -> 
     assert [(one.landmark, one.category) for one in there] == [
         (one.landmark, one.category) for one in scan(data, "test")
     ]
-    assert megabytes(parcel) > 5e-6
+    assert megabytes(packed) > 5e-6
 
 
 def test_a_table_of_categories_travels_too(photographs: Path, tmp_path: Path) -> None:
@@ -124,27 +124,27 @@ def test_a_table_of_categories_travels_too(photographs: Path, tmp_path: Path) ->
         (data / landmark.name).symlink_to(landmark)
         rows.append(f"{landmark.name},{landmark.parent.name}")
     (data / "taxonomy.csv").write_text("\n".join(rows))
-    parcel = tmp_path / "parcel"
-    parcel.mkdir()
-    Request((), (), data, None, scan(data)).pack(parcel)
-    assert len(scan(parcel / "photographs" / "flat")) == 8
+    packed = tmp_path / "payload"
+    packed.mkdir()
+    Payload((), (), data, None, scan(data)).pack(packed)
+    assert len(scan(packed / "photographs" / "flat")) == 8
 
 
 def test_no_strangers_is_said_before_anything_travels(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no images"):
-        Request((), strangers=tmp_path / "none").pack(tmp_path)
+        Payload((), strangers=tmp_path / "none").pack(tmp_path)
 
 
 def test_folders_of_two_boards_differ() -> None:
-    one = Request((Path("x/a.tflite"),))
+    one = Payload((Path("x/a.tflite"),))
     assert default_folder(one, "pi@board.local") == Path("runs/benchmark-a-board.local")
     assert default_folder(one, "fe80::1%eth0") == Path("runs/benchmark-a-fe80-1-eth0")
-    two = Request((Path("a.tflite"), Path("b.tflite")))
+    two = Payload((Path("a.tflite"), Path("b.tflite")))
     assert default_folder(two, "b") == Path("runs/benchmark-a-and-others-b")
 
 
 def test_options_are_passed_on(monkeypatch: pytest.MonkeyPatch, photographs: Path) -> None:
-    seen: list[tuple[Link, Request, Path, str | None]] = []
+    seen: list[tuple[Link, Payload, Path, str | None]] = []
     monkeypatch.setattr(
         "lmedge.benchmarks.remote.benchmark_there", lambda *given: seen.append(given)
     )
@@ -169,9 +169,9 @@ def test_options_are_passed_on(monkeypatch: pytest.MonkeyPatch, photographs: Pat
     ]
     done = CliRunner().invoke(command.benchmark, words)
     assert done.exit_code == 0, done.output
-    ((link, request, out, chosen),) = seen
-    assert request.options == ("--threads", "2", "--quick")
-    assert (len(request.files), len(request.pictures), out) == (2, 8, Path("here"))
+    ((link, payload, out, chosen),) = seen
+    assert payload.options == ("--threads", "2", "--quick")
+    assert (len(payload.files), len(payload.pictures), out) == (2, 8, Path("here"))
     assert (link.options, link.patience, chosen) == (("Port=22",), 3.0, "~/env/bin/python")
 
 

@@ -9,16 +9,17 @@ from typing import Any
 
 import click
 import numpy as np
+import numpy.typing as npt
 
 from lmedge.classifier import Classifier, Prediction
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage, UnknownLandmark, split_known
 from lmedge.evaluation.scoring import Scores, score_probabilities
+from lmedge.evaluation.unknown import UnknownImages, list_unknown_images
 from lmedge.image import read_image
 from lmedge.progress import progress
 
 from .details import Details, details_of
-from .strangers import Strangers, measure_strangers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,30 +30,32 @@ class UnreadableImage:
     reason: str
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Accuracy:
     """The scores of both heads on the same images, and the images that were left out."""
 
     scores: Scores
     details: Details
-    unknown: tuple[UnknownLandmark, ...]
+    unknown_landmarks: tuple[UnknownLandmark, ...]
     unreadable: tuple[UnreadableImage, ...]
-    strangers: Strangers | None = None
+    unknown: UnknownImages | None = None
 
     @property
     def skipped(self) -> int:
         """How many images were left out, for either reason."""
-        return sum(entry.pictures for entry in self.unknown) + len(self.unreadable)
+        return sum(entry.pictures for entry in self.unknown_landmarks) + len(self.unreadable)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {
             **self.scores.as_dict(),
             **self.details.as_dict(),
-            "strangers": self.strangers and self.strangers.as_dict(),
+            "strangers": self.unknown and self.unknown.as_dict(),
             "skipped": {
                 "pictures": self.skipped,
-                "unknown_landmarks": [dataclasses.asdict(entry) for entry in self.unknown],
+                "unknown_landmarks": [
+                    dataclasses.asdict(entry) for entry in self.unknown_landmarks
+                ],
                 "unreadable": [
                     {"path": click.format_filename(entry.path), "reason": entry.reason}
                     for entry in self.unreadable
@@ -62,15 +65,21 @@ class Accuracy:
 
 
 def score(
-    classifier: Classifier, images: Iterable[LabelledImage], strangers: Path | None = None
+    classifier: Classifier, images: Iterable[LabelledImage], unknown: Path | None = None
 ) -> Accuracy:
     """Classify labelled images, showing progress, and score the answers.
 
-    strangers: a folder of images of anything else, to be told from them.
     Images that cannot be read, or whose landmark the file does not know, are left out and listed.
-    Raises DataError when none is left, or when the file puts a landmark into another category.
+
+    Args:
+        classifier: The file to score.
+        images: Images with their true labels.
+        unknown: A folder of images of anything but the landmarks, to tell from the others.
+
+    Raises:
+        DataError: No image is left, or the file puts a landmark into another category.
     """
-    known, unknown = split_known(classifier.taxonomy, images)
+    known, unknown_landmarks = split_known(classifier.taxonomy, images)
     read: list[LabelledImage] = []
     predictions: list[Prediction] = []
     unreadable: list[UnreadableImage] = []
@@ -87,8 +96,13 @@ def score(
             f"none of the {len(unreadable)} images could be read; {unreadable[0].reason}"
         )
     scores, details = _score(classifier, read, predictions)
-    others = None if strangers is None else measure_strangers(classifier, strangers, predictions)
-    return Accuracy(scores, details, unknown, tuple(unreadable), others)
+    return Accuracy(
+        scores=scores,
+        details=details,
+        unknown_landmarks=unknown_landmarks,
+        unreadable=tuple(unreadable),
+        unknown=None if unknown is None else _tell_apart(classifier, unknown, predictions),
+    )
 
 
 def _score(
@@ -110,6 +124,27 @@ def _score(
     joint = np.stack([prediction.joint for prediction in predictions])
     paths = [image.path for image in images]
     return scores, details_of(paths, truth, joint, scores, alone, taxonomy)
+
+
+def _tell_apart(classifier: Classifier, folder: Path, known: Sequence[Prediction]) -> UnknownImages:
+    """Classify the images in `folder`, none of which shows a landmark of the file."""
+    paths = list_unknown_images(folder)
+    found, unreadable = [], 0
+    with progress("classifying unknown images", len(paths)) as advance:
+        for path in paths:
+            try:
+                found.append(classifier.classify(read_image(path)))
+            except DataError:
+                unreadable += 1
+            advance()
+    if not found:
+        raise DataError(f"{folder}: none of its {unreadable} images could be read")
+
+    def scores(predictions: Sequence[Prediction]) -> npt.NDArray[np.floating]:
+        score_of = classifier.threshold.score_of
+        return np.array([score_of(one.agreement, one.known_probability) for one in predictions])
+
+    return UnknownImages.of(scores(known), scores(found), classifier.threshold.least, unreadable)
 
 
 def _printable(error: DataError) -> str:

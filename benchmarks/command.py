@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from lmedge.classifier import Classifier
+from lmedge.commands.options import RenamedOption
 from lmedge.errors import LmedgeError, RegressionError
 from lmedge.evaluation.folders import PARTS, LabelledImage, parts, scan
 from lmedge.remote.payload import Payload
@@ -31,7 +32,7 @@ HERE = {
     "given",
     "data",
     "part",
-    "strangers",
+    "unknown",
     "out",
     "host",
     "host_python",
@@ -55,7 +56,9 @@ _log = logging.getLogger(__name__)
     help="Part of the data  [default: test where the data has one, else everything]",
 )
 @click.option(
-    "--strangers",
+    "--unknown",
+    cls=RenamedOption,
+    formerly=["--strangers"],
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="With --data: images of anything else, to see whether the file tells them apart.",
@@ -122,7 +125,7 @@ def benchmark(
     given: tuple[Path, ...],
     data: Path | None,
     part: str | None,
-    strangers: Path | None,
+    unknown: Path | None,
     threads: int,
     runtime: str | None,
     runs: int | None,
@@ -162,8 +165,8 @@ def benchmark(
         raise click.UsageError("--part needs --data")
     runtimes = _runtimes(runtime)
     together = len(given) > 1 or len(runtimes) > 1 or any(one.python for one in runtimes)
-    if strangers is not None and (data is None or together):
-        raise click.UsageError("--strangers needs --data, and one file in one runtime")
+    if unknown is not None and (data is None or together):
+        raise click.UsageError("--unknown needs --data, and one file in one runtime")
     if runs is not None and effort is not None:
         raise click.UsageError("--runs and --quick or --thorough exclude each other")
     if host is not None:
@@ -191,7 +194,7 @@ def benchmark(
     latency = measure(file, threads=threads, effort=chosen, runtime=own)
     load = measure_load(file, threads, chosen, own)
     conditions = Conditions(before, Moment.now())
-    accuracy = score(classifier, images, strangers) if facts is not None else None
+    accuracy = score(classifier, images, unknown) if facts is not None else None
     found = FileFacts.of(classifier.model)
     report = Report(found, environment, conditions, latency, load, facts, accuracy)
     folder = out or Path("runs") / f"benchmark-{file.stem}"
@@ -223,7 +226,7 @@ def _there(context: click.Context, host: str) -> None:
         data=asked["data"],
         part=None if facts is None else facts.part,
         pictures=images,
-        strangers=asked["strangers"],
+        unknown=asked["unknown"],
     )
     patience = 60.0 if asked["give_up"] is None else asked["give_up"]
     link = Link(host, options, patience=patience)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lmedge.evaluation.metrics import HeadScore, ReliabilityBin
+from lmedge.evaluation.calibration_error import ReliabilityBin
+from lmedge.evaluation.intervals import wilson_interval
+from lmedge.evaluation.metrics import HeadScore
 from lmedge.report.palette import BLUE, GREEN, GREY, INK, ORANGE, SKY
 
-from .details import wilson
 from .lettering import shortened
 from .report import Report
 
@@ -106,7 +107,7 @@ def reliability(report: Report, axes: Axes) -> None:
 
 
 def _whiskers(bins: tuple[ReliabilityBin, ...]) -> tuple[list[float], list[float]]:
-    ends = [wilson(round(one.accuracy * one.pictures), one.pictures) for one in bins]
+    ends = [wilson_interval(round(one.accuracy * one.pictures), one.pictures) for one in bins]
     below = [max(0.0, one.accuracy - low) for one, (low, _) in zip(bins, ends, strict=True)]
     above = [max(0.0, high - one.accuracy) for one, (_, high) in zip(bins, ends, strict=True)]
     return below, above

@@ -14,6 +14,7 @@ import numpy as np
 
 from lmedge import files
 from lmedge.errors import DataError
+from lmedge.evaluation.metrics import ClassScore, classes_by_f1
 from lmedge.image import read_image
 from lmedge.report.pages import render
 
@@ -60,7 +61,7 @@ def _write_pages(report: Report, folder: Path) -> list[str]:
     return ["report.html", "report.md", "plots/"]
 
 
-def _classes(report: Report) -> list[tuple[str, object, tuple[float, float]]]:
+def _classes(report: Report) -> list[tuple[str, ClassScore, tuple[float, float]]]:
     """Return (head, class score, recall interval) of every class that has images."""
     if report.accuracy is None:
         return []
@@ -72,8 +73,7 @@ def _classes(report: Report) -> list[tuple[str, object, tuple[float, float]]]:
     return [
         (head, entry, intervals[entry.name])
         for head, score, intervals in heads
-        for entry in sorted(score.classes, key=lambda entry: (entry.f1, entry.name))
-        if entry.support
+        for entry in classes_by_f1(score)
     ]
 
 

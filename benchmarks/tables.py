@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lmedge.evaluation.metrics import weakest_classes
+
 from .accuracy import Accuracy
 from .latency import Latency, Spread
 from .load import Load
@@ -151,8 +153,8 @@ def _accuracy_notes(accuracy: Accuracy) -> Iterator[str]:
     yield f"landmark accuracy {low:.3f} to {high:.3f} (95 %), right among three {details.top3:.3f}"
     errors = (f"{name} {found.error:.3f}" for name, found in details.calibration.items())
     yield f"expected calibration error: {', '.join(errors)}"
-    if accuracy.strangers is not None:
-        others = accuracy.strangers
+    if accuracy.unknown is not None:
+        others = accuracy.unknown
         yield (
             f"of {_images(others.pictures)} of anything else {others.false_accepts:.1%} are "
             f"taken for a landmark, and {others.kept:.1%} of the landmarks' own; "
@@ -160,15 +162,12 @@ def _accuracy_notes(accuracy: Accuracy) -> Iterator[str]:
         )
     if details.category_of_wrong is not None:
         yield f"of wrong landmarks {details.category_of_wrong:.0%} are in the right category"
-    seen = [
-        score for score in accuracy.scores["landmark"].classes if score.support and score.f1 < 1
-    ]
-    if seen:
-        weakest = sorted(seen, key=lambda score: (score.f1, score.name))[:_WEAKEST]
+    weakest = weakest_classes(accuracy.scores["landmark"], _WEAKEST)
+    if weakest:
         yield "weakest: " + ", ".join(f"{score.name} {score.f1:.2f}" for score in weakest)
-    if accuracy.unknown:
-        images = sum(entry.pictures for entry in accuracy.unknown)
-        names = [entry.landmark for entry in accuracy.unknown]
+    if accuracy.unknown_landmarks:
+        images = sum(entry.pictures for entry in accuracy.unknown_landmarks)
+        names = [entry.landmark for entry in accuracy.unknown_landmarks]
         yield f"skipped, not known to the file: {_images(images)} of {_few(names)}"
     if accuracy.unreadable:
         yield f"skipped, not readable: {_images(len(accuracy.unreadable))}"

@@ -9,7 +9,6 @@ docs/results.md has the comparison.
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -30,29 +29,6 @@ def agreement(landmark: Values, category: Values, parents: npt.NDArray[np.intp])
     landmark: (..., L), category: (..., C), parents: (L,); the heads taken as independent.
     """
     return np.asarray((landmark * category[..., parents]).sum(axis=-1))
-
-
-def threshold_for(known: Values, coverage: float, strangers: Values | None = None) -> float:
-    """Return the highest threshold that a share `coverage` of images like `known` reaches.
-
-    known: (N,) agreements. The rank is that of split conformal prediction (Vovk et al. 2005), so
-    that few images give a low threshold, and too few to tell anything give 0. With strangers,
-    (M,), it stands half way between that and the most agreeing stranger below: known images gain
-    room, and no stranger does.
-    """
-    rank = math.floor((1 - coverage) * (len(known) + 1) + 1e-9)
-    highest = float(np.sort(known)[rank - 1]) if rank > 0 else 0.0
-    if strangers is None or rank == 0:
-        return highest
-    below = np.asarray(strangers)[np.asarray(strangers) < highest]
-    return highest if not len(below) else (float(below.max()) + highest) / 2
-
-
-def auroc(known: Values, strangers: Values) -> float:
-    """Return the probability that a known image scores above a stranger; ties count half."""
-    ordered = np.sort(strangers)
-    below = np.searchsorted(ordered, known, "left") + np.searchsorted(ordered, known, "right")
-    return float(below.mean() / (2 * len(ordered)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from lmedge.evaluation.folders import (
     scan,
     split_known,
 )
+from lmedge.evaluation.metrics import confusions, weakest_classes
 from lmedge.files import check_writable, write_json, write_text
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _given(run: Run, data: Path, part: str | None, images: Sequence[LabelledImag
 
 
 def _write(run: Run, chosen: Chosen, predictions: Predictions, folder: Path) -> None:
-    from .reports.confusion import LISTED, confusions
+    from .reports.confusion import LISTED
     from .reports.per_class import report_csv, report_text
 
     scores = predictions.scores
@@ -168,8 +169,6 @@ def _show(chosen: Chosen, predictions: Predictions) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from .reports.per_class import weakest
-
     scores, console = predictions.scores, Console()
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
     heading = f"{_images(scores['landmark'].n)}, float"
@@ -180,7 +179,7 @@ def _show(chosen: Chosen, predictions: Predictions) -> None:
         figures = (score.macro_f1, score.accuracy, scores.alone[head].macro_f1)
         table.add_row(head, *(f"{value:.3f}" for value in figures))
     console.print(table)
-    worst = weakest(scores["landmark"], WEAKEST)
+    worst = weakest_classes(scores["landmark"], WEAKEST)
     if worst:
         table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
         table.add_column(Text("weakest landmarks", style="bold not dim"), overflow="fold")

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from lmedge.decoding import joint_probabilities, softmax
 from lmedge.errors import DataError
+from lmedge.evaluation.unknown import auroc
 from lmedge.export.verification.known import cosines, mean_directions, predict_with_features
 from lmedge.export.verification.rejection import list_unknown
 from lmedge.export.verification.verify import run_file
@@ -29,7 +30,7 @@ from lmedge.files import write_text
 from lmedge.image import Resize, prepare, read_image
 from lmedge.machine import cores, processor_model
 from lmedge.model_file import HEADS, KNOWN, ModelFile, read_model
-from lmedge.rejection import agreement, auroc
+from lmedge.rejection import agreement
 from lmedge.train.calibration import fit_temperature
 from lmedge.train.network import FEATURES
 from lmedge.train.run import Run

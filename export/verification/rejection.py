@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.errors import DataError
-from lmedge.evaluation.folders import list_images
+from lmedge.evaluation.unknown import auroc, list_unknown_images, threshold_for
 from lmedge.image import prepare, read_image
 from lmedge.model_file import HEADS, KNOWN, ModelFile
-from lmedge.rejection import AGREEMENT, agreement, auroc, threshold_for
+from lmedge.rejection import AGREEMENT, agreement
 
 from .verify import Probabilities, run_file
 
@@ -63,13 +62,7 @@ def list_unknown(folder: Path) -> list[Path]:
 
     Raises DataError when there are fewer than two, or one cannot be read.
     """
-    found = list_images(folder) if folder.is_dir() else []
-    if len(found) < 2:
-        raise DataError(
-            f"{folder}: holds {len(found)} images; --strangers needs a folder of at least two, "
-            "of anything but the landmarks"
-        )
-    return found
+    return list_unknown_images(folder, 2)
 
 
 def run_unknown(model: ModelFile, paths: list[Path]) -> UnknownOutputs:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.decoding import joint_probabilities, softmax
-from lmedge.evaluation.metrics import expected_calibration_error
+from lmedge.evaluation.calibration_error import expected_calibration_error
 from lmedge.evaluation.scoring import Scores, score_probabilities
 from lmedge.interpreter import Interpreter
 from lmedge.model_file import HEADS, KNOWN, ModelFile

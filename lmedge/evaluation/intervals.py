@@ -1,6 +1,8 @@
-"""Bootstrap intervals: of a difference of macro F1 on the same images, of a ratio of times."""
+"""Intervals of 95 %: of a share, of a difference of macro F1, of a ratio of times."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,7 @@ RESAMPLES = 4000
 RATIO_RESAMPLES = 2000
 CHUNK = 200  # resamples at a time: memory stays bounded
 COVERAGE = 0.95
+NORMAL = 1.959963984540054  # standard deviations of a 95 % interval
 
 
 def paired_interval(
@@ -51,6 +54,16 @@ def _macro_f1(support: Floats, guessed: Floats, right: Floats) -> Floats:
     total = support + guessed
     f1 = np.divide(2 * right, total, out=np.zeros_like(total), where=total > 0)
     return np.asarray(f1.sum(axis=1) / (total > 0).sum(axis=1), np.float64)
+
+
+def wilson_interval(right: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson, 1927); (0, 1) of nothing."""
+    if n == 0:
+        return 0.0, 1.0
+    share, square = right / n, NORMAL**2
+    centre = (share + square / (2 * n)) / (1 + square / n)
+    half = NORMAL * math.sqrt(share * (1 - share) / n + square / (4 * n * n)) / (1 + square / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def undetected_share(count: int) -> float:

@@ -1,4 +1,4 @@
-"""How often the labels are right: the figures every room of lmedge reports."""
+"""Precision, recall, F1 and confusions of a head: the figures that every report quotes."""
 
 from __future__ import annotations
 
@@ -84,43 +84,43 @@ def macro_f1(truth: Labels, guess: Labels, classes: int) -> float:
     return score_head(truth, guess, tuple(map(str, range(classes)))).macro_f1
 
 
-def expected_calibration_error(
-    probabilities: npt.NDArray[np.floating], truth: Labels, bins: int = 15
-) -> float:
-    """Return how far probability and accuracy of the top class are apart, 0..1; 0 of nothing.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """A pair of classes: `count` of the `pictures` images of `truth` were taken for `said`."""
 
-    probabilities: (N, K); truth: (N,). Guo et al., arXiv:1706.04599: the mean over bins of equal
-    width of |accuracy - mean probability|, weighted by their images.
-    """
-    return sum(
-        one.share * abs(one.accuracy - one.confidence)
-        for one in reliability(probabilities, truth, bins)
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class ReliabilityBin:
-    """Images whose top class has a probability in one bin; all values in 0..1."""
-
-    confidence: float
-    accuracy: float
-    share: float
+    truth: str
+    said: str
+    count: int
     pictures: int
 
 
-def reliability(
-    probabilities: npt.NDArray[np.floating], truth: Labels, bins: int = 15
-) -> list[ReliabilityBin]:
-    """Return the bins that have images; arguments as of `expected_calibration_error`."""
-    sure = np.asarray(probabilities, np.float64).max(axis=1) if len(truth) else np.zeros(0)
-    right = probabilities.argmax(axis=1) == truth if len(truth) else np.zeros(0, np.bool_)
-    places = np.clip(np.ceil(sure * bins).astype(np.intp) - 1, 0, bins - 1)
-    return [
-        ReliabilityBin(
-            float(sure[places == place].mean()),
-            float(right[places == place].mean()),
-            float((places == place).mean()),
-            int((places == place).sum()),
+def confusions(score: HeadScore, most: int | None = None) -> list[Confusion]:
+    """Return the wrong pairs of a head: the most frequent first, then those with a larger share.
+
+    Pairs with the same count and share stand in the order of their names.
+    """
+    wrong = score.confusion - np.diag(np.diag(score.confusion))
+    totals = score.confusion.sum(axis=1)
+    names = [entry.name for entry in score.classes]
+    pairs = [
+        Confusion(
+            truth=names[row],
+            said=names[column],
+            count=int(wrong[row, column]),
+            pictures=int(totals[row]),
         )
-        for place in np.unique(places).tolist()
+        for row, column in zip(*np.nonzero(wrong), strict=True)
     ]
+    pairs.sort(key=lambda pair: (-pair.count, pair.pictures, pair.truth, pair.said))
+    return pairs[:most]
+
+
+def classes_by_f1(score: HeadScore) -> list[ClassScore]:
+    """Return the classes that have images: the lowest F1 first, then recall, then name."""
+    seen = [entry for entry in score.classes if entry.support]
+    return sorted(seen, key=lambda entry: (entry.f1, entry.recall, entry.name))
+
+
+def weakest_classes(score: HeadScore, most: int) -> list[ClassScore]:
+    """Return the classes with the lowest F1, if below 1, in the order of `classes_by_f1`."""
+    return [entry for entry in classes_by_f1(score) if entry.f1 < 1][:most]

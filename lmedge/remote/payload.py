@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..errors import DataError
-from ..evaluation.folders import TAXONOMY_FILE, LabelledImage, list_images, parts
+from ..evaluation.folders import TAXONOMY_FILE, LabelledImage, parts
+from ..evaluation.unknown import list_unknown_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +22,13 @@ class Payload:
     data: Path | None = None
     part: str | None = None
     pictures: Sequence[LabelledImage] = ()
-    strangers: Path | None = None
+    unknown: Path | None = None
 
     def pack(self, folder: Path) -> list[str]:
         """Fill `folder` with links to all that is needed; return the arguments in its terms.
 
         Only the images that were chosen are there, under their names below the data's folder.
-        Raises DataError when there are no strangers to send.
+        Raises DataError when there are no unknown images to send.
         """
         words = []
         for number, file in enumerate(self.files):  # two files may have one name
@@ -37,11 +37,9 @@ class Payload:
             words += ["--data", self._pack_data(self.data, folder)]
         if self.part is not None:
             words += ["--part", self.part]
-        if self.strangers is not None:
-            paths = list_images(self.strangers) if self.strangers.is_dir() else []
-            if not paths:
-                raise DataError(f"{self.strangers}: holds no images of anything but landmarks")
-            words += ["--strangers", _links(paths, self.strangers, folder, "strangers")]
+        if self.unknown is not None:
+            paths = list_unknown_images(self.unknown)
+            words += ["--unknown", _links(paths, self.unknown, folder, "unknown")]
         return [*words, *self.options]
 
     def _pack_data(self, data: Path, folder: Path) -> str:

@@ -71,7 +71,7 @@ def test_unreadable_and_unknown_are_left_out_and_listed(
     for path in bad:
         (red.with_name("new") / path.name).rename(path)
     accuracy = score(classifier, scan(photographs))
-    assert accuracy.unknown == (UnknownLandmark("new", 2),)
+    assert accuracy.unknown_landmarks == (UnknownLandmark("new", 2),)
     assert [entry.path for entry in accuracy.unreadable] == bad
     assert accuracy.scores["landmark"].n == 7
     assert accuracy.skipped == 5

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmedge.benchmarks.details import Details, details_of, wilson
+from lmedge.benchmarks.details import Details, details_of
+from lmedge.evaluation.intervals import wilson_interval
 from lmedge.evaluation.metrics import score_head
 from lmedge.taxonomy import Taxonomy
 
@@ -50,8 +51,11 @@ def test_calibration_is_the_mean_of_its_bins() -> None:
 
 def test_every_class_of_both_heads_has_an_interval() -> None:
     found = details()
-    assert found.recall_interval["a"] == wilson(1, 2)
-    assert found.category_recall_interval == {"domes": wilson(1, 3), "towers": wilson(3, 3)}
+    assert found.recall_interval["a"] == wilson_interval(1, 2)
+    assert found.category_recall_interval == {
+        "domes": wilson_interval(1, 3),
+        "towers": wilson_interval(3, 3),
+    }
 
 
 def test_top_three_and_the_category_of_what_is_wrong() -> None:
@@ -87,10 +91,3 @@ def test_confusions_say_how_often() -> None:
     found = {(entry.truth, entry.said): entry for entry in details().confusions}
     assert set(found) == {("a", "b"), ("c", "a"), ("d", "a")}
     assert (found["d", "a"].count, found["d", "a"].pictures) == (1, 2)
-
-
-def test_wilson() -> None:
-    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263
-    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert wilson(0, 20)[0] == 0.0
-    assert wilson(0, 0) == (0.0, 1.0)

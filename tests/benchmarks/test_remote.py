@@ -110,7 +110,7 @@ def test_a_board_that_lacks_lmedge(
         *there(server, bare),
         "--data",
         data,
-        "--strangers",
+        "--unknown",
         strangers,
         "--runs",
         21,

@@ -13,9 +13,8 @@ import pytest
 
 from lmedge.classifier import Classifier
 from lmedge.errors import ModelFileError
-from lmedge.evaluation.metrics import expected_calibration_error
 from lmedge.model_file import read_model
-from lmedge.rejection import agreement, auroc, threshold_for
+from lmedge.rejection import agreement
 from tests import tiny_file as tiny
 from tests.in_process import lmedge
 
@@ -26,43 +25,6 @@ def test_agreement_of_two_witnesses() -> None:
     assert agreement(np.array([0.5, 0.5, 0.0]), np.array([0.0, 1.0]), parents) == 0.0
     both = np.array([[0.2, 0.3, 0.5]]), np.array([[0.4, 0.6]])
     assert agreement(*both, parents) == pytest.approx([0.5 * 0.4 + 0.5 * 0.6])
-
-
-@pytest.mark.parametrize(
-    ("count", "passing"), [(0, 0), (1, 1), (18, 18), (19, 19), (39, 38), (99, 95)]
-)
-def test_threshold_keeps_the_coverage(count: int, passing: int) -> None:
-    known = np.linspace(0.1, 0.9, count)
-    assert (known >= threshold_for(known, 0.95)).sum() == passing
-
-
-def test_a_new_known_image_passes_as_often_as_promised() -> None:
-    rng = np.random.default_rng(0)
-    drawn = rng.beta(5, 2, (4000, 41))
-    passed = [new >= threshold_for(known, 0.9) for *known, new in map(np.array, drawn)]
-    assert np.mean(passed) == pytest.approx(1 - 4 / 41, abs=0.015)
-
-
-def test_strangers_leave_room_to_known_images() -> None:
-    known = np.linspace(0.8, 0.9, 100)
-    alone = threshold_for(known, 0.95)
-    with_strangers = threshold_for(known, 0.95, np.array([0.1, 0.2, 0.95]))
-    assert with_strangers == pytest.approx((0.2 + alone) / 2)
-    assert threshold_for(known, 0.95, np.array([0.95])) == alone
-
-
-def test_auroc_counts_ties_as_half() -> None:
-    assert auroc(np.array([0.8, 0.9]), np.array([0.1, 0.2])) == 1.0
-    assert auroc(np.array([0.5, 0.5]), np.array([0.5])) == 0.5
-    assert auroc(np.array([0.1, 0.9]), np.array([0.5])) == 0.5
-
-
-def test_calibration_error_by_hand() -> None:
-    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
-    truth = np.array([0, 1, 0, 1])
-    # Half of the images are 0.9 sure and right half the time; the others 0.6, always right.
-    assert expected_calibration_error(probabilities, truth) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
-    assert expected_calibration_error(np.zeros((0, 2)), np.zeros(0, np.int64)) == 0.0
 
 
 def with_threshold(path: Path, value: object, *, known: bool = False, **more: object) -> Path:

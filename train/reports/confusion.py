@@ -14,36 +14,13 @@ import numpy.typing as npt
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 
-from lmedge.evaluation.metrics import HeadScore
+from lmedge.evaluation.metrics import Confusion, HeadScore, confusions
 from lmedge.report.canvas import GREY, drawing
 from lmedge.report.fonts import Lettering
 
 DETAILED = 60  # classes whose names and counts can all be read
 LISTED = 20  # confusions in the table
 _LINE = "0.75"
-
-
-@dataclasses.dataclass(frozen=True)
-class Confusion:
-    """`count` of the `images` of class `truth` were taken for class `said`."""
-
-    truth: str
-    said: str
-    count: int
-    pictures: int
-
-
-def confusions(score: HeadScore, most: int | None = None) -> list[Confusion]:
-    """Return the wrong pairs of a head, the most frequent first, then the larger share."""
-    wrong = score.confusion - np.diag(np.diag(score.confusion))
-    totals = score.confusion.sum(axis=1)
-    names = [entry.name for entry in score.classes]
-    pairs = [
-        Confusion(names[row], names[column], int(wrong[row, column]), int(totals[row]))
-        for row, column in zip(*np.nonzero(wrong), strict=True)
-    ]
-    pairs.sort(key=lambda pair: (-pair.count, pair.pictures, pair.truth, pair.said))
-    return pairs[:most]
 
 
 def plot_confusion(

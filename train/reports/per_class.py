@@ -8,10 +8,8 @@ import io
 import numpy as np
 from sklearn.metrics import classification_report
 
-from lmedge.evaluation.metrics import ClassScore, HeadScore
+from lmedge.evaluation.metrics import HeadScore, confusions
 from lmedge.evaluation.scoring import Scores
-
-from .confusion import confusions
 
 COLUMNS = (
     "head",
@@ -48,12 +46,6 @@ def report_csv(scores: Scores) -> str:
             row = (head, number, entry.name, *figures, entry.support, predicted[number - 1], *most)
             writer.writerow(row)
     return stream.getvalue()
-
-
-def weakest(score: HeadScore, most: int) -> list[ClassScore]:
-    """Return the classes with the lowest F1 among those that have images, if below 1."""
-    seen = [entry for entry in score.classes if entry.support and entry.f1 < 1]
-    return sorted(seen, key=lambda entry: (entry.f1, entry.recall, entry.name))[:most]
 
 
 def _head_text(score: HeadScore, title: str) -> str:

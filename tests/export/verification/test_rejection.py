@@ -95,7 +95,7 @@ def test_strangers_are_parted_in_two(
 
 def test_a_folder_without_images(tmp_path: Path, trained: Run, main: Main) -> None:
     (tmp_path / "none").mkdir()
-    with pytest.raises(DataError, match="holds 0 images; --strangers needs"):
+    with pytest.raises(DataError, match="holds 0 images; --unknown needs a folder of at least 2"):
         rejection.list_unknown(tmp_path / "none")
     code, _, error = main(
         "-q",

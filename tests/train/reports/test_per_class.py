@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lmedge.evaluation.scoring import score_probabilities
-from lmedge.train.reports.per_class import report_csv, report_text, weakest
+from lmedge.train.reports.per_class import report_csv, report_text
 from tests.train.reports import fakes
 
 TAXONOMY = fakes.taxonomy(4, 2)
@@ -51,12 +51,6 @@ def test_the_csv_has_a_line_a_class_of_both_heads() -> None:
     assert (first["support"], first["predicted"]) == ("3", "3")
     assert (first["most_taken_for"], first["times"]) == (TAXONOMY.landmarks[1], "1")
     assert (rows[1]["most_taken_for"], rows[1]["times"]) == ("", "0")
-
-
-def test_the_weakest_have_images_and_mistakes() -> None:
-    names = [entry.name for entry in weakest(SCORES["landmark"], 5)]
-    assert names == [TAXONOMY.landmarks[place] for place in (2, 0, 1)]
-    assert not weakest(scores([0, 1], [0, 1])["landmark"], 5)
 
 
 def test_a_landmark_may_be_called_like_a_line_of_the_report() -> None:

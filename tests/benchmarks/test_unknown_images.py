@@ -18,8 +18,8 @@ from tests.in_process import lmedge
 
 
 @pytest.fixture
-def strangers(tmp_path: Path) -> Path:
-    folder = tmp_path / "strangers"
+def unknown(tmp_path: Path) -> Path:
+    folder = tmp_path / "unknown"
     folder.mkdir()
     for number in range(3):
         grey = np.full((40, 40, 3), 100 + number, np.uint8)  # one landmark of four, the least sure
@@ -28,30 +28,30 @@ def strangers(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_the_threshold_lets_pass(tiny_file: Path, photographs: Path, strangers: Path) -> None:
+def test_what_the_threshold_lets_pass(tiny_file: Path, photographs: Path, unknown: Path) -> None:
     classifier = Classifier(tiny_file)
     known = [one for one in scan(photographs) if one.landmark != "grey stone"]
-    found = score(classifier, known, strangers).strangers
+    found = score(classifier, known, unknown).unknown
     assert found is not None
     assert (found.pictures, found.unreadable) == (3, 1)
     assert (found.auroc, found.false_accepts, found.kept) == (1.0, 1.0, 1.0)
     sure = min(classifier.classify(read_image(one.path)).agreement for one in known)
     classifier.threshold = Threshold(sure)
-    found = score(classifier, known, strangers).strangers
+    found = score(classifier, known, unknown).unknown
     assert found is not None
     assert (found.false_accepts, found.kept) == (0.0, 1.0)
 
 
 def test_the_report_has_it(
-    tiny_file: Path, photographs: Path, strangers: Path, tmp_path: Path
+    tiny_file: Path, photographs: Path, unknown: Path, tmp_path: Path
 ) -> None:
     process = lmedge(
         "benchmark",
         tiny_file,
         "--data",
         photographs,
-        "--strangers",
-        strangers,
+        "--unknown",
+        unknown,
         "--runs",
         5,
         "--out",
@@ -64,18 +64,21 @@ def test_the_report_has_it(
     assert set(report["accuracy"]["calibration"]) == {"landmark", "category", "together"}
 
 
-def test_strangers_without_data(tiny_file: Path, strangers: Path) -> None:
-    assert lmedge("benchmark", tiny_file, "--strangers", strangers).returncode == 2
+@pytest.mark.parametrize("name", ["--unknown", "--strangers"])
+def test_unknown_images_need_data(tiny_file: Path, unknown: Path, name: str) -> None:
+    process = lmedge("benchmark", tiny_file, name, unknown)
+    assert process.returncode == 2
+    assert "--unknown needs --data" in process.stderr
 
 
-def test_no_strangers(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
+def test_a_folder_without_images(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     process = lmedge(
         "benchmark",
         tiny_file,
         "--data",
         photographs,
-        "--strangers",
+        "--unknown",
         tmp_path / "empty",
         "--runs",
         2,
@@ -83,5 +86,6 @@ def test_no_strangers(tiny_file: Path, photographs: Path, tmp_path: Path) -> Non
         tmp_path / "out",
     )
     assert process.returncode == 3
-    assert "holds no images of anything but the landmarks" in process.stderr.splitlines()[-1]
+    assert "holds 0 images" in process.stderr.splitlines()[-1]
+    assert "of anything but the landmarks" in process.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""What a file answers on the machine this runs on, to the last bit, for another to compare.
+"""Outputs of a file on this machine, to the last bit, for the comparison with another machine.
 
     python -m benchmarks.studies.answers FILE.tflite PICTURES.txt --out answers.npz
 
@@ -23,7 +23,7 @@ from lmedge.interpreter import Interpreter, Output
 from lmedge.model_file import HEADS, ModelFile, read_model
 from lmedge.runtime import load_runtime
 
-from . import scripts
+from .common import PATH, run_study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,10 +127,10 @@ def load(path: Path) -> Answers:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
-@click.argument("images", type=click.Path(path_type=Path), metavar="PICTURES.txt")
-@click.option("--input", "other", type=click.Path(path_type=Path), metavar="OTHER.npz")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="ANSWERS.npz")
+@click.argument("file", type=PATH, metavar="FILE.tflite")
+@click.argument("images", type=PATH, metavar="PICTURES.txt")
+@click.option("--input", "other", type=PATH, metavar="OTHER.npz")
+@click.option("--out", type=PATH, required=True, metavar="ANSWERS.npz")
 def main(file: Path, images: Path, other: Path | None, out: Path) -> None:
     """Write the prepared images and both heads' probabilities; PICTURES.txt has a path a line."""
     try:
@@ -150,4 +150,4 @@ def main(file: Path, images: Path, other: Path | None, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

@@ -1,9 +1,9 @@
-"""The same file on emulated ARM64 processors and on this machine: are the answers the same.
+"""Comparison of one file's outputs on emulated ARM64 processors and on this machine.
 
     sudo python -m benchmarks.studies.arm64_root arm64
     python -m benchmarks.studies.arm64 FILE.tflite --data PHOTOGRAPHS --root arm64
 
-Correctness only: how long an emulated processor takes says nothing about a real one.
+Only the outputs are compared: the time of an emulated processor says nothing about a real one.
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ import numpy.typing as npt
 from lmedge.errors import DataError, LmedgeError, MissingDependencyError
 from lmedge.evaluation.folders import list_images
 from lmedge.remote.packing import unpack, write_wheel
+from lmedge.report.csv_files import write_csv
 
-# Absolute, unlike elsewhere: the file is also run by its path.
-from lmedge.report import csv_files
-
-from . import scripts
 from .answers import Answers, load
+from .common import PATH, images_option, out_option, run_study
 
 EMULATOR = "qemu-aarch64-static"
 _BASE = "fp asimd evtstrm aes pmull sha1 sha2 crc32"
@@ -133,6 +131,20 @@ def emulated(
     _checked([*command, "-P", "-m", *module], f"on the emulated {core}")
 
 
+def write_payload(folder: Path) -> Path:
+    """Write lmedge and the studies that the emulated system needs, and return where they are.
+
+    The wheel contains no study, so that the modules behind `answers` are copied beside it.
+    """
+    modules = folder / "modules"
+    unpack(write_wheel(folder), modules)
+    studies = modules / "benchmarks" / "studies"
+    studies.mkdir(parents=True)
+    for name in ("__init__", "common", "answers"):
+        shutil.copy(Path(__file__).with_name(f"{name}.py"), studies)
+    return modules
+
+
 def _checked(command: list[str], where: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -141,23 +153,18 @@ def _checked(command: list[str], where: str) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
-@click.option("--data", type=click.Path(path_type=Path), required=True, metavar="DIR")
+@click.argument("file", type=PATH, metavar="FILE.tflite")
+@click.option("--data", type=PATH, required=True, metavar="DIR")
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     metavar="FOLDER",
     help="What `python -m benchmarks.studies.arm64_root FOLDER` made.",
 )
-@click.option("--pictures", "images", type=click.IntRange(1), default=36, show_default=True)
+@images_option(36)
 @click.option("--core", "cores", type=click.Choice(list(CORES)), multiple=True, help="Default: all")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=csv_files.FOLDER / "arm64.csv",
-    show_default=True,
-)
+@out_option("arm64.csv")
 def main(
     file: Path, data: Path, root: Path, images: int, cores: tuple[str, ...], out: Path
 ) -> None:
@@ -172,7 +179,7 @@ def main(
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        unpack(write_wheel(folder), folder / "lmedge")
+        modules = write_payload(folder)
         listed = folder / "pictures.txt"
         listed.write_text("".join(f"{path.absolute()}\n" for path in drawn), "utf-8")
         own = folder / "here.npz"
@@ -181,13 +188,13 @@ def main(
         here = load(own)
         for core in cores or CORES:
             other = folder / f"{core}.npz"
-            packages = [folder / "lmedge", root / "packages"]
+            packages = [modules, root / "packages"]
             command = [*module, str(other), "--input", str(own)]
             python = view(root / "system", core, folder / core)
             emulated(core, folder / core, python, packages, command)
             rows.append(compare(core, here, load(other)))
             click.echo(_line(rows[-1]))
-    csv_files.write_csv(out, rows, data=f"{file.name}, {len(drawn)} images of {data.name}")
+    write_csv(out, rows, data=f"{file.name}, {len(drawn)} images of {data.name}")
     click.echo(f"written: {out}")
 
 
@@ -200,4 +207,4 @@ def _line(row: Comparison) -> str:
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

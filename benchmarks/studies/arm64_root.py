@@ -21,9 +21,7 @@ from lmedge.errors import LmedgeError, MissingDependencyError
 from lmedge.machine import OPENCV_PACKAGES, package_version
 from lmedge.remote.packing import unpack
 
-from . import scripts
-
-# Absolute, unlike elsewhere: the file is also run by its path.
+from .common import PATH, run_study
 
 SUITE, PYTHON = "bookworm", "3.11"
 # Debian package of each tool.
@@ -83,7 +81,7 @@ def _run(*command: str) -> None:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @click.option("--mirror", metavar="URL", help="Debian mirror  [default: debootstrap's own]")
 def main(folder: Path, mirror: str | None) -> None:
     """Make FOLDER with a Debian for ARM64 (system/) and the device's wheels (packages/)."""
@@ -100,4 +98,4 @@ def main(folder: Path, mirror: str | None) -> None:
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

@@ -1,4 +1,4 @@
-"""The same network as TensorFlow's own converter gives it, to measure our file against.
+"""Files of the same network by TensorFlow's own converter, to measure our file against.
 
     python -m benchmarks.studies.baselines RUN DIR
 
@@ -18,12 +18,12 @@ from lmedge.files import write_bytes
 from lmedge.model_file import HEADS
 from lmedge.train.run import Run
 
-from .scripts import run
+from .common import PATH, run_study
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
+@click.argument("folder", type=PATH)
 def main(run: Path, folder: Path) -> None:
     """Convert a finished RUN to float32 and by post-training quantization, into FOLDER."""
     opened = Run.open(run)
@@ -37,4 +37,4 @@ def main(run: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_study(main)

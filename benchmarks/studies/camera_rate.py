@@ -1,6 +1,6 @@
-"""Does the camera loop keep up: its rate against the bare invoke, the delay, and the memory.
+"""Rate of the camera loop against the bare invoke, its delay and its memory.
 
-    python benchmarks/studies/camera_rate.py FILE.tflite
+    python -m benchmarks.studies.camera_rate FILE.tflite
 
 The process keeps to one core (where the system can do that). A capture thread delivers 640 x 480
 frames, for the rate twice as fast as they can be classified, for the delay at a camera's 30 a
@@ -24,11 +24,9 @@ from lmedge.camera import Absence, FrameResult, LiveSource, run_camera
 from lmedge.classifier import Classifier
 from lmedge.image import prepare
 from lmedge.machine import resident_bytes
+from lmedge.report.csv_files import write_csv
 
-# Absolute, unlike elsewhere: the file is also run by its path.
-from lmedge.report import csv_files
-
-from . import scripts
+from .common import PATH, out_option, run_study
 
 CAMERA_RATE = 30.0
 _BUFFERS = 4
@@ -201,9 +199,7 @@ def measure(file: Path, classifier: Classifier, cores: int, rounds: int, runs: i
 
 
 @click.command()
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.tflite..."
-)
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE.tflite...")
 @click.option("--rounds", type=click.IntRange(2), default=20, show_default=True)
 @click.option(
     "--runs",
@@ -219,12 +215,7 @@ def measure(file: Path, classifier: Classifier, cores: int, rounds: int, runs: i
     show_default=True,
     help="Frames over which the memory of the first file is watched.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=csv_files.FOLDER / "camera_rate.csv",
-    show_default=True,
-)
+@out_option("camera_rate.csv")
 def main(files: tuple[Path, ...], rounds: int, runs: int, memory_frames: int, out: Path) -> None:
     """Measure rate, delay and memory of the camera loop on one core."""
     cores = keep_to_one_core()
@@ -249,9 +240,9 @@ def main(files: tuple[Path, ...], rounds: int, runs: int, memory_frames: int, ou
             click.echo(
                 f"{rows[0].file}: memory {start:.1f} MB, after {memory_frames} frames {end:.1f} MB"
             )
-    csv_files.write_csv(out, rows, data="noise of 640 x 480 pixels")
+    write_csv(out, rows, data="noise of 640 x 480 pixels")
     click.echo(f"written: {out}")
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

@@ -1,10 +1,10 @@
-"""One file, every client: is the answer the same.
+"""Comparison of what the clients of a .tflite predict from the same file.
 
     python -m benchmarks.studies.clients FILE.tflite --data PHOTOGRAPHS
 
 LiteRT, LiteRT's built-in kernels without XNNPACK, MediaPipe Tasks for Python and tflite-runtime get
 the same images, at the input's size. Each is in a virtual environment of its own, made once with
-the versions of benchmarks/peers/requirements.
+the versions of benchmarks/studies/peers/requirements.
 """
 
 from __future__ import annotations
@@ -20,11 +20,9 @@ import numpy.typing as npt
 from lmedge.benchmarks.workers.parent import Answer, Worker, bare
 from lmedge.errors import LmedgeError
 from lmedge.model_file import HEADS, ModelFile, read_model
+from lmedge.report.csv_files import write_csv
 
-# Absolute, unlike elsewhere: the file is also run by its path.
-from lmedge.report import csv_files
-
-from . import scripts
+from .common import PATH, images_option, out_option, run_study
 from .peers.environments import environments_option, make_environments, python_option
 from .peers.images import some_images
 from .peers.table import compare
@@ -97,19 +95,14 @@ def _bit_equal(own: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]) ->
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
-@click.option("--data", type=click.Path(path_type=Path), required=True, metavar="DIR")
-@click.option("--pictures", "images", type=click.IntRange(1), default=500, show_default=True)
+@click.argument("file", type=PATH, metavar="FILE.tflite")
+@click.option("--data", type=PATH, required=True, metavar="DIR")
+@images_option(500)
 @environments_option
 @python_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=csv_files.FOLDER / "clients.csv",
-    show_default=True,
-)
+@out_option("clients.csv")
 def main(file: Path, data: Path, images: int, environments: Path, python: str, out: Path) -> None:
-    """Compare what the clients of a .tflite say."""
+    """Compare what the clients of a .tflite predict."""
     model = read_model(file)
     if model.image.dtype != "uint8":
         raise LmedgeError(f"{file}: takes {model.image.dtype}, which not every client does")
@@ -131,9 +124,9 @@ def main(file: Path, data: Path, images: int, environments: Path, python: str, o
             f"{one.same_category:.1%}; within {one.landmark_difference:.2g} and "
             f"{one.category_difference:.2g}; {one.bit_equal:.1%} bit-equal"
         )
-    csv_files.write_csv(out, rows, data=f"{file.name}, {len(shown)} images of {data.name}")
+    write_csv(out, rows, data=f"{file.name}, {len(shown)} images of {data.name}")
     click.echo(f"written: {out}")
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

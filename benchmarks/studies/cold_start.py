@@ -1,6 +1,6 @@
-"""From an empty process to an answer: wall time and peak memory of the command line.
+"""Wall time and peak memory of the command line, from an empty process to a prediction.
 
-    python benchmarks/studies/cold_start.py FILE.tflite IMAGE
+    python -m benchmarks.studies.cold_start FILE.tflite IMAGE
 
 Keep this module light: a child inherits its parent's size as the floor of its own peak (Linux
 carries it over from fork to exec), so nothing heavy may be imported here. A peak that does not
@@ -22,12 +22,10 @@ from pathlib import Path
 import click
 
 from lmedge.errors import LmedgeError
-
-# Absolute, unlike elsewhere: the file is also run by its path.
 from lmedge.machine import peak_bytes
-from lmedge.report import csv_files
+from lmedge.report.csv_files import write_csv
 
-from . import scripts
+from .common import PATH, out_option, run_study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,15 +85,10 @@ def measure(name: str, arguments: Sequence[str], processes: int) -> ColdStart:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH, metavar="FILE.tflite")
+@click.argument("image", type=PATH)
 @click.option("--processes", type=click.IntRange(1), default=10, show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=csv_files.FOLDER / "cold_start.csv",
-    show_default=True,
-)
+@out_option("cold_start.csv")
 def main(file: Path, image: Path, processes: int, out: Path) -> None:
     """Measure the start of `lmedge --help` and of `lmedge predict FILE IMAGE`."""
     rows = [
@@ -109,9 +102,9 @@ def main(file: Path, image: Path, processes: int, out: Path) -> None:
             f"({row.seconds_min:.2f} to {row.seconds_max:.2f}){peak}"
         )
     size = file.stat().st_size
-    csv_files.write_csv(out, rows, data=f"{file.name} ({size} bytes), {image.name}")
+    write_csv(out, rows, data=f"{file.name} ({size} bytes), {image.name}")
     click.echo(f"written: {out}")
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

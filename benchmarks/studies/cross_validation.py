@@ -24,7 +24,7 @@ from lmedge.evaluation.folders import LabelledImage, scan
 from lmedge.files import write_json
 from lmedge.report.csv_files import write_csv
 
-from .scripts import run
+from .common import PATH, run_study
 
 OUT = Path("benchmarks/results/cross_validation.csv")
 
@@ -164,19 +164,19 @@ def mean(folds: Sequence[Fold]) -> Fold:
 
 
 @click.command()
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=PATH)
 @click.option("--weights", default="imagenet", show_default=True, help="As for `lmedge train`.")
 @click.option("--folds", type=click.IntRange(2, 50), default=5, show_default=True)
 @click.option("--only", type=int, multiple=True, help="Run just this fold (from 0). Repeatable.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--work",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("runs/cross_validation"),
     show_default=True,
     help="Folder of the runs.",
 )
-@click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True)
+@click.option("--out", type=PATH, default=OUT, show_default=True)
 @click.option("--set", "settings", multiple=True, help="As for `lmedge train`. Repeatable.")
 def main(
     data: Path,
@@ -202,4 +202,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_study(main)

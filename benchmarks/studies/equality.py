@@ -1,4 +1,4 @@
-"""The simulation against the file: what the int8 Keras network computes, and the .tflite.
+"""Comparison of the int8 Keras network and the .tflite that is made of it, value by value.
 
     python -m benchmarks.studies.equality RUN IMAGES... --out equality.csv
 
@@ -9,9 +9,8 @@ is trained, which rounds simulated floats.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +21,39 @@ import numpy.typing as npt
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import list_images
 from lmedge.export.formats import RunNetworks, Stages
-from lmedge.files import write_text
 from lmedge.image import Resize, prepare, read_image
-from lmedge.machine import cores, processor_model
+from lmedge.machine import cores
 from lmedge.model_file import HEADS
+from lmedge.report.csv_files import study_command, write_csv
 from lmedge.runtime import load_runtime
 from lmedge.train.backend import keras, tf
 from lmedge.train.network import Images, normalise, predict_logits
 from lmedge.train.run import Run
 
-from .scripts import run
+from .common import PATH, out_option, run_study
 
-COLUMNS = (
-    "folder",
-    "network",
-    "head",
-    "pictures",
-    "values",
-    "agreement",
-    "equal",
-    "within_1",
-    "within_2",
-    "largest",
-    "step",
-)
 BATCH = 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Equality:
+    """One head of one network against the file, on the images of one folder.
+
+    Shares are in 0..1: `agreement` of images with the same top class, the others of values.
+    `largest` is the largest difference in quantization steps, `step` the size of a step.
+    """
+
+    folder: str
+    network: str
+    head: str
+    pictures: int
+    values: int
+    agreement: float
+    equal: float
+    within_1: float
+    within_2: float
+    largest: int
+    step: float
 
 
 def file_steps(
@@ -71,10 +78,10 @@ def file_steps(
     }
 
 
-def compare(
-    network: keras.Model, graph: bytes, images: Images, *, as_trained: bool = False
-) -> list[dict[str, Any]]:
-    """Return the row of each head: shares in 0..1, `largest` in quantization steps.
+def compare_logits(
+    network: keras.Model, graph: bytes, images: Images, *, folder: str, as_trained: bool = False
+) -> list[Equality]:
+    """Return the row of each head.
 
     `as_trained` takes the form of the network that fine-tuning differentiates.
     """
@@ -86,17 +93,19 @@ def compare(
         simulated = np.rint(wanted[head].astype(np.float64) / scale).astype(np.int64) + zero
         apart = np.abs(simulated - steps)
         rows.append(
-            {
-                "head": head,
-                "pictures": len(steps),
-                "values": steps.size,
-                "agreement": float((simulated.argmax(axis=1) == steps.argmax(axis=1)).mean()),
-                "equal": float((apart == 0).mean()),
-                "within_1": float((apart <= 1).mean()),
-                "within_2": float((apart <= 2).mean()),
-                "largest": int(apart.max()),
-                "step": float(scale),
-            }
+            Equality(
+                folder=folder,
+                network="as trained" if as_trained else "as answering",
+                head=head,
+                pictures=len(steps),
+                values=steps.size,
+                agreement=float((simulated.argmax(axis=1) == steps.argmax(axis=1)).mean()),
+                equal=float((apart == 0).mean()),
+                within_1=float((apart <= 1).mean()),
+                within_2=float((apart <= 2).mean()),
+                largest=int(apart.max()),
+                step=float(scale),
+            )
         )
     return rows
 
@@ -107,20 +116,6 @@ def _trained_logits(network: keras.Model, images: Images) -> dict[str, npt.NDArr
         call(tf.constant(normalise(images[at : at + BATCH]))) for at in range(0, len(images), BATCH)
     ]
     return {head: np.concatenate([part[head] for part in parts]) for head in HEADS}
-
-
-def table(rows: list[dict[str, Any]], words: Sequence[object]) -> str:
-    """Return the rows as CSV under the command, which `words` end, and the machine."""
-    stream = io.StringIO()
-    stream.write(
-        f"# command: python -m benchmarks.studies.equality RUN {' '.join(map(str, words))}\n"
-    )
-    stream.write(f"# machine: {processor_model()}, {cores()} cores\n")
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
-    return stream.getvalue()
 
 
 def read_some(folder: Path, count: int, run: Run) -> npt.NDArray[np.uint8]:
@@ -140,11 +135,9 @@ def read_some(folder: Path, count: int, run: Run) -> npt.NDArray[np.uint8]:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument(
-    "folders", metavar="IMAGES...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The CSV file.")
+@click.argument("run", type=PATH)
+@click.argument("folders", metavar="IMAGES...", nargs=-1, required=True, type=PATH)
+@out_option()
 @click.option("--count", default=500, show_default=True, type=click.IntRange(1), help="In all.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As of lmedge export.")
 def main(
@@ -160,15 +153,17 @@ def main(
     networks = RunNetworks(opened, Stages())
     graph = networks.graph("int8", "int8").data
     rows = [
-        {"folder": name, "network": "as trained" if as_trained else "as answering", **row}
+        row
         for name, some in images.items()
         for as_trained in (False, True)
-        for row in compare(networks.quantized(), graph, some, as_trained=as_trained)
+        for row in compare_logits(
+            networks.quantized(), graph, some, folder=name, as_trained=as_trained
+        )
     ]
-    words = [*folders, *(word for setting in settings for word in ("--set", setting))]
-    write_text(out, table(rows, words))
-    click.echo(out.read_text("utf-8"))
+    data = ", ".join(f"{len(some)} images of {name}" for name, some in images.items())
+    write_csv(out, rows, data=data, command=study_command(sys.argv, {run: "RUN"}))
+    click.echo(out.read_text("utf-8"), nl=False)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_study(main)

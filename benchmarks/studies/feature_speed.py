@@ -1,4 +1,4 @@
-"""What cached features buy: the study recipe with them, and plainly, every epoch through the trunk.
+"""Time of the study recipe with cached features, and with every epoch through the backbone.
 
     python -m benchmarks.studies.feature_speed DATA --weights efficientnetb0_notop.h5
 
@@ -9,6 +9,7 @@ losses are compared: they learn the same.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -20,17 +21,31 @@ import click
 import numpy as np
 
 from lmedge.errors import LmedgeError
+from lmedge.report.csv_files import write_csv
 from lmedge.train.recipes.loading import load_recipe
 from lmedge.train.run import HistoryRow, Run
 
-from . import scripts
-from .measured import write_row
+from .common import PATH, out_option, run_study
 
 PLAIN = ("head.cached=false", "second_head.cached=false")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureSpeed:
+    """One recipe, trained with cached features and plainly; `ratio` is plain over cached."""
+
+    recipe: str
+    epochs: int
+    cached_seconds: float
+    plain_seconds: float
+    plain_is: str
+    ratio: float
+    largest_difference_of_validation_loss: float
+    validation_losses_compared: int
+
+
 @click.command()
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=PATH)
 @click.option("--weights", default="imagenet", show_default=True, help="As for `lmedge train`.")
 @click.option("--recipe", default="study", show_default=True)
 @click.option(
@@ -41,12 +56,7 @@ PLAIN = ("head.cached=false", "second_head.cached=false")
     help="Of each phase of the plain way, the first not counted.",
 )
 @click.option("--whole", is_flag=True, help="Run all epochs of the plain way.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("benchmarks/results/feature_speed.csv"),
-    show_default=True,
-)
+@out_option("feature_speed.csv")
 def main(data: Path, weights: str, recipe: str, epochs: int, whole: bool, out: Path) -> None:
     """Measure both ways on DATA; features are computed anew, decoded images are not."""
     wanted = load_recipe(recipe)
@@ -69,17 +79,18 @@ def main(data: Path, weights: str, recipe: str, epochs: int, whole: bool, out: P
             for phase in total
         }
         plain_seconds = sum(later[phase] * count for phase, count in total.items())
-    row = {
-        "recipe": recipe,
-        "epochs": sum(total.values()),
-        "cached_seconds": round(cached_seconds, 1),
-        "plain_seconds": round(plain_seconds, 1),
-        "plain_is": "measured" if whole else f"multiplied up from {epochs} epochs a phase",
-        "ratio": round(plain_seconds / cached_seconds, 1),
-        "largest_difference_of_validation_loss": f"{max(abs(a - b) for a, b in pairs):.2g}",
-        "validation_losses_compared": len(pairs),
-    }
-    write_row(out, row, "feature_speed", data.resolve().name)
+    row = FeatureSpeed(
+        recipe=recipe,
+        epochs=sum(total.values()),
+        cached_seconds=round(cached_seconds, 1),
+        plain_seconds=round(plain_seconds, 1),
+        plain_is="measured" if whole else f"multiplied up from {epochs} epochs a phase",
+        ratio=round(plain_seconds / cached_seconds, 1),
+        largest_difference_of_validation_loss=max(abs(a - b) for a, b in pairs),
+        validation_losses_compared=len(pairs),
+    )
+    write_csv(out, [row], data=data.resolve().name)
+    click.echo(out.read_text("utf-8"), nl=False)
 
 
 def _train(
@@ -105,4 +116,4 @@ def _losses(history: list[HistoryRow]) -> list[float]:
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

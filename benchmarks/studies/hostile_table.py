@@ -1,4 +1,4 @@
-"""What the commands do with hostile files, by kind.
+"""Counts of what the commands do with hostile files, by kind.
 
 python -m benchmarks.studies.hostile_table GOOD.tflite IMAGE --count 1020 --out hostile_files.csv
 """
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import click
 
-from lmedge.report import csv_files
+from lmedge.report.csv_files import write_csv
 from tests.hostile.corpus import KINDS, corpus
 from tests.hostile.runner import run_all
 
-from . import scripts
+from .common import out_option, run_study
 
 BATCH = 50
 LONGEST = 2000  # characters of a line that still is one
@@ -107,17 +107,17 @@ def _judge(code: int | None, error: str) -> str:
 @click.argument("image", type=click.Path(exists=True, path_type=Path))
 @click.option("--count", default=1020, show_default=True, help="How many files.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The CSV file.")
+@out_option()
 def main(good: Path, image: Path, count: int, seed: int, out: Path) -> None:
     """Mutate GOOD and write what became of each kind; exit code 1 when anything went wrong."""
     with tempfile.TemporaryDirectory() as folder:
         found = measure(good.read_bytes(), count, Path(folder), image.resolve(), seed)
     data = f"mutations of a file of {good.stat().st_size} bytes; three commands each"
-    csv_files.write_csv(out, found.rows, data=data)
+    write_csv(out, found.rows, data=data)
     for fault in found.faults:
         click.echo(fault)
     raise SystemExit(bool(found.faults))
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

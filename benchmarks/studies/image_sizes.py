@@ -1,4 +1,4 @@
-"""How a trained network does on images of other sizes than its own.
+"""Scores of trained networks on images of other sizes than their own.
 
     python -m benchmarks.studies.image_sizes RUN... --out image_sizes.csv
 
@@ -17,13 +17,13 @@ import numpy.typing as npt
 from lmedge.errors import RunError
 from lmedge.evaluation.metrics import macro_f1
 from lmedge.image import Resize
+from lmedge.report.csv_files import write_csv
 from lmedge.train.data.store import ImageStore, PreparedImages
 from lmedge.train.fitting.quality import quality_of
 from lmedge.train.network import build_network, predict_logits
 from lmedge.train.run import Run
 
-from . import scripts
-from .measured import write_rows
+from .common import PATH, out_option, run_study
 
 SCALES = np.exp(np.linspace(-3, 3, 241))  # of the logits: 1 over a temperature
 
@@ -36,10 +36,19 @@ def log_loss(logits: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> f
     return min(quality_of(logits * scale, truth).loss for scale in SCALES)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SizeScore:
+    """The landmark head of all runs at one image size; F1 is the mean over the runs."""
+
+    size: int
+    pictures: int
+    mistakes: int
+    landmark_f1: float
+    log_loss: float
+
+
 @click.command()
-@click.argument(
-    "folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN..."
-)
+@click.argument("folders", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option(
     "--size",
     "sizes",
@@ -49,12 +58,7 @@ def log_loss(logits: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> f
     show_default=True,
     help="Repeatable.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("benchmarks/results/image_sizes.csv"),
-    show_default=True,
-)
+@out_option("image_sizes.csv")
 def main(folders: tuple[Path, ...], sizes: tuple[int, ...], out: Path) -> None:
     """Score the landmark head, alone, on the test parts of RUNs at every size."""
     runs = [Run.open(folder) for folder in folders]
@@ -65,7 +69,8 @@ def main(folders: tuple[Path, ...], sizes: tuple[int, ...], out: Path) -> None:
     rows = []
     for size in sizes:
         found = [
-            (at(run, weights, size), run.labels("test")["landmark"]) for run, weights in trained
+            (logits_at(run, weights, size), run.labels("test")["landmark"])
+            for run, weights in trained
         ]
         mistakes = sum(int((logits.argmax(1) != truth).sum()) for logits, truth in found)
         f1 = np.mean(
@@ -75,21 +80,23 @@ def main(folders: tuple[Path, ...], sizes: tuple[int, ...], out: Path) -> None:
         loss = log_loss(logits, truth)
         click.echo(f"{size}: {mistakes} of {len(truth)} wrong, F1 {f1:.3f}, log loss {loss:.4f}")
         rows.append(
-            {
-                "size": size,
-                "pictures": len(truth),
-                "mistakes": mistakes,
-                "landmark_f1": f"{f1:.5g}",
-                "log_loss": f"{loss:.5g}",
-            }
+            SizeScore(
+                size=size,
+                pictures=len(truth),
+                mistakes=mistakes,
+                landmark_f1=float(f1),
+                log_loss=float(loss),
+            )
         )
     own = ", ".join(map(str, sorted({run.recipe.data.image_size for run in runs})))
     data = f"the test parts of {len(runs)} runs, trained for {own} pixels"
-    write_rows(out, rows, "image_sizes", data)
+    write_csv(out, rows, data=data)
     click.echo(f"written: {out}")
 
 
-def at(run: Run, weights: list[npt.NDArray[np.float32]], size: int) -> npt.NDArray[np.float64]:
+def logits_at(
+    run: Run, weights: list[npt.NDArray[np.float32]], size: int
+) -> npt.NDArray[np.float64]:
     """Return the landmark logits of the test part prepared at `size`, (N, L)."""
     network = build_network(dataclasses.replace(run.spec, size=size))
     network.set_weights(weights)
@@ -99,4 +106,4 @@ def at(run: Run, weights: list[npt.NDArray[np.float32]], size: int) -> npt.NDArr
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

@@ -1,4 +1,4 @@
-"""Whether a training that was killed ends as an undisturbed one, kill point by kill point.
+"""Comparison of trainings that were killed and resumed with an undisturbed one.
 
 python -m benchmarks.studies.kill_table --out benchmarks/results/resume.csv
 """
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import click
 
-from lmedge.report import csv_files
+from lmedge.report.csv_files import write_csv
 from tests import small_run, tiny_backbone
 from tests.train import kills
 
-from . import scripts
+from .common import out_option, run_study
 
 KEPT = ("metrics.json", "split.csv", "recipe.toml")  # as bytes
 
@@ -88,7 +88,7 @@ def _bytes(path: Path) -> bytes:
     help="Kill points of each phase.",
 )
 @click.option("--seed", default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The CSV file.")
+@out_option()
 def main(times: int, seed: int, out: Path) -> None:
     """Kill trainings and write what became of each; exit code 1 when anything differs."""
     with (
@@ -97,9 +97,9 @@ def main(times: int, seed: int, out: Path) -> None:
     ):
         rows = list(measure(times, seed, Path(folder)))
     data = "48 drawings, a tiny backbone, landmarks-first with phase2 = distil"
-    csv_files.write_csv(out, rows, data=data)
+    write_csv(out, rows, data=data)
     raise SystemExit(any(not row.killed or not row.resumed or row.different for row in rows))
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

@@ -1,10 +1,10 @@
-"""How steady the camera's label is on a clip made of real photographs, and what that costs.
+"""Steadiness of the camera's label on a clip made of real photographs, and its cost.
 
-    python benchmarks/studies/label_stability.py FILE.tflite --data TEST --strangers DIR
+    python -m benchmarks.studies.label_stability FILE.tflite --data TEST --unknown DIR
 
 Each photograph is filmed for a few seconds: the view pans and zooms, shakes, is blurred now and
-then, and cuts to the next; after every third one comes a stranger, an image of no landmark. Every
-frame is classified once; the ways of smoothing then see the same predictions.
+then, and cuts to the next. After every third one comes an unknown image, which shows no landmark.
+Every frame is classified once, so that all ways of smoothing see the same predictions.
 """
 
 from __future__ import annotations
@@ -24,16 +24,14 @@ from lmedge.classifier import Classifier, Prediction
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import list_images
 from lmedge.image import RgbImage, read_image
+from lmedge.report.csv_files import write_csv
 
-# Absolute, unlike elsewhere: the file is also run by its path.
-from lmedge.report import csv_files
-
-from . import scripts
+from .common import PATH, out_option, run_study, unknown_option
 
 RATE = 15.0  # frames a second
 SCENE = 4.0  # seconds a photograph is filmed
 SETTLED = 1.0  # seconds after a cut from which on an answer must be right
-STRANGER = "not a landmark"
+UNKNOWN = "not a landmark"
 FRAME = (480, 640)  # height, width
 
 WAYS = {
@@ -117,12 +115,12 @@ def shoot(
 def judge(classifier: Classifier, shots: Sequence[Shot], way: str, how: Steadiness) -> Stability:
     """Replay the predictions through one way of smoothing."""
     smoother = Smoother(classifier, how)
-    said = []
+    shown = []
     for shot in shots:
         steady = smoother.update(shot.prediction, shot.seconds, shot.known)
-        said.append(steady.prediction.landmark if steady.known else STRANGER)
-    right = np.array([name == shot.truth for name, shot in zip(said, shots, strict=True)])
-    stranger = np.array([shot.truth == STRANGER for shot in shots])
+        shown.append(steady.prediction.landmark if steady.known else UNKNOWN)
+    right = np.array([name == shot.truth for name, shot in zip(shown, shots, strict=True)])
+    unknown = np.array([shot.truth == UNKNOWN for shot in shots])
     settled = np.array([shot.since_cut >= SETTLED for shot in shots])
     minutes = len(shots) / RATE / 60
     truths = [shot.truth for shot in shots]
@@ -134,25 +132,25 @@ def judge(classifier: Classifier, shots: Sequence[Shot], way: str, how: Steadine
         len(shots),
         minutes,
         _changes(truths) / minutes,
-        _changes(said) / minutes,
-        _mean(right[~stranger]),
-        _mean(right[~stranger & settled]),
-        _mean(right[stranger]),
+        _changes(shown) / minutes,
+        _mean(right[~unknown]),
+        _mean(right[~unknown & settled]),
+        _mean(right[unknown]),
     )
 
 
-def arrange(data: Path, strangers: Path, scenes: int, seed: int) -> list[tuple[str, Path]]:
-    """Draw `scenes` photographs of <category>/<landmark>/ and put a stranger after each third."""
+def arrange(data: Path, unknown: Path, scenes: int, seed: int) -> list[tuple[str, Path]]:
+    """Draw `scenes` photographs of landmarks and put an unknown image after every third."""
     random = np.random.default_rng(seed)
-    images, others = list_images(data), list_images(strangers)
+    images, others = list_images(data), list_images(unknown)
     if not images or not others:
-        raise DataError(f"{data if not images else strangers}: holds no images")
+        raise DataError(f"{data if not images else unknown}: holds no images")
     drawn = [images[i] for i in random.permutation(len(images))[:scenes].tolist()]
     arranged = []
     for number, path in enumerate(drawn):
         arranged.append((path.parent.name, path))
         if number % 3 == 2:
-            arranged.append((STRANGER, others[int(random.integers(len(others)))]))
+            arranged.append((UNKNOWN, others[int(random.integers(len(others)))]))
     return arranged
 
 
@@ -165,9 +163,9 @@ def _mean(right: npt.NDArray[np.bool_]) -> float:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
-@click.option("--data", type=click.Path(path_type=Path), required=True)
-@click.option("--strangers", type=click.Path(path_type=Path), required=True)
+@click.argument("file", type=PATH, metavar="FILE.tflite")
+@click.option("--data", type=PATH, required=True)
+@unknown_option(type=PATH, required=True, metavar="DIR", help="Images of no landmark.")
 @click.option("--scenes", type=click.IntRange(1), default=60, show_default=True)
 @click.option(
     "--threshold",
@@ -177,30 +175,25 @@ def _mean(right: npt.NDArray[np.bool_]) -> float:
     help="Frames whose landmark is less probable show no landmark.",
 )
 @click.option("--seed", default=0, show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=csv_files.FOLDER / "label_stability.csv",
-    show_default=True,
-)
+@out_option("label_stability.csv")
 def main(
-    file: Path, data: Path, strangers: Path, scenes: int, threshold: float, seed: int, out: Path
+    file: Path, data: Path, unknown: Path, scenes: int, threshold: float, seed: int, out: Path
 ) -> None:
     """Count label changes and right frames, with and without smoothing."""
     classifier = Classifier(file)
-    arranged = arrange(data, strangers, scenes, seed)
+    arranged = arrange(data, unknown, scenes, seed)
     shots = shoot(classifier, arranged, threshold, np.random.default_rng(seed))
     rows = [judge(classifier, shots, way, how) for way, how in WAYS.items()]
     for row in rows:
         click.echo(
             f"{row.way:36} {row.changes_per_minute:6.1f} changes a minute "
             f"({row.cuts_per_minute:.1f} cuts), {row.accuracy:.3f} of frames right, "
-            f"{row.accuracy_settled:.3f} settled, strangers {row.accuracy_strangers:.3f}"
+            f"{row.accuracy_settled:.3f} settled, unknown images {row.accuracy_strangers:.3f}"
         )
     described = f"{file.name}, {len(arranged)} scenes, threshold {threshold}"
-    csv_files.write_csv(out, rows, data=described)
+    write_csv(out, rows, data=described)
     click.echo(f"written: {out}")
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

@@ -1,4 +1,4 @@
-"""How much faster one file is than another: both in one process, taking turns, one thread.
+"""Ratio of the times of several files, in turns in one process on one thread.
 
     python -m benchmarks.studies.latency_ratios FILE.tflite OTHER.tflite...
 
@@ -21,10 +21,10 @@ from lmedge.classifier import Classifier
 from lmedge.errors import ModelFileError
 from lmedge.evaluation.intervals import ratio_interval
 from lmedge.model_file import IDENTIFIER
-from lmedge.report import csv_files
+from lmedge.report.csv_files import write_csv
 from lmedge.runtime import load_runtime
 
-from . import scripts
+from .common import PATH, out_option, run_study
 
 WARM_UP_ROUNDS = 20
 Times = npt.NDArray[np.float64]
@@ -91,7 +91,7 @@ def whole_classification(path: Path) -> Contestant | None:
 
 
 def measure(contestants: Sequence[Contestant], rounds: int) -> Times:
-    """Return (contestants, rounds) milliseconds, after rounds to warm up."""
+    """Return (contestants, rounds) milliseconds, of contestants that took turns."""
     tasks = [contestant.task for contestant in contestants]
     take_turns(tasks, Effort(WARM_UP_ROUNDS, 0.0))
     return take_turns(tasks, Effort(rounds, 0.0)).T / 1e6
@@ -120,16 +120,9 @@ def noise(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
 
 
 @click.command()
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.tflite..."
-)
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE.tflite...")
 @click.option("--rounds", type=click.IntRange(1), default=300, show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=csv_files.FOLDER / "latency_ratios.csv",
-    show_default=True,
-)
+@out_option("latency_ratios.csv")
 def main(files: tuple[Path, ...], rounds: int, out: Path) -> None:
     """Compare files, each against the first."""
     contestants = [bare_invoke(path) for path in files]
@@ -144,9 +137,9 @@ def main(files: tuple[Path, ...], rounds: int, out: Path) -> None:
             f"{row.name:{width}}  {row.bytes / 1e6:6.2f}  {row.p50_ms:8.3f}  {row.p90_ms:8.3f}  "
             f"{row.ratio:.3f} ({row.ratio_low:.3f} to {row.ratio_high:.3f})"
         )
-    csv_files.write_csv(out, rows, data="noise; " + ", ".join(path.name for path in files))
+    write_csv(out, rows, data="noise; " + ", ".join(path.name for path in files))
     click.echo(f"written: {out}")
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import click
 
-from lmedge.report import csv_files
+from lmedge.commands.options import RenamedOption
+from lmedge.report.csv_files import write_csv
 from tests import tiny_backbone
 from tests.train import memory
 
-from . import scripts
+from .common import out_option, run_study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,14 +37,17 @@ class Row:
 
 @click.command()
 @click.option(
-    "--pictures", "counts", type=int, multiple=True, default=(600, 2000, 20_000), show_default=True
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=csv_files.FOLDER / "train_memory.csv",
+    "--images",
+    "counts",
+    cls=RenamedOption,
+    formerly=["--pictures"],
+    type=int,
+    multiple=True,
+    default=(600, 2000, 20_000),
     show_default=True,
+    help="Images of a training. Repeatable.",
 )
+@out_option("train_memory.csv")
 def main(counts: tuple[int, ...], out: Path) -> None:
     """Train on more and more images, each number in a process of its own."""
     rows = []
@@ -58,9 +62,9 @@ def main(counts: tuple[int, ...], out: Path) -> None:
         rows.append(Row(count, inputs, limit, taken.grown / 1e6, taken.resident / 1e6))
         click.echo(rows[-1])
     data = f"drawings, inputs of {memory.SIZE} x {memory.SIZE} pixels, a tiny network"
-    csv_files.write_csv(out, rows, data=data)
+    write_csv(out, rows, data=data)
     click.echo(f"written: {out}")
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

@@ -1,14 +1,12 @@
-"""What quantization costs a run: our int8 file and TensorFlow's post-training one beside float.
+"""Loss by quantization: our int8 file and TensorFlow's post-training one, compared with float.
 
-    python -m benchmarks.studies.quality RUN... --out quality.csv [--strangers DIR]
+    python -m benchmarks.studies.quality RUN... --out quality.csv [--unknown DIR]
 
 exports each finished run twice and writes a row a file, of the run's test part, and their means.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +16,11 @@ import click
 
 from lmedge.export.exporting import Options, export_all
 from lmedge.export.selection import Rung
-from lmedge.files import write_text
-from lmedge.machine import cores, processor_model
 from lmedge.model_file import HEADS
+from lmedge.report.csv_files import study_command, write_csv
 from lmedge.train.run import Run
 
-from .scripts import run
+from .common import PATH, out_option, run_study, unknown_option
 
 NAMES = ("int8", "int8-ptq")
 Row = dict[str, Any]
@@ -73,50 +70,36 @@ def means(rows: Sequence[Row]) -> list[Row]:
     return found
 
 
-def table(rows: Sequence[Row], data: str, command: str) -> str:
-    """Return the rows as CSV under three comment lines."""
-    stream = io.StringIO()
-    stream.write(f"# command: {command}\n# machine: {processor_model()}, {cores()} cores\n")
-    stream.write(f"# data: {data}\n")
-    writer = csv.DictWriter(stream, list(rows[0]), restval="", lineterminator="\n")
-    writer.writeheader()
-    for one in rows:
-        writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in one.items()})
-    return stream.getvalue()
-
-
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The CSV file.")
+@click.argument("runs", nargs=-1, required=True, type=PATH)
+@out_option()
 @click.option(
     "--files",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     default="runs/quality",
     show_default=True,
     help="Where the files go.",
 )
-@click.option("--strangers", type=click.Path(path_type=Path), metavar="DIR")
+@unknown_option(type=PATH, metavar="DIR", help="Images of no landmark that a run knows.")
 @click.option("--data", default="", help="What the runs were trained on, for the table.")
-def main(runs: tuple[Path, ...], out: Path, files: Path, strangers: Path | None, data: str) -> None:
+def main(runs: tuple[Path, ...], out: Path, files: Path, unknown: Path | None, data: str) -> None:
     """Export finished RUNs and write what quantization costs them."""
-    options = Options(force=True, strangers=strangers)
+    options = Options(force=True, strangers=unknown)
     rows: list[Row] = []
-    words = sys.argv[1:]
-    for option in ("--out", "--files"):
-        if option in words:
-            del words[words.index(option) : words.index(option) + 2]
-    command = f"python -m benchmarks.studies.quality {' '.join(words)}"
-    for number, folder in enumerate(runs):
+    stand_ins = {runs[0]: "RUN"} if len(runs) == 1 else {}
+    command = study_command(sys.argv, stand_ins)
+    opened = [Run.open(folder) for folder in runs]
+    for number, (folder, own) in enumerate(zip(runs, opened, strict=True)):
         name = str(number) if len(runs) > 1 else folder.name
         path = files / f"{name}.tflite"
         path.parent.mkdir(parents=True, exist_ok=True)
-        rungs = export_all(Run.open(folder), path, NAMES, options)
+        rungs = export_all(own, path, NAMES, options)
         rows += [row(name, rung) for rung in rungs]
         together = [*rows, *means(rows)] if len(runs) > 1 else rows
-        write_text(out, table(together, data, command))
+        write_csv(out, together, data=data, command=command)
         click.echo(f"{folder}: done, {out}")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_study(main)

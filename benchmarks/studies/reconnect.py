@@ -1,6 +1,6 @@
-"""What the camera loop does while a network camera is away, and how soon it is back.
+"""Behaviour of the camera loop while a network camera is away, and the time until it is back.
 
-    python benchmarks/studies/reconnect.py FILE.tflite
+    python -m benchmarks.studies.reconnect FILE.tflite
 
 A real HTTP server sends MJPEG at 30 frames a second, dies in the middle of a frame, and returns on
 the same port with another resolution.
@@ -20,11 +20,9 @@ import numpy as np
 
 from lmedge.camera import Absence, FrameResult, open_source, run_camera
 from lmedge.classifier import Classifier
+from lmedge.report.csv_files import write_csv
 
-# Absolute, unlike elsewhere: the file is also run by its path.
-from lmedge.report import csv_files
-
-from . import scripts
+from .common import PATH, out_option, run_study
 
 _INTERVAL = 1 / 30
 _SIZES = ((480, 640), (720, 1280))  # height, width: before and after
@@ -152,7 +150,7 @@ def outage(classifier: Classifier, seconds: float) -> Reconnect:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
+@click.argument("file", type=PATH, metavar="FILE.tflite")
 @click.option(
     "--outage",
     "outages",
@@ -162,12 +160,7 @@ def outage(classifier: Classifier, seconds: float) -> Reconnect:
     show_default=True,
     help="Seconds; may be repeated.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=csv_files.FOLDER / "reconnect.csv",
-    show_default=True,
-)
+@out_option("reconnect.csv")
 def main(file: Path, outages: tuple[float, ...], out: Path) -> None:
     """Let a network camera die and return."""
     classifier = Classifier(file)
@@ -180,9 +173,9 @@ def main(file: Path, outages: tuple[float, ...], out: Path) -> None:
             f"{row.repeated} repeated, {row.partial} partial"
         )
         rows.append(row)
-    csv_files.write_csv(out, rows, data=f"{file.name}; MJPEG over HTTP, 640 x 480, then 1280 x 720")
+    write_csv(out, rows, data=f"{file.name}; MJPEG over HTTP, 640 x 480, then 1280 x 720")
     click.echo(f"written: {out}")
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

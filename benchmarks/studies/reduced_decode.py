@@ -1,6 +1,6 @@
-"""12-megapixel JPEG files decoded at reduced scale: how much faster, and is the answer the same.
+"""Speed-up of decoding 12-megapixel JPEG files at reduced scale, and its effect on predictions.
 
-    python benchmarks/studies/reduced_decode.py FILE.tflite --data PHOTOGRAPHS
+    python -m benchmarks.studies.reduced_decode FILE.tflite --data PHOTOGRAPHS
 
 Photographs are enlarged to 12 megapixels with a little noise, as a phone's are, and saved as JPEG.
 Both ways then go from the bytes to the network's input in turns.
@@ -22,11 +22,9 @@ from lmedge.classifier import Classifier
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import list_images
 from lmedge.image import RgbImage, decode_image, prepare, read_image
+from lmedge.report.csv_files import write_csv
 
-# Absolute, unlike elsewhere: the file is also run by its path.
-from lmedge.report import csv_files
-
-from . import scripts
+from .common import PATH, images_option, out_option, run_study
 
 MEGAPIXELS = 12
 _QUALITY = 92
@@ -63,15 +61,10 @@ def encode(image: RgbImage) -> bytes:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
-@click.option("--data", type=click.Path(path_type=Path), required=True)
-@click.option("--pictures", "images", type=click.IntRange(1), default=90, show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=csv_files.FOLDER / "reduced_decode.csv",
-    show_default=True,
-)
+@click.argument("file", type=PATH, metavar="FILE.tflite")
+@click.option("--data", type=PATH, required=True)
+@images_option(90)
+@out_option("reduced_decode.csv")
 def main(file: Path, data: Path, images: int, out: Path) -> None:
     """Compare full and reduced decoding on large photographs."""
     cv2.setNumThreads(1)
@@ -113,9 +106,9 @@ def main(file: Path, data: Path, images: int, out: Path) -> None:
         f"{reduced_ms:.1f} ms reduced, {row.speedup:.2f} times faster; same landmark "
         f"{landmark:.1%}, same category {category:.1%}"
     )
-    csv_files.write_csv(out, [row], data=f"{file.name}, photographs enlarged to 12 megapixels")
+    write_csv(out, [row], data=f"{file.name}, photographs enlarged to 12 megapixels")
     click.echo(f"written: {out}")
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

@@ -26,8 +26,9 @@ from lmedge.camera.preview import Preview
 from lmedge.classifier import Classifier
 from lmedge.errors import LmedgeError, MissingDependencyError
 
-from . import palette_png, scripts
+from . import palette_png
 from .browser import Browser, Screen, browser
+from .common import run_study
 
 Image = npt.NDArray[np.uint8]
 DESK, PHONE = Screen(1000, 760), Screen(360, 740, scale=1.5, phone=True)
@@ -153,4 +154,4 @@ def main(demo: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

@@ -1,6 +1,6 @@
-"""Do two `lmedge camera` share a machine fairly: frames a second of each, alone and together.
+"""Frames a second of two `lmedge camera` on one machine, alone and together.
 
-    python benchmarks/studies/shared_cores.py FILE.tflite
+    python -m benchmarks.studies.shared_cores FILE.tflite
 
 Each process reads a video as fast as it can classify it and writes JSON lines into a pipe; lines
 that come while both run are counted. "measured" is the command's own choice of threads.
@@ -25,11 +25,9 @@ import cv2
 import numpy as np
 
 from lmedge.errors import LmedgeError
+from lmedge.report.csv_files import write_csv
 
-# Absolute, unlike elsewhere: the file is also run by its path.
-from lmedge.report import csv_files
-
-from . import scripts
+from .common import PATH, out_option, run_study
 
 SETTINGS = ("measured", "1", "2")
 _START = 60.0  # seconds until a process must have written its first line
@@ -174,15 +172,10 @@ def summarise(
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
+@click.argument("file", type=PATH, metavar="FILE.tflite")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.2), default=6.0, show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=csv_files.FOLDER / "shared_cores.csv",
-    show_default=True,
-)
+@out_option("shared_cores.csv")
 def main(file: Path, rounds: int, seconds: float, out: Path) -> None:
     """Run one and two processes at a time, with each setting in turn."""
     cases = [(setting, processes) for setting in SETTINGS for processes in (1, 2)]
@@ -201,9 +194,9 @@ def main(file: Path, rounds: int, seconds: float, out: Path) -> None:
             f"threads {row.threads:8} x {row.processes}: {row.first_per_second:.1f}{second} frames "
             f"a second, {row.total_ratio:.2f} of one alone{share}"
         )
-    csv_files.write_csv(out, rows, data=f"{file.name}; a video of 640 x 480")
+    write_csv(out, rows, data=f"{file.name}; a video of 640 x 480")
     click.echo(f"written: {out}")
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

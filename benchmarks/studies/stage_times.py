@@ -1,4 +1,4 @@
-"""What each stage of an int8 export takes: seconds, processor seconds, memory.
+"""Seconds, processor seconds and memory of each stage of an int8 export.
 
     python -m benchmarks.studies.stage_times RUN --out export_stages.csv
 
@@ -8,67 +8,80 @@ processor seconds, of all threads together, are the ones to compare.
 
 from __future__ import annotations
 
-import csv
-import io
+import dataclasses
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from lmedge.export.formats import RunNetworks, Stages
-from lmedge.files import write_text
-from lmedge.machine import cores, peak_bytes, processor_model
+from lmedge.machine import peak_bytes
+from lmedge.report.csv_files import study_command, write_csv
 from lmedge.train.run import Run
 
-from .scripts import run
-
-COLUMNS = ("stage", "seconds", "processor_seconds", "peak_mb")
+from .common import PATH, out_option, run_study
 
 
-class Measured(Stages):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageTime:
+    """One stage: seconds on the clock, processor seconds of all threads, and memory.
+
+    `peak_mb` is the most memory that the process had until then, in 10^6 bytes.
+    """
+
+    stage: str
+    seconds: float
+    processor_seconds: float
+    peak_mb: float
+
+
+class MeasuredStages(Stages):
     """Stages that also keep processor seconds and the most memory the process had until then."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, processor_clock: Callable[[], float] = time.process_time) -> None:
+        """Begin without a stage."""
         super().__init__()
         self.processor: dict[str, float] = {}
         self.peak_mb: dict[str, float] = {}
+        self._clock = processor_clock
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Measure the block as part of a stage."""
-        began = time.process_time()
+        began = self._clock()
         with super().timed(stage):
             yield
-        self.processor[stage] = self.processor.get(stage, 0) + time.process_time() - began
+        self.processor[stage] = self.processor.get(stage, 0) + self._clock() - began
         self.peak_mb[stage] = (peak_bytes() or 0) / 1e6
 
-
-def table(stages: Measured) -> str:
-    """Return a row a stage as CSV, under the command and the machine."""
-    stream = io.StringIO()
-    stream.write("# command: python -m benchmarks.studies.stage_times RUN\n")
-    stream.write(f"# machine: {processor_model()}, {cores()} cores\n")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for stage, seconds in stages.seconds.items():
-        figures = (seconds, stages.processor[stage], stages.peak_mb[stage])
-        writer.writerow((stage, *(f"{figure:.1f}" for figure in figures)))
-    return stream.getvalue()
+    def rows(self) -> list[StageTime]:
+        """Return a row a stage, in the order in which they were first entered."""
+        return [
+            StageTime(
+                stage=stage,
+                seconds=round(seconds, 1),
+                processor_seconds=round(self.processor[stage], 1),
+                peak_mb=round(self.peak_mb[stage], 1),
+            )
+            for stage, seconds in self.seconds.items()
+        ]
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The CSV file.")
+@click.argument("run", type=PATH)
+@out_option()
 def main(run: Path, out: Path) -> None:
     """Calibrate and convert a finished RUN to int8, and write what each stage took."""
-    stages = Measured()
-    RunNetworks(Run.open(run).with_settings(("quantize.epochs=0",)), stages).graph("int8", "uint8")
-    write_text(out, table(stages))
-    click.echo(out.read_text("utf-8"))
+    stages = MeasuredStages()
+    opened = Run.open(run)
+    RunNetworks(opened.with_settings(("quantize.epochs=0",)), stages).graph("int8", "uint8")
+    data = f"a run on {Path(opened.data).name}"
+    write_csv(out, stages.rows(), data=data, command=study_command(sys.argv, {run: "RUN"}))
+    click.echo(out.read_text("utf-8"), nl=False)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_study(main)

@@ -1,4 +1,4 @@
-"""Whether the trainer is fed: images a second of the input pipeline alone, and of the step alone.
+"""Images a second of the input pipeline alone, and of the training step alone.
 
     python -m benchmarks.studies.throughput RUN
 
@@ -7,6 +7,8 @@ RUN is any run folder; its recipe, images and batch size are used, no weight of 
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,17 +16,28 @@ from pathlib import Path
 import click
 import numpy as np
 
+from lmedge.report.csv_files import study_command, write_csv
 from lmedge.train.backend import keras
 from lmedge.train.fitting.batches import AugmentedBatches, Labels, soft_targets
 from lmedge.train.network import build_network
 from lmedge.train.run import Run
 
-from . import scripts
-from .measured import write_row
+from .common import PATH, out_option, run_study
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Throughput:
+    """Images a second of the input pipeline alone and of the training step alone."""
+
+    pictures: int
+    image_size: int
+    batch: int
+    pipeline_per_second: float
+    step_per_second: float
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("folder", type=PATH, metavar="RUN")
 @click.option(
     "--seconds",
     type=click.FloatRange(1),
@@ -32,12 +45,7 @@ from .measured import write_row
     show_default=True,
     help="For each of the two, at least.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("benchmarks/results/throughput.csv"),
-    show_default=True,
-)
+@out_option("throughput.csv")
 def main(folder: Path, seconds: float, out: Path) -> None:
     """Measure both, one after the other, on the images of a run."""
     run = Run.open(folder)
@@ -71,26 +79,33 @@ def main(folder: Path, seconds: float, out: Path) -> None:
         model.train_on_batch(inputs, targets)
         return len(inputs)
 
-    row = {
-        "pictures": len(entries),
-        "image_size": run.recipe.data.image_size,
-        "batch": settings.batch,
-        "pipeline_per_second": round(_rate(prepare, seconds), 1),
-        "step_per_second": round(_rate(step, seconds), 1),
-    }
-    write_row(out, row, "throughput", f"{Path(run.data).name}, a training part")
+    row = Throughput(
+        pictures=len(entries),
+        image_size=run.recipe.data.image_size,
+        batch=settings.batch,
+        pipeline_per_second=round(images_per_second(prepare, seconds), 1),
+        step_per_second=round(images_per_second(step, seconds), 1),
+    )
+    data = f"{Path(run.data).name}, a training part"
+    write_csv(out, [row], data=data, command=study_command(sys.argv, {folder: "RUN"}))
+    click.echo(out.read_text("utf-8"), nl=False)
 
 
-def _rate(work: Callable[[int], int], seconds: float) -> float:
-    """Return images a second; the first two calls warm up."""
+def images_per_second(
+    work: Callable[[int], int], seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Return the rate of `work`, which takes a number and returns how many images it did.
+
+    The first two calls warm up and are not counted; the last one may exceed `seconds`.
+    """
     for number in range(2):
         work(number)
-    began, done, number = time.perf_counter(), 0, 2
-    while (spent := time.perf_counter() - began) < seconds or done == 0:
+    began, done, number = clock(), 0, 2
+    while (spent := clock() - began) < seconds or done == 0:
         done += work(number)
         number += 1
     return float(np.divide(done, spent))
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

@@ -1,17 +1,16 @@
-"""Ways to tell what is no landmark, held against each other on the float networks of runs.
+"""Comparison of scores that tell unknown images, on the float networks of finished runs.
 
-    python -m benchmarks.studies.unknown_scores RUN... --strangers NAME=DIR --out scores.csv
+    python -m benchmarks.studies.unknown_scores RUN... --unknown NAME=DIR --out scores.csv
 
-A folder of strangers may hold landmarks that the network knows: folders of their names are left
-out, and those named by --ignore. The AUROC is of the test images against the strangers; the
-threshold keeps 95 % of the validation and test images, none of which the networks learned from.
-With --file, the int8 file of each RUN, the same is said of what the files themselves compute.
+A folder of unknown images may hold landmarks that the network knows. Folders of their names are
+left out, and so are those that --ignore names. The AUROC is that of the test images against the
+unknown images. The threshold keeps 95 % of the validation and test images, from which the networks
+did not learn. With --file, the int8 file of each RUN, the table also has the files' own scores.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,22 +25,35 @@ from lmedge.evaluation.unknown import auroc
 from lmedge.export.verification.known import cosines, mean_directions, predict_with_features
 from lmedge.export.verification.rejection import list_unknown
 from lmedge.export.verification.verify import run_file
-from lmedge.files import write_text
 from lmedge.image import Resize, prepare, read_image
-from lmedge.machine import cores, processor_model
 from lmedge.model_file import HEADS, KNOWN, ModelFile, read_model
 from lmedge.rejection import agreement
+from lmedge.report.csv_files import study_command, write_csv
 from lmedge.train.calibration import fit_temperature
 from lmedge.train.network import FEATURES
 from lmedge.train.run import Run
 
-from .scripts import run
+from .common import PATH, out_option, run_study, unknown_option
 
 Values = npt.NDArray[np.floating]
 Images = npt.NDArray[np.uint8]
 Scores = Mapping[str, Values]
 COVERAGE = 0.95
 CHUNK = 256  # images in memory at once
+
+
+@dataclasses.dataclass(frozen=True)
+class UnknownScore:
+    """One score on one folder of unknown images, mean of the runs.
+
+    `false_accepts_at_95` is the share of unknown images above the threshold that keeps 95 % of the
+    known ones.
+    """
+
+    strangers: str
+    score: str
+    auroc: float
+    false_accepts_at_95: float
 
 
 class Scorer:
@@ -109,14 +121,14 @@ def _squares(x: Values, centres: Values) -> Values:
 
 
 def measure(
-    run: Run, file: ModelFile | None, strangers: Mapping[str, Sequence[Path]]
+    run: Run, file: ModelFile | None, unknown: Mapping[str, Sequence[Path]]
 ) -> dict[tuple[str, str], tuple[float, float]]:
-    """Return AUROC and the share of strangers accepted at COVERAGE, by strangers and score."""
+    """Return AUROC and the share of unknown images accepted at COVERAGE, by folder and score."""
     scorer = Scorer(run, file)
     size, resize = run.recipe.data.image_size, Resize(run.recipe.data.resize)
     val, test = (scorer(run.images(part)[:]) for part in ("val", "test"))
     table = {}
-    for name, paths in strangers.items():
+    for name, paths in unknown.items():
         parts = [
             scorer(np.stack([prepare(read_image(path, size), size, resize) for path in chunk]))
             for chunk in (paths[at : at + CHUNK] for at in range(0, len(paths), CHUNK))
@@ -137,7 +149,7 @@ def images_of(words: Sequence[str], ignored: Sequence[str], most: int) -> dict[s
     for word in words:
         name, _, folder = word.partition("=")
         if not folder:
-            raise DataError(f"--strangers takes NAME=DIR, not {word!r}")
+            raise DataError(f"--unknown takes NAME=DIR, not {word!r}")
         paths = [path for path in list_unknown(Path(folder)) if path.parent.name not in ignored]
         if len(paths) < 2:
             raise DataError(f"{folder}: no images are left when --ignore is done")
@@ -146,60 +158,49 @@ def images_of(words: Sequence[str], ignored: Sequence[str], most: int) -> dict[s
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--strangers", multiple=True, required=True, metavar="NAME=DIR", help="Repeatable.")
+@click.argument("runs", nargs=-1, required=True, type=PATH)
+@unknown_option(
+    multiple=True,
+    required=True,
+    metavar="NAME=DIR",
+    help="Images of no landmark that a run knows. Repeatable.",
+)
 @click.option("--ignore", multiple=True, metavar="FOLDER", help="A landmark under another name.")
 @click.option(
     "--file",
     "files",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The file of each RUN, in the same order.",
 )
 @click.option("--most", default=1000, show_default=True, help="Images of each NAME=DIR.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The CSV file.")
+@out_option()
 def main(
     runs: tuple[Path, ...],
-    strangers: tuple[str, ...],
+    unknown: tuple[str, ...],
     ignore: tuple[str, ...],
     files: tuple[Path, ...],
     most: int,
     out: Path,
 ) -> None:
-    """Hold ways to tell strangers against each other, mean of the RUNs."""
+    """Compare scores that tell unknown images, by their mean over the RUNs."""
     opened = [Run.open(run) for run in runs]
     if files and len(files) != len(runs):
         raise click.UsageError("--file is to be given for each RUN, or for none")
     models: list[ModelFile | None] = [read_model(file) for file in files] or [None] * len(runs)
     known = {name for run in opened for name in run.taxonomy.landmarks}
-    images = images_of(strangers, [*ignore, *known], most)
+    images = images_of(unknown, [*ignore, *known], most)
     tables = [measure(run, file, images) for run, file in zip(opened, models, strict=True)]
     counts = ", ".join(f"{len(paths)} {name}" for name, paths in images.items())
-    stream = io.StringIO()
-    stream.write(
-        f"# command: {_command(runs, files)}\n# machine: {processor_model()}, {cores()} cores\n"
-        f"# data: {len(runs)} runs, strangers: {counts}\n"
-    )
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("strangers", "score", "auroc", "false_accepts_at_95"))
+    data = f"{len(runs)} runs, unknown images: {counts}"
+    stand_ins = dict.fromkeys(runs, "RUN") | dict.fromkeys(files, "FILE")
+    rows = []
     for key in tables[0]:
-        values = np.array([table[key] for table in tables]).mean(axis=0)
-        writer.writerow((*key, *(f"{value:.4f}" for value in values)))
-    write_text(out, stream.getvalue())
-    click.echo(stream.getvalue())
-
-
-def _command(runs: Sequence[Path], files: Sequence[Path]) -> str:
-    """Return the command as it was typed, but for where runs and files stood."""
-    words, skip = [], False
-    named = {str(run): "RUN" for run in runs} | {str(file): "FILE" for file in files}
-    for word in sys.argv[1:]:
-        if word == "--out" or skip:
-            skip = not skip
-            continue
-        words.append(named.get(word, word))
-    return f"python -m benchmarks.studies.unknown_scores {' '.join(words)}"
+        values = np.array([table[key] for table in tables]).mean(axis=0).round(4).tolist()
+        rows.append(UnknownScore(*key, *values))
+    write_csv(out, rows, data=data, command=study_command(sys.argv, stand_ins))
+    click.echo(out.read_text("utf-8"), nl=False)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_study(main)

@@ -8,7 +8,7 @@ import io
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,27 +18,44 @@ from ..runtime import installed_runtime
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-FOLDER = Path("benchmarks/results")
-HERE = "benchmarks.studies"
+STUDIES = "benchmarks.studies"
 
 
 def write_csv(
-    path: Path, rows: Sequence[DataclassInstance], *, data: str, package: str = HERE
+    path: Path,
+    rows: Sequence[DataclassInstance | Mapping[str, object]],
+    *,
+    data: str,
+    command: str | None = None,
 ) -> None:
-    """Write rows of one dataclass under three comment lines: command, machine, `data`.
+    """Write rows under three comment lines: command, machine, data.
 
-    Columns are the fields; floats keep five significant digits, None is an empty cell. `package` is
-    where the script is. Raises LmedgeError when the file cannot be written.
+    Columns are the fields of the dataclass, or every key of the mappings in the order of their
+    first appearance. Floats keep five significant digits. None and a missing key are empty cells.
+
+    Args:
+        path: The file to write; its folder is made if it is missing.
+        rows: At least one dataclass instance or mapping.
+        data: A description of what was measured, without a line break.
+        command: The command line that makes the file, by default that of the running study.
+
+    Raises:
+        LmedgeError: The file cannot be written.
     """
+    found = [row if isinstance(row, Mapping) else _fields(row) for row in rows]
     stream = io.StringIO()
-    stream.write(f"# command: {command_line(sys.argv, package)}\n")
+    stream.write(f"# command: {command or study_command(sys.argv)}\n")
     stream.write(f"# machine: {machine_line()}\n")
     stream.write(f"# data: {data}\n")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(field.name for field in dataclasses.fields(rows[0]))
-    for row in rows:
-        writer.writerow(_cell(value) for value in dataclasses.astuple(row))
+    columns = list(dict.fromkeys(name for row in found for name in row))
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in found)
     files.write_text(path, stream.getvalue())
+
+
+def _fields(row: DataclassInstance) -> dict[str, object]:
+    return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
 
 
 def machine_line() -> str:
@@ -53,12 +70,19 @@ def machine_line() -> str:
     )
 
 
-def command_line(arguments: Sequence[str], package: str = HERE) -> str:
-    """Return how to run a script again, wherever lmedge is installed."""
+def study_command(arguments: Sequence[str], stand_ins: Mapping[Path, str] | None = None) -> str:
+    """Return the command line that runs a study again from the root of a clone.
+
+    Args:
+        arguments: The words of `sys.argv`; the first is the study's file.
+        stand_ins: Words such as RUN for paths that mean nothing elsewhere.
+    """
     script = Path(arguments[0])
     # a package is run by its __main__.py
     name = script.parent.name if script.stem == "__main__" else script.stem
-    return shlex.join(["python", "-m", f"{package}.{name}", *arguments[1:]])
+    shown = {str(path): word for path, word in (stand_ins or {}).items()}
+    words = [shown.get(word, word) for word in arguments[1:]]
+    return shlex.join(["python", "-m", f"{STUDIES}.{name}", *words])
 
 
 def _cell(value: object) -> object:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.studies.answers import Answers, answer, load
-from benchmarks.studies.arm64 import CORES, EMULATOR, compare, cpuinfo
+from benchmarks.studies.arm64 import CORES, EMULATOR, compare, cpuinfo, write_payload
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import list_images
 from tests.studies.test_scripts import read, run
@@ -75,6 +77,31 @@ def test_answers_of_this_machine_twice(tiny_file: Path, photographs: Path, tmp_p
 def test_a_file_without_integers_is_compared_by_its_outputs() -> None:
     here = dataclasses.replace(answers(), logits=np.zeros((3, 0), np.int8))
     assert compare("cortex-a72", here, here).integers_same is None
+
+
+def test_the_emulated_system_needs_no_clone(
+    tiny_file: Path, photographs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "payload").mkdir()
+    modules = write_payload(tmp_path / "payload")
+    listed, out = tmp_path / "images.txt", tmp_path / "answers.npz"
+    listed.write_text("".join(f"{path}\n" for path in list_images(photographs)))
+    script = (
+        "import runpy, sys; sys.path = [path for path in sys.path if 'packages' in path or "
+        f"'python3' in path]; sys.meta_path = [one for one in sys.meta_path if 'editable' not in "
+        f"str(one).lower()]; sys.path.insert(0, {str(modules)!r}); "
+        "runpy.run_module('benchmarks.studies.answers', run_name='__main__')"
+    )
+    process = subprocess.run(
+        [sys.executable, "-P", "-c", script, str(tiny_file), str(listed), "--out", str(out)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert load(out).prepared.shape == (8, 32, 32, 3)
+    assert not list(modules.rglob("*latency_ratios*"))
 
 
 def test_every_core_names_its_part() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from benchmarks.studies import equality
 from lmedge.errors import DataError
@@ -26,31 +29,42 @@ def images(exported: Exported) -> np.ndarray:
 def test_the_file_computes_what_was_simulated(
     exported: Exported, graph: bytes, images: np.ndarray
 ) -> None:
-    rows = equality.compare(exported.quantized, graph, images)
-    assert [row["head"] for row in rows] == ["landmark", "category"]
+    rows = equality.compare_logits(exported.quantized, graph, images, folder="a")
+    assert [row.head for row in rows] == ["landmark", "category"]
     for row in rows:
-        assert row["agreement"] == 1.0
-        assert row["equal"] >= 0.99
-        assert row["values"] == len(images) * exported.quantized.output[row["head"]].shape[-1]
-        assert row["equal"] <= row["within_1"] <= row["within_2"]
+        assert row.agreement == 1.0
+        assert row.equal >= 0.99
+        assert row.values == len(images) * exported.quantized.output[row.head].shape[-1]
+        assert row.equal <= row.within_1 <= row.within_2
 
 
 def test_another_network_is_told(exported: Exported, graph: bytes, images: np.ndarray) -> None:
-    rows = equality.compare(exported.quantized, graph, 255 - images)
-    assert rows == equality.compare(exported.quantized, graph, 255 - images)
-    float_rows = equality.compare(exported.run.network(), graph, images)
-    assert float_rows[0]["equal"] < rows[0]["equal"]
+    rows = equality.compare_logits(exported.quantized, graph, 255 - images, folder="a")
+    assert rows == equality.compare_logits(exported.quantized, graph, 255 - images, folder="a")
+    float_rows = equality.compare_logits(exported.run.network(), graph, images, folder="a")
+    assert float_rows[0].equal < rows[0].equal
 
 
-def test_the_table_names_the_command(exported: Exported, graph: bytes, images: np.ndarray) -> None:
-    rows = equality.compare(exported.quantized, graph, images, as_trained=True)
-    named = [{"folder": "a", "network": "as trained", **row} for row in rows]
-    command, machine, columns, *lines = equality.table(named, ["a", "--set", "x=1"]).splitlines()
-    assert command == "# command: python -m benchmarks.studies.equality RUN a --set x=1"
+def test_both_forms_of_the_network_are_compared(
+    exported: Exported, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, run = tmp_path / "out.csv", str(exported.run.folder)
+    words = [run, str(photographs), "--set", "quantize.epochs=0", "--count", "5"]
+    words += ["--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["equality.py", *words])
+    done = CliRunner().invoke(equality.main, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    command, machine, data, *lines = out.read_text("utf-8").splitlines()
+    assert command.startswith("# command: python -m benchmarks.studies.equality RUN ")
+    assert "--set quantize.epochs=0" in command
     assert machine.startswith("# machine: ")
-    assert columns.split(",") == list(equality.COLUMNS)
-    assert [line.split(",")[:4] for line in lines] == [
-        ["a", "as trained", head, str(len(images))] for head in ("landmark", "category")
+    assert data == "# data: 5 images of photographs"
+    rows = list(csv.DictReader(lines))
+    assert list(rows[0]) == [field.name for field in dataclasses.fields(equality.Equality)]
+    assert [(row["folder"], row["network"], row["head"], row["pictures"]) for row in rows] == [
+        ("photographs", network, head, "5")
+        for network in ("as answering", "as trained")
+        for head in ("landmark", "category")
     ]
 
 

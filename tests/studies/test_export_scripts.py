@@ -18,7 +18,15 @@ def test_a_folder_that_is_no_run(script: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     images = ["empty"] if script == "equality" else []
     done = subprocess.run(
-        [sys.executable, "-m", f"lmedge.export.{script}", "empty", *images, "--out", "out.csv"],
+        [
+            sys.executable,
+            "-m",
+            f"benchmarks.studies.{script}",
+            "empty",
+            *images,
+            "--out",
+            "out.csv",
+        ],
         capture_output=True,
         text=True,
         cwd=tmp_path,

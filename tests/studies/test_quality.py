@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
+from pathlib import Path
 
-from benchmarks.studies.quality import means, row, table
+from benchmarks.studies.quality import means, row
 from lmedge.export.selection import Rung
+from lmedge.report.csv_files import write_csv
 from tests.export.conftest import Exported
 
 
@@ -18,7 +19,7 @@ def test_a_row_has_the_figures_of_the_export(exported: Exported) -> None:
     assert found["landmark_ece"] == judged.calibration["landmark"].after
 
 
-def test_means_are_by_format(exported: Exported) -> None:
+def test_means_are_by_format(exported: Exported, tmp_path: Path) -> None:
     rows = [
         {**row("0", Rung(name, exported.outcome, time)), "landmark_ece": error}
         for name, time, error in (
@@ -32,8 +33,9 @@ def test_means_are_by_format(exported: Exported) -> None:
     assert (first["format"], first["invoke_ms"]) == ("int8", 3.0)
     assert round(first["landmark_ece"], 6) == 0.2
     assert second["landmark_ece"] == 0.6
-    text = table([*rows, first, second], "drawings", "python -m x")
-    lines = text.splitlines()
+    path = tmp_path / "quality.csv"
+    write_csv(path, [*rows, first, second], data="drawings", command="python -m x")
+    lines = path.read_text("utf-8").splitlines()
     assert [line.split(":")[0] for line in lines[:3]] == ["# command", "# machine", "# data"]
-    read = list(csv.DictReader(io.StringIO("\n".join(lines[3:]))))
+    read = list(csv.DictReader(lines[3:]))
     assert [entry["run"] for entry in read] == ["0", "0", "0", "0", "mean", "mean"]

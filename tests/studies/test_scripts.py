@@ -1,8 +1,10 @@
-"""The scripts: run by their path or as modules, they write CSV that says how it came about."""
+"""The studies: they run as modules and write CSV files with their command, machine and data."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +12,31 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.random import default_rng
 
+from benchmarks.studies import (
+    camera_rate,
+    cold_start,
+    latency_ratios,
+    reduced_decode,
+    shared_cores,
+)
 from benchmarks.studies.latency_ratios import noise
+from lmedge.classifier import Classifier
+from lmedge.errors import LmedgeError
 from lmedge.evaluation.intervals import ratio_interval
+from lmedge.image import decode_image, read_image
 from lmedge.report import csv_files as results
 from tests.locations import ROOT
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
 
 
@@ -29,50 +46,104 @@ def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     return comments, list(csv.DictReader(lines[len(comments) :]))
 
 
-SCRIPTS = [
-    "cold_start",
-    "latency_ratios",
-    "label_stability",
-    "camera_rate",
-    "reduced_decode",
-    "reconnect",
-    "arm64",
-    "shared_cores",
-    "clients",
-]
+def modules() -> list[str]:
+    """Return the import names of the studies that are run: modules with a command, packages."""
+    folder = ROOT / "benchmarks" / "studies"
+    found = [path.stem for path in folder.glob("*.py") if "run_study(main)" in path.read_text()]
+    found += [path.parent.name for path in folder.glob("*/__main__.py")]
+    return sorted(found)
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_help_by_path_and_as_a_module(name: str) -> None:
-    for how in ([ROOT / "benchmarks" / f"{name}.py"], ["-m", f"lmedge.benchmarks.{name}"]):
-        process = run(*how, "--help")
-        assert process.returncode == 0, process.stderr
-        assert "--out" in process.stdout
-
-
-def test_a_package_is_a_script_too() -> None:
-    process = run("-m", "benchmarks.studies.peers", "--help")
+@pytest.mark.parametrize("name", modules())
+def test_every_study_answers_with_its_help(name: str) -> None:
+    process = run("-m", f"benchmarks.studies.{name}", "--help")
     assert process.returncode == 0, process.stderr
-    assert "--rounds" in process.stdout
-    path = str(ROOT / "benchmarks" / "peers" / "__main__.py")
-    assert results.command_line([path, "a b"]) == "python -m benchmarks.studies.peers 'a b'"
+    assert "Usage:" in process.stdout and "--help" in process.stdout
+    assert "--pictures" not in process.stdout and "--strangers" not in process.stdout
+
+
+def test_every_study_is_found() -> None:
+    assert {"peers", "cold_start", "equality", "kill_table"} <= set(modules())
+    assert len(modules()) > 20
+
+
+def test_former_option_names_are_taken() -> None:
+    for option in ("--images", "--pictures"):
+        process = run("-m", "benchmarks.studies.clients", "none.tflite", option, "no number")
+        assert process.returncode == 2
+        assert "'no number' is not a valid integer" in process.stderr
+    for option in ("--unknown", "--strangers"):
+        process = run("-m", "benchmarks.studies.quality", "none", option, "none", "--out", "x.csv")
+        assert "No such option" not in process.stderr
+        assert process.returncode == 5  # none is no run folder
+
+
+def test_a_package_is_a_study_too() -> None:
+    path = str(ROOT / "benchmarks" / "studies" / "peers" / "__main__.py")
+    command = results.study_command([path, "a b", "runs/x"], {Path("runs/x"): "RUN"})
+    assert command == "python -m benchmarks.studies.peers 'a b' RUN"
+
+
+def test_rows_and_mappings_are_written_alike(tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Row:
+        name: str
+        share: float
+        rest: int | None
+
+    path = tmp_path / "new" / "x.csv"
+    results.write_csv(path, [Row("a, b", 1 / 3, None)], data="drawings", command="python -m x")
+    written = path.read_text("utf-8")
+    assert written.splitlines()[0] == "# command: python -m x"
+    assert written.splitlines()[2:] == ["# data: drawings", "name,share,rest", '"a, b",0.33333,']
+    mappings = [{"name": "a, b", "share": 1 / 3}, {"rest": 1}]
+    results.write_csv(path, mappings, data="drawings", command="python -m x")
+    assert path.read_text("utf-8") == written + ",,1\n"
 
 
 def test_cold_start(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
     image = photographs / "towers" / "red" / "0.jpg"
     out = tmp_path / "new" / "cold.csv"
-    script = ROOT / "benchmarks" / "cold_start.py"
-    process = run(script, tiny_file, image, "--processes", 2, "--out", out)
+    process = run(
+        "-m", "benchmarks.studies.cold_start", tiny_file, image, "--processes", 2, "--out", out
+    )
     assert process.returncode == 0, process.stderr
     comments, (help_row, predict_row) = read(out)
     assert [line.split(":")[0] for line in comments] == ["# command", "# machine", "# data"]
     assert "python -m benchmarks.studies.cold_start" in comments[0]
     assert "cores, Python 3" in comments[1]
     assert help_row["command"] == "lmedge --help"
-    assert 0 < float(predict_row["seconds_min"]) <= float(predict_row["seconds_max"])
+    assert (help_row["processes"], predict_row["processes"]) == ("2", "2")
     # Private memory is about 20 MB; the rest are clean pages of the libraries' files, of which the
     # kernel maps more where they were just written (93 MB in one environment, 135 in a new one).
     assert 40 < float(predict_row["peak_mb_median"]) < 160
+
+
+def test_a_start_is_seconds_and_peak_of_the_whole_process() -> None:
+    code = """
+from benchmarks.studies.cold_start import start
+for line in ("import time; time.sleep(0.5)", "bytearray(200_000_000)"):
+    found = start(["-c", line])
+    print(found.seconds, found.peak_mb)
+"""
+    process = run("-c", code)  # a small parent: a child's peak is never below that of its parent
+    assert process.returncode == 0, process.stderr
+    idle, busy = ([float(word) for word in line.split()] for line in process.stdout.splitlines())
+    assert idle[0] > 0.5
+    assert busy[1] > 200 > idle[1]
+    with pytest.raises(LmedgeError, match="failed; run it alone"):
+        cold_start.start(["-c", "raise SystemExit(3)"])
+
+
+def test_peaks_below_that_of_an_empty_python_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = iter([(0.3, 50.0), (0.1, 40.0), (0.2, 60.0), (0.0, 39.0)])
+    monkeypatch.setattr(cold_start, "start", lambda _: cold_start.Start(*next(starts)))
+    row = cold_start.measure("x", ["--help"], 3)
+    assert (row.seconds_min, row.seconds_median, row.seconds_max) == (0.1, 0.2, 0.3)
+    assert row.peak_mb_min is row.peak_mb_median is row.peak_mb_max is None
+    starts = iter([(0.3, 50.0), (0.1, 40.0), (0.2, 60.0), (0.0, 10.0)])
+    row = cold_start.measure("x", ["--help"], 3)
+    assert (row.peak_mb_min, row.peak_mb_median, row.peak_mb_max) == (40.0, 50.0, 60.0)
 
 
 def test_latency_ratios_of_any_file(tiny_file: Path, tmp_path: Path) -> None:
@@ -80,8 +151,9 @@ def test_latency_ratios_of_any_file(tiny_file: Path, tmp_path: Path) -> None:
     data = tiny_file.read_bytes()
     plain.write_bytes(data[: data.index(b"PK\x03\x04")])
     out = tmp_path / "ratios.csv"
-    script = ROOT / "benchmarks" / "latency_ratios.py"
-    process = run(script, tiny_file, plain, "--rounds", 30, "--out", out)
+    process = run(
+        "-m", "benchmarks.studies.latency_ratios", tiny_file, plain, "--rounds", 30, "--out", out
+    )
     assert process.returncode == 0, process.stderr
     _, rows = read(out)
     assert [row["name"] for row in rows] == [
@@ -90,19 +162,41 @@ def test_latency_ratios_of_any_file(tiny_file: Path, tmp_path: Path) -> None:
         "tiny.tflite: classify 640 x 480",
     ]
     assert [int(row["bytes"]) for row in rows[:2]] == [len(data), plain.stat().st_size]
-    assert float(rows[0]["ratio"]) == 1.0
+    assert [row["rounds"] for row in rows] == ["30"] * 3
     assert float(rows[2]["ratio"]) > 1.0
-    for row in rows:
-        assert float(row["ratio_low"]) <= float(row["ratio"]) <= float(row["ratio_high"])
+
+
+def test_ratios_are_of_medians_and_ignore_what_hits_both() -> None:
+    noise = 1 + np.random.default_rng(0).exponential(1.0, 400)
+    contestants = [latency_ratios.Contestant(name, 10, lambda: None) for name in "ab"]
+    first, second = latency_ratios.summarise(contestants, np.stack([2.0 * noise, 3.0 * noise]))
+    assert (first.ratio, first.ratio_low, first.ratio_high) == (1.0, 1.0, 1.0)
+    assert second.ratio == pytest.approx(1.5)
+    assert 1.499 < second.ratio_low <= second.ratio_high < 1.501
+    assert second.p50_ms == pytest.approx(3 * np.median(noise))
+    assert second.p90_ms == pytest.approx(3 * np.percentile(noise, 90))
+
+
+def test_contestants_take_turns() -> None:
+    order: list[str] = []
+    contestants = [
+        latency_ratios.Contestant(name, 1, functools.partial(order.append, name)) for name in "abc"
+    ]
+    taken = latency_ratios.measure(contestants, 4)
+    assert taken.shape == (3, 4)
+    assert order.count("a") == order.count("b") == order.count("c") == 4 + 20
+    rounds = ["".join(order[at : at + 3]) for at in range(0, len(order), 3)]
+    assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
+    assert len({one[0] for one in rounds}) > 1  # not always the same one first
 
 
 def test_label_stability_on_drawn_photographs(
     tiny_file: Path, photographs: Path, tmp_path: Path
 ) -> None:
-    strangers = tmp_path / "strangers"
-    strangers.mkdir()
+    unknown = tmp_path / "unknown"
+    unknown.mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
-    cv2.imwrite(str(strangers / "noise.png"), noise)
+    cv2.imwrite(str(unknown / "noise.png"), noise)
     out = tmp_path / "stability.csv"
     process = run(
         "-m",
@@ -110,8 +204,8 @@ def test_label_stability_on_drawn_photographs(
         tiny_file,
         "--data",
         photographs,
-        "--strangers",
-        strangers,
+        "--unknown",
+        unknown,
         "--scenes",
         4,
         "--out",
@@ -142,8 +236,33 @@ def test_the_cameras_rate(tiny_file: Path, tmp_path: Path) -> None:
     )
     assert process.returncode == 0, process.stderr
     _, (row,) = read(out)
-    assert 0 < float(row["delay_p50_ms"]) <= float(row["delay_p90_ms"])
-    assert 0 < float(row["rate_ratio_low"]) <= float(row["rate_ratio"])
+    assert (row["file"], row["rounds"], row["memory_frames"]) == ("tiny.tflite", "2", "1000")
+    assert all(float(row[name]) > 0 for name in ("loop_rate", "rate_ratio", "delay_p50_ms"))
+    limit = 1.5 * float(row["invoke_ms"]) + 1000 / 30
+    assert float(row["delay_limit_ms"]) == pytest.approx(limit, rel=1e-4)
+    assert float(row["memory_end_mb"]) > 10  # MB, not pages
+
+
+def test_the_cameras_ratios(tiny_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = iter([0.010, 0.010, 0.030])  # around two loops: 0.010 and 0.020 in the mean
+    works = iter([0.008, 0.008, 0.008])
+    monkeypatch.setattr(
+        camera_rate, "invoke_seconds", lambda *_: camera_rate.Taken(next(clocks), next(works))
+    )
+    rates = []
+
+    def loop(_: object, rate: float, __: int) -> tuple[camera_rate.Taken, list[float]]:
+        rates.append(rate)
+        return camera_rate.Taken(0.020, 0.010), list(map(float, range(1, 11)))
+
+    monkeypatch.setattr(camera_rate, "loop_rate", loop)
+    row = camera_rate.measure(tiny_file, Classifier(tiny_file), 1, 2, 20)
+    assert rates == pytest.approx([200.0, 200.0, 30.0])  # twice too fast, twice; then a camera's
+    assert row.rate_ratio == pytest.approx(0.75)
+    assert (row.rate_ratio_low, row.rate_ratio_high) == pytest.approx((0.55, 0.95))
+    assert row.work_ratio == pytest.approx(0.8)
+    assert (row.loop_rate, row.invoke_ms) == pytest.approx((50.0, 10.0))
+    assert (row.delay_p50_ms, row.delay_p90_ms) == pytest.approx((5.5, 9.1))
 
 
 def test_reduced_decoding_says_the_same(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
@@ -154,7 +273,7 @@ def test_reduced_decoding_says_the_same(tiny_file: Path, photographs: Path, tmp_
         tiny_file,
         "--data",
         photographs,
-        "--pictures",
+        "--images",
         2,
         "--out",
         out,
@@ -162,7 +281,15 @@ def test_reduced_decoding_says_the_same(tiny_file: Path, photographs: Path, tmp_
     assert process.returncode == 0, process.stderr
     _, (row,) = read(out)
     assert float(row["same_landmark"]) == float(row["same_category"]) == 1.0
-    assert float(row["reduced_ms"]) < float(row["full_ms"])
+    times = [float(row[name]) for name in ("full_ms", "reduced_ms")]
+    assert float(row["speedup"]) == pytest.approx(times[0] / times[1], rel=1e-3)
+    assert (row["pictures"], row["megapixels"]) == ("2", "12")
+    large = reduced_decode.enlarge(read_image(next(photographs.rglob("*.jpg"))), default_rng(0))
+    assert large.shape[0] * large.shape[1] == pytest.approx(12e6, rel=0.01)
+    encoded = reduced_decode.encode(large)
+    whole, reduced = decode_image(encoded, "x", None), decode_image(encoded, "x", 224)
+    assert whole.shape == large.shape
+    assert reduced.size * 60 < whole.size  # an eighth of each side is decoded
 
 
 def test_a_file_that_is_none_is_one_line(tmp_path: Path) -> None:
@@ -193,8 +320,17 @@ def test_float_and_integer_inputs() -> None:
 
 def test_shared_cores(tiny_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "shared.csv"
-    script = ROOT / "benchmarks" / "shared_cores.py"
-    process = run(script, tiny_file, "--rounds", 1, "--seconds", 0.2, "--out", out)
+    process = run(
+        "-m",
+        "benchmarks.studies.shared_cores",
+        tiny_file,
+        "--rounds",
+        1,
+        "--seconds",
+        0.2,
+        "--out",
+        out,
+    )
     assert process.returncode == 0, process.stderr
     _, rows = read(out)
     assert [(row["threads"], row["processes"]) for row in rows] == [
@@ -204,4 +340,13 @@ def test_shared_cores(tiny_file: Path, tmp_path: Path) -> None:
         assert float(row["first_per_second"]) > 0
         assert (row["share"] == "") == (row["processes"] == "1")
         assert row["share"] == "" or 0 < float(row["share"]) <= 1
-    assert float(rows[0]["total_ratio"]) == 1.0
+
+
+def test_shares_are_of_the_slower_process_and_of_one_alone() -> None:
+    found = [[10.0, 8.0], [12.0, 12.0], [9.0, 10.0]]
+    row = shared_cores.summarise("2", 2, 6.0, found, 20.0)
+    assert (row.first_per_second, row.second_per_second) == (10.0, 10.0)
+    assert (row.share, row.share_low) == pytest.approx((0.9, 0.8))
+    assert (row.total_per_second, row.total_ratio) == pytest.approx((19.0, 0.95))
+    alone = shared_cores.summarise("2", 1, 6.0, [[10.0], [30.0], [20.0]], 20.0)
+    assert (alone.share, alone.second_per_second, alone.total_ratio) == (None, None, 1.0)

@@ -28,6 +28,19 @@ def test_pipeline_and_step_of_a_run(finished_run: Run, tmp_path: Path) -> None:
     assert int(found["pictures"]) == len(finished_run.entries("train"))
     assert float(found["pipeline_per_second"]) > 0
     assert float(found["step_per_second"]) > 0
+    assert result.output.splitlines() == out.read_text().splitlines()
+
+
+def test_images_a_second_without_the_first_two_calls() -> None:
+    seconds, calls = [0.0], []
+
+    def work(number: int) -> int:
+        calls.append(number)
+        seconds[0] += 100.0 if number < 2 else 2.0
+        return 8
+
+    assert throughput.images_per_second(work, 10.0, lambda: seconds[0]) == 4.0
+    assert calls == list(range(2 + 5))
 
 
 def history(seconds: float, loss: float) -> list[HistoryRow]:

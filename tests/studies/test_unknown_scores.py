@@ -1,4 +1,4 @@
-"""The script that holds scores against each other: which strangers it takes, and its table."""
+"""The script that holds scores against each other: which unknown images it takes, and its table."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_thinned_evenly(noise: Path) -> None:
 
 
 @pytest.mark.parametrize("word", ["folder", "a="])
-def test_strangers_need_a_name(word: str) -> None:
+def test_unknown_images_need_a_name(word: str) -> None:
     with pytest.raises(DataError, match="NAME=DIR"):
         images_of([word], [], 10)
 
@@ -53,11 +53,11 @@ def test_nothing_left(noise: Path) -> None:
 
 def test_the_table(exported: Exported, noise: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
-    words = [str(exported.run.folder), "--strangers", f"noise={noise}", "--out", str(out)]
+    words = [str(exported.run.folder), "--unknown", f"noise={noise}", "--out", str(out)]
     done = CliRunner().invoke(main, [*words, "--file", str(exported.path)], catch_exceptions=False)
     assert done.exit_code == 0
     lines = out.read_text("utf-8").splitlines()
-    assert lines[2] == "# data: 1 runs, strangers: 12 noise"
+    assert lines[2] == "# data: 1 runs, unknown images: 12 noise"
     rows = list(csv.DictReader(lines[3:]))
     assert [row["score"] for row in rows][-2:] == [
         "int8 file: agreement of both heads",

@@ -3,9 +3,9 @@
     python -m benchmarks.studies.peers INT8.tflite FLOAT32.tflite --data PHOTOGRAPHS
 
 Both files are of one run (`lmedge export --format int8` and `float32`). Virtual environments with
-the versions of benchmarks/peers/requirements are made once, in --environments. Every runtime is a
-process with one thread that sleeps until it is asked: one run to warm the caches, one that is
-timed, then it is the next one's turn, for --rounds rounds.
+the versions of benchmarks/studies/peers/requirements are made once, in --environments. Every
+runtime is a process with one thread that sleeps until it is asked. A turn is one run to warm the
+caches and one that is timed; then the next runtime has its turn, for --rounds rounds.
 """
 
 from __future__ import annotations
@@ -23,11 +23,9 @@ import numpy.typing as npt
 
 from lmedge.benchmarks.latency import FRAME_SIZE, Effort, example_frame, take_timed_turns
 from lmedge.model_file import read_model
+from lmedge.report.csv_files import write_csv
 
-# Absolute, unlike elsewhere: the file is also run by its path.
-from lmedge.report import csv_files
-
-from .. import scripts
+from ..common import PATH, images_option, out_option, run_study
 from ..reduced_decode import enlarge
 from .environments import PEERS, environments_option, make_environments, python_option
 from .images import some_images
@@ -82,32 +80,20 @@ def show(found: Sequence[Row]) -> None:
 
 
 @click.command()
-@click.argument("int8", type=click.Path(path_type=Path), metavar="INT8.tflite")
-@click.argument("float32", type=click.Path(path_type=Path), metavar="FLOAT32.tflite")
+@click.argument("int8", type=PATH, metavar="INT8.tflite")
+@click.argument("float32", type=PATH, metavar="FLOAT32.tflite")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     metavar="DIR",
     help="Images: some to calibrate onnxruntime's int8 with, others to compare on.",
 )
-@click.option(
-    "--pictures",
-    "images",
-    type=click.IntRange(1),
-    default=100,
-    show_default=True,
-    help="How many of either.",
-)
+@images_option(100)
 @click.option("--rounds", type=click.IntRange(1), default=300, show_default=True)
 @environments_option
 @python_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=csv_files.FOLDER / "peers.csv",
-    show_default=True,
-)
+@out_option("peers.csv")
 def main(
     int8: Path,
     float32: Path,
@@ -134,9 +120,9 @@ def main(
         found = rows(measure(places, compared[0], rounds), scores, REFERENCE)
     show(found)
     used = f"{len(calibration)} images of {data.name} to calibrate, {len(compared)} to compare"
-    csv_files.write_csv(out, found, data=f"{int8.name}, {float32.name}; {used}")
+    write_csv(out, found, data=f"{int8.name}, {float32.name}; {used}")
     click.echo(f"written: {out}")
 
 
 if __name__ == "__main__":
-    scripts.run(main)
+    run_study(main)

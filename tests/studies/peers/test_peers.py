@@ -30,7 +30,7 @@ def run(module: str, *words: object) -> list[dict[str, str]]:
         [
             sys.executable,
             "-m",
-            f"lmedge.benchmarks.{module}",
+            f"benchmarks.studies.{module}",
             *map(str, words[:-1]),
             "--environments",
             str(FOLDER),
@@ -44,7 +44,7 @@ def run(module: str, *words: object) -> list[dict[str, str]]:
     assert process.returncode == 0, process.stderr[-2000:]
     assert "left out" not in process.stderr
     lines = out.read_text("utf-8").splitlines()
-    assert lines[0].startswith(f"# command: python -m lmedge.benchmarks.{module} ")
+    assert lines[0].startswith(f"# command: python -m benchmarks.studies.{module} ")
     return list(csv.DictReader(line for line in lines if not line.startswith("#")))
 
 
@@ -61,7 +61,7 @@ def test_every_peer_runs_the_same_network(float_file: Path, tmp_path: Path) -> N
         float_file,
         "--data",
         noise,
-        "--pictures",
+        "--images",
         4,
         "--rounds",
         5,

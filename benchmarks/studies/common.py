@@ -1,0 +1,54 @@
+"""Parts that every study shares: how it is run, and the options that several of them take."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from lmedge.commands.options import RenamedOption
+from lmedge.errors import LmedgeError
+
+RESULTS = Path("benchmarks/results")
+PATH = click.Path(path_type=Path)
+Decorator = Callable[[Any], Any]
+
+
+def run_study(command: click.Command) -> NoReturn:
+    """Run a study and leave the process; every error on purpose is one line on standard error."""
+    try:
+        command()
+    except LmedgeError as error:
+        click.echo(" ".join(str(error).split()), err=True)
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+def out_option(name: str | None = None) -> Decorator:
+    """Return `--out`, the CSV file: required, or by default `name` among the committed results."""
+    if name is None:
+        return click.option("--out", type=PATH, required=True, help="The CSV file.")
+    return click.option(
+        "--out", type=PATH, default=RESULTS / name, show_default=True, help="The CSV file."
+    )
+
+
+def images_option(count: int) -> Decorator:
+    """Return `--images`, at most how many images are taken; the former name is `--pictures`."""
+    return click.option(
+        "--images",
+        cls=RenamedOption,
+        formerly=["--pictures"],
+        type=click.IntRange(1),
+        default=count,
+        show_default=True,
+        help="Images to measure on, at most.",
+    )
+
+
+def unknown_option(**settings: Any) -> Decorator:
+    """Return `--unknown`, images of no known landmark; the former name is `--strangers`."""
+    return click.option("--unknown", cls=RenamedOption, formerly=["--strangers"], **settings)

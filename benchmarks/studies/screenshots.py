@@ -1,66 +1,153 @@
-"""Images of what a user sees, for the documentation: the report, the overlay, the preview.
+"""Screenshots for the documentation: the report, the overlay and the preview.
 
     python -m benchmarks.studies.screenshots lmedge-demo --out docs/images
 
-DEMO is the folder of `lmedge demo`, or any with a .tflite, photographs/ and clip.mp4: whatever is
-in its photographs is in the images. Needs a Chromium on PATH, and poppler's pdftoppm for the
-printed page.
+The argument is the folder of `lmedge demo`, or another one with a .tflite, report.html and
+clip.mp4. The screenshots show what is in the report and in the clip. A Chromium and, for the
+printed page, poppler's pdftoppm must be on PATH.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import io
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import cv2
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 
-# Absolute, unlike elsewhere: the file is also run by its path.
 from lmedge import files
 from lmedge.camera import FrameResult, annotate, open_source
 from lmedge.camera.preview import Preview
 from lmedge.classifier import Classifier
 from lmedge.errors import LmedgeError, MissingDependencyError
 
-from . import palette_png
-from .browser import Browser, Screen, browser
-from .common import run_study
+from .common import PATH, run_study
 
-Image = npt.NDArray[np.uint8]
-DESK, PHONE = Screen(1000, 760), Screen(360, 740, scale=1.5, phone=True)
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+Pixels = npt.NDArray[np.uint8]
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
+COLOURS = 200  # of the palette of a PNG
 _SCENE = 20  # frame of the clip that is shown
 
 
-def shots(page: Path, window: Browser) -> Iterator[tuple[str, Image]]:
-    """Yield the report at two widths, light and dark. Raises LmedgeError when it overflows."""
-    for name, screen in (("desk", DESK), ("phone", PHONE)):
-        for scheme in ("light", "dark"):
-            seen = Screen(screen.width, screen.height, screen.scale, scheme == "dark", screen.phone)
-            window.open(page.resolve().as_uri(), seen)
-            if window.overflow():
-                raise LmedgeError(f"{page} is wider than {screen.width} pixels")
-            yield f"report-{name}-{scheme}", _decoded(window.image())
-            if name == "desk" and scheme == "light":
-                top = _place_of(window, "Accuracy")
-                yield "report-accuracy", _decoded(window.image(top=top, height=820))
-            if name == "phone" and scheme == "dark":
-                top = _place_of(window, "Accuracy")
-                yield "report-phone-accuracy", _decoded(window.image(top=top, height=740))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Screen:
+    """The screen that a page is shown on; sizes are in CSS pixels, each `scale` pixels wide."""
+
+    width: int
+    height: int
+    scale: float = 1.0
+    phone: bool = False
+    dark: bool = False
 
 
-def _place_of(window: Browser, heading: str) -> int:
-    found = window.evaluate(
-        "[...document.querySelectorAll('h2')].find(one => one.textContent === "
-        f"'{heading}')?.getBoundingClientRect().top + scrollY"
+DESK = Screen(width=1000, height=760)
+PHONE = Screen(width=360, height=740, scale=1.5, phone=True)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start the system's own Chromium without a window, and end it.
+
+    Raises MissingDependencyError without playwright or without a Chromium on PATH.
+    """
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        raise MissingDependencyError("playwright is missing: pip install 'lmedge[dev]'") from error
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if path is None:
+        raise MissingDependencyError(
+            f"no browser: none of {', '.join(CHROMIUM)} is on PATH; install one"
+        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextlib.contextmanager
+def shown(browser: Browser, url: str, screen: Screen, settle: float = 0.3) -> Iterator[Page]:
+    """Show a page on a screen, `settle` seconds after it was loaded."""
+    page = browser.new_page(
+        viewport={"width": screen.width, "height": screen.height},
+        device_scale_factor=screen.scale,
+        is_mobile=screen.phone,
+        color_scheme="dark" if screen.dark else "light",
     )
-    return 0 if found is None else int(found) - 10
+    try:
+        page.goto(url)
+        page.wait_for_timeout(1000 * settle)
+        yield page
+    finally:
+        page.close()
 
 
-def printed(pdf: bytes, resolution: int = 50) -> Image:
+def overflow(page: Page) -> int:
+    """Return how many CSS pixels the page is wider than the screen, 0 if it fits."""
+    element = "document.documentElement"
+    return int(page.evaluate(f"{element}.scrollWidth - {element}.clientWidth"))
+
+
+def cutout(page: Page, heading: str, height: int) -> Pixels:
+    """Return `height` CSS pixels of a page from a heading on, at full width."""
+    top = page.evaluate(
+        "heading => ([...document.querySelectorAll('h2')].find(one => one.textContent === heading)"
+        "?.getBoundingClientRect().top ?? 10) + scrollY - 10",
+        heading,
+    )
+    width = page.evaluate("document.documentElement.clientWidth")
+    shot = page.screenshot(
+        clip={"x": 0, "y": int(top), "width": width, "height": height}, full_page=True
+    )
+    return _decoded(shot)
+
+
+def report_images(report: Path, browser: Browser) -> Iterator[tuple[str, Pixels]]:
+    """Yield the report at two widths, light and dark. Raises LmedgeError when it overflows."""
+    for name, screen, cut, height in (
+        ("desk", DESK, ("light", "report-accuracy"), 820),
+        ("phone", PHONE, ("dark", "report-phone-accuracy"), 740),
+    ):
+        for scheme in ("light", "dark"):
+            seen = dataclasses.replace(screen, dark=scheme == "dark")
+            with shown(browser, report.resolve().as_uri(), seen) as page:
+                if overflow(page):
+                    raise LmedgeError(f"{report} is wider than {screen.width} pixels")
+                yield f"report-{name}-{scheme}", _decoded(page.screenshot())
+                if cut[0] == scheme:
+                    yield cut[1], cutout(page, "Accuracy", height)
+
+
+def encode(image: Pixels) -> bytes:
+    """Encode (H, W, 3) uint8 BGR as PNG with a palette, a third of the bytes of a plain one.
+
+    The method keeps rare colours that are far from all others.
+    """
+    plain = PIL.Image.fromarray(np.ascontiguousarray(image[..., ::-1]))
+    small = plain.quantize(
+        COLOURS, PIL.Image.Quantize.MAXCOVERAGE, kmeans=1, dither=PIL.Image.Dither.NONE
+    )
+    stream = io.BytesIO()
+    small.save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def printed_pages(pdf: bytes, resolution: int = 50) -> Pixels:
     """Return the first pages of a PDF beside each other.
 
     Raises MissingDependencyError without pdftoppm.
@@ -78,7 +165,7 @@ def printed(pdf: bytes, resolution: int = 50) -> Image:
     return np.hstack([part for one in pages for part in (one, edge)][:-1])
 
 
-def overlays(classifier: Classifier, clip: Path) -> Iterator[tuple[str, Image]]:
+def overlay_images(classifier: Classifier, clip: Path) -> Iterator[tuple[str, Pixels]]:
     """Yield the overlay on a phone's upright frame, and on one of 4K at a quarter of its size."""
     frame = _frame(clip)
     height, width = frame.shape[:2]
@@ -94,9 +181,9 @@ def overlays(classifier: Classifier, clip: Path) -> Iterator[tuple[str, Image]]:
         yield name, np.asarray(smaller, np.uint8)
 
 
-def preview(classifier: Classifier, clip: Path, window: Browser) -> Image:
+def preview_image(classifier: Classifier, clip: Path, browser: Browser) -> Pixels:
     """Return the preview page on a phone."""
-    page = Preview("127.0.0.1", 0)
+    preview = Preview("127.0.0.1", 0)
     try:
         with open_source(str(clip)) as source:
             for frame in source:
@@ -104,15 +191,15 @@ def preview(classifier: Classifier, clip: Path, window: Browser) -> Image:
                 if image is None or getattr(frame, "index", 0) < _SCENE:
                     continue
                 prediction = classifier.classify(image, color="bgr")
-                page.take(FrameResult(frame, prediction, 30.0, prediction.known))  # type: ignore[arg-type]
+                preview.take(FrameResult(frame, prediction, 30.0, prediction.known))  # type: ignore[arg-type]
                 break
-        window.open(page.url, PHONE, settle=1.5)
-        return _decoded(window.image())
+        with shown(browser, preview.url, PHONE, settle=1.5) as page:
+            return _decoded(page.screenshot())
     finally:
-        page.close()
+        preview.close()
 
 
-def _frame(clip: Path) -> Image:
+def _frame(clip: Path) -> Pixels:
     capture = cv2.VideoCapture(str(clip))
     capture.set(cv2.CAP_PROP_POS_FRAMES, _SCENE)
     good, frame = capture.read()
@@ -122,33 +209,31 @@ def _frame(clip: Path) -> Image:
     return np.asarray(frame, np.uint8)
 
 
-def _decoded(png: bytes) -> Image:
+def _decoded(png: bytes) -> Pixels:
     return np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR), np.uint8)
 
 
 @click.command()
 @click.argument("demo", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("docs/images"), show_default=True
-)
+@click.option("--out", type=PATH, default=Path("docs/images"), show_default=True)
 def main(demo: Path, out: Path) -> None:
     """Show the report of DEMO, the camera's overlay and its preview."""
     found = sorted(demo.glob("*.tflite"))
-    page, clip = demo / "report.html", demo / "clip.mp4"
-    for needed in (page, clip):
+    report, clip = demo / "report.html", demo / "clip.mp4"
+    for needed in (report, clip):
         if not needed.exists():
             raise LmedgeError(f"{needed} is missing; run `lmedge demo --out {demo}` first")
     if not found:
         raise LmedgeError(f"{demo} holds no .tflite; run `lmedge demo --out {demo}` first")
     classifier = Classifier(found[0])
-    with browser() as window:
-        images = dict(shots(page, window))
-        window.open(page.resolve().as_uri(), DESK)
-        images["report-printed"] = printed(window.printed())
-        images["preview-phone"] = preview(classifier, clip, window)
-    images |= dict(overlays(classifier, clip))
+    with chromium() as browser:
+        images = dict(report_images(report, browser))
+        with shown(browser, report.resolve().as_uri(), DESK) as page:
+            images["report-printed"] = printed_pages(page.pdf(format="A4"))
+        images["preview-phone"] = preview_image(classifier, clip, browser)
+    images |= dict(overlay_images(classifier, clip))
     for name, image in images.items():
-        encoded = palette_png.encode(image)
+        encoded = encode(image)
         files.write_bytes(out / f"{name}.png", encoded)
         click.echo(f"{out / name}.png: {len(encoded) / 1e3:.0f} kB")
 

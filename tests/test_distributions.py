@@ -1,0 +1,88 @@
+"""The sdist and the wheel: each installs in a fresh environment and works there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.locations import ROOT
+
+pytestmark = pytest.mark.slow
+
+# What commands read beside the modules.
+DATA = [
+    "lmedge/py.typed",
+    "lmedge/camera/preview.html",
+    "lmedge/train/recipes/default.toml",
+    "lmedge/train/recipes/study.toml",
+    "lmedge/benchmarks/templates/report.html.jinja",
+    "lmedge/benchmarks/templates/style.css",
+]
+
+
+def run(*command: object, cwd: Path) -> str:
+    """Run a command away from the clone and return what it printed."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    process = subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Build the sdist from the clone, and the wheel from the sdist alone."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--quiet", "--outdir", folder, ROOT, cwd=folder)
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return {"sdist": sdist, "wheel": wheel}
+
+
+def test_the_sdist_holds_its_license_and_readme(built: dict[str, Path]) -> None:
+    with tarfile.open(built["sdist"]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"LICENSE", "README.md", "pyproject.toml", "train/recipes/default.toml"} <= names
+
+
+def test_the_wheel_holds_the_data_and_the_license(built: dict[str, Path]) -> None:
+    with zipfile.ZipFile(built["wheel"]) as archive:
+        names = set(archive.namelist())
+    assert set(DATA) <= names
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+@pytest.mark.parametrize("kind", ["sdist", "wheel"])
+def test_it_installs_and_works(
+    built: dict[str, Path], kind: str, tiny_file: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "environment"
+    venv.create(home, with_pip=True)
+    python, lmedge = home / "bin" / "python", home / "bin" / "lmedge"
+    # The packages of this environment, without its own lmedge: .pth files there are not read.
+    (site,) = home.glob("lib/python*/site-packages")
+    folders = [path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]
+    (site / "packages.pth").write_text("\n".join(folders) + "\n")
+    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    run(*pip, "install", "--no-deps", "--ignore-installed", built[kind], cwd=tmp_path)
+
+    where = run(python, "-c", "import lmedge; print(lmedge.__file__)", cwd=tmp_path)
+    assert Path(where.strip()).is_relative_to(site)
+    assert all((site / name).is_file() for name in DATA)
+    assert "benchmark" in run(lmedge, "--help", cwd=tmp_path)
+    assert "int8" in run(lmedge, "inspect", tiny_file, cwd=tmp_path)
+    run(lmedge, "doctor", cwd=tmp_path)
+    run(lmedge, "train", "--help", cwd=tmp_path)

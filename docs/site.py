@@ -12,6 +12,7 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 TABLES = "benchmarks/results"
 _LEAVING = re.compile(r"\[([^\]]*)\]\(\.\./[^)]*\)")
@@ -25,7 +26,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Lead links to tables to their copies; leave the text of other links out of docs/."""
+    if "/" in page.file.src_uri:  # in a folder below docs/, "../" does not leave it
+        return markdown
     markdown = re.sub(rf"\]\(\.\./{TABLES}/(\w+\.csv)\)", rf"]({TABLES}/\1)", markdown)
     return _LEAVING.sub(r"\1", markdown)

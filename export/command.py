@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lmedge.commands.options import RenamedOption
+from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.files import check_writable
+from lmedge.rejection import COVERAGE
 
-from .format_names import FORMATS, IO, MEANING
+from . import FORMATS, IO
+from .verification.gate import ENOUGH, Limits
+from .verification.rejection import LEAST_UNKNOWN
 
 if TYPE_CHECKING:
     from lmedge.train.run import Run
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
     "--format",
     "name",
     type=click.Choice([*FORMATS, "all"]),
-    help="; ".join(f"{name}: {said}" for name, said in MEANING.items())
+    help="; ".join(f"{name}: {meaning}" for name, meaning in FORMATS.items())
     + ". all: FILE-<format>.tflite of each.",
 )
 @click.option("--auto", is_flag=True, help="Try the formats, write the fastest that passes.")
@@ -44,7 +49,7 @@ if TYPE_CHECKING:
 @click.option(
     "--io",
     type=click.Choice(IO),
-    default="uint8",
+    default=IO[0],
     show_default=True,
     help="int8: int8 pixels in and int8 logits out, for integer-only accelerators.",
 )
@@ -58,26 +63,28 @@ if TYPE_CHECKING:
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, 100),
-    default=0.5,
+    default=100 * Limits.tolerance,
     show_default=True,
     help="Points of macro F1 either head may lose, beyond doubt, before the file is refused.",
 )
 @click.option(
     "--class-tolerance",
     type=click.FloatRange(0, 100),
-    default=20.0,
+    default=100 * Limits.class_tolerance,
     show_default=True,
-    help="Points of recall that a class of 10 validation images or more may lose.",
+    help=f"Points of recall that a class of {ENOUGH} validation images or more may lose.",
 )
 @click.option(
     "--coverage",
     type=click.FloatRange(50, 100),
-    default=95.0,
+    default=100 * COVERAGE,
     show_default=True,
     help='Per cent of landmark images that must not be called "not a landmark".',
 )
 @click.option(
-    "--strangers",
+    "--unknown",
+    cls=RenamedOption,
+    formerly=["--strangers"],
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Images of anything else: every second one fits the threshold, the others test it.",
@@ -106,7 +113,7 @@ def export(
     tolerance: float,
     class_tolerance: float,
     coverage: float,
-    strangers: Path | None,
+    unknown: Path | None,
     settings: tuple[str, ...],
     explain: bool,
     force: bool,
@@ -133,16 +140,22 @@ def export(
     )
     if path.suffix != ".tflite":
         raise click.BadParameter("the file must end in .tflite", param_hint="--output")
-    # Imported here: a mistake in the arguments is said before TensorFlow's seconds.
+    check_writable(path)
+    others = [] if unknown is None else list_unknown_images(unknown, LEAST_UNKNOWN)
+    # Imported here: a mistake in the arguments is reported before TensorFlow's seconds.
     from lmedge.train.run import Run
 
-    from .exporting import Options
-    from .verification.gate import Limits
-
     opened = Run.open(run).with_settings(settings)
-    check_writable(path)
-    limits = Limits(tolerance / 100, class_tolerance / 100)
-    options = Options(limits, force, coverage / 100, strangers, io, explain)
+    from .exporting import Options
+
+    options = Options(
+        limits=Limits(tolerance=tolerance / 100, class_tolerance=class_tolerance / 100),
+        force=force,
+        coverage=coverage / 100,
+        unknown=others,
+        io=io,
+        explain=explain,
+    )
     _run(opened, path, chosen, options, budget_ms, budget_mb)
 
 
@@ -172,33 +185,33 @@ def _run(
     budget_ms: float | None,
     budget_mb: float | None,
 ) -> None:
-    from .exporting import export as export_one
-    from .exporting import export_all, export_fastest, report_path
+    from .exporting import export_format, report_path
     from .quantization.explain import explanation_path
-    from .selection import Budget
-    from .tables import show, show_noise, show_rungs
+    from .selection import Budget, export_all, export_fastest
+    from .tables import print_candidates, print_noise, print_outcome
 
     began = time.monotonic()
     if chosen == "all":
-        rungs = export_all(run, path, FORMATS, options)
-        show_rungs(rungs)
-        names = [f"{path.stem}-{rung.format}" for rung in rungs if options.force or rung.passed]
+        candidates = export_all(run, path, FORMATS, options)
+        print_candidates(candidates)
+        written = [one for one in candidates if options.force or one.passed]
         click.echo(f"exported in {(time.monotonic() - began) / 60:.1f} min, to {path.parent}:")
-        click.echo("\n".join(f"{name}.tflite" for name in names))
+        click.echo("\n".join(f"{path.stem}-{one.format}.tflite" for one in written))
         return
     if chosen == "auto":
-        rungs, best = export_fastest(run, path, FORMATS, options, Budget(budget_ms, budget_mb))
-        show_rungs(rungs)
+        budget = Budget(milliseconds=budget_ms, megabytes=budget_mb)
+        candidates, best = export_fastest(run, path, FORMATS, options, budget)
+        print_candidates(candidates)
         click.echo(f"chosen: {best.format}, {best.milliseconds:.2f} ms, {best.megabytes:.2f} MB")
         outcome = best.outcome
     else:
-        outcome = export_one(run, path, str(chosen), options)
-    show(path, outcome)
+        outcome = export_format(run, path, str(chosen), options)
+    print_outcome(path, outcome)
     if outcome.noise:
-        show_noise(outcome.noise)
+        print_noise(outcome.noise)
         click.echo(f"all tensors: {explanation_path(path)}")
-    if not outcome.verdict.passed:
-        click.echo(f"forced: {'; '.join(outcome.verdict.problems)}", err=True)
+    if not outcome.findings.verdict.passed:
+        click.echo(f"forced: {'; '.join(outcome.findings.verdict.problems)}", err=True)
     click.echo(f"exported in {(time.monotonic() - began) / 60:.1f} min: {path}")
     click.echo(f"report: {report_path(path)}")
     click.echo(f"next: lmedge predict {path} IMAGE")

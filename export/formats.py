@@ -23,9 +23,13 @@ from .quantization.finetune import fine_tune
 from .quantization.lower import lower
 from .quantization.refine import refine
 from .quantization.scheme import quantize
+from .verification.comparison import Logits
 from .verification.known import Known, fit_known, predict_with_features, spread
 
 logger = logging.getLogger(__name__)
+# The third output is left out where TensorFlow's post-training quantization would round it too: of
+# the squares and their sum int8 leaves nothing.
+WITH_KNOWN = ("dynamic", "float16", "float32")
 
 
 class Stages:
@@ -44,14 +48,7 @@ class Stages:
         logger.debug("%s: %.1f s", stage, self.seconds[stage])
 
 
-logger = logging.getLogger(__name__)
-Logits = Mapping[str, np.ndarray[Any, np.dtype[np.float32]]]
-# The third output is left out where TensorFlow's post-training quantization would round it too: of
-# the squares and their sum int8 leaves nothing.
-WITH_KNOWN = ("dynamic", "float16", "float32")
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Graph:
     """A converted graph without metadata, and the temperatures that belong to it."""
 
@@ -61,54 +58,70 @@ class Graph:
 
 
 class RunNetworks:
-    """A run's networks: float as trained, and quantized, which is made once when asked for."""
+    """The networks of a run: float as trained, and int8, which is made when first asked for.
+
+    What they compute is kept: each runs over a part once.
+    """
 
     def __init__(self, run: Run, stages: Stages) -> None:
         """Load the float network; `stages` keeps the seconds of what is done."""
         self.run, self._stages = run, stages
         with stages.timed("load"):
             self.network = run.network()
-        self._logits: dict[str, Logits] = {}
+        self._float_logits: dict[str, Logits] = {}
+        self._int8_logits: dict[str, Logits] = {}
+        self._float_calibration: Calibration | None = None
         self._float_known: Known | None = None
         self._quantized: keras.Model | None = None
         self._inputs: np.ndarray[Any, np.dtype[np.float32]] | None = None
 
     def logits(self, part: str) -> Logits:
-        """Return what the float network says of a part, (N, L) and (N, C)."""
-        if part not in self._logits:
-            self._logits[part] = predict_logits(self.network, self.run.images(part))
-        return self._logits[part]
+        """Return the logits of the float network on a part, (N, L) and (N, C) by head."""
+        return self._predicted(self.network, self._float_logits, part)
+
+    def _predicted(self, network: keras.Model, kept: dict[str, Logits], part: str) -> Logits:
+        if part not in kept:
+            kept[part] = predict_logits(network, self.run.images(part))
+        return kept[part]
 
     def calibration(self) -> Calibration:
-        """Return how the float network is read, as its training reads it."""
-        return self._fitted(self.logits(self._judging_part()))
+        """Return the calibration of the float network, fitted as its training fits it."""
+        if self._float_calibration is None:
+            self._float_calibration = self._fitted(self.logits(self._judging_part()))
+        return self._float_calibration
 
     def _fitted(self, logits: Logits) -> Calibration:
         return fit_calibration(logits, self.run.labels(self._judging_part()), self.run.taxonomy)
 
     def graph(self, name: str, io: str) -> Graph:
-        """Convert to a format of format_names.py. Raises LmedgeError when the converter fails.
+        """Convert to one of FORMATS. Raises LmedgeError when the converter fails.
 
         The int8 network has temperatures of its own; the others take those of the float network.
         """
         if name == "int8":
-            quantized = self.quantized()
-            with self._stages.timed("temperatures"):
-                found = predict_logits(quantized, self.run.images(self._judging_part()))
-                temperatures = self._fitted(found).temperatures
-            known = None if io == "int8" else self._known(quantized)
-            with self._stages.timed("conversion"):
-                logger.info("converting to int8 (about a minute)")
-                if known is None:
-                    return Graph(name, convert.to_int8_logits(quantized), temperatures)
-                return Graph(name, convert.to_int8(quantized, temperatures, known), temperatures)
+            return self._int8_graph(io)
         temperatures = self.calibration().temperatures
         if name in WITH_KNOWN and self._float_known is None:
             self._float_known = self._known(self.network)
         known = self._float_known if name in WITH_KNOWN else None
         with self._stages.timed(f"conversion {name}"):
             logger.info("converting to %s", name)
-            return Graph(name, self._convert(name, temperatures, known), temperatures)
+            data = self._convert(name, temperatures, known)
+        return Graph(format=name, data=data, temperatures=temperatures)
+
+    def _int8_graph(self, io: str) -> Graph:
+        quantized = self.quantized()
+        with self._stages.timed("temperatures"):
+            found = self._predicted(quantized, self._int8_logits, self._judging_part())
+            temperatures = self._fitted(found).temperatures
+        known = None if io == "int8" else self._known(quantized)
+        with self._stages.timed("conversion"):
+            logger.info("converting to int8 (about a minute)")
+            if known is None:
+                data = convert.to_int8_logits(quantized)
+            else:
+                data = convert.to_int8(quantized, temperatures, known)
+        return Graph(format="int8", data=data, temperatures=temperatures)
 
     def _known(self, network: keras.Model) -> Known:
         """Fit the third output on training images, by the run's seed."""
@@ -130,21 +143,23 @@ class RunNetworks:
             case "dynamic":
                 return convert.to_dynamic(network, temperatures, known)
             case "int8-ptq":
-                return convert.to_int8_post_training(network, temperatures, self._calibration())
+                return convert.to_int8_post_training(
+                    network, temperatures, self._calibration_inputs()
+                )
             case "int16x8":
-                return convert.to_int16x8(network, temperatures, self._calibration())
+                return convert.to_int16x8(network, temperatures, self._calibration_inputs())
         raise ValueError(f"no format {name}")
 
     def explain(self) -> list[Noise]:
         """Return the error that quantization adds to each tensor, on calibration images."""
         quantized = self.quantized()
         with self._stages.timed("explanation"):
-            return explain(self.network, quantized, self._calibration())
+            return explain(self.network, quantized, self._calibration_inputs())
 
     def _judging_part(self) -> str:
         return "val" if self.run.entries("val") else "train"
 
-    def _calibration(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def _calibration_inputs(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         if self._inputs is None:
             self._inputs = calibration_inputs(self.run, _rng(self.run))
         return self._inputs
@@ -164,7 +179,8 @@ class RunNetworks:
         with stages.timed("quantization"):
             self._quantized = quantize(lowered, chosen)
         with stages.timed("fine-tuning"):
-            fine_tune(run, self.network, self._quantized)
+            tuned = fine_tune(run, self.network, self._quantized, self.logits("val"))
+            self._int8_logits["val"] = tuned.logits
         return self._quantized
 
 

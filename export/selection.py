@@ -1,37 +1,41 @@
-"""Formats of one run side by side: the fastest that is good enough and small enough."""
+"""Formats of one run side by side: all of them, or the fastest that is good and small enough."""
 
 from __future__ import annotations
 
 import dataclasses
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+from lmedge.errors import GateError
+from lmedge.files import write_bytes, write_json
 from lmedge.golden import golden_image
 from lmedge.interpreter import Interpreter
-from lmedge.model_file import HEADS, ModelFile
+from lmedge.model_file import ModelFile
 from lmedge.progress import progress
+from lmedge.train.run import Run
 
-from .card import Outcome
+from .exporting import Exporter, Options, Outcome, report, report_path, write_outcome
 
 SECONDS = 2.0  # of measurement for each file
 SAME = 0.05  # medians closer than that are not told apart on a busy machine
 LEAST_ROUNDS, MOST_ROUNDS = 8, 200
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Budget:
     """The most a file may take; None for any. `megabytes` are of 1,000,000 bytes."""
 
     milliseconds: float | None = None
     megabytes: float | None = None
 
-    def allows(self, rung: Rung) -> bool:
-        """Whether a rung takes no more."""
+    def allows(self, candidate: CandidateFormat) -> bool:
+        """Tell whether a format takes no more."""
         return not (
-            (self.milliseconds is not None and rung.milliseconds > self.milliseconds)
-            or (self.megabytes is not None and rung.megabytes > self.megabytes)
+            (self.milliseconds is not None and candidate.milliseconds > self.milliseconds)
+            or (self.megabytes is not None and candidate.megabytes > self.megabytes)
         )
 
     def describe(self) -> str:
@@ -44,9 +48,9 @@ class Budget:
         return " and ".join(parts) or "any time and size"
 
 
-@dataclasses.dataclass(frozen=True)
-class Rung:
-    """One format that was tried; `milliseconds` is its median invoke on one thread here."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CandidateFormat:
+    """One exported format; `milliseconds` is its median invoke on one thread of this machine."""
 
     format: str
     outcome: Outcome
@@ -55,40 +59,97 @@ class Rung:
     @property
     def megabytes(self) -> float:
         """Size of the file, metadata included."""
-        return len(self.outcome.data) / 1e6
+        return len(self.outcome.file.data) / 1e6
 
     @property
     def passed(self) -> bool:
         """Whether the gate let it pass."""
-        return self.outcome.verdict.passed
+        return self.outcome.findings.verdict.passed
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; macro F1 and agreement are of the last part there is."""
-        judged = self.outcome.comparisons[-1] if self.outcome.comparisons else None
+        comparisons = self.outcome.findings.comparisons
+        judged = comparisons[-1] if comparisons else None
         return {
             "format": self.format,
-            "bytes": len(self.outcome.data),
+            "bytes": len(self.outcome.file.data),
             "invoke_ms": round(self.milliseconds, 3),
             "passed": self.passed,
-            "problems": list(self.outcome.verdict.problems),
+            "problems": list(self.outcome.findings.verdict.problems),
             "part": judged and judged.part,
-            "macro_f1": judged and {head: judged.file_scores[head].macro_f1 for head in HEADS},
+            "macro_f1": judged
+            and {head: score.macro_f1 for head, score in judged.file_scores.items()},
             "agreement": judged and dict(judged.agreement),
             "operators": self.outcome.operators(),
         }
 
 
-def climb(rungs: Sequence[Rung], budget: Budget) -> Rung | None:
-    """Return the fastest rung that passes the gate and the budget; None when there is none.
+def export_all(
+    run: Run, path: Path, names: Iterable[str], options: Options
+) -> list[CandidateFormat]:
+    """Export several formats, FILE-<format>.tflite each, and return them with their latencies.
 
-    Of rungs as fast, to SAME, it is the one that answers most like float on the validation part.
+    A format that is refused is not written, unless forced; its verdict tells why. Raises GateError
+    when all are refused.
     """
-    fitting = [rung for rung in rungs if rung.passed and budget.allows(rung)]
+    paths = {name: path.with_name(f"{path.stem}-{name}.tflite") for name in names}
+    candidates = make_candidates(run, paths, options)
+    tried = [candidate.as_dict() for candidate in candidates]
+    written = [
+        write_outcome(run, paths[one.format], one.outcome, options, tried=tried)
+        for one in candidates
+    ]
+    if not any(written):
+        first = report_path(paths[candidates[0].format])
+        raise GateError(f"no format of {run.folder} passed; see {first}")
+    return candidates
+
+
+def export_fastest(
+    run: Run, path: Path, names: Iterable[str], options: Options, budget: Budget
+) -> tuple[list[CandidateFormat], CandidateFormat]:
+    """Try formats and write to `path` the fastest that passes the gate and the budget.
+
+    Returns all that were tried, and the one chosen. Raises GateError when none is left; the report
+    beside `path` holds the table in either case.
+    """
+    candidates = make_candidates(run, dict.fromkeys(names, path), options)
+    chosen = choose(candidates, budget)
+    reported = (chosen or candidates[0]).outcome
+    tried = [candidate.as_dict() for candidate in candidates]
+    facts = report(run, path, reported, written=chosen is not None)
+    write_json(report_path(path), {**facts, "tried": tried})
+    if chosen is None:
+        raise GateError(
+            f"{path} was not written: no format passes the gate within {budget.describe()}; "
+            f"{report_path(path)} has the table of what was tried"
+        )
+    write_bytes(path, chosen.outcome.file.data)
+    return candidates, chosen
+
+
+def make_candidates(run: Run, paths: dict[str, Path], options: Options) -> list[CandidateFormat]:
+    """Make the format of each path, then time all of them in turns."""
+    exporter = Exporter(run, options)
+    outcomes = [exporter.make(name, path) for name, path in paths.items()]
+    times = time_files([outcome.file for outcome in outcomes])
+    return [
+        CandidateFormat(format=outcome.format, outcome=outcome, milliseconds=milliseconds)
+        for outcome, milliseconds in zip(outcomes, times, strict=True)
+    ]
+
+
+def choose(candidates: Sequence[CandidateFormat], budget: Budget) -> CandidateFormat | None:
+    """Return the fastest format that passes the gate and the budget; None when there is none.
+
+    Of formats as fast, to SAME, it is the one that agrees most with float on the validation part.
+    """
+    fitting = [one for one in candidates if one.passed and budget.allows(one)]
     if not fitting:
         return None
-    fastest = min(rung.milliseconds for rung in fitting)
-    equal = [rung for rung in fitting if rung.milliseconds <= fastest * (1 + SAME)]
-    return max(equal, key=lambda rung: min(rung.outcome.comparisons[0].agreement.values()))
+    fastest = min(one.milliseconds for one in fitting)
+    equal = [one for one in fitting if one.milliseconds <= fastest * (1 + SAME)]
+    return max(equal, key=lambda one: min(one.outcome.findings.comparisons[0].agreement.values()))
 
 
 def time_files(models: Sequence[ModelFile]) -> list[float]:

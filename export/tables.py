@@ -12,18 +12,18 @@ from rich.table import Table
 from lmedge.model_file import HEADS
 from lmedge.rejection import Threshold
 
-from .card import Outcome
+from .exporting import Outcome
 from .quantization.explain import WORST, Noise, worst
-from .selection import Rung
+from .selection import CandidateFormat
 from .verification.rejection import FittedThresholds
 
 
-def show(path: Path, outcome: Outcome) -> None:
+def print_outcome(path: Path, outcome: Outcome) -> None:
     """Print one file beside float, by part and head, and what its probabilities mean."""
-    table = Table(title=f"{path.name}: {len(outcome.data) / 1e6:.2f} MB, {outcome.format}")
+    table = Table(title=f"{path.name}: {len(outcome.file.data) / 1e6:.2f} MB, {outcome.format}")
     for column in ("part", "head", "float F1", "file F1", "change", "agreement", "ECE"):
         table.add_column(column, justify="left" if column in ("part", "head") else "right")
-    for comparison in outcome.comparisons:
+    for comparison in outcome.findings.comparisons:
         for head in HEADS:
             before = comparison.float_scores[head]
             after = comparison.file_scores[head]
@@ -38,13 +38,13 @@ def show(path: Path, outcome: Outcome) -> None:
                 f"{error.after:.3f}",
             )
     Console(highlight=False).print(table)
-    for change in outcome.verdict.changes:
+    for change in outcome.findings.verdict.changes:
         click.echo(f"validation part, {change.describe()}")
-    if outcome.rejection is not None:
-        click.echo(_rejection(outcome.rejection))
+    if outcome.findings.rejection is not None:
+        click.echo(_rejection(outcome.findings.rejection))
 
 
-def show_noise(found: Sequence[Noise]) -> None:
+def print_noise(found: Sequence[Noise]) -> None:
     """Print the tensors with the least signal to noise."""
     table = Table(title="least signal to noise, float against int8")
     for column in ("tensor", "shape", "range", "dB", "its rounding alone"):
@@ -77,22 +77,22 @@ def _rejection(found: FittedThresholds) -> str:
     return "; ".join(parts)
 
 
-def show_rungs(rungs: Sequence[Rung]) -> None:
+def print_candidates(candidates: Sequence[CandidateFormat]) -> None:
     """Print formats side by side, on the last part that has images."""
-    part = rungs[0].outcome.comparisons[-1].part
+    part = candidates[0].outcome.findings.comparisons[-1].part
     table = Table(title=f"macro F1 and agreement with float on the {part} part; one thread")
     for column in ("format", "landmark", "category", "agree %", "MB", "ms", "operators", ""):
         table.add_column(column, justify="left" if column in ("format", "") else "right")
-    for rung in rungs:
-        judged = rung.outcome.comparisons[-1]
-        counts = rung.outcome.operators()
+    for one in candidates:
+        judged = one.outcome.findings.comparisons[-1]
+        counts = one.outcome.operators()
         table.add_row(
-            rung.format,
+            one.format,
             *(f"{judged.file_scores[head].macro_f1:.3f}" for head in HEADS),
             " ".join(f"{100 * judged.agreement[head]:.0f}" for head in HEADS),
-            f"{rung.megabytes:.2f}",
-            f"{rung.milliseconds:.2f}",
+            f"{one.megabytes:.2f}",
+            f"{one.milliseconds:.2f}",
             f"{max(counts.values())} {max(counts, key=counts.__getitem__)}",
-            "passed" if rung.passed else "refused",
+            "passed" if one.passed else "refused",
         )
     Console(highlight=False).print(table)

@@ -178,6 +178,35 @@ def parse_model(data: bytes, path: Path) -> ModelFile:
     )
 
 
+def bare_model(
+    data: bytes,
+    path: Path,
+    taxonomy: Taxonomy,
+    resize: Resize,
+    temperatures: Mapping[str, float],
+) -> ModelFile:
+    """Check a converted graph that holds no metadata yet, for the exporter to run.
+
+    The other facts stand in place of the metadata; `path` is used in errors. Raises ModelFileError
+    when the graph does not fit them.
+    """
+    image, outputs, operators = _read_graph(data)
+    labels = {"landmark": taxonomy.landmarks, "category": taxonomy.categories, KNOWN: KNOWN_LABELS}
+    _check_shapes(image, outputs, labels, taxonomy)
+    return ModelFile(
+        path,
+        data,
+        hashlib.sha256(data).hexdigest(),
+        image,
+        {head: outputs[head] for head in HEADS},
+        operators,
+        taxonomy,
+        resize,
+        {"temperatures": temperatures},
+        outputs.get(KNOWN),
+    )
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:

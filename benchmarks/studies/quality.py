@@ -14,8 +14,10 @@ from typing import Any
 
 import click
 
-from lmedge.export.exporting import Options, export_all
-from lmedge.export.selection import Rung
+from lmedge.evaluation.unknown import list_unknown_images
+from lmedge.export.exporting import Options
+from lmedge.export.selection import CandidateFormat, export_all
+from lmedge.export.verification.rejection import LEAST_UNKNOWN
 from lmedge.model_file import HEADS
 from lmedge.report.csv_files import study_command, write_csv
 from lmedge.train.run import Run
@@ -26,18 +28,18 @@ NAMES = ("int8", "int8-ptq")
 Row = dict[str, Any]
 
 
-def row(run: str, rung: Rung) -> Row:
+def row(run: str, candidate: CandidateFormat) -> Row:
     """Return the figures of one file as columns of the table."""
-    outcome = rung.outcome
-    judged, rejection = outcome.comparisons[-1], outcome.rejection
-    found: Row = {"run": run, "format": rung.format, "part": judged.part}
+    outcome = candidate.outcome
+    judged, rejection = outcome.findings.comparisons[-1], outcome.findings.rejection
+    found: Row = {"run": run, "format": candidate.format, "part": judged.part}
     found["pictures"] = judged.file_scores["landmark"].n
     for head in HEADS:
         found[f"float_{head}_f1"] = judged.float_scores[head].macro_f1
         found[f"file_{head}_f1"] = judged.file_scores[head].macro_f1
         found[f"{head}_agreement"] = judged.agreement[head]
         # A softmax in int8 ends at 1/256: its logits are lost.
-        lost = rung.format == "int8-ptq"
+        lost = candidate.format == "int8-ptq"
         found[f"{head}_logit_correlation"] = "" if lost else judged.correlation[head]
         found[f"{head}_ece_before"] = judged.calibration[head].before
         found[f"{head}_ece"] = judged.calibration[head].after
@@ -47,9 +49,9 @@ def row(run: str, rung: Rung) -> Row:
     for name in ("kept", "false_accepts", "auroc"):
         value = None if rejection is None else getattr(rejection, name)
         found[name] = "" if value is None else value
-    found["gate"] = "passed" if rung.passed else "refused"
-    found["megabytes"] = rung.megabytes
-    found["invoke_ms"] = rung.milliseconds
+    found["gate"] = "passed" if candidate.passed else "refused"
+    found["megabytes"] = candidate.megabytes
+    found["invoke_ms"] = candidate.milliseconds
     for stage in ("calibration", "conversion"):
         found[f"{stage}_seconds"] = outcome.seconds.get(stage, "")
     return found
@@ -85,7 +87,8 @@ def means(rows: Sequence[Row]) -> list[Row]:
 @click.option("--data", default="", help="What the runs were trained on, for the table.")
 def main(runs: tuple[Path, ...], out: Path, files: Path, unknown: Path | None, data: str) -> None:
     """Export finished RUNs and write what quantization costs them."""
-    options = Options(force=True, strangers=unknown)
+    others = [] if unknown is None else list_unknown_images(unknown, LEAST_UNKNOWN)
+    options = Options(force=True, unknown=others)
     rows: list[Row] = []
     stand_ins = {runs[0]: "RUN"} if len(runs) == 1 else {}
     command = study_command(sys.argv, stand_ins)
@@ -94,8 +97,8 @@ def main(runs: tuple[Path, ...], out: Path, files: Path, unknown: Path | None, d
         name = str(number) if len(runs) > 1 else folder.name
         path = files / f"{name}.tflite"
         path.parent.mkdir(parents=True, exist_ok=True)
-        rungs = export_all(own, path, NAMES, options)
-        rows += [row(name, rung) for rung in rungs]
+        candidates = export_all(own, path, NAMES, options)
+        rows += [row(name, candidate) for candidate in candidates]
         together = [*rows, *means(rows)] if len(runs) > 1 else rows
         write_csv(out, together, data=data, command=command)
         click.echo(f"{folder}: done, {out}")

@@ -21,10 +21,10 @@ import numpy.typing as npt
 
 from lmedge.decoding import joint_probabilities, softmax
 from lmedge.errors import DataError
-from lmedge.evaluation.unknown import auroc
+from lmedge.evaluation.unknown import auroc, list_unknown_images
+from lmedge.export.verification.comparison import run_file
 from lmedge.export.verification.known import cosines, mean_directions, predict_with_features
-from lmedge.export.verification.rejection import list_unknown
-from lmedge.export.verification.verify import run_file
+from lmedge.export.verification.rejection import LEAST_UNKNOWN
 from lmedge.image import Resize, prepare, read_image
 from lmedge.model_file import HEADS, KNOWN, ModelFile, read_model
 from lmedge.rejection import agreement
@@ -150,7 +150,11 @@ def images_of(words: Sequence[str], ignored: Sequence[str], most: int) -> dict[s
         name, _, folder = word.partition("=")
         if not folder:
             raise DataError(f"--unknown takes NAME=DIR, not {word!r}")
-        paths = [path for path in list_unknown(Path(folder)) if path.parent.name not in ignored]
+        paths = [
+            path
+            for path in list_unknown_images(Path(folder), LEAST_UNKNOWN)
+            if path.parent.name not in ignored
+        ]
         if len(paths) < 2:
             raise DataError(f"{folder}: no images are left when --ignore is done")
         found[name] = paths[:: -(-len(paths) // most)]

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
-
-import numpy as np
-import numpy.typing as npt
 
 from lmedge.decoding import softmax
 from lmedge.evaluation.scoring import fit_category_weight, score_probabilities
@@ -17,8 +13,9 @@ from lmedge.train.backend import keras, tf
 from lmedge.train.network import predict_logits
 from lmedge.train.run import Run
 
+from ..verification.comparison import Logits
+
 logger = logging.getLogger(__name__)
-Logits = Mapping[str, npt.NDArray[np.float32]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,17 +34,26 @@ class Closeness:
         return (round(self.fall, 4), round(-self.agreement, 4), self.distance)
 
 
-def fine_tune(run: Run, teacher: keras.Model, quantized: keras.Model) -> Closeness:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FineTuned:
+    """The weights that were kept: how close they are to float, and their validation logits."""
+
+    closeness: Closeness
+    logits: Logits
+
+
+def fine_tune(run: Run, teacher: keras.Model, quantized: keras.Model, wanted: Logits) -> FineTuned:
     """Distil `teacher` into `quantized` on augmented training images, in place.
 
-    Both give {"landmark": (N, L), "category": (N, C)} logits. The weights of the epoch that fits
-    the teacher best on the validation part are kept, those before the first epoch included.
+    Both give {"landmark": (N, L), "category": (N, C)} logits; `wanted` are the teacher's on the
+    validation part. The weights of the epoch that fits the teacher best there are kept, those
+    before the first epoch included.
     """
     settings = run.recipe.quantize
     images = run.images("val")
-    wanted = predict_logits(teacher, images)
-    best = closeness(run, wanted, predict_logits(quantized, images))
-    _say(0, settings.epochs, best)
+    logits = predict_logits(quantized, images)
+    best = FineTuned(closeness=closeness(run, wanted, logits), logits=logits)
+    _log(0, settings.epochs, best.closeness)
     weights = quantized.get_weights()
     steps = -(-len(run.entries("train")) // settings.batch)
     step = _step(teacher, quantized, settings.learning_rate, steps * settings.epochs)
@@ -56,15 +62,16 @@ def fine_tune(run: Run, teacher: keras.Model, quantized: keras.Model) -> Closene
             for batch in run.training_inputs(epoch, settings.batch):
                 step(tf.constant(batch))
                 advance()
-            now = closeness(run, wanted, predict_logits(quantized, images))
-            _say(epoch + 1, settings.epochs, now)
-            if now.better_than(best):
+            logits = predict_logits(quantized, images)
+            now = FineTuned(closeness=closeness(run, wanted, logits), logits=logits)
+            _log(epoch + 1, settings.epochs, now.closeness)
+            if now.closeness.better_than(best.closeness):
                 best, weights = now, quantized.get_weights()
     quantized.set_weights(weights)
     return best
 
 
-def _say(epoch: int, epochs: int, fit: Closeness) -> None:
+def _log(epoch: int, epochs: int, fit: Closeness) -> None:
     logger.info(
         "quantized, epoch %d/%d: agreement with float %.3f, distance %.4f (validation part)",
         epoch,

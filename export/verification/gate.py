@@ -10,7 +10,7 @@ import numpy as np
 from lmedge.evaluation.intervals import paired_interval, undetected_share
 from lmedge.model_file import HEADS
 
-from .verify import FileComparison, Probabilities
+from .comparison import FileComparison, Probabilities
 
 ROUNDING = 1e-9  # 1.00 - 0.99 is more than 0.01 in binary
 WORST = 5  # classes named

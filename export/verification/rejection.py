@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.evaluation.unknown import auroc, list_unknown_images, threshold_for
+from lmedge.evaluation.unknown import auroc, threshold_for
 from lmedge.image import prepare, read_image
 from lmedge.model_file import HEADS, KNOWN, ModelFile
 from lmedge.rejection import AGREEMENT, agreement
 
-from .verify import Probabilities, run_file
+from .comparison import Probabilities, run_file
 
 DIGITS = 6  # of a threshold; rounded down, so that the image it comes from still passes
-CHUNK = 256  # strangers in memory at once
+CHUNK = 256  # unknown images in memory at once
+LEAST_UNKNOWN = 2  # one to fit with, one to test
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,15 +58,7 @@ class UnknownOutputs:
     test: Probabilities
 
 
-def list_unknown(folder: Path) -> list[Path]:
-    """Return the images in a folder of anything but the landmarks.
-
-    Raises DataError when there are fewer than two, or one cannot be read.
-    """
-    return list_unknown_images(folder, 2)
-
-
-def run_unknown(model: ModelFile, paths: list[Path]) -> UnknownOutputs:
+def run_unknown(model: ModelFile, paths: Sequence[Path]) -> UnknownOutputs:
     """Run the file on strangers. Every second image by name fits, the others test.
 
     Raises DataError, naming the image, for one that cannot be read.

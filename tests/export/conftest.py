@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from tests import small_run, tiny_backbone
 from tests.locations import B0_WEIGHTS, PHOTOGRAPHS, missing
 
 if TYPE_CHECKING:
-    from lmedge.export.card import Outcome
+    from lmedge.export.exporting import Outcome
     from lmedge.export.quantization.ranges import Range
     from lmedge.model_file import ModelFile
     from lmedge.train.run import Run
@@ -50,7 +51,10 @@ def trained(tiny: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """An export as it went: the quantized network, `known` and the bare graph beside the file."""
+    """An export as it went: the quantized network, `known` and the bare graph beside the file.
+
+    `calls` counts what was called: "pack", "parse_model", and "KIND network on PART".
+    """
 
     run: Run
     path: Path
@@ -58,26 +62,51 @@ class Exported:
     quantized: Any
     graph: bytes
     known: Any
+    calls: Mapping[str, int]
 
 
 @pytest.fixture(scope="package")
 def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The int8 file of the finished run. Shared: not to be changed."""
-    from lmedge.export import convert, exporting
+    from lmedge.export import convert, exporting, formats
+    from lmedge.export.quantization import finetune, scheme
     from lmedge.export.verification.gate import Limits
+    from lmedge.train import network
 
     path = tmp_path_factory.mktemp("exported") / "a file.tflite"
     seen: dict[str, Any] = {}
+    calls: Counter[str] = Counter()
     whole = convert.to_int8
 
     def to_int8(quantized: Any, temperatures: Mapping[str, float], known: Any) -> bytes:
         seen.update(quantized=quantized, graph=whole(quantized, temperatures, known), known=known)
         return bytes(seen["graph"])
 
+    def counted(name: str) -> Callable[..., Any]:
+        function = getattr(exporting, name)
+
+        def call(*words: Any) -> Any:
+            calls[name] += 1
+            return function(*words)
+
+        return call
+
+    def predict(model: Any, images: Any) -> Any:
+        (part,) = (name for name, own in trained.split.parts.items() if own == images._entries)
+        kind = "int8" if isinstance(model, scheme.Quantized) else "float"
+        calls[f"{kind} network on {part}"] += 1
+        return network.predict_logits(model, images)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convert, "to_int8", to_int8)
-        outcome = exporting.export(trained, path, "int8", exporting.Options(Limits(0.01)))
-    return Exported(trained, path, outcome, **seen)
+        for name in ("pack", "parse_model"):
+            patch.setattr(exporting, name, counted(name))
+        for module in (formats, finetune):
+            patch.setattr(module, "predict_logits", predict)
+        outcome = exporting.export_format(
+            trained, path, "int8", exporting.Options(limits=Limits(tolerance=0.01))
+        )
+    return Exported(trained, path, outcome, **seen, calls=calls)
 
 
 @dataclasses.dataclass(frozen=True)

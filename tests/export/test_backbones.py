@@ -16,7 +16,7 @@ from lmedge.export import convert, metadata
 from lmedge.export.quantization.lower import lower
 from lmedge.export.quantization.ranges import Range, choose_ranges, observe
 from lmedge.export.quantization.scheme import INPUT_RANGE, layer_config, quantize
-from lmedge.export.verification.verify import run_file
+from lmedge.export.verification.comparison import run_file
 from lmedge.model_file import HEADS, ModelFile, parse_model, read_model
 from lmedge.taxonomy import Taxonomy
 from lmedge.train.backbones import BACKBONES, Backbone, Stem, StockModel, load_stock_weights

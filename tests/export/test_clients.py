@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lmedge.classifier import Classifier
-from lmedge.export.verification.verify import run_file
+from lmedge.export.verification.comparison import run_file
 from lmedge.model_file import KNOWN, KNOWN_LABELS
 from tests import small_run
 from tests import tiny_file as tiny
@@ -79,8 +79,8 @@ def assert_same_scores(
 
 
 def test_an_exported_file(exported: Exported, tmp_path: Path) -> None:
-    assert exported.outcome.rejection is not None
-    limits = exported.outcome.rejection.heads
+    assert exported.outcome.findings.rejection is not None
+    limits = exported.outcome.findings.rejection.heads
     assert set(limits) == {"landmark", "category", KNOWN}
     assert_same_scores(exported.path, exported.run.images("test"), tmp_path, limits)
 

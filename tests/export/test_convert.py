@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from lmedge.classifier import Classifier
 from lmedge.errors import LmedgeError
 from lmedge.export import convert
-from lmedge.export.verification.verify import run_file
+from lmedge.export.verification.comparison import run_file
 from lmedge.model_file import HEADS, KNOWN, ModelFile, parse_model
 from lmedge.train.backend import keras
 from lmedge.train.network import normalise
@@ -142,7 +142,7 @@ class TestEfficientNetB0:
 
 class TestTiny:
     def test_operations_and_tensors(self, exported: Exported) -> None:
-        file = parse_model(exported.outcome.data, exported.path)
+        file = parse_model(exported.outcome.file.data, exported.path)
         assert_int8_but_for_the_ends(file)
         assert_tensors_are_quantized(file)
         assert_takes_raw_bytes(file, 32)
@@ -158,7 +158,9 @@ class TestTiny:
             classifier.classify(read_image(entry.image.path)).landmark == entry.image.landmark
             for entry in entries
         ]
-        scores = {comparison.part: comparison for comparison in exported.outcome.comparisons}
+        scores = {
+            comparison.part: comparison for comparison in exported.outcome.findings.comparisons
+        }
         assert np.mean(right) == pytest.approx(scores["test"].file_scores["landmark"].accuracy)
 
 

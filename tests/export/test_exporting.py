@@ -17,6 +17,7 @@ import pytest
 from lmedge.errors import GateError, RunError
 from lmedge.export import convert, exporting, formats
 from lmedge.export.exporting import report_path
+from lmedge.export.verification import verify as verify_module
 from lmedge.export.verification.gate import Limits
 from lmedge.golden import verify
 from lmedge.model_file import HEADS, read_model
@@ -40,7 +41,7 @@ class TestWritten:
     def test_the_file_and_its_report_and_nothing_else(self, exported: Exported) -> None:
         names = sorted(path.name for path in exported.path.parent.iterdir())
         assert names == ["a file.export.json", "a file.tflite"]
-        assert exported.path.read_bytes() == exported.outcome.data
+        assert exported.path.read_bytes() == exported.outcome.file.data
         assert read_model(exported.path).taxonomy == exported.run.taxonomy
 
     def test_the_report(self, exported: Exported) -> None:
@@ -64,11 +65,24 @@ class TestWritten:
     def test_it_answers_here_as_it_did(self, exported: Exported) -> None:
         assert verify(read_model(exported.path)).identical
 
+    def test_nothing_is_done_twice(self, exported: Exported) -> None:
+        epochs = exported.run.recipe.quantize.epochs
+        assert exported.calls == {
+            "pack": 1,
+            "parse_model": 1,
+            "float network on val": 1,
+            "float network on test": 1,
+            "int8 network on val": 1 + epochs,  # once for the weights of each epoch
+        }
+
     def test_the_same_run_gives_the_same_bytes(self, exported: Exported, tmp_path: Path) -> None:
-        again = exporting.export(
-            exported.run, tmp_path / exported.path.name, "int8", exporting.Options(Limits(0.01))
+        again = exporting.export_format(
+            exported.run,
+            tmp_path / exported.path.name,
+            "int8",
+            exporting.Options(limits=Limits(tolerance=0.01)),
         )
-        assert again.data == exported.outcome.data
+        assert again.file.data == exported.outcome.file.data
 
     def test_the_run_folder_is_not_touched(self, exported: Exported) -> None:
         assert not list(exported.run.folder.rglob("*.tflite"))
@@ -117,7 +131,9 @@ class TestGate:
         path = tmp_path / "x.tflite"
         path.write_bytes(b"an earlier export")
         with pytest.raises(GateError):
-            exporting.export(ruined, path, "int8", exporting.Options(Limits(0.01)))
+            exporting.export_format(
+                ruined, path, "int8", exporting.Options(limits=Limits(tolerance=0.01))
+            )
         assert path.read_bytes() == b"an earlier export"
 
     def test_force_writes_it_with_its_failure_inside(
@@ -133,10 +149,13 @@ class TestGate:
         assert "macro F1 fell by" in " ".join(gate["problems"])
 
     def test_a_wide_tolerance_lets_it_pass(self, ruined: Run, tmp_path: Path) -> None:
-        outcome = exporting.export(
-            ruined, tmp_path / "x.tflite", "int8", exporting.Options(Limits(1.0, 1.0))
+        outcome = exporting.export_format(
+            ruined,
+            tmp_path / "x.tflite",
+            "int8",
+            exporting.Options(limits=Limits(tolerance=1.0, class_tolerance=1.0)),
         )
-        assert outcome.verdict.passed
+        assert outcome.findings.verdict.passed
         assert (tmp_path / "x.tflite").exists()
 
     def test_an_interrupt_leaves_nothing(
@@ -145,9 +164,14 @@ class TestGate:
         def stop(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(exporting, "run_file", stop)
+        monkeypatch.setattr(verify_module, "run_file", stop)
         with pytest.raises(KeyboardInterrupt):
-            exporting.export(ruined, tmp_path / "x.tflite", "int8", exporting.Options(Limits(0.01)))
+            exporting.export_format(
+                ruined,
+                tmp_path / "x.tflite",
+                "int8",
+                exporting.Options(limits=Limits(tolerance=0.01)),
+            )
         assert not list(tmp_path.iterdir())
 
 
@@ -181,7 +205,7 @@ class TestRefused:
         told: str,
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(exporting, "export", None)
+        monkeypatch.setattr(exporting, "export_format", None)
         (tmp_path / "folder.tflite").mkdir()
         found, _, said = main("export", exported.run.folder, "--int8", *words)
         assert found == code
@@ -221,11 +245,16 @@ class TestWithoutValidation:
     ) -> None:
         monkeypatch.setattr(convert, "to_int8", lambda *_: exported.graph)
         with pytest.raises(GateError, match="no validation part to judge the file by"):
-            exporting.export(run, tmp_path / "x.tflite", "int8", exporting.Options(Limits(0.01)))
+            exporting.export_format(
+                run, tmp_path / "x.tflite", "int8", exporting.Options(limits=Limits(tolerance=0.01))
+            )
         assert not (tmp_path / "x.tflite").exists()
         monkeypatch.setattr(formats.RunNetworks, "quantized", lambda _: exported.quantized)
-        exporting.export(
-            run, tmp_path / "x.tflite", "int8", exporting.Options(Limits(0.01), force=True)
+        exporting.export_format(
+            run,
+            tmp_path / "x.tflite",
+            "int8",
+            exporting.Options(limits=Limits(tolerance=0.01), force=True),
         )
         assert "no validation part" in read_model(tmp_path / "x.tflite").info["gate"]["problems"][0]
 

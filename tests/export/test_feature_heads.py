@@ -15,7 +15,7 @@ from lmedge.export.quantization.lower import lower
 from lmedge.export.quantization.ranges import choose_ranges, observe
 from lmedge.export.quantization.refine import refine
 from lmedge.export.quantization.scheme import SIGMOID_RANGE, layer_config, quantize
-from lmedge.export.verification.verify import run_file
+from lmedge.export.verification.comparison import run_file
 from lmedge.model_file import HEADS, ModelFile, parse_model
 from lmedge.taxonomy import Taxonomy
 from lmedge.train.backend import keras

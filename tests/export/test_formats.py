@@ -11,9 +11,7 @@ import pytest
 
 from lmedge.classifier import Classifier
 from lmedge.errors import GateError, ModelFileError
-from lmedge.export import exporting, formats
-from lmedge.export import selection as ladder
-from lmedge.export.format_names import FORMATS
+from lmedge.export import FORMATS, exporting, formats, selection
 from lmedge.export.verification.gate import Limits
 from lmedge.golden import verify
 from lmedge.interpreter import QuantizedLogits
@@ -22,22 +20,24 @@ from lmedge.train.run import Run
 from tests import small_run
 from tests.export.conftest import Exported
 
-LOOSE = exporting.Options(Limits(0.5, 1.0))
+LOOSE = exporting.Options(limits=Limits(tolerance=0.5, class_tolerance=1.0))
 
 
 @pytest.fixture(scope="module")
 def tried(
     trained: Run, exported: Exported, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, list[ladder.Rung]]:
+) -> tuple[Path, list[selection.CandidateFormat]]:
     folder = tmp_path_factory.mktemp("formats")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(formats.RunNetworks, "quantized", lambda _: exported.quantized)
-        return folder, exporting.export_all(trained, folder / "a.tflite", FORMATS, LOOSE)
+        return folder, selection.export_all(trained, folder / "a.tflite", FORMATS, LOOSE)
 
 
-def test_each_format_is_a_file_of_its_own(tried: tuple[Path, list[ladder.Rung]]) -> None:
-    folder, rungs = tried
-    assert [rung.format for rung in rungs] == list(FORMATS)
+def test_each_format_is_a_file_of_its_own(
+    tried: tuple[Path, list[selection.CandidateFormat]],
+) -> None:
+    folder, candidates = tried
+    assert [candidate.format for candidate in candidates] == list(FORMATS)
     for name in FORMATS:
         model = read_model(folder / f"a-{name}.tflite")
         assert model.info["format"] == name
@@ -49,11 +49,13 @@ def test_each_format_is_a_file_of_its_own(tried: tuple[Path, list[ladder.Rung]])
         assert all(entry["invoke_ms"] > 0 for entry in report["tried"])
 
 
-def test_operators_are_those_of_the_format(tried: tuple[Path, list[ladder.Rung]]) -> None:
+def test_operators_are_those_of_the_format(
+    tried: tuple[Path, list[selection.CandidateFormat]],
+) -> None:
     convolutions = {}
-    for rung in tried[1]:
-        operators = read_model(tried[0] / f"a-{rung.format}.tflite").operators
-        convolutions[rung.format] = {
+    for candidate in tried[1]:
+        operators = read_model(tried[0] / f"a-{candidate.format}.tflite").operators
+        convolutions[candidate.format] = {
             dtype for name, dtype in operators if name in ("CONV_2D", "DEPTHWISE_CONV_2D")
         }
     floats = {"float32"}
@@ -67,10 +69,13 @@ def test_operators_are_those_of_the_format(tried: tuple[Path, list[ladder.Rung]]
     }
 
 
-def test_the_float_file_answers_as_float_does(tried: tuple[Path, list[ladder.Rung]]) -> None:
-    (rung,) = (rung for rung in tried[1] if rung.format == "float32")
+def test_the_float_file_answers_as_float_does(
+    tried: tuple[Path, list[selection.CandidateFormat]],
+) -> None:
+    (candidate,) = (candidate for candidate in tried[1] if candidate.format == "float32")
     assert all(
-        one.agreement == {"landmark": 1.0, "category": 1.0} for one in rung.outcome.comparisons
+        one.agreement == {"landmark": 1.0, "category": 1.0}
+        for one in candidate.outcome.findings.comparisons
     )
 
 
@@ -82,22 +87,27 @@ class TestFastest:
     def test_the_fastest_within_the_budget_is_written(
         self, trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(exporting, "time_files", lambda _: [5.0, 1.0])
+        monkeypatch.setattr(selection, "time_files", lambda _: [5.0, 1.0])
         path = tmp_path / "best.tflite"
-        rungs, chosen = exporting.export_fastest(
-            trained, path, ("int8", "float32"), LOOSE, ladder.Budget(10.0, None)
+        candidates, chosen = selection.export_fastest(
+            trained, path, ("int8", "float32"), LOOSE, selection.Budget(milliseconds=10.0)
         )
-        assert [rung.format for rung in rungs] == ["int8", "float32"]
+        assert [candidate.format for candidate in candidates] == ["int8", "float32"]
         assert chosen.format == read_model(path).info["format"] == "float32"
-        small = ladder.Budget(None, (rungs[0].megabytes + rungs[1].megabytes) / 2)
-        assert ladder.climb(rungs, small) is min(rungs, key=lambda rung: rung.megabytes)
-        assert ladder.climb(rungs, ladder.Budget(6.0, 0.001)) is None
+        small = selection.Budget(megabytes=(candidates[0].megabytes + candidates[1].megabytes) / 2)
+        assert selection.choose(candidates, small) is min(
+            candidates, key=lambda candidate: candidate.megabytes
+        )
+        assert (
+            selection.choose(candidates, selection.Budget(milliseconds=6.0, megabytes=0.001))
+            is None
+        )
 
     def test_none_within_the_budget(self, trained: Run, tmp_path: Path) -> None:
         path = tmp_path / "best.tflite"
-        budget = ladder.Budget(None, 0.001)
+        budget = selection.Budget(megabytes=0.001)
         with pytest.raises(GateError, match=r"within 0.001 MB; .*best.export.json"):
-            exporting.export_fastest(trained, path, ("float32",), LOOSE, budget)
+            selection.export_fastest(trained, path, ("float32",), LOOSE, budget)
         assert [found.name for found in tmp_path.iterdir()] == ["best.export.json"]
         report = json.loads((tmp_path / "best.export.json").read_text("utf-8"))
         assert not report["written"]
@@ -110,10 +120,10 @@ class TestIntegerOnly:
         self, trained: Run, exported: Exported, tmp_path_factory: pytest.TempPathFactory
     ) -> Path:
         path = tmp_path_factory.mktemp("int8") / "only.tflite"
-        options = exporting.Options(Limits(0.5, 1.0), io="int8")
+        options = exporting.Options(limits=Limits(tolerance=0.5, class_tolerance=1.0), io="int8")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(formats.RunNetworks, "quantized", lambda _: exported.quantized)
-            exporting.export(trained, path, "int8", options)
+            exporting.export_format(trained, path, "int8", options)
         return path
 
     def test_nothing_in_it_is_float(self, path: Path) -> None:

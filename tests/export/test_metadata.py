@@ -18,8 +18,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from lmedge.errors import ModelFileError
 from lmedge.export.metadata import Card, pack
+from lmedge.export.verification.comparison import compare_outputs, run_file
 from lmedge.export.verification.gate import Limits, gate
-from lmedge.export.verification.verify import compare_outputs, run_file
 from lmedge.flatbuffer import Table
 from lmedge.model_file import HEADS, parse_model, read_model
 from lmedge.taxonomy import Taxonomy
@@ -109,7 +109,7 @@ class TestZip:
         }
         assert info["temperatures"] == dict(outcome.temperatures)
         assert set(info["metrics"]) == {"val", "test"}
-        for comparison in outcome.comparisons:
+        for comparison in outcome.findings.comparisons:
             stored = info["metrics"][comparison.part]
             for head in HEADS:
                 before = comparison.float_scores[head]
@@ -128,7 +128,7 @@ class TestZip:
     def test_nothing_tells_where_or_when(self, exported: Exported) -> None:
         """No path of the computer that trained, and no time: the bytes would tell them."""
         folder = str(exported.run.folder.parent).encode()
-        assert folder not in exported.outcome.data
+        assert folder not in exported.outcome.file.data
         with zipfile.ZipFile(exported.path) as archive:
             assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 

@@ -6,14 +6,14 @@ import csv
 from pathlib import Path
 
 from benchmarks.studies.quality import means, row
-from lmedge.export.selection import Rung
+from lmedge.export.selection import CandidateFormat
 from lmedge.report.csv_files import write_csv
 from tests.export.conftest import Exported
 
 
 def test_a_row_has_the_figures_of_the_export(exported: Exported) -> None:
-    found = row("0", Rung("int8", exported.outcome, 2.0))
-    judged = exported.outcome.comparisons[-1]
+    found = row("0", CandidateFormat(format="int8", outcome=exported.outcome, milliseconds=2.0))
+    judged = exported.outcome.findings.comparisons[-1]
     assert found["file_landmark_f1"] == judged.file_scores["landmark"].macro_f1
     assert 0.9 < found["landmark_logit_correlation"] <= 1.0
     assert found["landmark_ece"] == judged.calibration["landmark"].after
@@ -21,7 +21,10 @@ def test_a_row_has_the_figures_of_the_export(exported: Exported) -> None:
 
 def test_means_are_by_format(exported: Exported, tmp_path: Path) -> None:
     rows = [
-        {**row("0", Rung(name, exported.outcome, time)), "landmark_ece": error}
+        {
+            **row("0", CandidateFormat(format=name, outcome=exported.outcome, milliseconds=time)),
+            "landmark_ece": error,
+        }
         for name, time, error in (
             ("int8", 2.0, 0.1),
             ("int8-ptq", 8.0, 0.5),

@@ -18,6 +18,7 @@ from lmedge.export.quantization.explain import Noise, explain, worst, write_expl
 from lmedge.export.quantization.lower import lower
 from lmedge.export.quantization.ranges import choose_ranges, observe
 from lmedge.export.quantization.scheme import quantize
+from lmedge.export.verification import verify as verify_module
 from lmedge.export.verification.gate import Limits
 from tests.export.conftest import Exported
 from tests.in_process import lmedge
@@ -80,11 +81,11 @@ def test_a_refused_export_is_explained_too(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(formats.RunNetworks, "quantized", lambda _: exported.quantized)
-    verdict = dataclasses.replace(exported.outcome.verdict, problems=("macro F1 fell",))
-    monkeypatch.setattr(exporting, "gate", lambda *_: verdict)
-    options = exporting.Options(Limits(0.5, 1.0), explain=True)
+    verdict = dataclasses.replace(exported.outcome.findings.verdict, problems=("macro F1 fell",))
+    monkeypatch.setattr(verify_module, "gate", lambda *_: verdict)
+    options = exporting.Options(limits=Limits(tolerance=0.5, class_tolerance=1.0), explain=True)
     with pytest.raises(GateError):
-        exporting.export(exported.run, tmp_path / "a.tflite", "int8", options)
+        exporting.export_format(exported.run, tmp_path / "a.tflite", "int8", options)
     assert (tmp_path / "a.explain.csv").exists()
     assert not (tmp_path / "a.tflite").exists()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from lmedge.export.verification.verify import run_file
+from lmedge.export.verification.comparison import run_file
 from lmedge.model_file import HEADS, read_model
 from tests.export.conftest import Exported
 

@@ -20,7 +20,7 @@ from lmedge.export.quantization.scheme import (
     layer_config,
     quantize,
 )
-from lmedge.export.verification.verify import run_file
+from lmedge.export.verification.comparison import run_file
 from lmedge.model_file import HEADS, parse_model
 from lmedge.train.backend import keras, tf
 from lmedge.train.network import normalise, predict_logits
@@ -174,7 +174,7 @@ class TestScheme:
 
 class TestAgainstTheFile:
     def test_the_file_computes_what_was_simulated(self, exported: Exported) -> None:
-        model = parse_model(exported.outcome.data, exported.path)
+        model = parse_model(exported.outcome.file.data, exported.path)
         images = np.concatenate([exported.run.images(part) for part in ("val", "test")])
         file = run_file(model, images)
         logits = predict_logits(exported.quantized, images)
@@ -197,7 +197,8 @@ class TestFineTuning:
         """A learning rate that destroys the network leaves the weights it began with."""
         wild = _with(trained, learning_rate=1.0, epochs=1)
         before = quantized.get_weights()
-        fine_tune(wild, trained.network(), quantized)
+        teacher = trained.network()
+        fine_tune(wild, teacher, quantized, predict_logits(teacher, trained.images("val")))
         for was, now in zip(before, quantized.get_weights(), strict=True):
             assert np.array_equal(was, now)
 
@@ -209,7 +210,8 @@ class TestFineTuning:
         images = trained.images("val")
         wanted = predict_logits(teacher, images)
         before = closeness(trained, wanted, predict_logits(quantized, images))
-        after = fine_tune(_with(trained, learning_rate=1e-3, epochs=4), teacher, quantized)
+        slow = _with(trained, learning_rate=1e-3, epochs=4)
+        after = fine_tune(slow, teacher, quantized, wanted).closeness
         assert after.distance < 0.7 * before.distance
         assert after == closeness(trained, wanted, predict_logits(quantized, images))
         # and the teacher is what it was

@@ -10,13 +10,13 @@ import pytest
 
 from lmedge.evaluation.intervals import paired_interval, undetected_share
 from lmedge.evaluation.metrics import macro_f1
+from lmedge.export.verification.comparison import FileComparison, compare_outputs
 from lmedge.export.verification.gate import ENOUGH, Limits, gate
-from lmedge.export.verification.verify import FileComparison, compare_outputs
 from lmedge.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.from_pairs([("x", "a"), ("x", "b"), ("y", "c"), ("y", "d")])
 ONES = {"landmark": 1.0, "category": 1.0}
-ONE_POINT = Limits(0.01, 1.0)
+ONE_POINT = Limits(tolerance=0.01, class_tolerance=1.0)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_better_file_passes(truth: dict[str, np.ndarray]) -> None:
     file = probabilities(sure(truth))
     comparison = compare_outputs("val", sure(guess), ONES, file, ONES, truth, TAXONOMY)
     assert comparison.fall("landmark") < 0
-    assert gate(comparison, file, Limits(0.0, 0.0)).passed
+    assert gate(comparison, file, Limits(tolerance=0.0, class_tolerance=0.0)).passed
 
 
 def flipped(truth: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
@@ -133,7 +133,9 @@ class TestOneClass:
         """Class a has `images` images of a thousand and loses `lost` of them to b."""
         landmark = np.concatenate([np.zeros(images, int), 1 + np.arange(1000) % 3])
         truth = {"landmark": landmark, "category": TAXONOMY.parent_index[landmark]}
-        return judge(truth, probabilities(flipped(truth, lost)), Limits(1.0, 0.20))[1]
+        return judge(
+            truth, probabilities(flipped(truth, lost)), Limits(tolerance=1.0, class_tolerance=0.20)
+        )[1]
 
     def test_it_is_refused_for_one_class(self) -> None:
         (problem,) = self.one_class_loses(10, 3)
@@ -200,7 +202,9 @@ def test_equal_heads_swapped(shift: int) -> None:
         (swapped, ("the landmark and the category output are swapped",)),
     ):
         comparison = compare_outputs("val", logits, ONES, file, ONES, truth, taxonomy)
-        assert gate(comparison, file, Limits(1.0, 1.0)).problems == expected
+        assert (
+            gate(comparison, file, Limits(tolerance=1.0, class_tolerance=1.0)).problems == expected
+        )
 
 
 @pytest.mark.parametrize("head", ["landmark", "category"])
@@ -209,7 +213,7 @@ class TestBroken:
         """As int8 files are known to do; a fall of F1 is not needed to see it."""
         file = probabilities(sure(truth))
         file[head][:] = file[head][0]
-        problems = judge(truth, file, limits=Limits(1.0, 1.0))[1]
+        problems = judge(truth, file, limits=Limits(tolerance=1.0, class_tolerance=1.0))[1]
         assert problems == (f"the {head} output is the same for every image",)
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -219,7 +223,7 @@ class TestBroken:
         file = probabilities(sure(truth))
         file[head][7, 1] = value
         with np.errstate(invalid="ignore"):
-            problems = judge(truth, file, limits=Limits(1.0, 1.0))[1]
+            problems = judge(truth, file, limits=Limits(tolerance=1.0, class_tolerance=1.0))[1]
         assert f"the {head} output is not finite" in problems
 
 

@@ -11,8 +11,8 @@ import pytest
 from lmedge.classifier import Classifier
 from lmedge.export import convert, exporting
 from lmedge.export.verification import known
+from lmedge.export.verification.comparison import run_file
 from lmedge.export.verification.gate import Limits
-from lmedge.export.verification.verify import run_file
 from lmedge.model_file import HEADS, KNOWN, read_model
 from lmedge.rejection import AGREEMENT
 from lmedge.train.run import Run
@@ -53,11 +53,14 @@ def test_the_file_computes_it(exported: Exported) -> None:
 
 
 def test_a_float_file_computes_it(trained: Run, exported: Exported, tmp_path: Path) -> None:
-    outcome = exporting.export(
-        trained, tmp_path / "f.tflite", "float32", exporting.Options(Limits(1.0), force=True)
+    outcome = exporting.export_format(
+        trained,
+        tmp_path / "f.tflite",
+        "float32",
+        exporting.Options(limits=Limits(tolerance=1.0), force=True),
     )
-    assert outcome.rejection is not None
-    assert outcome.rejection.score == KNOWN
+    assert outcome.findings.rejection is not None
+    assert outcome.findings.rejection.score == KNOWN
     network, images = trained.network(), trained.images("test")[:]
     truth = trained.labels("train")["landmark"]
     features = known.predict_with_features(network, trained.images("train"))["features"]
@@ -84,7 +87,7 @@ def test_the_two_heads_do_not_change(exported: Exported, tmp_path: Path) -> None
 
 def test_the_threshold_is_of_it(exported: Exported) -> None:
     classifier = Classifier(exported.path)
-    rejection = exported.outcome.rejection
+    rejection = exported.outcome.findings.rejection
     assert rejection is not None
     assert classifier.threshold.score == rejection.score == KNOWN
     assert rejection.heads[KNOWN] == rejection.threshold
@@ -98,10 +101,10 @@ def test_the_threshold_is_of_it(exported: Exported) -> None:
 @pytest.mark.parametrize(("name", "io"), [("int8-ptq", "uint8"), ("int8", "int8")])
 def test_a_file_without_it(trained: Run, name: str, io: str, tmp_path: Path) -> None:
     path = tmp_path / "without.tflite"
-    options = exporting.Options(Limits(1.0), force=True, io=io)
-    outcome = exporting.export(trained, path, name, options)
-    assert outcome.rejection is not None
-    assert outcome.rejection.score == AGREEMENT
-    assert set(outcome.rejection.heads) == set(HEADS)
+    options = exporting.Options(limits=Limits(tolerance=1.0), force=True, io=io)
+    outcome = exporting.export_format(trained, path, name, options)
+    assert outcome.findings.rejection is not None
+    assert outcome.findings.rejection.score == AGREEMENT
+    assert set(outcome.findings.rejection.heads) == set(HEADS)
     assert read_model(path).known is None
     assert Classifier(path).classify(trained.images("test")[0]).known_probability is None

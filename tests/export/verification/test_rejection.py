@@ -11,8 +11,9 @@ import pytest
 
 from lmedge.classifier import Classifier
 from lmedge.errors import DataError
+from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.export.verification import rejection
-from lmedge.export.verification.rejection import UnknownOutputs, fit_rejection
+from lmedge.export.verification.rejection import LEAST_UNKNOWN, UnknownOutputs, fit_rejection
 from lmedge.model_file import read_model
 from lmedge.train.run import Run
 from tests.export.conftest import Exported
@@ -51,9 +52,9 @@ def test_too_few_images_refuse_nothing() -> None:
 def test_the_file_holds_what_the_report_says(exported: Exported) -> None:
     model = read_model(exported.path)
     outcome = exported.outcome
-    assert outcome.rejection is not None
-    assert model.info["rejection"] == outcome.rejection.as_dict()
-    assert Classifier(model).threshold.least == outcome.rejection.threshold
+    assert outcome.findings.rejection is not None
+    assert model.info["rejection"] == outcome.findings.rejection.as_dict()
+    assert Classifier(model).threshold.least == outcome.findings.rejection.threshold
     errors = model.info["metrics"]["val"]["calibration_error"]
     assert set(errors) == {"landmark", "category"}
     assert all(0 <= value <= 1 for one in errors.values() for value in one.values())
@@ -61,7 +62,7 @@ def test_the_file_holds_what_the_report_says(exported: Exported) -> None:
 
 def test_the_card_tells_the_figures_of_the_file(exported: Exported, main: Main) -> None:
     _, card, _ = main("inspect", exported.path)
-    score = exported.outcome.comparisons[-1].file_scores["landmark"]
+    score = exported.outcome.findings.comparisons[-1].file_scores["landmark"]
     assert f"test: landmark F1 {score.macro_f1:.3f}" in " ".join(card.split())
 
 
@@ -85,7 +86,9 @@ def test_strangers_are_parted_in_two(
     exported: Exported, strangers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rejection, "CHUNK", 4)
-    found = rejection.run_unknown(read_model(exported.path), rejection.list_unknown(strangers))
+    found = rejection.run_unknown(
+        read_model(exported.path), list_unknown_images(strangers, LEAST_UNKNOWN)
+    )
     assert len(found.fit["landmark"]) == len(found.test["category"]) == 3
     one = Classifier(exported.path).classify(
         cv2.cvtColor(cv2.imread(str(strangers / "1.png")), cv2.COLOR_BGR2RGB)
@@ -93,16 +96,17 @@ def test_strangers_are_parted_in_two(
     assert found.test["landmark"][0] == pytest.approx(one.landmark_marginal)
 
 
-def test_a_folder_without_images(tmp_path: Path, trained: Run, main: Main) -> None:
+@pytest.mark.parametrize("option", ["--unknown", "--strangers"])  # by its former name too
+def test_a_folder_without_images(tmp_path: Path, trained: Run, main: Main, option: str) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="holds 0 images; --unknown needs a folder of at least 2"):
-        rejection.list_unknown(tmp_path / "none")
+        list_unknown_images(tmp_path / "none", LEAST_UNKNOWN)
     code, _, error = main(
         "-q",
         "export",
         trained.folder,
         "--int8",
-        "--strangers",
+        option,
         tmp_path / "none",
         "-o",
         tmp_path / "x.tflite",
@@ -114,4 +118,6 @@ def test_a_folder_without_images(tmp_path: Path, trained: Run, main: Main) -> No
 def test_a_broken_stranger_is_named(exported: Exported, strangers: Path) -> None:
     (strangers / "0.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"0\.png"):
-        rejection.run_unknown(read_model(exported.path), rejection.list_unknown(strangers))
+        rejection.run_unknown(
+            read_model(exported.path), list_unknown_images(strangers, LEAST_UNKNOWN)
+        )

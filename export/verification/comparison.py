@@ -1,0 +1,175 @@
+"""The outputs of a file beside those of the float network, on the same images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.decoding import joint_probabilities, softmax
+from lmedge.evaluation.calibration_error import expected_calibration_error
+from lmedge.evaluation.scoring import Scores, score_probabilities
+from lmedge.image import RgbImage
+from lmedge.interpreter import Interpreter
+from lmedge.model_file import HEADS, KNOWN, ModelFile
+from lmedge.progress import progress
+from lmedge.taxonomy import Taxonomy
+
+Probabilities = Mapping[str, npt.NDArray[np.float32]]
+Logits = Mapping[str, npt.NDArray[np.float32]]
+Labels = npt.NDArray[np.int64]
+Truth = Mapping[str, npt.NDArray[np.int64]]
+
+
+class SizedImages(Protocol):
+    """Images of one size, (S, S, 3) uint8 RGB each, in memory or read when they are asked for."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def __iter__(self) -> Iterator[RgbImage]:
+        """Iterate over the images."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TemperatureEffect:
+    """Expected calibration error of one head of the file, 0..1: without temperature, and with."""
+
+    before: float
+    after: float
+
+
+@dataclasses.dataclass(frozen=True)
+class FileComparison:
+    """Float and file on the same images.
+
+    `agreement` is the share, 0..1, of equal top classes. `swapped` tells that each of two heads of
+    one size is far closer to float's other head. `answers` are the true class, float's and the
+    file's by head, decoded together, (N,) each. `calibration` is the file's, by head.
+    `correlation` is Pearson's, of float's and the file's logits less their mean over the classes.
+    """
+
+    part: str
+    float_scores: Scores
+    file_scores: Scores
+    agreement: Mapping[str, float]
+    swapped: bool
+    answers: Mapping[str, tuple[Labels, Labels, Labels]]
+    calibration: Mapping[str, TemperatureEffect]
+    correlation: Mapping[str, float]
+
+    def fall(self, head: str) -> float:
+        """Macro F1 lost by the file, in 0..1; below zero where it gained."""
+        before, after = self.float_scores[head], self.file_scores[head]
+        return float(before.macro_f1 - after.macro_f1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain numbers for JSON."""
+        return {
+            "part": self.part,
+            "float": self.float_scores.as_dict(),
+            "file": self.file_scores.as_dict(),
+            "agreement": dict(self.agreement),
+            "logit_correlation": dict(self.correlation),
+            "calibration": {
+                head: dataclasses.asdict(one) for head, one in self.calibration.items()
+            },
+        }
+
+
+def run_file(model: ModelFile, images: SizedImages) -> dict[str, Any]:
+    """Run the exact file on (N, S, S, 3) uint8 RGB: probabilities by head, (N, L) and (N, C).
+
+    With KNOWN, (N, 2), of a file that has that output.
+    """
+    interpreter = Interpreter(model, trusted=True)
+    outputs = []
+    with progress("Running the file", len(images)) as advance:
+        for image in images:
+            outputs.append(interpreter.run(image)._asdict())
+            advance()
+    names = HEADS if model.known is None else (*HEADS, KNOWN)
+    return {name: np.stack([found[name] for found in outputs]) for name in names}
+
+
+def compare_outputs(
+    part: str,
+    logits: Logits,
+    temperatures: Mapping[str, float],
+    file: Probabilities,
+    file_temperatures: Mapping[str, float],
+    truth: Truth,
+    taxonomy: Taxonomy,
+    weights: tuple[float, float] = (1.0, 1.0),
+) -> FileComparison:
+    """Score the float network's logits and the file's probabilities on the same images.
+
+    temperatures: by head, fitted for the float network, and those inside the file. weights: of the
+    category head in the joint decoding of the float network, and of the file.
+    """
+    floats = {head: softmax(logits[head], temperatures[head]) for head in HEADS}
+    agreement = {
+        head: float((floats[head].argmax(axis=1) == file[head].argmax(axis=1)).mean())
+        for head in HEADS
+    }
+    before, after = (
+        answers(found, taxonomy, weight)
+        for found, weight in zip((floats, file), weights, strict=True)
+    )
+    given = {head: _logits(file[head], file_temperatures[head]) for head in HEADS}
+    return FileComparison(
+        part,
+        score_probabilities(floats, truth, taxonomy, weights[0]),
+        score_probabilities(file, truth, taxonomy, weights[1]),
+        agreement,
+        _swapped(floats, file),
+        {head: (truth[head], before[head], after[head]) for head in HEADS},
+        {
+            head: TemperatureEffect(
+                expected_calibration_error(softmax(given[head]), truth[head]),
+                expected_calibration_error(file[head], truth[head]),
+            )
+            for head in HEADS
+        },
+        {head: _correlation(logits[head], given[head]) for head in HEADS},
+    )
+
+
+def _logits(probabilities: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:
+    """Return what a softmax was given, but for a constant of each image."""
+    logarithms = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    return np.asarray(temperature * logarithms, np.float32)
+
+
+def _correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
+    a, b = ((x - x.mean(axis=1, keepdims=True)).ravel() for x in (first, second))
+    size = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / size if size > 0 else 1.0
+
+
+def _swapped(floats: Probabilities, file: Probabilities) -> bool:
+    first, second = HEADS
+    if file[first].shape != file[second].shape:
+        return False
+
+    def distance(head: str, other: str) -> float:
+        return float(np.abs(file[head] - floats[other]).mean())
+
+    return all(
+        distance(head, other) < 0.5 * distance(head, head)
+        for head, other in ((first, second), (second, first))
+    )
+
+
+def answers(
+    probabilities: Probabilities, taxonomy: Taxonomy, category_weight: float = 1.0
+) -> dict[str, Labels]:
+    """Return the top class of each head, decoded together, (N,) indices by head."""
+    parents = taxonomy.parent_index
+    both = probabilities["landmark"], probabilities["category"]
+    together = joint_probabilities(*both, parents, category_weight)
+    landmark = together.argmax(axis=1)
+    return {"landmark": landmark, "category": parents[landmark].astype(np.int64)}

@@ -19,9 +19,10 @@ test: $(VENV)/.dev $(VENV)-clients/.done ## Every promise: at most 8 minutes on 
 test-all: $(VENV)/.dev $(VENV)-clients/.done ## Real trainings and the studies too
 	$(PYTEST) -m ""
 
-lint: $(VENV)/.dev wheel ## Format, lint, and types of the installed wheel
+lint: $(VENV)/.dev wheel ## Format, lint, words of pages and help, types of the installed wheel
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python -m tests.glossary
 	rm -rf build/installed
 	$(PIP) --no-deps --target build/installed dist/*.whl
 	cd build/installed && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p lmedge

@@ -174,7 +174,7 @@ def benchmark(
         return
     if host_python is not None or ssh_options or give_up is not None:
         raise click.UsageError("--host-python, --ssh-option and --give-up need --host")
-    chosen = EFFORTS[effort] if runs is None else Effort(runs, 0.0)
+    chosen = EFFORTS[effort] if runs is None else Effort(runs=runs, seconds=0.0)
     if together:
         _, images = _choose(data, part)
         compared = compare_files(given, threads, chosen, images, runtimes)
@@ -193,10 +193,18 @@ def benchmark(
     before = Moment.now()
     latency = measure(file, threads=threads, effort=chosen, runtime=own)
     load = measure_load(file, threads, chosen, own)
-    conditions = Conditions(before, Moment.now())
+    conditions = Conditions(before=before, after=Moment.now())
     accuracy = score(classifier, images, unknown) if facts is not None else None
     found = FileFacts.of(classifier.model)
-    report = Report(found, environment, conditions, latency, load, facts, accuracy)
+    report = Report(
+        file=found,
+        environment=environment,
+        conditions=conditions,
+        latency=latency,
+        load=load,
+        data=facts,
+        accuracy=accuracy,
+    )
     folder = out or Path("runs") / f"benchmark-{file.stem}"
     names = write_report(report, folder)
     show(report, Console())
@@ -229,7 +237,7 @@ def _there(context: click.Context, host: str) -> None:
         unknown=asked["unknown"],
     )
     patience = 60.0 if asked["give_up"] is None else asked["give_up"]
-    link = Link(host, options, patience=patience)
+    link = Link(host=host, options=options, patience=patience)
     benchmark_there(
         link, payload, asked["out"] or default_folder(payload, host), asked["host_python"]
     )
@@ -280,4 +288,4 @@ def _choose(data: Path | None, part: str | None) -> tuple[DataFacts | None, list
         return None, []
     if part is None and "test" in parts(data):
         part = "test"
-    return DataFacts(data, part), scan(data, part)
+    return DataFacts(path=data, part=part), scan(data, part)

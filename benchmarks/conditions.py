@@ -14,7 +14,7 @@ OTHERS = 0.25  # cores that other processes may keep busy
 _CPU = Path("sys/devices/system/cpu")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Moment:
     """The state of the processor at one moment; None where the system does not tell.
 
@@ -47,7 +47,7 @@ class Moment:
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Conditions:
     """Before and after; `others` is how many cores other processes kept busy, on average."""
 

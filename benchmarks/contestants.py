@@ -22,7 +22,7 @@ from lmedge.runtime import RUNTIMES, runtime_label
 from .workers.parent import Worker, classifier
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Runtime:
     """A runtime to measure with; `python` is that of another environment, None for this one."""
 
@@ -40,7 +40,7 @@ class Runtime:
                     f"no runtime is called {part.strip() or 'nothing'}; choose from "
                     f"{', '.join(RUNTIMES)}, or NAME=PATH/TO/python"
                 )
-            found.append(cls(name, Path(python) if equals else None))
+            found.append(cls(name=name, python=Path(python) if equals else None))
         return tuple(found)
 
 

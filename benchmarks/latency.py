@@ -27,7 +27,7 @@ Clock = Callable[[], int]
 Samples = npt.NDArray[np.int64]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Effort:
     """How long to measure: at least so many runs, and at least so many seconds."""
 
@@ -39,10 +39,14 @@ class Effort:
             raise LmedgeError(f"runs must be at least 1, not {self.runs}")
 
 
-QUICK, USUAL, THOROUGH = Effort(100, 1.0), Effort(1024, 10.0), Effort(1024, 60.0)
+QUICK, USUAL, THOROUGH = (
+    Effort(runs=100, seconds=1.0),
+    Effort(runs=1024, seconds=10.0),
+    Effort(runs=1024, seconds=60.0),
+)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Spread:
     """A series in milliseconds: percentiles (linearly interpolated), mean, least, deviation."""
 
@@ -60,13 +64,13 @@ class Spread:
         milliseconds = np.asarray(nanoseconds, np.float64) / 1e6
         p50, p90, p95, p99 = np.percentile(milliseconds, (50, 90, 95, 99)).tolist()
         return cls(
-            p50,
-            p90,
-            p95,
-            p99,
-            float(milliseconds.mean()),
-            float(milliseconds.min()),
-            float(milliseconds.std()),
+            p50=p50,
+            p90=p90,
+            p95=p95,
+            p99=p99,
+            mean=float(milliseconds.mean()),
+            min=float(milliseconds.min()),
+            std=float(milliseconds.std()),
         )
 
     @property
@@ -75,7 +79,7 @@ class Spread:
         return self.p99 / self.p50
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Latency:
     """How long a file takes; every time is in milliseconds.
 
@@ -146,7 +150,7 @@ def measure(
     classifier.interpreter.invoke()
     first = clock()
     tasks = (classifier.interpreter.invoke, lambda: classifier.classify(frame))
-    warm_up = take_turns(tasks, Effort(WARM_UP_RUNS, WARM_UP_SECONDS), clock)
+    warm_up = take_turns(tasks, Effort(runs=WARM_UP_RUNS, seconds=WARM_UP_SECONDS), clock)
     measured = take_turns(tasks, effort, clock)
     return Latency(
         threads=threads,

@@ -22,7 +22,7 @@ STAGES = ("decode", "preprocess", "invoke", "postprocess")
 OFFLINE_SECONDS = 2.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ThreadTime:
     """Median invoke time with so many threads."""
 
@@ -30,7 +30,7 @@ class ThreadTime:
     invoke_p50_ms: float
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Load:
     """Stages of one JPEG of 640 x 480, in milliseconds; thread sweep; all cores at once.
 
@@ -62,7 +62,7 @@ def example_jpeg() -> bytes:
 
 def measure_load(path: Path, threads: int, effort: Effort, runtime: str | None = None) -> Load:
     """Measure a file; each part takes a tenth of `effort`."""
-    part = Effort(max(1, effort.runs // 10), effort.seconds / 10)
+    part = Effort(runs=max(1, effort.runs // 10), seconds=effort.seconds / 10)
     make = functools.partial(Classifier, path, runtime=runtime)
     return Load(
         stages_ms=_stages(make(threads=threads), part),
@@ -97,7 +97,8 @@ def _sweep(make: Callable[..., Classifier], effort: Effort) -> list[ThreadTime]:
         interpreter.invoke()
     measured = take_turns(tuple(one.invoke for one in interpreters), effort)
     return [
-        ThreadTime(count, float(np.median(measured[:, n])) / 1e6) for n, count in enumerate(counts)
+        ThreadTime(threads=count, invoke_p50_ms=float(np.median(measured[:, n])) / 1e6)
+        for n, count in enumerate(counts)
     ]
 
 

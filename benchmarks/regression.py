@@ -21,7 +21,7 @@ FIGURES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Change:
     """One figure in both reports. `worse` is the share it got worse by, below zero for better."""
 
@@ -40,7 +40,7 @@ def changes(old: Path, new: Path) -> list[Change]:
         if first is None or second is None or first <= 0:
             continue
         worse = (first - second) / first if more_is_better else (second - first) / first
-        found.append(Change(name, first, second, worse))
+        found.append(Change(name=name, old=first, new=second, worse=worse))
     if not found:
         raise LmedgeError(f"{old} and {new} have no figure in common; compare like with like")
     return found

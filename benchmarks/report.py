@@ -25,7 +25,7 @@ from .load import Load
 SCHEMA = 2
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class OperatorCount:
     """How often the graph holds one operator; `dtype` is that of its result."""
 
@@ -34,7 +34,7 @@ class OperatorCount:
     count: int
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FileFacts:
     """Which file was measured; `formats` is what its export wrote down, if anything."""
 
@@ -53,11 +53,14 @@ class FileFacts:
             sha256=model.sha256,
             bytes=len(model.data),
             formats=_formats(model.info),
-            operators=tuple(OperatorCount(*key, count) for key, count in counts),
+            operators=tuple(
+                OperatorCount(operator=name, dtype=dtype, count=count)
+                for (name, dtype), count in counts
+            ),
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Environment:
     """Where it was measured; `load_average` is over 1, 5 and 15 minutes, before the run."""
 
@@ -88,7 +91,7 @@ class Environment:
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DataFacts:
     """Which images the accuracy was measured on; `part` is None for all of them."""
 
@@ -96,7 +99,7 @@ class DataFacts:
     part: str | None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
     """One file on one machine; `data` and `accuracy` are None when no images were given."""
 

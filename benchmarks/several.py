@@ -112,7 +112,7 @@ def compare_files(
         for rival in rivals:
             rival.show(frame)
         timers = [rival.time for rival in rivals]
-        take_timed_turns(timers, Effort(10, 0.3))
+        take_timed_turns(timers, Effort(runs=10, seconds=0.3))
         before = _now(rivals)
         samples = take_timed_turns(timers, effort)
         after = _now(rivals)
@@ -120,7 +120,7 @@ def compare_files(
         truth, said = _answers(rivals, images) if images else (np.zeros(0, np.int64), [])
     entries = [_entry(rival, times, truth, said, number) for number, rival in enumerate(rivals)]
     tail = max(Spread.of(own).tail for own in samples.T)
-    doubts = Conditions(before, after).doubts(tail)
+    doubts = Conditions(before=before, after=after).doubts(tail)
     return Together(len(samples), len(truth), tuple(entries), tuple(doubts), samples)
 
 

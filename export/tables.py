@@ -67,7 +67,9 @@ def _rejection(found: FittedThresholds) -> str:
             f'"not a landmark": {found.known} validation images cannot tell what '
             f"{100 * found.coverage:g} % of images reach; nothing is refused"
         )
-    parts = [f'"not a landmark" below {Threshold(found.threshold, found.score).describe()}']
+    parts = [
+        f'"not a landmark" below {Threshold(least=found.threshold, score=found.score).describe()}'
+    ]
     if found.kept is not None:
         parts.append(f"{100 * found.kept:.1f} % of test images pass")
     if found.false_accepts is not None:

@@ -1,4 +1,4 @@
-"""Photographs in, predictions out: the two heads decoded together."""
+"""Images to predictions: the two heads of a file, decoded together."""
 
 from __future__ import annotations
 
@@ -20,10 +20,18 @@ from .rejection import Threshold
 from .taxonomy import Taxonomy
 from .threads import best_threads
 
+TOP = 3  # candidates that a Prediction lists
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One landmark that an image may show, with its joint probability in 0..1."""
+    """One landmark that an image may show.
+
+    Attributes:
+        landmark: Name of the landmark.
+        category: Name of its category.
+        probability: Joint probability of the landmark, 0 to 1.
+    """
 
     landmark: str
     category: str
@@ -31,9 +39,10 @@ class Candidate:
 
 
 class Reading(NamedTuple):
-    """What a file says about one image before labels are chosen; the fields are Prediction's.
+    """The outputs of a file for one image, before labels are chosen.
 
-    `joint` is a list here: who smooths it needs no array of each frame.
+    The fields are those of Prediction, but `joint` is a list: smoothing needs no array of each
+    frame.
     """
 
     joint: list[float]
@@ -45,17 +54,29 @@ class Reading(NamedTuple):
     known_probability: float | None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What the file says about one image.
+    """The labels of one image, and the probabilities behind them.
 
-    The labels and `joint` come from both heads decoded together; `landmark_marginal` (L,) and
-    `category_marginal` (C,) are what each head says alone, float32 in the order of the taxonomy.
-    `agreement` is the probability, 0..1, that both heads mean the same, and `known_probability`
-    that the image shows any of the landmarks, None where the file does not say it. `known` tells
-    whether the latter, where there is one, reaches the file's threshold: an image below shows none
-    of the file's landmarks, and the labels are no more than the nearest. `milliseconds` is the time
-    from the decoded frame to this object.
+    The landmark, its category and `joint` come from both heads decoded together, so that the
+    category is always that of the landmark.
+
+    Attributes:
+        landmark: Name of the most probable landmark.
+        landmark_probability: Its joint probability, 0 to 1.
+        category: Name of the landmark's category.
+        category_probability: Sum of the joint probabilities of the category's landmarks, 0 to 1.
+        top: The most probable landmarks, best first.
+        joint: (L,) float32 joint probabilities, in the order of `taxonomy.landmarks`.
+        landmark_marginal: (L,) float32 probabilities of the landmark head alone.
+        category_marginal: (C,) float32 probabilities of the category head alone, in the order of
+            `taxonomy.categories`.
+        milliseconds: Time from the decoded frame to this object.
+        agreement: Probability that both heads mean the same landmark, 0 to 1.
+        known: False if the image shows none of the file's landmarks, by the threshold in the
+            file. The labels are then the nearest ones only.
+        known_probability: Probability that the image shows any of the landmarks, 0 to 1; None
+            from a file without that output.
     """
 
     landmark: str
@@ -72,7 +93,10 @@ class Prediction:
     known_probability: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the labels for JSON, probabilities rounded to six places; see docs/formats.md."""
+        """Return the labels for JSON, with probabilities rounded to six places.
+
+        docs/formats.md names the fields.
+        """
         return {
             "landmark": self.landmark,
             "landmark_probability": round(self.landmark_probability, 6),
@@ -94,8 +118,15 @@ class Classifier:
 
     >>> Classifier("landmarks.tflite").classify(frame).landmark  # doctest: +SKIP
 
-    May be used from several threads, which then take turns; for more at a time give each thread
-    its own.
+    Several threads may use one classifier, which then runs one image after the other. To run
+    more at a time, give each thread its own.
+
+    Attributes:
+        model: The checked file.
+        top: The number of candidates that a Prediction lists.
+        interpreter: The runtime with the graph loaded.
+        decoding: The weight of the category head.
+        threshold: The least score of an image that shows a known landmark.
     """
 
     def __init__(
@@ -103,16 +134,23 @@ class Classifier:
         model: str | os.PathLike[str] | ModelFile,
         *,
         threads: int | None = 1,
-        top: int = 3,
+        top: int = TOP,
         delegate: str | os.PathLike[str] | None = None,
         runtime: str | None = None,
     ) -> None:
-        """Load and check `model`; `top` is how many candidates a Prediction lists.
+        """Load and check a file.
 
-        `threads`: None measures once which count is fastest here. `delegate`: the path of a TFLite
-        delegate. `runtime`: "litert" or "tflite-runtime", where both are installed. Raises
-        ModelFileError when the file cannot be used, LmedgeError when the delegate cannot,
-        MissingDependencyError without the runtime.
+        Args:
+            model: Path of the file, or the file as `read_model` returns it.
+            threads: Threads of the runtime; None measures once which count is fastest here.
+            top: The number of candidates that a Prediction lists, at least 1.
+            delegate: Path of a TFLite delegate, a shared library for an accelerator.
+            runtime: "litert" or "tflite-runtime"; None takes the first one installed.
+
+        Raises:
+            ModelFileError: The file is missing, damaged, not made by lmedge, or does not run here.
+            LmedgeError: The delegate cannot be loaded, or a value is out of range.
+            MissingDependencyError: The runtime is not installed.
         """
         if top < 1:
             raise LmedgeError(f"top must be at least 1, not {top}")
@@ -126,7 +164,10 @@ class Classifier:
         self.interpreter = Interpreter(self.model, threads, delegate=delegate, runtime=runtime)
         taxonomy = self.model.taxonomy
         self._parents: list[int] = taxonomy.parent_index.tolist()
-        self._names = tuple(taxonomy.hierarchy().items())
+        self._names = [
+            {"landmark": landmark, "category": category}
+            for landmark, category in taxonomy.hierarchy().items()
+        ]
         self._members = {
             name: [place for place, parent in enumerate(self._parents) if parent == index]
             for index, name in enumerate(taxonomy.categories)
@@ -134,16 +175,27 @@ class Classifier:
 
     @property
     def taxonomy(self) -> Taxonomy:
-        """The labels the file knows."""
+        """The landmarks and categories that the file knows."""
         return self.model.taxonomy
 
     def classify(self, frame: npt.NDArray[np.uint8], *, color: Color = "rgb") -> Prediction:
-        """Classify one frame, (H, W, 3) uint8 of any size; color="bgr" for OpenCV's own order."""
+        """Classify one frame.
+
+        Args:
+            frame: (H, W, 3) uint8 of any size, upright.
+            color: Order of the channels, "rgb" or "bgr"; OpenCV's own order is "bgr".
+
+        Returns:
+            The labels and probabilities of the frame.
+
+        Raises:
+            DataError: The frame has another shape or dtype.
+        """
         start = time.perf_counter()
         return self.decode(*self._run(frame, color), start=start)
 
     def read(self, frame: npt.NDArray[np.uint8], *, color: Color = "rgb") -> Reading:
-        """As `classify`, without choosing labels: for `with_joint`, once they are smoothed."""
+        """Do as `classify` without choosing labels, which `with_joint` does after smoothing."""
         start = time.perf_counter()
         return self._reading(*self._run(frame, color), start=start)
 
@@ -157,7 +209,7 @@ class Classifier:
     def classify_many(
         self, frames: Iterable[npt.NDArray[np.uint8]], *, color: Color = "rgb"
     ) -> list[Prediction]:
-        """Classify each frame in turn."""
+        """Classify each frame in turn; arguments and errors are those of `classify`."""
         return [self.classify(frame, color=color) for frame in frames]
 
     def decode(
@@ -167,12 +219,16 @@ class Classifier:
         known: npt.NDArray[np.float32] | None = None,
         start: float | None = None,
     ) -> Prediction:
-        """Decode the probabilities of the two heads, (L,) and (C,), and of the third output, (2,).
+        """Decode the probabilities of the heads.
 
-        known: None of a file without it. start: by perf_counter.
+        Args:
+            landmark: (L,) float32 probabilities of the landmark head.
+            category: (C,) float32 probabilities of the category head.
+            known: (2,) float32 of the third output; None from a file without it.
+            start: `time.perf_counter()` when the work on the image began; None leaves the time 0.
         """
         reading = self._reading(landmark, category, known, start=start)
-        return self._answer(reading, np.array(reading.joint, np.float32), start=start)
+        return self._choose(reading, np.array(reading.joint, np.float32), start=start)
 
     def _reading(
         self,
@@ -205,16 +261,18 @@ class Classifier:
         *,
         lead: int | None = None,
     ) -> Prediction:
-        """Answer again from another joint probability (L,), a smoothed one for instance.
+        """Choose labels again by another joint probability, a smoothed one for instance.
 
-        Marginals, agreement, `known` and the time stay those of `prediction`. `lead`: index of the
-        landmark to answer with, in place of the most probable one.
+        Args:
+            prediction: Source of the marginals, the agreement, `known` and the time.
+            joint: (L,) float32 joint probabilities.
+            lead: Index of the landmark to choose in place of the most probable one.
         """
-        return self._answer(prediction, joint, lead)
+        return self._choose(prediction, joint, lead)
 
-    def _answer(
+    def _choose(
         self,
-        said: Prediction | Reading,
+        reading: Prediction | Reading,
         joint: npt.NDArray[np.float32],
         lead: int | None = None,
         start: float | None = None,
@@ -224,19 +282,21 @@ class Classifier:
         order = sorted(range(len(values)), key=values.__getitem__, reverse=True)[: self.top]
         if lead is not None and order[0] != lead:
             order = [lead, *(index for index in order if index != lead)][: self.top]
-        top = tuple([Candidate(*self._names[index], values[index]) for index in order])
+        top = tuple([Candidate(**self._names[index], probability=values[index]) for index in order])
         best = top[0]  # one answer: never a landmark of another category
+        inside = sum([values[index] for index in self._members[best.category]])
+        taken = reading.milliseconds if start is None else 1000.0 * (time.perf_counter() - start)
         return Prediction(
-            best.landmark,
-            best.probability,
-            best.category,
-            min(1.0, sum([values[index] for index in self._members[best.category]])),
-            top,
-            joint,
-            said.landmark_marginal,
-            said.category_marginal,
-            said.milliseconds if start is None else 1000.0 * (time.perf_counter() - start),
-            said.agreement,
-            said.known,
-            said.known_probability,
+            landmark=best.landmark,
+            landmark_probability=best.probability,
+            category=best.category,
+            category_probability=min(1.0, inside),
+            top=top,
+            joint=joint,
+            landmark_marginal=reading.landmark_marginal,
+            category_marginal=reading.category_marginal,
+            milliseconds=taken,
+            agreement=reading.agreement,
+            known=reading.known,
+            known_probability=reading.known_probability,
         )

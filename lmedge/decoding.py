@@ -51,7 +51,7 @@ def joint_probabilities(
     return np.asarray(product / total, np.float32)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Decoding:
     """How a file's two heads are decoded together: the weight of the category head, in 0..2."""
 
@@ -74,7 +74,7 @@ class Decoding:
         if stored is None:
             return cls()
         try:
-            return cls(float(stored["category_weight"]))
+            return cls(category_weight=float(stored["category_weight"]))
         except (LmedgeError, LookupError, TypeError, ValueError, OverflowError) as error:
             raise ModelFileError(
                 f"{model.path}: its decoding cannot be used ({error}); export it again"

@@ -20,7 +20,7 @@ DIGITS = 6  # of the probabilities that are stored
 LARGEST = 0.05  # difference of a probability that other kernels may make
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Verification:
     """How this machine's answers compare with those stored; `largest` is over probabilities.
 
@@ -78,9 +78,9 @@ def verify(model: ModelFile, *, trusted: bool = False) -> Verification:
         for number in range(COUNT)
     ]
     return Verification(
-        COUNT,
-        max(float(np.abs(a - b).max()) for a, b in pairs),
-        all(int(a.argmax()) == int(b.argmax()) for a, b in pairs),
+        pictures=COUNT,
+        largest=max(float(np.abs(a - b).max()) for a, b in pairs),
+        same_top=all(int(a.argmax()) == int(b.argmax()) for a, b in pairs),
     )
 
 

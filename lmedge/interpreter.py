@@ -38,7 +38,7 @@ class Outputs(NamedTuple):
     known: Output | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class QuantizedLogits:
     """How the int8 logits of a head become probabilities: (q - zero) factor, then a softmax.
 
@@ -67,7 +67,7 @@ def _logits_of(model: ModelFile, runner: Any) -> dict[str, QuantizedLogits]:
             ) from error
         if not (0 < factor < float("inf")):
             raise ModelFileError(f"{model.path}: its {head} logits have no scale; export it again")
-        found[head] = QuantizedLogits(int(zero), factor)
+        found[head] = QuantizedLogits(zero=int(zero), factor=factor)
     return found
 
 

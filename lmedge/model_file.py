@@ -95,7 +95,7 @@ _DAMAGE = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TensorSpec:
     """One input or output of the graph; `index` is the runtime's tensor index."""
 
@@ -105,7 +105,7 @@ class TensorSpec:
     dtype: str
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelFile:
     """A checked file: its bytes, its tensors bound by head, and the metadata inside.
 
@@ -165,16 +165,16 @@ def parse_model(data: bytes, path: Path) -> ModelFile:
             "export it again with `lmedge export`"
         ) from error
     return ModelFile(
-        path,
-        data,
-        hashlib.sha256(data).hexdigest(),
-        image,
-        {head: outputs[head] for head in HEADS},
-        operators,
-        taxonomy,
-        resize,
-        info,
-        outputs.get(KNOWN),
+        path=path,
+        data=data,
+        sha256=hashlib.sha256(data).hexdigest(),
+        image=image,
+        heads={head: outputs[head] for head in HEADS},
+        operators=operators,
+        taxonomy=taxonomy,
+        resize=resize,
+        info=info,
+        known=outputs.get(KNOWN),
     )
 
 
@@ -194,16 +194,16 @@ def bare_model(
     labels = {"landmark": taxonomy.landmarks, "category": taxonomy.categories, KNOWN: KNOWN_LABELS}
     _check_shapes(image, outputs, labels, taxonomy)
     return ModelFile(
-        path,
-        data,
-        hashlib.sha256(data).hexdigest(),
-        image,
-        {head: outputs[head] for head in HEADS},
-        operators,
-        taxonomy,
-        resize,
-        {"temperatures": temperatures},
-        outputs.get(KNOWN),
+        path=path,
+        data=data,
+        sha256=hashlib.sha256(data).hexdigest(),
+        image=image,
+        heads={head: outputs[head] for head in HEADS},
+        operators=operators,
+        taxonomy=taxonomy,
+        resize=resize,
+        info={"temperatures": temperatures},
+        known=outputs.get(KNOWN),
     )
 
 
@@ -230,7 +230,7 @@ def _read_graph(
     def spec(index: int, name: str) -> TensorSpec:
         tensor = tensors[_inside(index, tensors)]
         dtype = DTYPES.get(tensor.integer(1, 0, "b"), "other")
-        return TensorSpec(name, index, tensor.integers(0), dtype)
+        return TensorSpec(name=name, index=index, shape=tensor.integers(0), dtype=dtype)
 
     signatures = model.tables(7)
     if len(signatures) != 1:

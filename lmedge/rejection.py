@@ -31,7 +31,7 @@ def agreement(landmark: Values, category: Values, parents: npt.NDArray[np.intp])
     return np.asarray((landmark * category[..., parents]).sum(axis=-1))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Threshold:
     """The least score of an image that shows a known landmark, 0..1; 0 refuses nothing.
 
@@ -68,7 +68,7 @@ class Threshold:
         if stored is None:
             return cls()
         try:
-            found = cls(float(stored["threshold"]), stored.get("score", AGREEMENT))
+            found = cls(least=float(stored["threshold"]), score=stored.get("score", AGREEMENT))
             if found.score == KNOWN and model.known is None:
                 raise LmedgeError("of an output that is not there")
             return found

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .errors import DataError
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Taxonomy:
     """Two levels of labels: `parents[i]` is the index of the category of landmark i.
 
@@ -53,7 +53,7 @@ class Taxonomy:
         landmarks = tuple(sorted(category_of))
         categories = tuple(sorted(set(category_of.values())))
         parents = tuple(categories.index(category_of[name]) for name in landmarks)
-        return cls(landmarks, categories, parents)
+        return cls(landmarks=landmarks, categories=categories, parents=parents)
 
     @property
     def parent_index(self) -> npt.NDArray[np.intp]:

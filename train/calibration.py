@@ -44,7 +44,7 @@ class Calibration:
         found = {head: float(scores.get("temperatures", {}).get(head, 1.0)) for head in HEADS}
         if not all(LOW <= value <= HIGH for value in found.values()):
             raise ValueError(f"temperatures must be in {LOW:g}..{HIGH:g}, not {found}")
-        return cls(found, Decoding(float(scores.get("category_weight", 1.0))))
+        return cls(found, Decoding(category_weight=float(scores.get("category_weight", 1.0))))
 
     def probabilities(
         self, logits: Mapping[str, npt.NDArray[np.floating]]
@@ -61,7 +61,7 @@ def fit_calibration(
     """Fit both to (N, L) and (N, C) logits and (N,) true indices, by head."""
     fitted = Calibration({head: fit_temperature(logits[head], truth[head]) for head in HEADS})
     weight = fit_category_weight(fitted.probabilities(logits), truth, taxonomy)
-    return dataclasses.replace(fitted, decoding=Decoding(weight))
+    return dataclasses.replace(fitted, decoding=Decoding(category_weight=weight))
 
 
 def fit_temperature(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64]) -> float:

@@ -93,8 +93,8 @@ def whole_classification(path: Path) -> Contestant | None:
 def measure(contestants: Sequence[Contestant], rounds: int) -> Times:
     """Return (contestants, rounds) milliseconds, of contestants that took turns."""
     tasks = [contestant.task for contestant in contestants]
-    take_turns(tasks, Effort(WARM_UP_ROUNDS, 0.0))
-    return take_turns(tasks, Effort(rounds, 0.0)).T / 1e6
+    take_turns(tasks, Effort(runs=WARM_UP_ROUNDS, seconds=0.0))
+    return take_turns(tasks, Effort(runs=rounds, seconds=0.0)).T / 1e6
 
 
 def summarise(contestants: Sequence[Contestant], taken: Times) -> list[Ratio]:

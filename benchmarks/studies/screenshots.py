@@ -26,7 +26,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from lmedge import files
-from lmedge.camera import FrameResult, annotate, open_source
+from lmedge.camera import Absence, FrameResult, annotate, open_source
 from lmedge.camera.preview import Preview
 from lmedge.classifier import Classifier
 from lmedge.errors import LmedgeError, MissingDependencyError
@@ -187,11 +187,17 @@ def preview_image(classifier: Classifier, clip: Path, browser: Browser) -> Pixel
     try:
         with open_source(str(clip)) as source:
             for frame in source:
-                image = getattr(frame, "image", None)
-                if image is None or getattr(frame, "index", 0) < _SCENE:
+                if isinstance(frame, Absence) or frame.index < _SCENE:
                     continue
-                prediction = classifier.classify(image, color="bgr")
-                preview.take(FrameResult(frame, prediction, 30.0, prediction.known))  # type: ignore[arg-type]
+                prediction = classifier.classify(frame.image, color="bgr")
+                preview.take(
+                    FrameResult(
+                        frame=frame,
+                        prediction=prediction,
+                        frames_per_second=30.0,
+                        known=prediction.known,
+                    )
+                )
                 break
         with shown(browser, preview.url, PHONE, settle=1.5) as page:
             return _decoded(page.screenshot())

@@ -63,7 +63,9 @@ def verify_graph(
     judging, taxonomy = outputs.get("val"), run.taxonomy
     decoding, rejection = Decoding(), None
     if judging is not None:
-        decoding = Decoding(fit_category_weight(judging, run.labels("val"), taxonomy))
+        decoding = Decoding(
+            category_weight=fit_category_weight(judging, run.labels("val"), taxonomy)
+        )
         others = run_unknown(model, unknown) if unknown else None
         rejection = fit_rejection(
             taxonomy.parent_index, judging, outputs.get("test"), others, coverage

@@ -41,7 +41,7 @@ class Capture(Protocol):
         """Give the device or connection back."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CaptureOptions:
     """What a camera is asked for: `size` (width, height) in pixels, `rate` in frames a second.
 

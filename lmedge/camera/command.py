@@ -192,12 +192,17 @@ def camera(
         check_token(*preview, token)
     window = not headless and _has_display(preview is not None)
     choice = Choice(files, threads, delegate=delegate)
-    options, view = CaptureOptions(size, fps), FrameView(int(rotate), mirror, roi)
+    options, view = (
+        CaptureOptions(size=size, rate=fps),
+        FrameView(rotate=int(rotate), mirror=mirror, roi=roi),
+    )
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(
             open_source(source, options=options, view=view, give_up=give_up)
         )
-        outputs = SinkOptions(jsonl, record, preview, token, window)
+        outputs = SinkOptions(
+            jsonl=jsonl, record=record, preview=preview, token=token, window=window
+        )
         sinks = outputs.open(opened, choice, stack)
         steadiness = _steadiness(choice, smoothing, no_smoothing)
         with stopping_on_signals(opened):
@@ -208,7 +213,7 @@ def camera(
             _log.info("wrote %s", written)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SinkOptions:
     """Where the results go, as the command line says."""
 

@@ -19,7 +19,7 @@ BgrImage = npt.NDArray[np.uint8]
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FrameView:
     """Turn clockwise by `rotate` degrees, then mirror left to right, then keep `roi`.
 
@@ -64,7 +64,7 @@ class FrameView:
 WHOLE_FRAME = FrameView()
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Frame:
     """One image of a stream.
 
@@ -79,7 +79,7 @@ class Frame:
     name: str | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Absence:
     """A live source gives no frames at the moment; `message` says since when and what is done."""
 

@@ -72,7 +72,7 @@ class LiveSource(FrameSource):
                     _log.warning("%s is back", self.name)
                 away = False
                 image, index, seconds = frame
-                yield Frame(self.view.apply(image), index, seconds)
+                yield Frame(image=self.view.apply(image), index=index, seconds=seconds)
                 continue
             absence = self._absence()
             if absence is None:
@@ -117,7 +117,7 @@ class LiveSource(FrameSource):
                 "and start again"
             )
         if self._delivered and (gone or silent >= self._patience):
-            return Absence(f"{self.name}: no frames for {silent:.0f} s, trying again")
+            return Absence(message=f"{self.name}: no frames for {silent:.0f} s, trying again")
         return None
 
     def _pump(self, capture: Capture | None) -> None:

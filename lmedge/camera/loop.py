@@ -35,7 +35,7 @@ class End(enum.StrEnum):
     STOPPED = "stopped"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CameraSummary:
     """What the loop did.
 
@@ -168,7 +168,9 @@ def _run(
             classifier = current
         steady = smoother.classify(frame.image, frame.seconds)
         rate = tally.classified(steady.prediction.milliseconds)
-        result = FrameResult(frame, steady.prediction, rate, steady.known)
+        result = FrameResult(
+            frame=frame, prediction=steady.prediction, frames_per_second=rate, known=steady.known
+        )
         # Every sink gets the last frame, also when one of them asks to end.
         wanted = [sink.take(result) for sink in sinks]
         if not all(wanted):

@@ -36,7 +36,7 @@ _SMALLEST = 10.0  # pixels: a capital letter one can read
 _ILLEGIBLE = 3.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Panel:
     """Where the panel stands on a frame, in pixels; `unit` is the height of a capital letter."""
 
@@ -59,7 +59,7 @@ def panel(frame_width: int, frame_height: int) -> Panel | None:
         return None
     margin = int(_MARGIN * unit)
     width = min(int(_WIDTH * unit), frame_width - 2 * margin)
-    return Panel(margin, margin, width, int(_HEIGHT * unit), unit)
+    return Panel(left=margin, top=margin, width=width, height=int(_HEIGHT * unit), unit=unit)
 
 
 def annotate(

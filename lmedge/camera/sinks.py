@@ -17,7 +17,7 @@ from .overlay import annotate
 _CELSIUS_SECONDS = 2.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FrameResult:
     """A frame and what is in it, smoothed if asked for; `frames_per_second` over the last second.
 

@@ -16,7 +16,7 @@ from ..model_file import ModelFile
 DEFAULT_SECONDS = 0.3
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Steadiness:
     """How reluctantly the label of a stream changes.
 
@@ -48,7 +48,7 @@ class Steadiness:
         if values is None:
             return cls()
         try:
-            return cls(values["smoothing"], values["margin"], values["dwell"])
+            return cls(seconds=values["smoothing"], margin=values["margin"], dwell=values["dwell"])
         except (LmedgeError, LookupError, TypeError) as error:
             raise ModelFileError(
                 f"{model.path}: its smoothing cannot be used ({error}); export it again"

@@ -134,7 +134,11 @@ class VideoSource(FrameSource):
             if not delivered:
                 self._check_end(index)
                 return
-            yield Frame(self.view.apply(np.asarray(image, np.uint8)), index, self._time(index))
+            yield Frame(
+                image=self.view.apply(np.asarray(image, np.uint8)),
+                index=index,
+                seconds=self._time(index),
+            )
             index += 1
 
     def close(self) -> None:
@@ -190,7 +194,9 @@ class ImageSource(FrameSource):
                 continue
             bgr = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), np.uint8)
             name = readable(path.relative_to(self._root))
-            yield Frame(self.view.apply(bgr), index, index / IMAGES_RATE, name)
+            yield Frame(
+                image=self.view.apply(bgr), index=index, seconds=index / IMAGES_RATE, name=name
+            )
             index += 1
         if not index:
             raise SourceError(f"{self.name}: none of its {self.skipped} images can be read")

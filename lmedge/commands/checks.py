@@ -36,7 +36,7 @@ TOOL_PACKAGES = ("scikit-learn", "scipy", "matplotlib", "safetensors", "imagehas
 _INSTALL_TRAINING = "pip install 'lmedge[train]', on the computer that trains"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Diagnosis:
     """One line of the doctor: `action` says what to do unless the status is ok.
 
@@ -57,9 +57,9 @@ def examine(check: Callable[[], Diagnosis]) -> Diagnosis:
         return check()
     except Exception as error:  # a doctor that crashes helps nobody
         return Diagnosis(
-            check.__name__.removeprefix("check_"),
-            "action",
-            f"could not be checked: {_reason(error)}",
+            name=check.__name__.removeprefix("check_"),
+            status="action",
+            detail=f"could not be checked: {_reason(error)}",
         )
 
 
@@ -67,7 +67,7 @@ def check_python() -> Diagnosis:
     """Name Python, lmedge and the machine."""
     system = f"{platform.system()} {platform.machine()}"
     versions = f"{platform.python_version()}, lmedge {__version__}, {system}"
-    return Diagnosis("Python", "ok", f"{versions}, {machine.processor_model()}")
+    return Diagnosis(name="Python", status="ok", detail=f"{versions}, {machine.processor_model()}")
 
 
 def check_numpy() -> Diagnosis:
@@ -94,25 +94,40 @@ def check_runtime() -> Diagnosis:
         detail = "; ".join([f"{runtime_label(module)} will be used", *failed])
         if module == "tflite_runtime":
             action = "pip install ai-edge-litert: it runs int8 files many times faster"
-            return Diagnosis("runtime", "action", detail, action)
-        return Diagnosis("runtime", "ok", detail)
+            return Diagnosis(name="runtime", status="action", detail=detail, action=action)
+        return Diagnosis(name="runtime", status="ok", detail=detail)
     detail = "; ".join(failed) or f"none of {', '.join(RUNTIME_PACKAGES.values())}"
-    return Diagnosis("runtime", "missing", detail, "pip install ai-edge-litert", blocks=True)
+    return Diagnosis(
+        name="runtime",
+        status="missing",
+        detail=detail,
+        action="pip install ai-edge-litert",
+        blocks=True,
+    )
 
 
 def check_camera() -> Diagnosis:
     """Look for video devices and the right to open them."""
     if not sys.platform.startswith("linux"):
-        return Diagnosis("camera", "ok", "not checked on this system; `lmedge camera` tries it")
+        return Diagnosis(
+            name="camera",
+            status="ok",
+            detail="not checked on this system; `lmedge camera` tries it",
+        )
     devices = _devices("video*")
     if not devices:
         action = "plug one in, or give `lmedge camera --source` a video, a folder or a URL"
-        return Diagnosis("camera", "missing", "no /dev/video*", action)
+        return Diagnosis(name="camera", status="missing", detail="no /dev/video*", action=action)
     usable = [device for device in devices if os.access(device, os.R_OK | os.W_OK)]
     if not usable:
         action = "sudo usermod -aG video $USER, then log in again"
-        return Diagnosis("camera", "action", f"{', '.join(devices)}: no permission", action)
-    return Diagnosis("camera", "ok", ", ".join(usable))
+        return Diagnosis(
+            name="camera",
+            status="action",
+            detail=f"{', '.join(devices)}: no permission",
+            action=action,
+        )
+    return Diagnosis(name="camera", status="ok", detail=", ".join(usable))
 
 
 def check_display() -> Diagnosis:
@@ -125,12 +140,20 @@ def check_display() -> Diagnosis:
         screen = platform.system()
     if not screen:
         return Diagnosis(
-            "display", "missing", "neither DISPLAY nor WAYLAND_DISPLAY is set", headless
+            name="display",
+            status="missing",
+            detail="neither DISPLAY nor WAYLAND_DISPLAY is set",
+            action=headless,
         )
     if not toolkit:
         action = f"pip install opencv-python in place of the headless one, or {headless}"
-        return Diagnosis("display", "action", f"{screen}, but OpenCV has no windows", action)
-    return Diagnosis("display", "ok", f"{screen}, windows by {toolkit}")
+        return Diagnosis(
+            name="display",
+            status="action",
+            detail=f"{screen}, but OpenCV has no windows",
+            action=action,
+        )
+    return Diagnosis(name="display", status="ok", detail=f"{screen}, windows by {toolkit}")
 
 
 def check_tensorflow() -> Diagnosis:
@@ -156,14 +179,17 @@ def check_gpu() -> Diagnosis:
     devices = _devices(*GPU_DEVICES)
     if sys.platform.startswith("linux") and not devices:
         return Diagnosis(
-            "GPU", "missing", "no device", "none needed: training runs on the processor, slower"
+            name="GPU",
+            status="missing",
+            detail="no device",
+            action="none needed: training runs on the processor, slower",
         )
     if machine.package_version("tensorflow") is None:
         return Diagnosis(
-            "GPU",
-            "action",
-            f"{', '.join(devices)}, TensorFlow not installed",
-            "pip install 'lmedge[gpu]' to train on it",
+            name="GPU",
+            status="action",
+            detail=f"{', '.join(devices)}, TensorFlow not installed",
+            action="pip install 'lmedge[gpu]' to train on it",
         )
     return ask_tensorflow([sys.executable, "-c", _ASK_TENSORFLOW], GPU_SECONDS)
 
@@ -176,25 +202,47 @@ def ask_tensorflow(command: list[str], seconds: float) -> Diagnosis:
             command, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        return Diagnosis("GPU", "action", f"TensorFlow gave no answer in {seconds:.0f} s", action)
+        return Diagnosis(
+            name="GPU",
+            status="action",
+            detail=f"TensorFlow gave no answer in {seconds:.0f} s",
+            action=action,
+        )
     found = [line.split()[1] for line in answer.stdout.splitlines() if line.startswith("GPUS ")]
     if not found:
         last = (answer.stderr.strip().splitlines() or ["no answer"])[-1]
-        return Diagnosis("GPU", "action", f"TensorFlow does not import: {last}", _INSTALL_TRAINING)
+        return Diagnosis(
+            name="GPU",
+            status="action",
+            detail=f"TensorFlow does not import: {last}",
+            action=_INSTALL_TRAINING,
+        )
     if found[0] == "0":
-        return Diagnosis("GPU", "action", "there is one, TensorFlow does not see it", action)
-    return Diagnosis("GPU", "ok", f"{found[0]} seen by TensorFlow")
+        return Diagnosis(
+            name="GPU",
+            status="action",
+            detail="there is one, TensorFlow does not see it",
+            action=action,
+        )
+    return Diagnosis(name="GPU", status="ok", detail=f"{found[0]} seen by TensorFlow")
 
 
 def check_weights() -> Diagnosis:
     """Look for the ImageNet weights: already here, or at least within reach."""
     cached = Path("~/.keras/models").expanduser() / WEIGHTS_FILE
     if cached.is_file():
-        return Diagnosis("weights", "ok", str(cached))
+        return Diagnosis(name="weights", status="ok", detail=str(cached))
     if _answers(WEIGHTS_URL, NETWORK_SECONDS):
-        return Diagnosis("weights", "ok", "not here yet; `lmedge train` will download them")
+        return Diagnosis(
+            name="weights", status="ok", detail="not here yet; `lmedge train` will download them"
+        )
     action = f"fetch {WEIGHTS_URL} elsewhere and pass --weights PATH, or train with --weights none"
-    return Diagnosis("weights", "missing", "not here and the download host does not answer", action)
+    return Diagnosis(
+        name="weights",
+        status="missing",
+        detail="not here and the download host does not answer",
+        action=action,
+    )
 
 
 def _devices(*patterns: str) -> list[str]:
@@ -207,18 +255,26 @@ def _packages(name: str, packages: Sequence[str]) -> Diagnosis:
     present = [f"{package} {version}" for package, version in versions.items() if version]
     if absent:
         detail = "; ".join(filter(None, [f"no {', '.join(absent)}", ", ".join(present)]))
-        return Diagnosis(name, "missing", detail, _INSTALL_TRAINING)
-    return Diagnosis(name, "ok", ", ".join(present))
+        return Diagnosis(name=name, status="missing", detail=detail, action=_INSTALL_TRAINING)
+    return Diagnosis(name=name, status="ok", detail=", ".join(present))
 
 
 def _imported(name: str, module: str, action: str) -> Diagnosis:
     try:
         version = importlib.import_module(module).__version__
     except ModuleNotFoundError:
-        return Diagnosis(name, "missing", "not installed", action, blocks=True)
+        return Diagnosis(
+            name=name, status="missing", detail="not installed", action=action, blocks=True
+        )
     except Exception as error:
-        return Diagnosis(name, "action", f"does not import: {_reason(error)}", action, blocks=True)
-    return Diagnosis(name, "ok", str(version))
+        return Diagnosis(
+            name=name,
+            status="action",
+            detail=f"does not import: {_reason(error)}",
+            action=action,
+            blocks=True,
+        )
+    return Diagnosis(name=name, status="ok", detail=str(version))
 
 
 def _window_toolkit() -> str:

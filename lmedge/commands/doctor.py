@@ -17,7 +17,7 @@ _COLOURS = {"ok": "green", "missing": "yellow", "action": "red"}
 _STATUS = 9  # cells of the first column
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Group:
     """Findings that belong together."""
 
@@ -38,8 +38,8 @@ def diagnose() -> tuple[Group, ...]:
     )
     host = (checks.check_tensorflow, checks.check_tools, checks.check_gpu, checks.check_weights)
     return (
-        Group("device", tuple(examine(check) for check in device)),
-        Group("training", tuple(examine(check) for check in host)),
+        Group(name="device", diagnoses=tuple(examine(check) for check in device)),
+        Group(name="training", diagnoses=tuple(examine(check) for check in host)),
     )
 
 

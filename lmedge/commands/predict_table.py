@@ -24,7 +24,7 @@ def _width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictionTable:
     """Columns whose widths are known before the first image is classified."""
 
@@ -50,7 +50,7 @@ class PredictionTable:
             for column, least in ((0, 20), (1, 12), (2, 8)):
                 excess = sum(wanted) - free
                 wanted[column] = max(min(least, wanted[column]), wanted[column] - max(0, excess))
-        return cls(*wanted)
+        return cls(image=wanted[0], landmark=wanted[1], category=wanted[2])
 
     def heading(self) -> str:
         """Return the line above the images."""
@@ -74,7 +74,11 @@ class PredictionTable:
             yield name + _GAP + click.style(_cut_right(UNKNOWN, self.landmark), dim=True)
             yield from map(self._candidate, prediction.top if len(prediction.top) > 1 else ())
             return
-        best = Candidate(prediction.landmark, prediction.category, prediction.landmark_probability)
+        best = Candidate(
+            landmark=prediction.landmark,
+            category=prediction.category,
+            probability=prediction.landmark_probability,
+        )
         yield (
             name
             + _GAP

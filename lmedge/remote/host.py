@@ -46,7 +46,7 @@ done
 """
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RemotePython:
     """A Python on the board; `lmedge` is the version of ours it has, `missing` what ours needs."""
 
@@ -204,7 +204,12 @@ def _remote_python(line: str) -> RemotePython:
     try:
         found = json.loads(line)
         major, minor = found["version"]
-        return RemotePython(found["path"], (major, minor), tuple(found["missing"]), found["lmedge"])
+        return RemotePython(
+            path=found["path"],
+            version=(major, minor),
+            missing=tuple(found["missing"]),
+            lmedge=found["lmedge"],
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise HostError(f"no answer to understand from the board: {printable(line)}") from error
 

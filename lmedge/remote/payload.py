@@ -10,7 +10,7 @@ from ..evaluation.folders import TAXONOMY_FILE, LabelledImage, parts
 from ..evaluation.unknown import list_unknown_images
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Payload:
     """What is to be measured: as the command line has it, and the images it stands for.
 

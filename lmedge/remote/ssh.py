@@ -70,7 +70,7 @@ def check_option(text: str) -> str:
     return text
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Link:
     """How to reach a machine: its name, options of ssh (KEY=VALUE), whether a person can answer.
 

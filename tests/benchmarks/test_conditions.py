@@ -21,7 +21,15 @@ def system(root: Path, **files: str) -> Path:
 
 
 def moment(**changed: object) -> Moment:
-    base = Moment("performance", 2400.0, 50.0, 0, 100.0, 10.0, 1000.0)
+    base = Moment(
+        governor="performance",
+        frequency_mhz=2400.0,
+        temperature_c=50.0,
+        throttled=0,
+        busy_seconds=100.0,
+        own_seconds=10.0,
+        seconds=1000.0,
+    )
     return dataclasses.replace(base, **changed)  # type: ignore[arg-type]
 
 
@@ -45,7 +53,7 @@ def test_a_system_that_tells_nothing(tmp_path: Path) -> None:
     now = Moment.now(system(tmp_path, proc__stat="nonsense"))
     assert (now.governor, now.frequency_mhz, now.temperature_c) == (None, None, None)
     assert now.throttled is now.busy_seconds is None
-    conditions = Conditions(now, now)
+    conditions = Conditions(before=now, after=now)
     assert conditions.others is None
     assert conditions.doubts(1.2) == []
 
@@ -53,10 +61,10 @@ def test_a_system_that_tells_nothing(tmp_path: Path) -> None:
 def test_reasons_to_doubt() -> None:
     before = moment()
     alone = moment(seconds=1010.0, busy_seconds=110.5, own_seconds=20.0)
-    assert Conditions(before, alone).others == pytest.approx(0.05)
-    assert Conditions(before, alone).doubts(1.9) == []
-    assert "99th percentile" in Conditions(before, alone).doubts(2.1)[0]
+    assert Conditions(before=before, after=alone).others == pytest.approx(0.05)
+    assert Conditions(before=before, after=alone).doubts(1.9) == []
+    assert "99th percentile" in Conditions(before=before, after=alone).doubts(2.1)[0]
     busy = dataclasses.replace(alone, busy_seconds=119.0)
-    assert "0.9 of" in Conditions(before, busy).doubts(1.0)[0]
+    assert "0.9 of" in Conditions(before=before, after=busy).doubts(1.0)[0]
     hot = dataclasses.replace(alone, throttled=3)
-    assert Conditions(before, hot).doubts(1.0) == ["the processor was throttled"]
+    assert Conditions(before=before, after=hot).doubts(1.0) == ["the processor was throttled"]

@@ -36,26 +36,28 @@ def test_spread_is_in_milliseconds() -> None:
 
 
 def test_every_time_comes_from_the_clock(tiny_file: Path) -> None:
-    latency = measure(tiny_file, effort=Effort(25, 0.0), clock=Clock(2_000_000))
+    latency = measure(tiny_file, effort=Effort(runs=25, seconds=0.0), clock=Clock(2_000_000))
     assert (latency.threads, latency.runs) == (1, 25)
     assert latency.warm_up >= 10
     assert latency.load_ms == latency.first_ms == 2.0
     assert latency.invoke_ms == latency.end_to_end_ms
-    assert latency.invoke_ms == Spread(2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 0.0)
+    assert latency.invoke_ms == Spread(
+        p50=2.0, p90=2.0, p95=2.0, p99=2.0, mean=2.0, min=2.0, std=0.0
+    )
     assert latency.frames_per_second == 500.0
     assert latency.samples.shape == (25, 2)
     assert latency.overhead == 1.0
 
 
 def test_at_least_so_many_runs_and_so_long(tiny_file: Path) -> None:
-    effort = Effort(200, 3.0)
+    effort = Effort(runs=200, seconds=3.0)
     assert measure(tiny_file, effort=effort, clock=Clock(1_000_000_000)).runs == 200
     # The clock is read 4 times a run, and once more from run 200 on: 0.8 s, then 2.2 s.
     assert measure(tiny_file, effort=effort, clock=Clock(1_000_000)).runs == 200 + 440
 
 
 def test_a_real_file_on_a_real_clock(tiny_file: Path) -> None:
-    latency = measure(tiny_file, threads=2, effort=Effort(200, 0.0))
+    latency = measure(tiny_file, threads=2, effort=Effort(runs=200, seconds=0.0))
     assert latency.threads == 2
     for spread in (latency.invoke_ms, latency.end_to_end_ms):
         assert 0 < spread.p50 <= spread.p90 <= spread.p99
@@ -67,7 +69,7 @@ def test_what_cannot_be_measured(tmp_path: Path, tiny_file: Path) -> None:
     with pytest.raises(ModelFileError):
         measure(tmp_path / "absent.tflite")
     with pytest.raises(LmedgeError, match="runs"):
-        measure(tiny_file, effort=Effort(0, 1.0))
+        measure(tiny_file, effort=Effort(runs=0, seconds=1.0))
 
 
 def test_the_frame_is_a_webcam_frame_and_always_the_same() -> None:

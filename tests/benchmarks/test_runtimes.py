@@ -92,8 +92,8 @@ def test_other_names_are_a_mistake_in_the_command(tiny_file: Path, names: str) -
 
 def test_names_and_paths_are_told_apart() -> None:
     assert Runtime.parse("litert, tflite-runtime=a b/python") == (
-        Runtime("litert"),
-        Runtime("tflite-runtime", Path("a b/python")),
+        Runtime(name="litert"),
+        Runtime(name="tflite-runtime", python=Path("a b/python")),
     )
     with pytest.raises(LmedgeError, match="choose from litert, tflite-runtime"):
         Runtime.parse("litert,foo")

@@ -80,12 +80,12 @@ def test_what_workers_do_is_not_the_doing_of_others() -> None:
             Moment.now(), busy_seconds=busy, own_seconds=own, seconds=seconds
         )
 
-    assert Conditions(moment(0, 0, 0), moment(10, 10, 10)).others == 0
+    assert Conditions(before=moment(0, 0, 0), after=moment(10, 10, 10)).others == 0
     assert Moment.now(helpers=100.0).own_seconds > 100.0
 
 
 def test_seconds_of_another_process_are_counted(tiny_file: Path) -> None:
-    with contestants([tiny_file], [Runtime("litert")], 1) as (there,):
+    with contestants([tiny_file], [Runtime(name="litert")], 1) as (there,):
         there.show(np.zeros((2000, 2000, 3), np.uint8))
         before = there.helper_seconds
         for _ in range(50):

@@ -36,7 +36,7 @@ def test_what_the_threshold_lets_pass(tiny_file: Path, photographs: Path, unknow
     assert (found.pictures, found.unreadable) == (3, 1)
     assert (found.auroc, found.false_accepts, found.kept) == (1.0, 1.0, 1.0)
     sure = min(classifier.classify(read_image(one.path)).agreement for one in known)
-    classifier.threshold = Threshold(sure)
+    classifier.threshold = Threshold(least=sure)
     found = score(classifier, known, unknown).unknown
     assert found is not None
     assert (found.false_accepts, found.kept) == (0.0, 1.0)

@@ -147,7 +147,7 @@ class TestIntegerOnly:
             Classifier(model)
 
     def test_logits_become_probabilities(self) -> None:
-        found = QuantizedLogits(-3, 0.5).probabilities(np.array([-3, 1], np.int8))
+        found = QuantizedLogits(zero=-3, factor=0.5).probabilities(np.array([-3, 1], np.int8))
         assert found == pytest.approx([1 / (1 + np.exp(2)), 1 / (1 + np.exp(-2))])
 
 

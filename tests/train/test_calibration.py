@@ -10,7 +10,9 @@ from lmedge.evaluation.scoring import fit_category_weight
 from lmedge.taxonomy import Taxonomy
 from lmedge.train.calibration import HIGH, LOW, fit_calibration, fit_temperature
 
-TAXONOMY = Taxonomy(tuple("abcdef"), ("first", "second"), (0, 0, 0, 1, 1, 1))
+TAXONOMY = Taxonomy(
+    landmarks=tuple("abcdef"), categories=("first", "second"), parents=(0, 0, 0, 1, 1, 1)
+)
 
 
 def draw(temperature: float, count: int = 4000, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:

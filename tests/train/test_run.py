@@ -136,7 +136,7 @@ class TestOpen:
     def test_a_run_from_before_temperatures(self, copy: Path) -> None:
         (copy / "metrics.json").write_text('{"val": {"category_weight": 0.5}}')
         assert Run.open(copy).calibration() == Calibration(
-            {"landmark": 1.0, "category": 1.0}, Decoding(0.5)
+            {"landmark": 1.0, "category": 1.0}, Decoding(category_weight=0.5)
         )
 
     def test_a_moved_folder_is_as_good(self, copy: Path, finished_run: Run) -> None:

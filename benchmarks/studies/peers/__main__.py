@@ -58,8 +58,8 @@ def measure(places: Sequence[Place], image: npt.NDArray[np.uint8], rounds: int) 
     for place in places:
         place.worker.show(shown[place.work])
     timers = [functools.partial(place.worker.time, 1) for place in places]
-    take_timed_turns(timers, Effort(5, 0.0))
-    taken = take_timed_turns(timers, Effort(rounds, 0.0)) / 1e6
+    take_timed_turns(timers, Effort(runs=5, seconds=0.0))
+    taken = take_timed_turns(timers, Effort(runs=rounds, seconds=0.0)) / 1e6
     return [
         Timed(place.name, place.worker.label, place.work, place.bytes, place.target, taken[:, n])
         for n, place in enumerate(places)

@@ -47,7 +47,7 @@ class Given(FrameSource):
 
     def __iter__(self) -> Iterator[Frame]:
         for i, image in enumerate(self._images):
-            yield Frame(image, i, i / 20)
+            yield Frame(image=image, index=i, seconds=i / 20)
         if self._error:
             raise self._error
 
@@ -203,7 +203,7 @@ def test_a_recording_keeps_the_times_of_the_stream(classifier: Classifier, tmp_p
         def __iter__(self) -> Iterator[Frame]:
             for frame in super().__iter__():
                 later = 5.0 if frame.index >= 10 else 0.0  # the camera was away for five seconds
-                yield Frame(frame.image, frame.index, frame.seconds + later)
+                yield Frame(image=frame.image, index=frame.index, seconds=frame.seconds + later)
 
     target = tmp_path / "live.mp4"
     run_camera(classifier, Paused([bgr("red")] * 20), [Recorder(target)])
@@ -247,7 +247,7 @@ def test_while_a_camera_is_away_sinks_are_told_and_nothing_is_classified(
         def __iter__(self) -> Iterator[Frame | Absence]:
             frames = super().__iter__()
             yield next(frames)
-            yield from [Absence("away")] * 3
+            yield from [Absence(message="away")] * 3
             yield from frames
 
     lines, kept = io.StringIO(), Kept()
@@ -350,7 +350,7 @@ def test_the_keys_of_the_window(
 def test_the_window_shows_that_the_camera_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen(monkeypatch)
     window = Window(Given([]))
-    assert window.absent(Absence("camera 0: no frames for 4 s, trying again"))
+    assert window.absent(Absence(message="camera 0: no frames for 4 s, trying again"))
     assert screen.shown[0].max() == 255 and np.median(screen.shown[0]) == 30
     screen.keys = iter("q")
-    assert not window.absent(Absence("away"))
+    assert not window.absent(Absence(message="away"))

@@ -16,7 +16,15 @@ SIZES = [(320, 240), (240, 320), (640, 480), (1280, 720), (1080, 1920), (3840, 2
 def prediction(landmark: str = "Hagia Sophia", probability: float = 0.5) -> Prediction:
     nothing = np.zeros(1, np.float32)
     return Prediction(
-        landmark, probability, "domes", probability, (), nothing, nothing, nothing, 12.3
+        landmark=landmark,
+        landmark_probability=probability,
+        category="domes",
+        category_probability=probability,
+        top=(),
+        joint=nothing,
+        landmark_marginal=nothing,
+        category_marginal=nothing,
+        milliseconds=12.3,
     )
 
 

@@ -24,7 +24,11 @@ from tests.lmedge.camera.streams import bgr
 def result(tiny_file: Path) -> FrameResult:
     image = bgr("green", 1080, 1920)
     prediction = Classifier(tiny_file).classify(image, color="bgr")
-    return FrameResult(Frame(image, 7, 0.5), prediction, 12.34)
+    return FrameResult(
+        frame=Frame(image=image, index=7, seconds=0.5),
+        prediction=prediction,
+        frames_per_second=12.34,
+    )
 
 
 @pytest.fixture
@@ -67,7 +71,7 @@ def test_a_camera_that_is_away_is_said_in_place_of_the_image(
     preview: Preview, result: FrameResult
 ) -> None:
     preview.take(result)
-    preview.absent(Absence("camera 0: no frames for 4 s"))
+    preview.absent(Absence(message="camera 0: no frames for 4 s"))
     _, headers, jpeg = get(preview.url + "newest")
     assert json.loads(headers["X-Figures"]) == {"message": "camera 0: no frames for 4 s"}
     assert np.median(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)) < 40

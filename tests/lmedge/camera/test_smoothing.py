@@ -40,7 +40,7 @@ def test_the_time_constant_is_in_seconds_whatever_the_rate(classifier: Classifie
     red, blue = classifier.classify(image("red")), classifier.classify(image("blue"))
     left = []
     for rate in (5, 50):
-        smoother = Smoother(classifier, Steadiness(0.5))
+        smoother = Smoother(classifier, Steadiness(seconds=0.5))
         smoother.update(red, 0.0)
         for i in range(1, rate + 1):
             answer = smoother.update(blue, i / rate).prediction
@@ -54,7 +54,7 @@ def test_zero_changes_nothing_and_a_bad_constant_is_refused(classifier: Classifi
     assert Smoother(classifier, UNSMOOTHED).update(red, 0.0).prediction is red
     for wrong in (-1.0, float("nan"), float("inf")):
         with pytest.raises(LmedgeError, match="smoothing"):
-            Steadiness(wrong)
+            Steadiness(seconds=wrong)
     with pytest.raises(LmedgeError, match="margin"):
         Steadiness(margin=1.0)
 
@@ -109,7 +109,7 @@ def test_the_file_says_how_steady(classifier: Classifier) -> None:
         return dataclasses.replace(model, info={**model.info, "smoothing": value})
 
     asked = {"smoothing": 2.0, "margin": 0.0, "dwell": 0.1}
-    assert Steadiness.of(saying(asked)) == Steadiness(2.0, 0.0, 0.1)
+    assert Steadiness.of(saying(asked)) == Steadiness(seconds=2.0, margin=0.0, dwell=0.1)
     for wrong in ({}, {**asked, "margin": 2}, {**asked, "dwell": "long"}, [1]):
         with pytest.raises(ModelFileError, match="smoothing"):
             Steadiness.of(saying(wrong))
@@ -117,7 +117,10 @@ def test_the_file_says_how_steady(classifier: Classifier) -> None:
 
 def test_the_default_recipe_says_what_the_camera_does_by_itself() -> None:
     camera = load_recipe("default").camera
-    assert Steadiness(camera.smoothing, camera.margin, camera.dwell) == Steadiness()
+    assert (
+        Steadiness(seconds=camera.smoothing, margin=camera.margin, dwell=camera.dwell)
+        == Steadiness()
+    )
 
 
 def test_a_frame_smoothed_at_once_is_a_frame_classified_and_smoothed(

@@ -228,7 +228,7 @@ def test_a_camera_is_asked_for_size_and_rate(monkeypatch: pytest.MonkeyPatch) ->
             asked[what] = value
 
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: Device())
-    with open_source("/dev/video3", options=CaptureOptions((1280, 720), 15.0)) as source:
+    with open_source("/dev/video3", options=CaptureOptions(size=(1280, 720), rate=15.0)) as source:
         assert isinstance(next(iter(source)), Frame)
     assert asked[cv2.CAP_PROP_FRAME_WIDTH] == 1280 and asked[cv2.CAP_PROP_FRAME_HEIGHT] == 720
     assert asked[cv2.CAP_PROP_FPS] == 15
@@ -274,7 +274,7 @@ def test_a_picamera_is_a_live_source(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingDependencyError, match="python3-picamera2"):
         open_source("picamera2")
     monkeypatch.setitem(sys.modules, "picamera2", SimpleNamespace(Picamera2=Picamera2))
-    with open_source("picamera2:1", options=CaptureOptions((320, 200), 10.0)) as source:
+    with open_source("picamera2:1", options=CaptureOptions(size=(320, 200), rate=10.0)) as source:
         assert next(iter(source)).image.shape == (200, 320, 3)
     assert Picamera2.stopped == [1]
     with pytest.raises(SourceError, match="picamera2:5 does not start"):

@@ -36,7 +36,7 @@ def test_the_check_of_host_keys_cannot_be_switched_off(key: str) -> None:
     with pytest.raises(ValueError, match="always checked"):
         check_option(f"{key}=no")
     for interactive in (True, False):
-        link = Link("board", (f"{key}=no",), interactive)
+        link = Link(host="board", options=(f"{key}=no",), interactive=interactive)
         words = link.settings(Path("/tmp/s"))
         first = next(word for word in words if word.lower().startswith("stricthostkey"))
         assert first == f"StrictHostKeyChecking={'ask' if interactive else 'yes'}"
@@ -51,8 +51,8 @@ def test_options_are_key_and_value() -> None:
 
 
 def test_addresses() -> None:
-    assert Link("pi@board").address("/x/") == "pi@board:/x/"
-    assert Link("pi@::1").address("/x/") == "pi@[::1]:/x/"
+    assert Link(host="pi@board").address("/x/") == "pi@board:/x/"
+    assert Link(host="pi@::1").address("/x/") == "pi@[::1]:/x/"
 
 
 def test_what_a_board_prints_cannot_steer_the_terminal() -> None:
@@ -61,7 +61,7 @@ def test_what_a_board_prints_cannot_steer_the_terminal() -> None:
 
 def python(path: str, **changes: object) -> RemotePython:
     facts: dict[str, object] = {"version": (3, 11), "missing": (), "lmedge": None, **changes}
-    return RemotePython(path, **facts)  # type: ignore[arg-type]
+    return RemotePython(path=path, **facts)  # type: ignore[arg-type]
 
 
 def test_the_python_that_needs_least_is_chosen() -> None:
@@ -90,7 +90,11 @@ def test_only_the_images_asked_for_travel(photographs: Path, tmp_path: Path) -> 
     os.link(image.resolve(), data / "test" / "towers" / "red" / hostile)
     (data / "test" / "notes.txt").write_text("private")
     payload = Payload(
-        (tmp_path / "-x.tflite",), ("--threads", "2"), data, "test", scan(data, "test")
+        files=(tmp_path / "-x.tflite",),
+        options=("--threads", "2"),
+        data=data,
+        part="test",
+        pictures=scan(data, "test"),
     )
     (tmp_path / "-x.tflite").write_bytes(b"12345")
     packed = tmp_path / "payload"
@@ -126,20 +130,20 @@ def test_a_table_of_categories_travels_too(photographs: Path, tmp_path: Path) ->
     (data / "taxonomy.csv").write_text("\n".join(rows))
     packed = tmp_path / "payload"
     packed.mkdir()
-    Payload((), (), data, None, scan(data)).pack(packed)
+    Payload(files=(), options=(), data=data, part=None, pictures=scan(data)).pack(packed)
     assert len(scan(packed / "photographs" / "flat")) == 8
 
 
-def test_no_strangers_is_said_before_anything_travels(tmp_path: Path) -> None:
+def test_no_unknown_images_is_an_error_before_anything_travels(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no images"):
-        Payload((), strangers=tmp_path / "none").pack(tmp_path)
+        Payload(files=(), unknown=tmp_path / "none").pack(tmp_path)
 
 
 def test_folders_of_two_boards_differ() -> None:
-    one = Payload((Path("x/a.tflite"),))
+    one = Payload(files=(Path("x/a.tflite"),))
     assert default_folder(one, "pi@board.local") == Path("runs/benchmark-a-board.local")
     assert default_folder(one, "fe80::1%eth0") == Path("runs/benchmark-a-fe80-1-eth0")
-    two = Payload((Path("a.tflite"), Path("b.tflite")))
+    two = Payload(files=(Path("a.tflite"), Path("b.tflite")))
     assert default_folder(two, "b") == Path("runs/benchmark-a-and-others-b")
 
 

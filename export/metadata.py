@@ -44,7 +44,7 @@ _TENSOR_AXIS_LABELS, _DESCRIPTIONS = 2, 1
 _NORMALIZATION_OPTIONS, _SCORE_THRESHOLDING_OPTIONS = 1, 3
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Card:
     """What goes into the file beside the graph; `info` is the free part of lmedge.json.
 

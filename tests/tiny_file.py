@@ -67,6 +67,13 @@ def make(path: Path, size: int = 32) -> Path:
     from lmedge.export.metadata import Card, pack
 
     info = {"preprocessing": {"size": size, "resize": "crop"}, "provenance": {}}
-    card = Card("tiny", "four colours", "0.1.0", TAXONOMY, size, info)
+    card = Card(
+        name="tiny",
+        description="four colours",
+        version="0.1.0",
+        taxonomy=TAXONOMY,
+        size=size,
+        info=info,
+    )
     path.write_bytes(pack(convert(size), card))
     return path

@@ -18,7 +18,7 @@ from ..verification.comparison import Logits
 logger = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Closeness:
     """How close the quantized network is to float on the validation part."""
 
@@ -115,7 +115,7 @@ def _distance(wanted: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
 def closeness(run: Run, wanted: Logits, given: Logits) -> Closeness:
     """Compare the logits of the float and the quantized network on the validation part."""
     if not run.entries("val"):
-        return Closeness(0.0, 1.0, 0.0)
+        return Closeness(fall=0.0, agreement=1.0, distance=0.0)
     truth, taxonomy = run.labels("val"), run.taxonomy
     floats, quantized = (
         {head: softmax(values) for head, values in logits.items()} for logits in (wanted, given)
@@ -131,4 +131,4 @@ def closeness(run: Run, wanted: Logits, given: Logits) -> Closeness:
     distance = sum(
         float(_distance(tf.constant(wanted[head]), tf.constant(given[head]))) for head in HEADS
     )
-    return Closeness(max(0.0, fall), agreement, distance)
+    return Closeness(fall=max(0.0, fall), agreement=agreement, distance=distance)

@@ -17,7 +17,7 @@ KERNEL_LEVELS = 127.0
 SPLIT = 2.0**38 + 1  # Veltkamp's: leaves 53 - 38 bits of a float64
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Grid:
     """The 256 values of an int8 tensor: (step - zero) * scale, steps from -128 to 127.
 
@@ -47,7 +47,7 @@ def grid_of(ends: Range) -> Grid:
     """Return what the converter makes of a range; its ends reach it as float32."""
     low, high = (float(np.float32(end)) for end in ends)
     scale = (high - low) / LEVELS
-    return Grid(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
+    return Grid(exact=scale, zero=int(np.clip(round(-128 - low / scale), -128, 127)))
 
 
 def kernel_scale(kernel: tf.Tensor, axis: int) -> tf.Tensor:

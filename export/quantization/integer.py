@@ -23,7 +23,7 @@ from .lower import consumers, input_names
 _LINEAR = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Steps:
     """A tensor of the file: (N, ...) float32 whole numbers above the zero point, and its grid."""
 
@@ -64,7 +64,7 @@ def _apply(wrapper: keras.layers.Layer, inputs: list[Steps], images: tf.Tensor) 
     if isinstance(layer, keras.layers.ReLU):
         return inputs[0]  # the convolution before it has cut off what is outside its range
     if isinstance(layer, keras.layers.MaxPooling2D):
-        return Steps(layer.call(inputs[0].values), inputs[0].grid)
+        return Steps(values=layer.call(inputs[0].values), grid=inputs[0].grid)
     if output is None:
         (output,) = {one.quantize_config.output for one in consumers(wrapper)}
     for kinds, operation in _OPERATIONS:
@@ -74,7 +74,7 @@ def _apply(wrapper: keras.layers.Layer, inputs: list[Steps], images: tf.Tensor) 
 
 
 def _cut(values: tf.Tensor, grid: Grid) -> Steps:
-    return Steps(tf.clip_by_value(values, grid.lowest, grid.highest), grid)
+    return Steps(values=tf.clip_by_value(values, grid.lowest, grid.highest), grid=grid)
 
 
 def _quantized(values: tf.Tensor, grid: Grid) -> Steps:
@@ -123,7 +123,7 @@ def _sigmoid(wrapper: keras.layers.Layer, inputs: list[Steps], grid: Grid) -> St
     exact = (1 / (1 + np.exp(-real.astype(np.float64)))).astype(np.float32)
     table = np.clip(np.rint(exact / grid.scale), grid.lowest, grid.highest).astype(np.float32)
     places = tf.cast(x.values - x.grid.lowest, tf.int32)
-    return Steps(tf.gather(tf.constant(table), places), grid)
+    return Steps(values=tf.gather(tf.constant(table), places), grid=grid)
 
 
 def _softmax(_: keras.layers.Layer, inputs: list[Steps], grid: Grid) -> Steps:
@@ -173,7 +173,7 @@ def _mean(wrapper: keras.layers.Layer, inputs: list[Steps], grid: Grid) -> Steps
 
 def _concatenate(wrapper: keras.layers.Layer, inputs: list[Steps], grid: Grid) -> Steps:
     parts = [_converted(one, grid).values for one in inputs]
-    return Steps(tf.concat(parts, wrapper.layer.axis), grid)
+    return Steps(values=tf.concat(parts, wrapper.layer.axis), grid=grid)
 
 
 def _converted(x: Steps, grid: Grid) -> Steps:

@@ -32,7 +32,7 @@ SWISH_FLOOR = -4.0
 _READERS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Observed:
     """Values of one tensor: a sample of them, the channel of each, and the extremes of all."""
 
@@ -66,7 +66,10 @@ def observe(
         low = min(float(part[number][1]) for part in parts)
         high = max(float(part[number][2]) for part in parts)
         observed[layer.name] = Observed(
-            values, _channels(layer, picks[number], len(values)), low, high
+            samples=values,
+            channels=_channels(layer, picks[number], len(values)),
+            low=low,
+            high=high,
         )
     return observed
 

@@ -34,7 +34,7 @@ class SizedImages(Protocol):
         """Iterate over the images."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TemperatureEffect:
     """Expected calibration error of one head of the file, 0..1: without temperature, and with."""
 
@@ -42,7 +42,7 @@ class TemperatureEffect:
     after: float
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FileComparison:
     """Float and file on the same images.
 
@@ -121,20 +121,20 @@ def compare_outputs(
     )
     given = {head: _logits(file[head], file_temperatures[head]) for head in HEADS}
     return FileComparison(
-        part,
-        score_probabilities(floats, truth, taxonomy, weights[0]),
-        score_probabilities(file, truth, taxonomy, weights[1]),
-        agreement,
-        _swapped(floats, file),
-        {head: (truth[head], before[head], after[head]) for head in HEADS},
-        {
+        part=part,
+        float_scores=score_probabilities(floats, truth, taxonomy, weights[0]),
+        file_scores=score_probabilities(file, truth, taxonomy, weights[1]),
+        agreement=agreement,
+        swapped=_swapped(floats, file),
+        answers={head: (truth[head], before[head], after[head]) for head in HEADS},
+        calibration={
             head: TemperatureEffect(
-                expected_calibration_error(softmax(given[head]), truth[head]),
-                expected_calibration_error(file[head], truth[head]),
+                before=expected_calibration_error(softmax(given[head]), truth[head]),
+                after=expected_calibration_error(file[head], truth[head]),
             )
             for head in HEADS
         },
-        {head: _correlation(logits[head], given[head]) for head in HEADS},
+        correlation={head: _correlation(logits[head], given[head]) for head in HEADS},
     )
 
 

@@ -17,7 +17,7 @@ WORST = 5  # classes named
 ENOUGH = 10  # images of a class before it is judged alone
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
     """What may be lost: macro F1 of a head, and recall of one class; both in 0..1."""
 
@@ -25,7 +25,7 @@ class Limits:
     class_tolerance: float = 0.20
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassChange:
     """Recall of one class, 0..1, before and after, and its number of images."""
 
@@ -40,7 +40,7 @@ class ClassChange:
         return self.float_recall - self.file_recall
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class HeadChange:
     """One head of the file against float on the same images; all shares in 0..1.
 
@@ -77,7 +77,7 @@ class HeadChange:
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What the gate found; `problems` is empty when the file may be shipped."""
 
@@ -101,13 +101,20 @@ def gate(comparison: FileComparison | None, file: Probabilities | None, limits: 
     """
     if comparison is None or file is None:
         problem = "there is no validation part to judge the file by"
-        return Verdict(limits.tolerance, limits.class_tolerance, (problem,))
+        return Verdict(
+            tolerance=limits.tolerance, class_tolerance=limits.class_tolerance, problems=(problem,)
+        )
     changes = tuple(_change(comparison, head) for head in HEADS)
     problems = [*_broken(comparison, file)]
     for change in changes:
         problems += _lost(change, limits)
         problems += _lost_classes(comparison, change, limits)
-    return Verdict(limits.tolerance, limits.class_tolerance, tuple(problems), changes)
+    return Verdict(
+        tolerance=limits.tolerance,
+        class_tolerance=limits.class_tolerance,
+        problems=tuple(problems),
+        changes=changes,
+    )
 
 
 def _broken(comparison: FileComparison, file: Probabilities) -> Iterator[str]:
@@ -164,7 +171,9 @@ def _class_changes(comparison: FileComparison, head: str) -> list[ClassChange]:
     before = comparison.float_scores[head]
     after = comparison.file_scores[head]
     return [
-        ClassChange(old.name, old.support, old.recall, new.recall)
+        ClassChange(
+            name=old.name, pictures=old.support, float_recall=old.recall, file_recall=new.recall
+        )
         for old, new in zip(before.classes, after.classes, strict=True)
         if old.support
     ]

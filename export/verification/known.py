@@ -23,7 +23,7 @@ TINY = 1e-12
 Values = npt.NDArray[np.floating]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Known:
     """What the third output is computed with.
 
@@ -63,7 +63,11 @@ def fit_known(
     directions = mean_directions(features, truth, len(parents))
     largest = ROOM * max(float((features @ directions).max(initial=0.0)), 1e-3)
     belongs = np.arange(parents.max() + 1)[:, None] == parents
-    return Known(directions.astype(np.float32), belongs.astype(np.float32), largest)
+    return Known(
+        directions=directions.astype(np.float32),
+        belongs=belongs.astype(np.float32),
+        largest=largest,
+    )
 
 
 def mean_directions(features: Values, truth: npt.NDArray[np.int64], landmarks: int) -> Values:

@@ -23,7 +23,7 @@ CHUNK = 256  # unknown images in memory at once
 LEAST_UNKNOWN = 2  # one to fit with, one to test
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FittedThresholds:
     """Thresholds, and how they do on images that did not choose them.
 
@@ -50,7 +50,7 @@ class FittedThresholds:
         return dataclasses.asdict(self)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class UnknownOutputs:
     """What the file says of photographs of anything else, by head: to fit with, and to test."""
 
@@ -69,8 +69,10 @@ def run_unknown(model: ModelFile, paths: Sequence[Path]) -> UnknownOutputs:
         images = np.stack([prepare(image, model.size, model.resize) for image in read])
         parts.append(run_file(model, images))
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    halves = [{name: values[start::2] for name, values in found.items()} for start in (0, 1)]
-    return UnknownOutputs(*halves)
+    return UnknownOutputs(
+        fit={name: values[0::2] for name, values in found.items()},
+        test={name: values[1::2] for name, values in found.items()},
+    )
 
 
 def fit_rejection(

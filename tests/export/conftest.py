@@ -153,7 +153,14 @@ def real() -> Real:
     graph = convert.to_int8(quantized, dict.fromkeys(HEADS, 1.0))
     taxonomy = Taxonomy.from_pairs((f"category {n % 6}", f"landmark {n:02d}") for n in range(30))
     info = {"preprocessing": {"size": REAL_SIZE, "resize": "squash"}}
-    card = metadata.Card("real", "EfficientNetB0", "0.1.0", taxonomy, REAL_SIZE, info)
+    card = metadata.Card(
+        name="real",
+        description="EfficientNetB0",
+        version="0.1.0",
+        taxonomy=taxonomy,
+        size=REAL_SIZE,
+        info=info,
+    )
     file = parse_model(metadata.pack(graph, card), Path("real.tflite"))
     return Real(network, lowered, chosen, quantized, file, images)
 

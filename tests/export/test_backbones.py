@@ -77,7 +77,9 @@ class Made:
         graph = convert.to_int8(self.quantized, dict.fromkeys(HEADS, 1.0))
         taxonomy = Taxonomy.from_pairs((f"category {n % 3}", f"landmark {n}") for n in range(5))
         info = {"preprocessing": {"size": size, "resize": "squash"}}
-        card = metadata.Card("made", name, "0.1.0", taxonomy, size, info)
+        card = metadata.Card(
+            name="made", description=name, version="0.1.0", taxonomy=taxonomy, size=size, info=info
+        )
         self.file: ModelFile = parse_model(metadata.pack(graph, card), Path("made.tflite"))
 
 

@@ -96,7 +96,15 @@ def test_score_thresholds_are_honoured(exported: Exported, tmp_path: Path) -> No
 
     run, limits = exported.run, {"landmark": 0.3, "category": 0.6}
     info = {"preprocessing": {"size": run.recipe.data.image_size, "resize": "squash"}}
-    card = Card("x", "", "0", run.taxonomy, run.recipe.data.image_size, info, limits)
+    card = Card(
+        name="x",
+        description="",
+        version="0",
+        taxonomy=run.taxonomy,
+        size=run.recipe.data.image_size,
+        info=info,
+        score_thresholds=limits,
+    )
     path = tmp_path / "strict.tflite"
     path.write_bytes(pack(exported.graph, card))
     assert assert_same_scores(path, run.images("test"), tmp_path, limits) > 0

@@ -27,7 +27,14 @@ from tests.export.test_convert import assert_gives_probabilities, assert_tensors
 def packed(graph: bytes, size: int) -> ModelFile:
     taxonomy = Taxonomy.from_pairs((f"category {n % 3}", f"landmark {n}") for n in range(5))
     info = {"preprocessing": {"size": size, "resize": "squash"}}
-    card = metadata.Card("a name", "a network", "0.1.0", taxonomy, size, info)
+    card = metadata.Card(
+        name="a name",
+        description="a network",
+        version="0.1.0",
+        taxonomy=taxonomy,
+        size=size,
+        info=info,
+    )
     return parse_model(metadata.pack(graph, card), Path("a.tflite"))
 
 

@@ -30,7 +30,14 @@ if TYPE_CHECKING:
     from tests.export.conftest import Exported
 
 INFO = {"preprocessing": {"size": 32, "resize": "crop"}}
-CARD = Card("tiny", "four colours", "0.1.0", tiny.TAXONOMY, 32, INFO)
+CARD = Card(
+    name="tiny",
+    description="four colours",
+    version="0.1.0",
+    taxonomy=tiny.TAXONOMY,
+    size=32,
+    info=INFO,
+)
 # As many categories as landmarks, in reverse order.
 EQUAL_CARD = dataclasses.replace(
     CARD, taxonomy=Taxonomy.from_pairs([("z", "a"), ("y", "b"), ("x", "c")])

@@ -88,7 +88,14 @@ def with_weight(path: Path, value: object) -> Path:
         "preprocessing": {"size": 32, "resize": "crop"},
         "decoding": {"category_weight": value},
     }
-    card = Card("tiny", "four colours", "0.1.0", tiny.TAXONOMY, 32, info)
+    card = Card(
+        name="tiny",
+        description="four colours",
+        version="0.1.0",
+        taxonomy=tiny.TAXONOMY,
+        size=32,
+        info=info,
+    )
     path.write_bytes(pack(tiny.convert(), card))
     return path
 

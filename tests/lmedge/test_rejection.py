@@ -32,7 +32,14 @@ def with_threshold(path: Path, value: object, *, known: bool = False, **more: ob
 
     rejection = {"threshold": value, **more}
     info = {"preprocessing": {"size": 32, "resize": "crop"}, "rejection": rejection}
-    card = Card("tiny", "four colours", "0.1.0", tiny.TAXONOMY, 32, info)
+    card = Card(
+        name="tiny",
+        description="four colours",
+        version="0.1.0",
+        taxonomy=tiny.TAXONOMY,
+        size=32,
+        info=info,
+    )
     path.write_bytes(pack(tiny.convert(known=known), card))
     return path
 

@@ -34,7 +34,7 @@ TORN = said([0.9, 0.05, 0.05], [0.1, 0.9], 10)  # sure, but of two things that e
 
 
 def test_heads_that_exclude_each_other_are_a_stranger() -> None:
-    found = fit_rejection(PARENTS, KNOWN, KNOWN, UnknownOutputs(TORN, TORN), 0.95)
+    found = fit_rejection(PARENTS, KNOWN, KNOWN, UnknownOutputs(fit=TORN, test=TORN), 0.95)
     assert found.kept == found.auroc == 1.0
     assert found.false_accepts == 0.0
     assert 0.14 < found.threshold < 0.86

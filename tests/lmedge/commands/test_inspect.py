@@ -30,7 +30,14 @@ def with_golden(path: Path, tiny_file: Path, change: float = 0.0, **golden: obje
         "provenance": {},
         "golden": {**answers, **golden},
     }
-    card = Card("tiny", "four colours", "0.1.0", tiny.TAXONOMY, 32, info)
+    card = Card(
+        name="tiny",
+        description="four colours",
+        version="0.1.0",
+        taxonomy=tiny.TAXONOMY,
+        size=32,
+        info=info,
+    )
     model = read_model(tiny_file)
     path.write_bytes(pack(model.data[: model.info["model_bytes"]], card))
     return path
@@ -133,7 +140,14 @@ def test_the_threshold_is_shown(tmp_path: Path, rejection: dict[str, object], sa
 
     info = {"preprocessing": {"size": 32, "resize": "crop"}, "rejection": rejection}
     path = tmp_path / "known.tflite"
-    path.write_bytes(pack(tiny.convert(), Card("tiny", "", "0", tiny.TAXONOMY, 32, info)))
+    path.write_bytes(
+        pack(
+            tiny.convert(),
+            Card(
+                name="tiny", description="", version="0", taxonomy=tiny.TAXONOMY, size=32, info=info
+            ),
+        )
+    )
     process = lmedge("inspect", path)
     assert process.returncode == 0, process.stderr
     assert said in " ".join(process.stdout.split())

@@ -60,7 +60,14 @@ def float_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from lmedge.export.metadata import Card, pack
 
     info = {"preprocessing": {"size": SIZE, "resize": "crop"}, "provenance": {}}
-    card = Card("float", "every operation", "0.1.0", tiny.TAXONOMY, SIZE, info)
+    card = Card(
+        name="float",
+        description="every operation",
+        version="0.1.0",
+        taxonomy=tiny.TAXONOMY,
+        size=SIZE,
+        info=info,
+    )
     path = tmp_path_factory.mktemp("float") / "float.tflite"
     path.write_bytes(pack(convert(), card))
     return path

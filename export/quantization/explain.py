@@ -1,4 +1,4 @@
-"""Where quantization adds error: every tensor of the int8 network beside float's."""
+"""The error that quantization adds to each tensor of the int8 network, beside float's."""
 
 from __future__ import annotations
 
@@ -8,70 +8,15 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from lmedge.files import replacing, write_text
+from lmedge.files import write_text
 from lmedge.train.backend import keras, tf
 
 from .lower import lower
 from .scheme import output_range
-
-if TYPE_CHECKING:
-    pass
-
-
-# Okabe and Ito's colours, told apart by colour-blind people.
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
-STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
-
-
-def draw(path: Path, found: Sequence[Noise], marked: Sequence[Noise]) -> None:
-    """Write a PNG of all tensors, in the order of the graph; `marked` ones are numbered."""
-    with mpl.rc_context(STYLE), replacing(path) as temporary:
-        figure = Figure(figsize=(9.0, 4.2), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots()
-        places = [one.place for one in found]
-        axes.plot(
-            places,
-            [one.rounding for one in found],
-            ".",
-            color=GREY,
-            ms=4,
-            label="rounding of this tensor alone",
-        )
-        axes.plot(
-            places,
-            [one.snr for one in found],
-            color=BLUE,
-            lw=1.2,
-            label="with all errors before it",
-        )
-        for rank, one in enumerate(marked, 1):
-            axes.plot(one.place, one.snr, "o", color=ORANGE, ms=5, zorder=3)
-            axes.annotate(
-                str(rank),
-                (one.place, one.snr),
-                textcoords="offset points",
-                xytext=(0, -12),
-                ha="center",
-                fontsize=8,
-                color=ORANGE,
-            )
-        names = "   ".join(f"{rank} {one.tensor}" for rank, one in enumerate(marked, 1))
-        axes.set_title(f"Worst: {names}", fontsize=8, loc="left", color=ORANGE)
-        axes.set_ylim(min(0.0, *(one.snr for one in found)) - 4, None)
-        axes.set_xlabel("tensor, in the order of the graph")
-        axes.set_ylabel("signal to noise, dB")
-        axes.legend(frameon=False, loc="upper right")
-        figure.savefig(temporary, dpi=120, format="png")
-
 
 IMAGES = 32  # calibration images that are compared
 BATCH = 4  # all tensors of these are in memory at once
@@ -80,7 +25,7 @@ MARKED = 5  # of the plot
 CLEAN = 99.9  # decibels where no error is left to divide by
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Noise:
     """One tensor of the file, in the order of the graph.
 
@@ -138,14 +83,14 @@ def explain(
     )
     return [
         Noise(
-            place,
-            layer.name,
-            type(layer).__name__,
-            tuple(int(side) for side in layer.output.shape[1:]),
-            low,
-            high,
-            _decibels(signal, error),
-            _decibels(signal, rounding),
+            place=place,
+            tensor=layer.name,
+            operation=type(layer).__name__,
+            shape=tuple(int(side) for side in layer.output.shape[1:]),
+            low=low,
+            high=high,
+            snr=_decibels(signal, error),
+            rounding=_decibels(signal, rounding),
         )
         for place, (layer, (low, high), (signal, error, rounding)) in enumerate(
             zip(layers, ranges, total.tolist(), strict=True)
@@ -181,7 +126,34 @@ def write_explanation(path: Path, found: Sequence[Noise]) -> None:
         numbers = (f"{one.low:.5g}", f"{one.high:.5g}", f"{one.snr:.2f}", f"{one.rounding:.2f}")
         writer.writerow((one.place, one.tensor, one.operation, shape, *numbers))
     write_text(explanation_path(path), stream.getvalue())
-    # Imported here: an export that explains nothing does not need matplotlib.
-    pass
+    _plot_noise(path.with_suffix(".explain.png"), found, worst(found)[:MARKED])
 
-    draw(path.with_suffix(".explain.png"), found, worst(found)[:MARKED])
+
+def _plot_noise(path: Path, found: Sequence[Noise], marked: Sequence[Noise]) -> None:
+    """Write a PNG of all tensors, in the order of the graph; `marked` ones are numbered."""
+    # Imported here: an export that explains nothing does not need matplotlib.
+    from lmedge.report.canvas import BLUE, GREY, ORANGE, drawing
+
+    with drawing(path, (9.0, 4.2)) as figure:
+        axes = figure.subplots()
+        places = [one.place for one in found]
+        rounding, noise = [one.rounding for one in found], [one.snr for one in found]
+        axes.plot(places, rounding, ".", color=GREY, ms=4, label="rounding of this tensor alone")
+        axes.plot(places, noise, color=BLUE, lw=1.2, label="with all errors before it")
+        for rank, one in enumerate(marked, 1):
+            axes.plot(one.place, one.snr, "o", color=ORANGE, ms=5, zorder=3)
+            axes.annotate(
+                str(rank),
+                (one.place, one.snr),
+                textcoords="offset points",
+                xytext=(0, -12),
+                ha="center",
+                fontsize=8,
+                color=ORANGE,
+            )
+        names = "   ".join(f"{rank} {one.tensor}" for rank, one in enumerate(marked, 1))
+        axes.set_title(f"Worst: {names}", fontsize=8, loc="left", color=ORANGE)
+        axes.set_ylim(min(0.0, *noise) - 4, None)
+        axes.set_xlabel("tensor, in the order of the graph")
+        axes.set_ylabel("signal to noise, dB")
+        axes.legend(frameon=False, loc="upper right")

@@ -22,11 +22,11 @@ def _end_with_parent() -> None:
     os._exit(ENDED)
 
 
-def run(words: list[str]) -> NoReturn:
+def run_command(words: list[str]) -> NoReturn:
     """Run a command of lmedge and end with its exit code, or when standard input closes."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     main(words)
 
 
 if __name__ == "__main__":
-    run(sys.argv[1:])
+    run_command(sys.argv[1:])

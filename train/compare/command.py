@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import logging
 import shlex
 import sys
 import time
@@ -16,14 +14,12 @@ import click
 
 from lmedge.errors import LmedgeError, TrialError
 from lmedge.files import check_writable
-from lmedge.progress import progress
 
 if TYPE_CHECKING:
-    from .plan import Cell
-    from .trial import Result
+    from .plan import Trial
+    from .trial import TrialResult
 
 LOCK_SECONDS = 10.0  # a training whose parent was killed ends well within
-logger = logging.getLogger(__name__)
 
 
 @click.command(short_help="Train several settings on the same photographs and compare them.")
@@ -100,105 +96,74 @@ def compare(
     allow_leak: bool,
     keep_runs: bool,
 ) -> None:
-    """Train every combination on DATA and say which differences are more than noise.
+    """Train every combination on DATA and report which differences are more than noise.
 
-    What is in the folder of the results already is not run again: the same words go on after a
-    kill, other words add to it. Ends with a table, results.csv, summary.csv, compare.json and
-    compare.png.
+    Runs whose results are in the folder already are not repeated. The same command continues after
+    a kill, another one adds to the folder. The results are a table, results.csv, summary.csv,
+    compare.json and compare.png.
 
     \b
+    lmedge compare photographs --folds 5 --int8
     lmedge compare photographs --strategies all --folds 5
     lmedge compare photographs --recipes default,fast --seeds 3 --int8
     lmedge compare photographs --vary fine_tune.epochs=6,12 --vary data.balance=none,weights
     """  # noqa: D301  (click needs the control character)
-    from .plan import cells_of, settings_of
+    from .plan import settings_of, trials_of
+    from .trial import run_trials
 
-    settings = settings_of(strategies, backbones, recipes, vary, changes, weights)
+    settings = settings_of(
+        strategies=strategies,
+        backbones=backbones,
+        recipes=recipes,
+        vary=vary,
+        changes=changes,
+        weights=weights,
+    )
     folder = out or Path("runs") / f"compare-{data.resolve().name}"
-    cells = cells_of(
+    trials = trials_of(
         settings, data, folds=folds, seeds=seeds, exclude=exclude, allow_leak=allow_leak
     )
     check_writable(folder / "compare.json")
     with _alone(folder):
-        results, failed = _run(cells, data, folder, int8, keep_runs)
+        results, failed = run_trials(trials, data, folder, int8=int8, keep=keep_runs)
         if results:
             _report(results, data, folder)
     if failed:
-        raise LmedgeError(
-            f"{len(failed)} of {len(cells)} runs did not end, {failed[0]} for one; the same "
+        raise TrialError(
+            f"{len(failed)} of {len(trials)} runs did not end, {failed[0]} for one; the same "
             "command tries them again"
         )
 
 
-def _run(
-    cells: list[Cell], data: Path, folder: Path, int8: bool, keep: bool
-) -> tuple[list[tuple[Cell, Result]], list[str]]:
-    """Run what is missing; return the results and what failed. A setting that fails is left."""
-    from .trial import known_result, run_cell
+def _report(results: list[tuple[Trial, TrialResult]], data: Path, folder: Path) -> None:
+    from .plot import plot_comparison
+    from .summary import summarise_trials, write_files
+    from .table import print_comparison
 
-    known = {cell.key: known_result(folder / "runs" / cell.key, int8) for cell in cells}
-    missing = sum(result is None for result in known.values())
-    logger.info("%d runs, %d of them done before: %s", len(cells), len(cells) - missing, folder)
-    found: list[tuple[Cell, Result]] = []
-    failed: list[str] = []
-    broken: set[int] = set()
-    began, done = time.monotonic(), 0
-    with progress("Comparing", missing) as advance:
-        for cell in cells:
-            result = known[cell.key]
-            if result is None:
-                if id(cell.setting) in broken:
-                    failed.append(cell.key)
-                    advance()
-                    continue
-                place = folder / "runs" / cell.key
-                try:
-                    result = run_cell(cell, data, place, int8=int8, keep=keep)
-                except TrialError as error:
-                    logger.warning("%s: %s", place, error)
-                    failed.append(f"{cell.key} ({error})")
-                    broken.add(id(cell.setting))
-                    advance()
-                    continue
-                done += 1
-                left = (time.monotonic() - began) / done * (missing - done - len(failed)) / 60
-                logger.info(
-                    "%d of %d: %s, %s: landmark %.3f, category %.3f (%.1f min; about %.0f left)",
-                    done,
-                    missing,
-                    ", ".join(cell.setting.columns.values()),
-                    cell.repeat.name,
-                    result.landmark_f1,
-                    result.category_f1,
-                    result.train_seconds / 60,
-                    left,
-                )
-                advance()
-            found.append((cell, result))
-    return found, failed
-
-
-def _report(results: list[tuple[Cell, Result]], data: Path, folder: Path) -> None:
-    from .plot import plot
-    from .summary import summarise, write_files
-    from .table import show
-
-    summary = summarise(results)
+    summary = summarise_trials(results)
     tests = results[0][1].test_pictures
     runs = max(len(row.results) for row in summary.rows)
     title = f"{data.resolve().name}: macro F1, float, {tests} test images, {runs} runs a setting"
     command = shlex.join(["lmedge", *sys.argv[1:]])
     paths = write_files(summary, data, command, folder)
-    plot(summary, folder / "compare.png")
-    show(summary, title if runs > 1 else title.replace("1 runs", "1 run"))
+    plot_comparison(summary, folder / "compare.png")
+    print_comparison(summary, title if runs > 1 else title.replace("1 runs", "1 run"))
     names = ", ".join(path.name for path in [*paths, folder / "compare.png"])
     click.echo(f"{folder}: {names}")
 
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder. Raises LmedgeError when another comparison is at work in it."""
+    """Hold the folder. Raises LmedgeError when another comparison is at work in it.
+
+    A system without fcntl, such as Windows, has no lock.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
     with (folder / ".lock").open("a") as stream:
         until = time.monotonic() + LOCK_SECONDS
         while True:

@@ -1,4 +1,4 @@
-"""What is to be run: settings, each on the same splits."""
+"""Plan of a comparison: settings, each on the same splits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..recipes.sections import BACKBONE_NAMES, check_known
 ALL = "all"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
     """One way to train. `varied` are the "section.key=value" changes that --vary made."""
 
@@ -40,7 +40,7 @@ class Setting:
 
     @property
     def columns(self) -> dict[str, str]:
-        """What tells this setting from others, by what it is called."""
+        """The values that distinguish this setting from others, by column."""
         return {
             "strategy": self.strategy,
             "backbone": self.backbone,
@@ -49,22 +49,22 @@ class Setting:
         }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Repeat:
-    """One of the splits that every setting is run on; `fold` is None for the recipe's split."""
+    """One of the splits that every setting is run on; `fold` is None if it is the recipe's own."""
 
     seed: int
     fold: int | None = None
 
     @property
     def name(self) -> str:
-        """As it is shown."""
+        """Name in tables and files."""
         return f"seed {self.seed}" if self.fold is None else f"fold {self.fold}, seed {self.seed}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One setting on one repeat: a training of its own."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One setting on one repeat: one training."""
 
     setting: Setting
     repeat: Repeat
@@ -72,10 +72,10 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Name of its folder: readable, and the same for the same work alone."""
+        """Name of the folder: readable, and different for different work."""
         readable = [*self.setting.columns.values(), self.repeat.name]
         words = re.sub(r"[^A-Za-z0-9.]+", "-", " ".join(readable)).strip("-")
-        told = json.dumps(
+        identity = json.dumps(
             [
                 self.setting.recipe.as_dict(),
                 self.setting.strategy,
@@ -85,10 +85,11 @@ class Cell:
             ],
             sort_keys=True,
         )
-        return f"{words[:80]}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+        return f"{words[:80]}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
 def settings_of(
+    *,
     strategies: str,
     backbones: str | None,
     recipes: str,
@@ -114,11 +115,11 @@ def settings_of(
             values = load_recipe(recipe, [*changes, *chosen, *varied])
             found.append(
                 Setting(
-                    strategy,
-                    Path(recipe).stem,
-                    values,
-                    given.get(values.network.backbone, given[""]),
-                    varied,
+                    strategy=strategy,
+                    recipe_name=Path(recipe).stem,
+                    recipe=values,
+                    weights=given.get(values.network.backbone, given[""]),
+                    varied=varied,
                 )
             )
     if len(set(map(_identity, found))) < len(found):
@@ -168,7 +169,7 @@ def _weights(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def cells_of(
+def trials_of(
     settings: Sequence[Setting],
     data: Path,
     *,
@@ -176,11 +177,12 @@ def cells_of(
     seeds: int,
     exclude: Path | None,
     allow_leak: bool,
-) -> list[Cell]:
-    """Return all that is to be run, repeat by repeat, so that a table fills evenly.
+) -> list[Trial]:
+    """Return all trials, repeat by repeat, so that a table fills evenly.
 
-    With `folds` all images are cut anew, by the default recipe's look at them, so that every
-    setting is tested on the same images; without, each recipe cuts its own split.
+    With `folds` all images are split anew, by their fingerprints at the size of the default recipe,
+    so that every setting is tested on the same images. Near-duplicates are in one fold. Without
+    `folds` each recipe has its own split.
     """
     splits: dict[str, list[Split]] = {}
     found = []
@@ -197,9 +199,9 @@ def cells_of(
                 else [prepare_split(data, store, wish)[0]]
             )
         for fold, split in enumerate(splits[asked]):
-            repeat = Repeat(seed, fold if folds else None)
-            found.append(Cell(setting, repeat, split))
-    return sorted(found, key=lambda cell: (cell.repeat.seed, cell.repeat.fold or 0))
+            repeat = Repeat(seed=seed, fold=fold if folds else None)
+            found.append(Trial(setting=setting, repeat=repeat, split=split))
+    return sorted(found, key=lambda trial: (trial.repeat.seed, trial.repeat.fold or 0))
 
 
 def _wish(recipe: Recipe, seed: int, exclude: Path | None, allow_leak: bool) -> Wish:

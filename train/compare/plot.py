@@ -9,11 +9,11 @@ from matplotlib.lines import Line2D
 
 from lmedge.report.canvas import BLUE, GREY, ORANGE, drawing
 
-from .summary import HEADS, Summary
+from .summary import HEADS, ComparisonSummary
 from .table import names_of
 
 
-def plot(summary: Summary, path: Path) -> None:
+def plot_comparison(summary: ComparisonSummary, path: Path) -> None:
     """Draw macro F1 of both heads, a row a setting, as PNG."""
     names, rows = names_of(summary), summary.rows
     with drawing(path, (9.5, 1.5 + 0.42 * len(rows))) as figure:
@@ -36,7 +36,7 @@ def plot(summary: Summary, path: Path) -> None:
         _legend(figure, summary)
 
 
-def _legend(figure: Figure, summary: Summary) -> None:
+def _legend(figure: Figure, summary: ComparisonSummary) -> None:
     entries = [
         Line2D([], [], color=BLUE, marker="o", ms=6, lw=1.6, label="mean, 95 % interval"),
         Line2D([], [], color=GREY, marker=".", ms=5, lw=0, alpha=0.6, label="one run"),

@@ -1,4 +1,4 @@
-"""What the repeats of a comparison allow to say.
+"""Intervals and tests over the repeats of a comparison.
 
 The training parts of folds and of repeated random splits overlap, so that their scores vary less
 than those of independent samples. Variances are therefore raised by n_test / n_train (Nadeau and
@@ -18,9 +18,9 @@ import scipy.stats
 LEVEL = 0.95
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean of scores over repeats and half of its 95 % interval; None for fewer than two."""
+    """A mean of scores over repeats and half of its 95 % interval, None for fewer than two."""
 
     mean: float
     half: float | None
@@ -36,8 +36,8 @@ class Estimate:
         return None if self.half is None else min(1.0, self.mean + self.half)
 
 
-@dataclasses.dataclass(frozen=True)
-class Comparison:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairedTest:
     """A paired test of two settings on one head.
 
     `difference` is the mean of the first's score less the second's; `p` is two-sided, `adjusted`
@@ -52,8 +52,8 @@ class Comparison:
     adjusted: float
 
     @property
-    def told_apart(self) -> bool:
-        """Whether the difference is more than noise, at 5 % for all comparisons together."""
+    def is_significant(self) -> bool:
+        """True if the difference is more than noise, at 5 % over all tests of the head."""
         return self.adjusted < 1 - LEVEL
 
 
@@ -61,9 +61,9 @@ def estimate(scores: Sequence[float], ratio: float) -> Estimate:
     """Return the mean and its interval by Student's t; `ratio` is n_test / n_train."""
     mean = float(np.mean(scores))
     if len(scores) < 2:
-        return Estimate(mean, None)
+        return Estimate(mean=mean, half=None)
     half = scipy.stats.t.ppf((1 + LEVEL) / 2, len(scores) - 1) * _error(scores, ratio)
-    return Estimate(mean, float(half))
+    return Estimate(mean=mean, half=float(half))
 
 
 def p_value(differences: Sequence[float], ratio: float) -> float | None:
@@ -91,7 +91,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 def compare_all(
     head: str, scores: Sequence[Sequence[float]], tested: Sequence[Sequence[str]], ratio: float
-) -> list[Comparison]:
+) -> list[PairedTest]:
     """Test every pair of settings that were tested on the same images, repeat by repeat.
 
     scores: by setting, one a repeat; tested: digests of the test parts, likewise.
@@ -106,7 +106,14 @@ def compare_all(
             pairs.append((first, second, float(np.mean(differences))))
             values.append(value)
     return [
-        Comparison(head, first, second, difference, value, adjusted)
+        PairedTest(
+            head=head,
+            first=first,
+            second=second,
+            difference=difference,
+            p=value,
+            adjusted=adjusted,
+        )
         for (first, second, difference), value, adjusted in zip(
             pairs, values, holm(values), strict=True
         )

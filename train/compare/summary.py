@@ -1,22 +1,21 @@
-"""From results to rows, and the files that hold them."""
+"""Summary of a comparison by setting, and the files with it."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lmedge import __version__, machine
-from lmedge.files import write_json, write_text
+from lmedge import __version__
+from lmedge.files import write_json
+from lmedge.report.csv_files import write_csv
 
-from .plan import Cell, Setting
-from .statistics import Comparison, Estimate, compare_all, estimate
-from .trial import Int8, Result
+from .plan import Setting, Trial
+from .statistics import Estimate, PairedTest, compare_all, estimate
+from .trial import FileResult, TrialResult
 
 RECIPE = "study"
 BACKBONE = "efficientnetb0"
@@ -31,7 +30,7 @@ FIGURES = {
 
 
 def published(setting: Setting) -> dict[str, float] | None:
-    """Return the published figures of a setting by head; None where it is not the study's."""
+    """Return the published figures of a setting by head; None unless it is the study's."""
     if setting.recipe_name != RECIPE or setting.backbone != BACKBONE or setting.varied:
         return None
     return dict(zip(("landmark", "category"), FIGURES[setting.strategy], strict=True))
@@ -41,13 +40,13 @@ HEADS = ("landmark", "category")
 SCHEMA = 1
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SettingSummary:
     """A setting over its repeats. `scores` are macro F1 by head, one a repeat; float network."""
 
     setting: Setting
     repeats: tuple[str, ...]
-    results: tuple[Result, ...]
+    results: tuple[TrialResult, ...]
     scores: Mapping[str, tuple[float, ...]]
     estimates: Mapping[str, Estimate]
     int8: Mapping[str, Estimate] | None
@@ -59,14 +58,31 @@ class Row:
 
     @property
     def bytes(self) -> int | None:
-        """Mean size of the int8 files; None where none were made."""
+        """Mean size of the int8 files; None if none were made."""
         files = self.files
         return round(float(np.mean([file.bytes for file in files]))) if files else None
 
     @property
-    def files(self) -> list[Int8]:
-        """What is known of the int8 files."""
+    def files(self) -> list[FileResult]:
+        """Results of the int8 files."""
         return [result.int8 for result in self.results if result.int8 is not None]
+
+    @property
+    def agreement(self) -> dict[str, float] | None:
+        """Mean share of test images with float's top class by head; None without int8 files."""
+        files = self.files
+        if not files:
+            return None
+        return {
+            "landmark": float(np.mean([file.agreement_landmark for file in files])),
+            "category": float(np.mean([file.agreement_category for file in files])),
+        }
+
+    @property
+    def export_seconds(self) -> float | None:
+        """Mean over the int8 files; None if none were made."""
+        files = self.files
+        return float(np.mean([file.export_seconds for file in files])) if files else None
 
     @property
     def published(self) -> dict[str, float] | None:
@@ -74,14 +90,14 @@ class Row:
         return published(self.setting)
 
 
-@dataclasses.dataclass(frozen=True)
-class Summary:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComparisonSummary:
     """All rows, best landmark score first; tests by head, rows numbered in this order."""
 
-    rows: tuple[Row, ...]
-    tests: tuple[Comparison, ...]
+    rows: tuple[SettingSummary, ...]
+    tests: tuple[PairedTest, ...]
 
-    def against_best(self, head: str, number: int) -> Comparison | None:
+    def against_best(self, head: str, number: int) -> PairedTest | None:
         """Return the test of a row against the best one of a head; None for itself or untested."""
         best = self.best(head)
         for test in self.tests:
@@ -95,11 +111,11 @@ class Summary:
         return int(np.argmax(means))
 
 
-def summarise(results: Sequence[tuple[Cell, Result]]) -> Summary:
+def summarise_trials(results: Sequence[tuple[Trial, TrialResult]]) -> ComparisonSummary:
     """Gather results by setting and test every pair of settings, head by head."""
-    groups: dict[int, list[tuple[Cell, Result]]] = {}
-    for cell, result in results:
-        groups.setdefault(id(cell.setting), []).append((cell, result))
+    groups: dict[int, list[tuple[Trial, TrialResult]]] = {}
+    for trial, result in results:
+        groups.setdefault(id(trial.setting), []).append((trial, result))
     ratio = float(np.mean([r.test_pictures / r.train_pictures for _, r in results]))
     rows = sorted(
         (_row(group, ratio) for group in groups.values()),
@@ -111,10 +127,10 @@ def summarise(results: Sequence[tuple[Cell, Result]]) -> Summary:
         for head in HEADS
         for test in compare_all(head, [row.scores[head] for row in rows], tested, ratio)
     ]
-    return Summary(tuple(rows), tuple(tests))
+    return ComparisonSummary(rows=tuple(rows), tests=tuple(tests))
 
 
-def _row(group: Sequence[tuple[Cell, Result]], ratio: float) -> Row:
+def _row(group: Sequence[tuple[Trial, TrialResult]], ratio: float) -> SettingSummary:
     results = tuple(result for _, result in group)
     scores = {
         "landmark": tuple(result.landmark_f1 for result in results),
@@ -125,9 +141,9 @@ def _row(group: Sequence[tuple[Cell, Result]], ratio: float) -> Row:
         "landmark": [file.landmark_f1 for file in files],
         "category": [file.category_f1 for file in files],
     }
-    return Row(
+    return SettingSummary(
         setting=group[0][0].setting,
-        repeats=tuple(cell.repeat.name for cell, _ in group),
+        repeats=tuple(trial.repeat.name for trial, _ in group),
         results=results,
         scores=scores,
         estimates={head: estimate(values, ratio) for head, values in scores.items()},
@@ -135,33 +151,18 @@ def _row(group: Sequence[tuple[Cell, Result]], ratio: float) -> Row:
     )
 
 
-def write_files(summary: Summary, data: Path, command: str, folder: Path) -> list[Path]:
+def write_files(summary: ComparisonSummary, data: Path, command: str, folder: Path) -> list[Path]:
     """Write results.csv (a row a run), summary.csv (a row a setting) and compare.json."""
     paths = [folder / name for name in ("results.csv", "summary.csv", "compare.json")]
-    machine_line = f"{machine.processor_model()}, {machine.cores()} cores"
-    note = f"# command: {command}\n# machine: {machine_line}\n# data: {data.resolve().name}\n"
-    write_text(paths[0], note + _csv(_runs(summary)))
-    write_text(paths[1], note + _csv([_flat(summary, n) for n in range(len(summary.rows))]))
-    write_json(paths[2], as_dict(summary, data, command))
+    name = data.resolve().name
+    write_csv(paths[0], _runs(summary), data=name, command=command)
+    flat = [_flat(summary, number) for number in range(len(summary.rows))]
+    write_csv(paths[1], flat, data=name, command=command)
+    write_json(paths[2], comparison_as_dict(summary, data, command))
     return paths
 
 
-def _csv(rows: Sequence[Mapping[str, object]]) -> str:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    return stream.getvalue()
-
-
-def _cell(value: object) -> object:
-    if value is None:
-        return ""
-    return f"{value:.5g}" if isinstance(value, float) else value
-
-
-def _runs(summary: Summary) -> list[dict[str, object]]:
+def _runs(summary: ComparisonSummary) -> list[dict[str, object]]:
     rows = []
     for row in summary.rows:
         for name, result in zip(row.repeats, row.results, strict=True):
@@ -179,7 +180,7 @@ def _runs(summary: Summary) -> list[dict[str, object]]:
     return rows
 
 
-def _flat(summary: Summary, number: int) -> dict[str, object]:
+def _flat(summary: ComparisonSummary, number: int) -> dict[str, object]:
     row = summary.rows[number]
     flat: dict[str, object] = {**row.setting.columns, "repeats": len(row.results)}
     for head in HEADS:
@@ -196,6 +197,11 @@ def _flat(summary: Summary, number: int) -> dict[str, object]:
     if row.int8:
         flat["bytes"] = row.bytes
         flat["gates_passed"] = sum(file.gate_passed for file in row.files)
+    flat["test_pictures"] = sum(result.test_pictures for result in row.results)
+    for head, share in (row.agreement or {}).items():
+        flat[f"int8_agreement_{head}"] = share
+    if row.files:
+        flat["export_seconds"] = row.export_seconds
     return flat
 
 
@@ -203,8 +209,8 @@ def _interval(name: str, found: Estimate) -> dict[str, object]:
     return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
-def as_dict(summary: Summary, data: Path, command: str) -> dict[str, Any]:
-    """Return what compare.json holds; docs/formats.md describes it."""
+def comparison_as_dict(summary: ComparisonSummary, data: Path, command: str) -> dict[str, Any]:
+    """Return the content of compare.json, which docs/formats.md describes."""
     return {
         "schema": SCHEMA,
         "lmedge": __version__,
@@ -223,6 +229,7 @@ def as_dict(summary: Summary, data: Path, command: str) -> dict[str, Any]:
             for number, row in enumerate(summary.rows)
         ],
         "tests": [
-            {**dataclasses.asdict(test), "told_apart": test.told_apart} for test in summary.tests
+            {**dataclasses.asdict(test), "told_apart": test.is_significant}
+            for test in summary.tests
         ],
     }

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from .statistics import Estimate
-from .summary import HEADS, Summary
+from .summary import HEADS, ComparisonSummary, SettingSummary
 
+FILE_COLUMNS = ("int8", "same %", "MB", "export")
 FOLDED, WIDEST = 12, 1000  # characters: a setting's column at least, a table at the most
 
 
-def names_of(summary: Summary) -> list[str]:
+def names_of(summary: ComparisonSummary) -> list[str]:
     """Return what tells each setting from the others; everything where there is but one."""
     columns = [row.setting.columns for row in summary.rows]
     names = list(dict.fromkeys(name for row in columns for name in row))
@@ -28,7 +31,7 @@ def names_of(summary: Summary) -> list[str]:
     ]
 
 
-def show(summary: Summary, title: str) -> None:
+def print_comparison(summary: ComparisonSummary, title: str) -> None:
     """Print a row a setting, and below it what the marks mean; figures are never cut off."""
     rows, names = summary.rows, names_of(summary)
     with_files = any(row.int8 for row in rows)
@@ -39,7 +42,7 @@ def show(summary: Summary, title: str) -> None:
         table.add_column(f"{head} F1", justify="right", no_wrap=True)
     if with_study:
         table.add_column("published", justify="right", no_wrap=True)
-    for heading in (*(("int8", "MB") if with_files else ()), "train", "params"):
+    for heading in (*(FILE_COLUMNS if with_files else ()), "train", "params"):
         table.add_column(heading, justify="right", no_wrap=True)
     for number, (name, row) in enumerate(zip(names, rows, strict=True)):
         cells = [_score(row.estimates[head]) + _mark(summary, head, number) for head in HEADS]
@@ -49,7 +52,10 @@ def show(summary: Summary, title: str) -> None:
         if with_files:
             int8 = row.int8
             cells.append(" / ".join(f"{int8[head].mean:.3f}" for head in HEADS) if int8 else "")
+            same = row.agreement
+            cells.append(" / ".join(f"{100 * same[head]:.1f}" for head in HEADS) if same else "")
             cells.append(f"{row.bytes / 1e6:.2f}" if row.bytes else "")
+            cells.append(f"{(row.export_seconds or 0) / 60:.1f} min" if int8 else "")
         minutes = row.train_seconds / 60
         cells += [f"{minutes:.1f} min", f"{row.results[0].parameters / 1e6:.1f} M"]
         table.add_row(Text(name), *cells)
@@ -68,17 +74,20 @@ def _score(found: Estimate) -> str:
     return f"{found.mean:.3f}" + ("" if found.half is None else f" ±{found.half:.3f}")
 
 
-def _mark(summary: Summary, head: str, number: int) -> str:
+def _mark(summary: ComparisonSummary, head: str, number: int) -> str:
     test = summary.against_best(head, number)
     if test is None:
         return "  "
-    return " *" if test.told_apart else " ="
+    return " *" if test.is_significant else " ="
 
 
-def _notes(summary: Summary) -> list[str]:
+def _notes(summary: ComparisonSummary) -> list[str]:
     rows = summary.rows
     if max(len(row.results) for row in rows) < 2:
-        return ["one run a setting: no interval and no test; pass --folds or --seeds for both"]
+        return [
+            "one run a setting: no interval and no test; pass --folds or --seeds for both",
+            *_file_notes(rows),
+        ]
     lines = ["± half of the 95 % interval of the mean (corrected for overlapping training parts)"]
     if summary.tests:
         lines.append(
@@ -87,6 +96,18 @@ def _notes(summary: Summary) -> list[str]:
         )
     elif len(rows) > 1:
         lines.append("not tested: the settings were not tested on the same images; pass --folds")
+    lines += _file_notes(rows)
     if any(row.published for row in rows):
         lines.append("published: landmark / category of the study, on its own 90 photographs")
     return lines
+
+
+def _file_notes(rows: Sequence[SettingSummary]) -> list[str]:
+    files = [file for row in rows for file in row.files]
+    if not files:
+        return []
+    passed = sum(file.gate_passed for file in files)
+    return [
+        "int8: macro F1 of the files, landmark / category; same: images with float's top class, "
+        f"each head alone; {passed} of {len(files)} files passed the gate"
+    ]

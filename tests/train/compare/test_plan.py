@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lmedge.errors import RecipeError
-from lmedge.train.compare.plan import Setting, cells_of, settings_of
+from lmedge.train.compare.plan import Setting, settings_of, trials_of
 from tests import small_run
 
 
@@ -73,7 +73,7 @@ def test_what_cannot_be_is_refused(changed: dict[str, object], words: tuple[str,
 def test_folds_test_every_image_once_and_the_same_for_every_setting(tmp_path: Path) -> None:
     data = small_run.write_photographs(tmp_path / "data", 9)
     with small_run.own_cache(tmp_path / "cache"):
-        found = cells_of(
+        found = trials_of(
             settings(vary=("data.val_fraction=0.1,0.3",)),
             data,
             folds=3,
@@ -82,21 +82,21 @@ def test_folds_test_every_image_once_and_the_same_for_every_setting(tmp_path: Pa
             allow_leak=False,
         )
     assert len(found) == 2 * 3 * 2
-    assert len({cell.key for cell in found}) == len(found)
+    assert len({trial.key for trial in found}) == len(found)
     for seed in (0, 1):
-        own = [cell for cell in found if cell.repeat.seed == seed]
+        own = [trial for trial in found if trial.repeat.seed == seed]
         tested = [
             [
-                sorted(entry.sha256 for entry in cell.split.parts["test"])
-                for cell in own
-                if cell.setting.recipe.data.val_fraction == share
+                sorted(entry.sha256 for entry in trial.split.parts["test"])
+                for trial in own
+                if trial.setting.recipe.data.val_fraction == share
             ]
             for share in (0.1, 0.3)
         ]
         assert tested[0] == tested[1]
         images = [image for fold in tested[0] for image in fold]
         assert len(set(images)) == len(images) == 36
-    validated = {len(cell.split.parts["val"]) for cell in found}
+    validated = {len(trial.split.parts["val"]) for trial in found}
     assert len(validated) == 2
 
 
@@ -106,11 +106,11 @@ def test_near_duplicates_are_in_one_fold(tmp_path: Path) -> None:
     for number, path in enumerate(copied):
         (path.parent / f"again {number}.jpg").write_bytes(path.read_bytes() + b"\0")
     with small_run.own_cache(tmp_path / "cache"):
-        found = cells_of(settings(), data, folds=3, seeds=1, exclude=None, allow_leak=False)
+        found = trials_of(settings(), data, folds=3, seeds=1, exclude=None, allow_leak=False)
     place = {
-        entry.image.path.name: cell.repeat.fold
-        for cell in found
-        for entry in cell.split.parts["test"]
+        entry.image.path.name: trial.repeat.fold
+        for trial in found
+        for entry in trial.split.parts["test"]
         if entry.image.landmark == "tower"
     }
     for number, path in enumerate(copied):

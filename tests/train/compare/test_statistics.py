@@ -47,5 +47,5 @@ def test_only_settings_tested_on_the_same_images_are_compared() -> None:
     tested = [["a", "b", "c"], ["a", "b", "c"], ["a", "b", "d"]]
     (found,) = compare_all("landmark", scores, tested, 0.25)
     assert (found.first, found.second) == (0, 1)
-    assert found.told_apart
+    assert found.is_significant
     assert found.difference == pytest.approx(0.3933, abs=1e-4)

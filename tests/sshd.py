@@ -175,7 +175,7 @@ def user() -> str:
     return f"{getpass.getuser()}@127.0.0.1"
 
 
-if __name__ == "__main__":  # python -m tests.benchmarks.sshd FOLDER: to try by hand
+if __name__ == "__main__":  # python -m tests.sshd FOLDER: to try by hand
     with serve(Path(sys.argv[1])) as running:
         print(" ".join(running.options()), board_python(Path(sys.argv[1]) / "board"))  # noqa: T201
         running.process.wait()

@@ -65,6 +65,27 @@ def test_the_wheel_holds_the_data_and_the_license(built: dict[str, Path]) -> Non
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
+def product_files() -> set[str]:
+    """Return what an installation needs, as it is named in the wheel, from the clone."""
+    found = set()
+    for room in ("lmedge", "train", "export", "benchmarks"):
+        for path in (ROOT / room).rglob("*"):
+            inside = path.relative_to(ROOT)
+            left_out = inside.parts[:2] in {("benchmarks", "studies"), ("benchmarks", "results")}
+            if path.is_file() and "__pycache__" not in inside.parts and not left_out:
+                found.add(("" if room == "lmedge" else "lmedge/") + inside.as_posix())
+    return found
+
+
+def test_the_wheel_holds_the_product_alone(built: dict[str, Path]) -> None:
+    with zipfile.ZipFile(built["wheel"]) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == product_files()
+    assert not any("studies" in name or "tests" in name for name in names)
+    suffixes = {name.rpartition(".")[2] for name in names}
+    assert suffixes >= {"py", "toml", "html", "jinja", "css", "typed"}
+
+
 @pytest.mark.parametrize("kind", ["sdist", "wheel"])
 def test_it_installs_and_works(
     built: dict[str, Path], kind: str, tiny_file: Path, tmp_path: Path

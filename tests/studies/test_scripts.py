@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import functools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,20 @@ def test_every_study_answers_with_its_help(name: str) -> None:
     assert process.returncode == 0, process.stderr
     assert "Usage:" in process.stdout and "--help" in process.stdout
     assert "--pictures" not in process.stdout and "--strangers" not in process.stdout
+
+
+@pytest.mark.parametrize("name", modules())
+def test_results_were_made_with_options_that_are_there(name: str) -> None:
+    used = set()
+    for path in (ROOT / "benchmarks" / "results").glob("*.csv"):
+        words = path.read_text("utf-8").splitlines()[0].split()
+        if f"benchmarks.studies.{name}" in words:
+            used |= {word for word in words if word.startswith("--")}
+    if not used:
+        pytest.skip("no result, or none with an option")
+    assert used <= set(
+        re.findall(r"--[\w-]+", run("-m", f"benchmarks.studies.{name}", "--help").stdout)
+    )
 
 
 def test_every_study_is_found() -> None:

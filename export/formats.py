@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from lmedge.train.arrays import normalise
 from lmedge.train.backend import keras
 from lmedge.train.calibration import Calibration, fit_calibration
-from lmedge.train.network import FEATURES, normalise, predict_logits
+from lmedge.train.network import FEATURES, load_network, predict_logits
 from lmedge.train.run import Run
 
 from . import convert
@@ -67,7 +68,7 @@ class RunNetworks:
         """Load the float network; `stages` keeps the seconds of what is done."""
         self.run, self._stages = run, stages
         with stages.timed("load"):
-            self.network = run.network()
+            self.network = load_network(run)
         self._float_logits: dict[str, Logits] = {}
         self._int8_logits: dict[str, Logits] = {}
         self._float_calibration: Calibration | None = None

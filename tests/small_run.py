@@ -18,7 +18,7 @@ from tests import tiny_backbone
 from tests.locations import ROOT
 
 if TYPE_CHECKING:
-    from lmedge.train.recipes.loading import Recipe
+    from lmedge.train.recipes import Recipe
     from lmedge.train.run import Run
 
 SIZE = 32
@@ -89,7 +89,7 @@ def write_photographs(
 
 def recipe(*settings: str) -> Recipe:
     """Return the small recipe with some values changed."""
-    from lmedge.train.recipes.loading import load_recipe
+    from lmedge.train.recipes import load_recipe
 
     return load_recipe("default", [*SETTINGS, *settings])
 
@@ -106,7 +106,14 @@ def start(
     from lmedge.train import training
 
     return training.start(
-        training.Request(data, out, recipe(*settings), strategy, str(weights), seed)
+        training.TrainingOptions(
+            data=data,
+            out=out,
+            recipe=recipe(*settings),
+            strategy=strategy,
+            weights=str(weights),
+            seed=seed,
+        )
     )
 
 

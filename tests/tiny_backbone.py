@@ -45,13 +45,13 @@ def stock(*, include_top: bool, weights: str | None, input_shape: tuple[int, int
 
 
 def _rest(x: Any) -> Any:
-    from lmedge.train.backbones.efficientnet import Stage, block
+    from lmedge.train.backbones.graphs import Stage, bottleneck_block
     from lmedge.train.backbones.layers import conv_bn, swish
     from lmedge.train.backend import keras
 
     x = swish(x, "stem_activation")
-    x = block(x, Stage(3, 1, 8, 1, 1), 1, "block1a_")
-    x = block(x, Stage(3, 1, 16, 2, 2), 2, "block2a_")
+    x = bottleneck_block(x, Stage(3, 1, 8, 1, 1), 1, "block1a_")
+    x = bottleneck_block(x, Stage(3, 1, 16, 2, 2), 2, "block2a_")
     x = swish(conv_bn(x, 24, 1, 1, "top_conv", "top_bn"), "top_activation")
     return keras.layers.GlobalAveragePooling2D(name="features")(x)
 

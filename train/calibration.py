@@ -1,7 +1,7 @@
-"""Logits to probabilities: a temperature a head, and the weight of the category head.
+"""The step from logits to probabilities: a temperature a head, and the category head's weight.
 
-A temperature makes a probability of 0.9 right nine times in ten; only then do the two heads speak
-equally loud, and the weight says how much of what the second says is new.
+A temperature makes a probability of 0.9 right nine times in ten, so that the two heads are
+comparable. The weight is the share of the category head's evidence that is new.
 """
 
 from __future__ import annotations
@@ -25,31 +25,33 @@ LOW, HIGH = 0.05, 20.0
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """How what a network says is read: `temperatures` by head, and the decoding of both heads."""
+    """The `temperatures` by head, and the decoding of both heads."""
 
     temperatures: Mapping[str, float]
     decoding: Decoding = dataclasses.field(default_factory=Decoding)
 
     @classmethod
     def none(cls) -> Self:
-        """Return that of probabilities as they are and heads that are independent."""
+        """Return temperatures of 1 and the decoding of independent heads."""
         return cls(dict.fromkeys(HEADS, 1.0))
 
     @classmethod
     def of_scores(cls, scores: Mapping[str, Any]) -> Self:
-        """Return what a part of metrics.json was scored with; 1 for what it does not say.
+        """Return the calibration of a part of metrics.json.
 
-        Raises LmedgeError, ValueError, TypeError or AttributeError for other things.
+        Raises:
+            LmedgeError, KeyError, ValueError, TypeError: if `scores` are not those of a part.
         """
-        found = {head: float(scores.get("temperatures", {}).get(head, 1.0)) for head in HEADS}
+        found = {head: float(scores["temperatures"][head]) for head in HEADS}
         if not all(LOW <= value <= HIGH for value in found.values()):
             raise ValueError(f"temperatures must be in {LOW:g}..{HIGH:g}, not {found}")
-        return cls(found, Decoding(category_weight=float(scores.get("category_weight", 1.0))))
+        weight = float(scores["category_weight"])
+        return cls(found, Decoding(category_weight=weight))
 
     def probabilities(
         self, logits: Mapping[str, npt.NDArray[np.floating]]
     ) -> dict[str, Probabilities]:
-        """Return those of (N, L) and (N, C) logits, by head."""
+        """Return the probabilities of (N, L) and (N, C) logits, by head."""
         return {head: softmax(logits[head], self.temperatures[head]) for head in HEADS}
 
 
@@ -58,7 +60,7 @@ def fit_calibration(
     truth: Mapping[str, npt.NDArray[np.int64]],
     taxonomy: Taxonomy,
 ) -> Calibration:
-    """Fit both to (N, L) and (N, C) logits and (N,) true indices, by head."""
+    """Fit temperatures and weight to (N, L) and (N, C) logits and (N,) true indices, by head."""
     fitted = Calibration({head: fit_temperature(logits[head], truth[head]) for head in HEADS})
     weight = fit_category_weight(fitted.probabilities(logits), truth, taxonomy)
     return dataclasses.replace(fitted, decoding=Decoding(category_weight=weight))
@@ -68,7 +70,7 @@ def fit_temperature(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64
     """Fit the temperature that gives the least log loss on (N, K) logits and (N,) truth.
 
     The targets are smoothed as in Platt (1999): (n + 1) / (n + 2) for the true class, so that a
-    few validation images that are all right do not ask for certainty. Returns 1 for none.
+    few validation images that are all right do not lead to certainty. Returns 1 for no images.
     """
     count, classes = logits.shape
     if count == 0 or classes < 2:

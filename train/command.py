@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from lmedge.errors import RunError
 
-from .fitting.strategies import STRATEGIES, check_strategy
-from .recipes.loading import Recipe, load_recipe, recipe_from
+from .fitting.device_options import DEVICES, DISTRIBUTIONS, PRECISIONS, DeviceOptions
+from .fitting.strategies import DEFAULT_STRATEGY, STRATEGIES, check_strategy
+from .recipes import load_recipe
 from .recipes.sections import BACKBONE_NAMES
+from .run import Run
 
 if TYPE_CHECKING:
-    from .run import Run
+    from lmedge.evaluation.scoring import Scores
 
+DEFAULTS = load_recipe("default")
 logger = logging.getLogger(__name__)
 
 
@@ -39,7 +41,7 @@ logger = logging.getLogger(__name__)
 )
 @click.option(
     "--strategy",
-    default="landmarks-first",
+    default=DEFAULT_STRATEGY,
     show_default=True,
     metavar="|".join(STRATEGIES),
     help="Order of the two tasks.",
@@ -47,7 +49,7 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--backbone",
     metavar="|".join(BACKBONE_NAMES),
-    help="Network body. [default: the recipe's, efficientnetb0]",
+    help=f"Network body. [default: the recipe's, {DEFAULTS.network.backbone}]",
 )
 @click.option(
     "--weights",
@@ -56,7 +58,11 @@ logger = logging.getLogger(__name__)
     metavar="imagenet|none|PATH",
     help="Where the backbone starts: the Keras download, nothing, or its .h5 file without top.",
 )
-@click.option("--image-size", type=int, help="Side of the input. [default: the recipe's, 224]")
+@click.option(
+    "--image-size",
+    type=int,
+    help=f"Side of the input. [default: the recipe's, {DEFAULTS.data.image_size}]",
+)
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**31 - 1),
@@ -85,12 +91,12 @@ logger = logging.getLogger(__name__)
     "--device",
     default="auto",
     show_default=True,
-    metavar="auto|cpu|gpu|gpu:N",
+    metavar="|".join(DEVICES),
     help="A GPU when there is one.",
 )
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "float32", "mixed"]),
+    type=click.Choice(PRECISIONS),
     default="auto",
     show_default=True,
     help="mixed: float16 with float32 weights; auto takes it on GPUs with tensor cores.",
@@ -98,7 +104,7 @@ logger = logging.getLogger(__name__)
 @click.option("--xla/--no-xla", default=None, help="Compile the step. [default: on a GPU]")
 @click.option(
     "--distribute",
-    type=click.Choice(["none", "mirrored", "multiworker"]),
+    type=click.Choice(DISTRIBUTIONS),
     default="none",
     show_default=True,
     help="All devices of this machine, or all machines of TF_CONFIG.",
@@ -135,49 +141,77 @@ def train(
     lmedge train photographs --distribute mirrored
     lmedge train photographs --refit runs/photographs
     """  # noqa: D301  (click needs the control character)
-    values = _with_options(load_recipe(recipe, settings), backbone, image_size)
+    given = [
+        *settings,
+        *([] if backbone is None else [f"network.backbone={backbone}"]),
+        *([] if image_size is None else [f"data.image_size={image_size}"]),
+    ]
+    values = load_recipe(recipe, given)
     check_strategy(strategy)
-    # Imported here: a mistake in the arguments is said before TensorFlow's seconds.
-    from . import training
-    from .fitting.devices import place
-    from .run import Run
-
+    devices = DeviceOptions(device=device, distribute=distribute, precision=precision, xla=xla)
     if refit is not None and not resume:
         _check_refit()
-    began = time.monotonic()
-    placement = place(device, distribute, precision, xla)
     if distribute == "multiworker" and out is None:
         raise click.UsageError("--distribute multiworker needs --out, the same for all workers")
     named = out or (_default_folder(data, resume) if refit is None else _beside(refit))
     if weights not in ("imagenet", "none"):
         weights = str(Path(weights).resolve())  # --resume may be called from elsewhere
-    request = training.Request(
-        data, named, values, strategy, weights, seed, split, exclude, allow_leak
-    )
-    with _run_folder(named, placement.chief, resume) as folder:
+    began = time.monotonic()
+    with _run_folder(named, devices.chief, resume) as folder:
+        earlier = None
         if resume:
-            run = Run.open(folder)
-            if (folder / "weights.safetensors").exists():
-                raise RunError(f"{named} is finished; there is nothing to resume")
-            logger.info("going on with %s; its own recipe, seed and split are used", named)
+            earlier = _unfinished(folder, named)
         elif refit is not None:
-            run = training.start_refit(_finished(refit, data), folder)
+            earlier = _finished(refit, data)
+        # Imported here: a mistake in the arguments is reported before TensorFlow's seconds.
+        from . import training
+        from .fitting.devices import place
+
+        placement = place(devices)
+        if earlier is None:
+            run = training.start(
+                training.TrainingOptions(
+                    data=data,
+                    out=folder,
+                    recipe=values,
+                    weights=weights,
+                    strategy=strategy,
+                    seed=seed,
+                    split=split,
+                    exclude=exclude,
+                    allow_leak=allow_leak,
+                )
+            )
+        elif resume:
+            run = earlier
+            logger.info("going on with %s; its own recipe, seed and split are used", named)
         else:
-            run = training.start(dataclasses.replace(request, out=folder))
-        test = training.train(run, placement)
+            run = training.start_refit(earlier, folder)
+        test = training.train_run(run, placement)
     if not placement.chief:
         click.echo(f"worker {placement.worker + 1} is done; the first one writes {named}")
         return
     minutes = (time.monotonic() - began) / 60
     click.echo(f"trained in {minutes:.1f} min: {named}")
+    _print_scores(run, test)
+    click.echo(f"next: lmedge export {named} --int8")
+
+
+def _print_scores(run: Run, test: Scores | None) -> None:
+    """Print the scores on the test part, or for a refit those of the run before it."""
     if test is not None:
+        landmark, category = test["landmark"], test["category"]
         click.echo(
-            f"test part ({test['landmark'].n} images, float): landmark macro F1 "
-            f"{test['landmark'].macro_f1:.3f}, category macro F1 {test['category'].macro_f1:.3f}"
+            f"test part ({landmark.n} images, float): landmark macro F1 "
+            f"{landmark.macro_f1:.3f}, category macro F1 {category.macro_f1:.3f}"
         )
     if run.refit_of is not None:
-        _say_refit(run.refit_of)
-    click.echo(f"next: lmedge export {named} --int8")
+        scores = run.refit_of["test"]
+        click.echo(
+            f"no test part: its images were trained on. Of {run.refit_of['run']}, which had not "
+            f"seen them: landmark macro F1 {scores['landmark']['macro_f1']:.3f}, category macro "
+            f"F1 {scores['category']['macro_f1']:.3f}"
+        )
 
 
 def _check_refit() -> None:
@@ -200,27 +234,25 @@ def _check_refit() -> None:
             raise click.UsageError(f"--refit takes what {option} says from RUN; leave one out")
 
 
-def _finished(refit: Path, data: Path) -> Run:
-    from .run import Run
+def _unfinished(folder: Path, named: Path) -> Run:
+    """Open the run to go on with. Raises RunError if it has ended."""
+    run = Run.open(folder)
+    if run.finished:
+        raise RunError(f"{named} is finished; there is nothing to resume")
+    return run
 
+
+def _finished(refit: Path, data: Path) -> Run:
+    """Open the run to repeat. Raises RunError if it has not ended, or is of other photographs."""
     run = Run.open(refit)
     if data.resolve() != Path(run.data):
         raise RunError(f"{refit} was trained on {run.data}, not on {data}; pass its photographs")
+    run.check_finished()
     return run
 
 
 def _beside(refit: Path) -> Path:
     return refit.resolve().with_name(f"{refit.resolve().name}-refit")
-
-
-def _say_refit(refit_of: Mapping[str, Any]) -> None:
-    """Say what is known of a network that has no test images of its own."""
-    test = refit_of["test"]
-    click.echo(
-        f"no test part: its images were trained on. Of {refit_of['run']}, which had not seen "
-        f"them: landmark macro F1 {test['landmark']['macro_f1']:.3f}, category macro F1 "
-        f"{test['category']['macro_f1']:.3f}"
-    )
 
 
 @contextlib.contextmanager
@@ -240,15 +272,6 @@ def _run_folder(named: Path, chief: bool, resume: bool) -> Iterator[Path]:
                 raise RunError(f"{named} is not a run folder this worker can reach; mount it here")
             shutil.copytree(named, folder)
         yield folder
-
-
-def _with_options(recipe: Recipe, backbone: str | None, image_size: int | None) -> Recipe:
-    values = recipe.as_dict()
-    if backbone is not None:
-        values["network"]["backbone"] = backbone
-    if image_size is not None:
-        values["data"]["image_size"] = image_size
-    return recipe_from(values) if values != dataclasses.asdict(recipe) else recipe
 
 
 def _default_folder(data: Path, resume: bool) -> Path:

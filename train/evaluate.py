@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lmedge.errors import DataError, RunError
+from lmedge.errors import DataError
 from lmedge.evaluation.folders import (
     PARTS,
     LabelledImage,
@@ -23,7 +23,7 @@ from lmedge.evaluation.metrics import confusions, weakest_classes
 from lmedge.files import check_writable, write_json, write_text
 
 if TYPE_CHECKING:
-    from .data.store import Entry
+    from .data.store import ImageEntry
     from .reports.predictions import Predictions
     from .run import Run
 
@@ -39,7 +39,7 @@ class Chosen:
 
     data: str
     part: str | None
-    entries: list[Entry]
+    entries: list[ImageEntry]
     unknown: tuple[UnknownLandmark, ...] = ()
     unreadable: tuple[str, ...] = ()
 
@@ -72,16 +72,18 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     \b
     lmedge evaluate runs/photographs --data photographs-it-has-not-seen
     """  # noqa: D301  (click needs the control character)
-    _check(run_folder)
+    from .run import Run
+
+    run = Run.open(run_folder)
+    run.check_finished()
     if data is not None and part is None and "test" in parts(data):
         part = "test"
     images = None if data is None else scan(data, part)
     # Imported here: a mistake in the arguments is said before TensorFlow's seconds.
+    from .network import load_network
     from .reports.predictions import predict
-    from .run import Run
 
-    run = Run.open(run_folder)
-    network = run.network()
+    network = load_network(run)
     chosen = _own(run, part) if data is None else _given(run, data, part, images or [])
     folder = out or run_folder / "evaluation"
     check_writable(folder / "evaluation.json")
@@ -96,19 +98,6 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     reports.draw_maps(network, predictions, run.store, title, folder, letters)
     _show(chosen, predictions)
     click.echo(f"reports: {click.format_filename(folder)}")
-
-
-def _check(run_folder: Path) -> None:
-    """Say at once what needs no TensorFlow to be seen."""
-    if not (run_folder / "run.json").exists():
-        raise RunError(
-            f"{run_folder} is not a run folder (run.json is missing); pass the folder that "
-            "`lmedge train` named"
-        )
-    if not (run_folder / "weights.safetensors").exists():
-        raise RunError(
-            f"{run_folder}: training has not ended; go on with `lmedge train ... --resume`"
-        )
 
 
 def _own(run: Run, part: str | None) -> Chosen:

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lmedge.errors import RunError
-from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 from lmedge.model_file import HEADS
 
+from .arrays import Floats, Images, Weights, normalise
 from .backbones import BACKBONES
 from .backend import keras, tf
-from .data.store import PreparedImages
+from .run import NetworkSpec, Run
 
 FEATURES = "features"  # the backbone's last layer: pooled, (N, F)
-Images = npt.NDArray[np.uint8] | PreparedImages
-
-
-@dataclasses.dataclass(frozen=True)
-class NetworkSpec:
-    """All that is needed to draw the network again; weights come from a file."""
-
-    backbone: str
-    size: int
-    landmarks: int
-    categories: int
-    head_layers: tuple[int, ...] = ()
-    dropout: tuple[float, ...] = (0.0,)
-    feature: str | None = None  # the head whose probabilities are a feature of the other
 
 
 def build_network(spec: NetworkSpec) -> keras.Model:
-    """Draw the network: (N, S, S, 3) float32 -> {"landmark": (N, L), "category": (N, C)} logits.
+    """Build the network: (N, S, S, 3) float32 -> {"landmark": (N, L), "category": (N, C)} logits.
 
     The input is (pixel - PIXEL_MEAN) / PIXEL_SCALE, RGB. Layers named like the stock backbone's
     hold its weights; "landmark" and "category" are the output layers.
@@ -50,7 +35,7 @@ def build_network(spec: NetworkSpec) -> keras.Model:
 
 
 def attach_heads(features: keras.KerasTensor, spec: NetworkSpec) -> dict[str, keras.KerasTensor]:
-    """Draw the shared head layers and the two outputs on (N, F) features."""
+    """Build the shared head layers and the two outputs on (N, F) features."""
     x = features
     shares = spec.dropout * len(spec.head_layers) if len(spec.dropout) == 1 else spec.dropout
     for number, (units, share) in enumerate(zip(spec.head_layers, shares, strict=True), start=1):
@@ -72,9 +57,9 @@ def attach_heads(features: keras.KerasTensor, spec: NetworkSpec) -> dict[str, ke
 
 
 class SeededDropout(keras.layers.Layer):  # type: ignore[misc]
-    """Dropout whose masks follow from a count of its own steps.
+    """Dropout with masks that follow from a count of its own steps.
 
-    The count is a weight: a run that was killed goes on with the masks it would have drawn.
+    The count is a weight. A run that was killed goes on with the masks it would have had.
     """
 
     def __init__(self, rate: float, **kwargs: Any) -> None:
@@ -119,14 +104,43 @@ def head_network(network: keras.Model, heads: Sequence[str]) -> keras.Model:
     return keras.Model(features, {head: network.get_layer(head).output for head in heads})
 
 
-def normalise(images: Images) -> npt.NDArray[np.float32]:
-    """Return images, uint8 RGB, in the units of the network's input."""
-    return (np.asarray(images).astype(np.float32) - PIXEL_MEAN) / PIXEL_SCALE
+def load_network(run: Run) -> keras.Model:
+    """Build the trained network of a run.
+
+    Raises:
+        RunError: if training has not ended, or the weights are damaged or do not fit.
+    """
+    weights = run.trained_weights()
+    network = build_network(run.spec)
+    set_weights(network, weights, run.weights_path)
+    return network
 
 
-def predict_logits(
-    network: keras.Model, images: Images, batch: int = 32
-) -> dict[str, npt.NDArray[np.float32]]:
+def get_weights(network: keras.Model) -> Weights:
+    """Return the weights by "layer/number", as the run folder keeps them."""
+    return {
+        f"{layer.name}/{number}": np.asarray(value)
+        for layer in network.layers
+        for number, value in enumerate(layer.get_weights())
+    }
+
+
+def set_weights(network: keras.Model, arrays: Weights, path: Path) -> None:
+    """Put weights by "layer/number" into the network.
+
+    Raises:
+        RunError: if they do not fit. The message names `path`.
+    """
+    for layer in network.layers:
+        if not layer.weights:
+            continue
+        try:
+            layer.set_weights([arrays[f"{layer.name}/{n}"] for n in range(len(layer.weights))])
+        except (KeyError, ValueError) as error:
+            raise RunError(f"{path} does not fit the network at {layer.name}: {error}") from error
+
+
+def predict_logits(network: keras.Model, images: Images, batch: int = 32) -> dict[str, Floats]:
     """Run the float network on (N, S, S, 3) uint8 RGB: logits of each head, (N, L) and (N, C).
 
     Images that are not in memory are read batch by batch.
@@ -135,10 +149,8 @@ def predict_logits(
     return {head: found[head] for head in HEADS}
 
 
-def predict_outputs(
-    network: keras.Model, images: Images, batch: int = 32
-) -> dict[str, npt.NDArray[np.float32]]:
-    """As `predict_logits`, but give every output the network has, by name."""
+def predict_outputs(network: keras.Model, images: Images, batch: int = 32) -> dict[str, Floats]:
+    """Run the float network as `predict_logits` does and return every output by name."""
     call = traced(network)
     parts = [
         call(tf.constant(normalise(images[start : start + batch])))

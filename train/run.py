@@ -1,6 +1,7 @@
 """The run folder: everything a training leaves behind, and all that export needs.
 
-docs/formats.md describes it file by file. Every file appears whole or not at all.
+docs/formats.md describes it file by file. Every file appears whole or not at all. Nothing here
+imports TensorFlow: `network.load_network` makes a network of the folder.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
-import safetensors.numpy
 
 from lmedge import __version__
 from lmedge.errors import LmedgeError, RecipeError, RunError
@@ -26,14 +25,13 @@ from lmedge.files import replacing, write_json, write_text
 from lmedge.image import Resize
 from lmedge.taxonomy import Taxonomy
 
-from .backend import keras
+from .arrays import Floats, Weights, read_arrays
 from .calibration import Calibration
-from .data.split import Split, labels
-from .data.store import Entry, ImageStore, PreparedImages
-from .fitting.batches import AugmentedBatches, Labels
+from .data.split import Split, label_indices
+from .data.store import ImageEntry, ImageStore, PreparedImages
+from .fitting.augment import RandomViews, random_order
 from .fitting.strategies import STRATEGIES, check_strategy
-from .network import NetworkSpec, build_network
-from .recipes.loading import Recipe, change_recipe, load_recipe, recipe_from
+from .recipes import Recipe, change_recipe, parse_recipe
 
 FORMAT = 1
 PACKAGES = (
@@ -44,12 +42,11 @@ PACKAGES = (
     "opencv-python",
     "numpy",
 )
-Weights = dict[str, npt.NDArray[Any]]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class HistoryRow:
-    """One epoch of one phase. The validation figures are of the phase's head."""
+    """One epoch of one phase. The validation figures are of the heads that the phase trains."""
 
     phase: str
     epoch: int
@@ -63,11 +60,45 @@ class HistoryRow:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """An open run folder.
+class NetworkSpec:
+    """All that is needed to build the network of a run; its weights come from a file."""
 
-    `refit_of` is None, or, where the test images of an earlier run were trained on too, the name
-    of that run (`run`) and its scores on them (`test`, as in metrics.json).
+    backbone: str
+    size: int
+    landmarks: int
+    categories: int
+    head_layers: tuple[int, ...] = ()
+    dropout: tuple[float, ...] = (0.0,)
+    feature: str | None = None  # the head whose probabilities are a feature of the other
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run folder: its description, and the files that training adds.
+
+    Attributes:
+        folder: the folder itself.
+        recipe: every value of the training.
+        split: the images of each part.
+        strategy: a name of `STRATEGIES`.
+        weights: "imagenet", "none" or the path of a file, as for `lmedge train --weights`.
+        seed: the seed of the order, the augmentation and the initial weights.
+        data: the absolute path of the photographs.
+        versions: the versions of Python and of packages that wrote the folder.
+        skipped: a line for each image that could not be read.
+        refit_of: None, or for a refit the name of the earlier run (`run`) and the scores of that
+            run on its test part (`test`, as in metrics.json).
     """
 
     folder: Path
@@ -77,88 +108,79 @@ class Run:
     weights: str
     seed: int
     data: str
-    versions: Mapping[str, str]
-    skipped: tuple[str, ...]
+    versions: Mapping[str, str] = dataclasses.field(default_factory=versions)
+    skipped: tuple[str, ...] = ()
     refit_of: Mapping[str, Any] | None = None
 
-    @classmethod
-    def create(
-        cls,
-        folder: Path,
-        recipe: Recipe,
-        split: Split,
-        *,
-        strategy: str,
-        weights: str,
-        seed: int,
-        data: str,
-        skipped: tuple[str, ...] = (),
-        refit_of: Mapping[str, Any] | None = None,
-    ) -> Run:
-        """Write the description of a new run; raises RunError when the folder holds one."""
-        if (folder / "run.json").exists():
-            raise RunError(f"{folder} holds a run already; go on with --resume or name another")
-        left = [name for name in ("checkpoints", "history.csv") if (folder / name).exists()]
+    def create(self) -> None:
+        """Write the description of this new run.
+
+        Raises:
+            RunError: if the folder holds a run already, or what is left of one.
+        """
+        if self._description.exists():
+            raise RunError(
+                f"{self.folder} holds a run already; go on with --resume or name another"
+            )
+        left = [name for name in ("checkpoints", "history.csv") if (self.folder / name).exists()]
         if left:  # its phases would be taken for this run's own
             raise RunError(
-                f"{folder} holds what is left of another run ({', '.join(left)}); remove it or "
-                "name another"
+                f"{self.folder} holds what is left of another run ({', '.join(left)}); remove it "
+                "or name another"
             )
-        run = cls(
-            folder, recipe, split, strategy, weights, seed, data, versions(), skipped, refit_of
-        )
-        write_text(folder / "recipe.toml", recipe.as_toml())
-        write_text(folder / "split.csv", split.as_csv())
-        write_json(folder / "taxonomy.json", split.taxonomy().hierarchy())
+        write_text(self.folder / "recipe.toml", self.recipe.as_toml())
+        write_text(self.folder / "split.csv", self.split.as_csv())
+        write_json(self.folder / "taxonomy.json", self.taxonomy.hierarchy())
         write_json(
-            folder / "run.json",
+            self._description,
             {
                 "format": FORMAT,
                 "lmedge": __version__,
-                "strategy": strategy,
-                "weights": weights,
-                "seed": seed,
-                "data": data,
-                "split_sha256": split.digest(),
-                "versions": dict(run.versions),
-                "skipped": list(skipped),
-                "refit_of": refit_of,
+                "strategy": self.strategy,
+                "weights": self.weights,
+                "seed": self.seed,
+                "data": self.data,
+                "split_sha256": self.split.digest(),
+                "versions": dict(self.versions),
+                "skipped": list(self.skipped),
+                "refit_of": self.refit_of,
             },
         )
-        return run
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """Read a run folder. Raises RunError when it is none, damaged or from a newer version."""
-        path = folder / "run.json"
+        """Read a run folder.
+
+        Raises:
+            RunError: if it is not a run folder, is damaged or is from a newer version.
+        """
         try:
-            about = json.loads(path.read_text("utf-8"))
+            about = json.loads((folder / "run.json").read_text("utf-8"))
             if about["format"] > FORMAT:
                 raise RunError(
                     f"{folder} was written by lmedge {about['lmedge']}, which is newer than this "
                     f"one ({__version__}); update lmedge"
                 )
-            recipe = recipe_from(_toml_sections(folder / "recipe.toml"))
-            split = Split.from_csv(
-                (folder / "split.csv").read_text("utf-8"), str(folder / "split.csv")
-            )
+            recipe = parse_recipe((folder / "recipe.toml").read_text("utf-8"))
+            path = folder / "split.csv"
+            split = Split.from_csv(path.read_text("utf-8"), str(path))
             if split.digest() != about["split_sha256"]:
                 raise RunError(
-                    f"{folder / 'split.csv'} is not the split this run was made with; put the "
-                    "file back or train anew"
+                    f"{path} is not the split this run was made with; put the file back or train "
+                    "anew"
                 )
             check_strategy(about["strategy"])
             return cls(
-                folder,
-                recipe,
-                split,
-                about["strategy"],
-                about["weights"],
-                about["seed"],
-                about["data"],
-                about["versions"],
-                tuple(about["skipped"]),
-                about.get("refit_of"),
+                folder=folder,
+                recipe=recipe,
+                split=split,
+                strategy=about["strategy"],
+                weights=about["weights"],
+                seed=about["seed"],
+                data=about["data"],
+                versions=about["versions"],
+                skipped=tuple(about["skipped"]),
+                refit_of=about["refit_of"],
             )
         except FileNotFoundError as error:
             raise RunError(
@@ -167,6 +189,36 @@ class Run:
             ) from error
         except (OSError, ValueError, KeyError, TypeError, RecipeError) as error:
             raise RunError(f"{folder}: its description is damaged ({error})") from error
+
+    @property
+    def _description(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def weights_path(self) -> Path:
+        """The file of the trained weights, which is written last."""
+        return self.folder / "weights.safetensors"
+
+    @property
+    def finished(self) -> bool:
+        """True if training has ended."""
+        return self.weights_path.exists()
+
+    def check_finished(self) -> None:
+        """Raise RunError unless training has ended."""
+        if not self.finished:
+            raise RunError(
+                f"{self.folder}: training has not ended; go on with `lmedge train ... --resume`"
+            )
+
+    def trained_weights(self) -> Weights:
+        """Return the trained weights by "layer/number".
+
+        Raises:
+            RunError: if training has not ended, or the file is damaged.
+        """
+        self.check_finished()
+        return read_arrays(self.weights_path)
 
     def with_settings(self, settings: Sequence[str]) -> Run:
         """Return the run with "section.key=value" changes to its recipe; nothing is written."""
@@ -184,7 +236,7 @@ class Run:
 
     @property
     def spec(self) -> NetworkSpec:
-        """What is needed to draw this run's network."""
+        """All that is needed to build the network of this run."""
         settings, taxonomy = self.recipe.network, self.taxonomy
         return NetworkSpec(
             backbone=settings.backbone,
@@ -196,13 +248,13 @@ class Run:
             feature=STRATEGIES[self.strategy].feature,
         )
 
-    def entries(self, part: str) -> tuple[Entry, ...]:
+    def entries(self, part: str) -> tuple[ImageEntry, ...]:
         """Return the images of "train", "val" or "test"."""
         return self.split.parts[part]
 
     def labels(self, part: str) -> dict[str, npt.NDArray[np.int64]]:
         """Return the label indices of a part by head, (N,) each."""
-        return labels(self.entries(part), self.taxonomy)
+        return label_indices(self.entries(part), self.taxonomy)
 
     def images(self, part: str, indices: Sequence[int] | None = None) -> PreparedImages:
         """Return a part as the device sees it, N x (S, S, 3) uint8 RGB, read image by image.
@@ -213,37 +265,27 @@ class Run:
         chosen = entries if indices is None else [entries[index] for index in indices]
         return PreparedImages(self.store, chosen)
 
-    def training_inputs(self, epoch: int, batch: int) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield one epoch of augmented training images as network inputs, without labels."""
-        batches = AugmentedBatches(
-            self.store,
-            self.entries("train"),
-            Labels({"": np.zeros((len(self.entries("train")), 1), np.float32)}),
-            self.recipe.augment,
-            batch=batch,
-            seed=self.seed,
-            epoch=epoch,
-        )
-        for index in range(len(batches)):
-            yield batches.inputs(index)
+    def training_inputs(self, epoch: int, batch: int) -> Iterator[Floats]:
+        """Yield one epoch of augmented training images as network inputs, without labels.
 
-    def network(self) -> keras.Model:
-        """Return the trained network. Raises RunError when training has not ended."""
-        path = self.folder / "weights.safetensors"
-        if not path.exists():
-            raise RunError(
-                f"{self.folder}: training has not ended; go on with `lmedge train ... --resume`"
-            )
-        network = build_network(self.spec)
-        set_weights(network, read_arrays(path), path)
-        return network
+        Each batch is (N, S, S, 3) float32 with N up to `batch`.
+        """
+        entries = self.entries("train")
+        views = RandomViews(self.store, entries, self.recipe.augment, seed=self.seed, epoch=epoch)
+        order = random_order(len(entries), seed=self.seed, epoch=epoch).tolist()
+        for start in range(0, len(order), batch):
+            yield views.inputs([(index,) for index in order[start : start + batch]])
 
     def calibration(self) -> Calibration:
-        """Return what the validation part chose, that of independent heads where there is none."""
+        """Return the calibration that the validation part chose.
+
+        Without a validation part there is none: temperatures of 1 and independent heads.
+        """
         path = self.folder / "metrics.json"
         try:
-            return Calibration.of_scores(self.metrics().get("val", {}))
-        except (ValueError, TypeError, AttributeError, LmedgeError) as error:
+            scores = self.metrics().get("val")
+            return Calibration.none() if scores is None else Calibration.of_scores(scores)
+        except (KeyError, ValueError, TypeError, AttributeError, LmedgeError) as error:
             raise RunError(f"{path} is damaged ({error}); train anew") from error
 
     def metrics(self) -> dict[str, Any]:
@@ -278,56 +320,3 @@ class Run:
             writer = csv.DictWriter(stream, names, lineterminator="\n")
             writer.writeheader()
             writer.writerows(dataclasses.asdict(row) for row in rows)
-
-
-def _toml_sections(path: Path) -> dict[str, dict[str, Any]]:
-    path.stat()  # a missing file is said here: to the loader it is an unknown name
-    # Through the loader: a run of an older version lacks what was added since.
-    return load_recipe(str(path)).as_dict()
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages a result depends on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def get_weights(network: keras.Model) -> Weights:
-    """Return the weights by name, "layer/number", as the run folder keeps them."""
-    return {
-        f"{layer.name}/{number}": np.asarray(value)
-        for layer in network.layers
-        for number, value in enumerate(layer.get_weights())
-    }
-
-
-def set_weights(network: keras.Model, arrays: Weights, path: Path) -> None:
-    """Put named weights into the network. Raises RunError when they do not fit; `path` is named."""
-    for layer in network.layers:
-        if not layer.weights:
-            continue
-        try:
-            layer.set_weights([arrays[f"{layer.name}/{n}"] for n in range(len(layer.weights))])
-        except (KeyError, ValueError) as error:
-            raise RunError(f"{path} does not fit the network at {layer.name}: {error}") from error
-
-
-def write_arrays(path: Path, arrays: Weights) -> None:
-    """Write named arrays in the safetensors format, whole or not at all."""
-    with replacing(path) as temporary:
-        safetensors.numpy.save_file(
-            {name: np.asarray(value, order="C") for name, value in arrays.items()}, temporary
-        )
-
-
-def read_arrays(path: Path) -> Weights:
-    """Read named arrays. Raises RunError when the file is missing or damaged."""
-    try:
-        return dict(safetensors.numpy.load_file(path))
-    except (OSError, safetensors.SafetensorError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error

@@ -15,64 +15,73 @@ from lmedge.evaluation.scoring import Scores
 from lmedge.files import write_json
 from lmedge.image import Resize
 
+from .arrays import write_arrays
 from .backbones import BACKBONES, check_backbone, check_start, check_weights, load_stock_weights
 from .backend import keras, tf
 from .calibration import Calibration
-from .data.preparation import Wish, prepare_split
+from .data.preparation import SplitOptions, prepare_split
 from .data.split import PARTS, Split
 from .data.store import ImageStore
+from .fitting.checkpoint import checkpoint_folder
 from .fitting.devices import Placement, in_float32
-from .fitting.phase import checkpoint_folder
-from .fitting.steps import Job
-from .fitting.strategies import STRATEGIES, check_strategy
-from .network import build_network
-from .recipes.loading import Recipe
+from .fitting.steps import Trainer
+from .fitting.strategies import DEFAULT_STRATEGY, check_strategy
+from .network import build_network, get_weights, set_weights
+from .recipes import Recipe
 from .reports.folder import report_run, spared
 from .reports.predictions import Predictions, predict
-from .run import Run, get_weights, set_weights, write_arrays
+from .run import Run
 
 logger = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What `lmedge train` was asked for.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """The options of `lmedge train` that a new run is made of.
 
-    split, exclude: files, or None for split.csv and exclude.txt in `data` where they are there.
+    Attributes:
+        data: the folder of the photographs.
+        out: the run folder.
+        recipe: every value of the training.
+        weights: "imagenet", "none" or the path of a file.
+        strategy: a name of `STRATEGIES`.
+        seed: fixes split, order, augmentation and initial weights.
+        split, exclude: files, or None for split.csv and exclude.txt in `data` if they are there.
+        allow_leak: if true, an image in two parts is no error.
     """
 
     data: Path
     out: Path
     recipe: Recipe
-    strategy: str
     weights: str
-    seed: int
+    strategy: str = DEFAULT_STRATEGY
+    seed: int = 0
     split: Path | None = None
     exclude: Path | None = None
     allow_leak: bool = False
 
 
-def start(request: Request) -> Run:
-    """Read the photographs, split them and write the run's description."""
-    check_strategy(request.strategy)
-    backbone = request.recipe.network.backbone
-    check_backbone(backbone)
-    check_weights(backbone, request.weights)
-    for group in request.recipe.fine_tune.start:
-        check_start(backbone, group)
-    settings = request.recipe.data
+def start(options: TrainingOptions) -> Run:
+    """Read the photographs, split them and write the description of the run."""
+    check_strategy(options.strategy)
+    recipe, settings = options.recipe, options.recipe.data
+    check_backbone(recipe.network.backbone)
+    check_weights(recipe.network.backbone, options.weights)
+    for group in recipe.fine_tune.start:
+        check_start(recipe.network.backbone, group)
     store = ImageStore(settings.image_size, Resize(settings.resize))
-    data = request.data.resolve() if request.data.exists() else request.data
-    wish = Wish(
-        request.seed,
-        settings.val_fraction,
-        settings.test_fraction,
-        request.split,
-        request.exclude,
-        request.allow_leak,
-        {"val": settings.val_count, "test": settings.test_count},
+    data = options.data.resolve() if options.data.exists() else options.data
+    split, skipped = prepare_split(
+        data,
+        store,
+        SplitOptions.of_recipe(
+            settings,
+            seed=options.seed,
+            split=options.split,
+            exclude=options.exclude,
+            allow_leak=options.allow_leak,
+        ),
     )
-    split, skipped = prepare_split(data, store, wish)
     taxonomy = split.taxonomy()
     logger.info(
         "%d landmarks in %d categories; %s images to train on, %s to validate, %s to test",
@@ -80,31 +89,31 @@ def start(request: Request) -> Run:
         len(taxonomy.categories),
         *(len(split.parts[part]) for part in PARTS),
     )
-    return Run.create(
-        request.out,
-        request.recipe,
-        split,
-        strategy=request.strategy,
-        weights=request.weights,
-        seed=request.seed,
-        data=str(request.data.resolve()),
+    run = Run(
+        folder=options.out,
+        recipe=recipe,
+        split=split,
+        strategy=options.strategy,
+        weights=options.weights,
+        seed=options.seed,
+        data=str(options.data.resolve()),
         skipped=tuple(skipped),
     )
+    run.create()
+    return run
 
 
 def start_refit(finished: Run, out: Path) -> Run:
     """Write the description of a run like a finished one that trains on its test images too.
 
-    Its figures are those of the finished run: a network cannot be tested on what it has seen.
-    Raises RunError when the run has not ended, or has no test part.
+    Its figures are those of the finished run: a network cannot be tested on images it has seen.
+
+    Raises:
+        RunError: if the finished run has not ended, or has no test part.
     """
-    if not (finished.folder / "weights.safetensors").exists():
-        raise RunError(
-            f"{finished.folder}: training has not ended, so that nothing is known of how good it "
-            "is; go on with `lmedge train ... --resume` first"
-        )
-    tested = finished.entries("test")
-    if not tested or "test" not in finished.metrics():
+    finished.check_finished()
+    tested, metrics = finished.entries("test"), finished.metrics()
+    if not tested or "test" not in metrics:
         raise RunError(f"{finished.folder} has no test images that could be trained on too")
     train = sorted([*finished.entries("train"), *tested], key=lambda entry: entry.order)
     split = Split({"train": tuple(train), "val": finished.entries("val"), "test": ()})
@@ -115,24 +124,27 @@ def start_refit(finished: Run, out: Path) -> Run:
         finished.folder,
         len(split.parts["val"]),
     )
-    return Run.create(
-        out,
-        finished.recipe,
-        split,
+    run = Run(
+        folder=out,
+        recipe=finished.recipe,
+        split=split,
         strategy=finished.strategy,
         weights=finished.weights,
         seed=finished.seed,
         data=finished.data,
         skipped=finished.skipped,
-        refit_of={"run": finished.folder.name, "test": finished.metrics()["test"]},
+        refit_of={"run": finished.folder.name, "test": metrics["test"]},
     )
+    run.create()
+    return run
 
 
-def train(run: Run, placement: Placement | None = None) -> Scores | None:
+def train_run(run: Run, placement: Placement | None = None) -> Scores | None:
     """Fit the network of an open run from where it stands and finish the run folder.
 
-    Returns the scores on the test part, or None where there is none, or for a worker that is not
-    the chief: its run folder stays unfinished.
+    Returns:
+        The scores on the test part. None without a test part, and for a worker that is not the
+        chief, whose run folder stays unfinished.
     """
     scope = contextlib.nullcontext() if placement is None else placement.strategy.scope()
     with _log_file(run.folder / "train.log"), scope:
@@ -143,7 +155,7 @@ def train(run: Run, placement: Placement | None = None) -> Scores | None:
         network = build_network(run.spec)
         pretrained = run.weights != "none"
         if pretrained:
-            with in_float32():  # what the stock model's input layers do is measured
+            with in_float32():  # the stock model's input layers are measured
                 load_stock_weights(
                     network,
                     BACKBONES[run.recipe.network.backbone],
@@ -153,7 +165,7 @@ def train(run: Run, placement: Placement | None = None) -> Scores | None:
         else:
             logger.info("no pretrained weights: every layer is trained, from random weights")
         xla = placement is not None and placement.xla
-        STRATEGIES[run.strategy].train(Job(run, network, pretrained, xla))
+        Trainer(run=run, network=network, pretrained=pretrained, xla=xla).train()
         if placement is None:
             return _finish(run, network)
         weights = get_weights(network)  # read by all workers together
@@ -167,7 +179,7 @@ def train(run: Run, placement: Placement | None = None) -> Scores | None:
 
 def _finish(run: Run, network: keras.Model) -> Scores | None:
     found: dict[str, Predictions] = {}
-    # what the validation part chooses, test takes
+    # the test part takes the calibration of the validation part
     calibration = None if run.entries("val") else Calibration.none()
     for part in ("val", "test"):
         if run.entries(part):
@@ -175,8 +187,8 @@ def _finish(run: Run, network: keras.Model) -> Scores | None:
             calibration = found[part].calibration
     report = {part: predictions.as_dict() for part, predictions in found.items()}
     write_json(run.folder / "metrics.json", report)
-    # The run is finished with its weights: what is drawn after them cannot undo that.
-    write_arrays(run.folder / "weights.safetensors", get_weights(network))
+    # The run is finished with its weights: no report after them can undo that.
+    write_arrays(run.weights_path, get_weights(network))
     shutil.rmtree(checkpoint_folder(run), ignore_errors=True)
     with spared(run.folder / "plots"):
         report_run(run, network, found)
@@ -185,7 +197,7 @@ def _finish(run: Run, network: keras.Model) -> Scores | None:
 
 @contextlib.contextmanager
 def _log_file(path: Path) -> Iterator[None]:
-    """Copy everything lmedge logs to `path`, behind what is there."""
+    """Append everything lmedge logs to `path`."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     root = logging.getLogger("lmedge")

@@ -16,6 +16,7 @@ from lmedge.export import convert
 from lmedge.export.formats import calibration_inputs
 from lmedge.files import write_bytes
 from lmedge.model_file import HEADS
+from lmedge.train.network import load_network
 from lmedge.train.run import Run
 
 from .common import PATH, run_study
@@ -27,7 +28,7 @@ from .common import PATH, run_study
 def main(run: Path, folder: Path) -> None:
     """Convert a finished RUN to float32 and by post-training quantization, into FOLDER."""
     opened = Run.open(run)
-    network = opened.network()
+    network = load_network(opened)
     plain = dict.fromkeys(HEADS, 1.0)
     write_bytes(folder / "float32.tflite", convert.to_float32(network, plain))
     inputs = calibration_inputs(opened, np.random.default_rng([opened.seed, 1]))

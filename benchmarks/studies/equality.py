@@ -26,8 +26,9 @@ from lmedge.machine import cores
 from lmedge.model_file import HEADS
 from lmedge.report.csv_files import study_command, write_csv
 from lmedge.runtime import load_runtime
+from lmedge.train.arrays import Images, normalise
 from lmedge.train.backend import keras, tf
-from lmedge.train.network import Images, normalise, predict_logits
+from lmedge.train.network import predict_logits
 from lmedge.train.run import Run
 
 from .common import PATH, out_option, run_study

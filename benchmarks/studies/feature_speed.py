@@ -22,7 +22,7 @@ import numpy as np
 
 from lmedge.errors import LmedgeError
 from lmedge.report.csv_files import write_csv
-from lmedge.train.recipes.loading import load_recipe
+from lmedge.train.recipes import load_recipe
 from lmedge.train.run import HistoryRow, Run
 
 from .common import PATH, out_option, run_study

@@ -19,8 +19,8 @@ from lmedge.evaluation.metrics import macro_f1
 from lmedge.image import Resize
 from lmedge.report.csv_files import write_csv
 from lmedge.train.data.store import ImageStore, PreparedImages
-from lmedge.train.fitting.quality import quality_of
-from lmedge.train.network import build_network, predict_logits
+from lmedge.train.fitting.validation import quality_of
+from lmedge.train.network import build_network, load_network, predict_logits
 from lmedge.train.run import Run
 
 from .common import PATH, out_option, run_study
@@ -65,7 +65,7 @@ def main(folders: tuple[Path, ...], sizes: tuple[int, ...], out: Path) -> None:
     for run in runs:
         if not run.entries("test"):
             raise RunError(f"{run.folder} has no test images; name other runs")
-    trained = [(run, run.network().get_weights()) for run in runs]
+    trained = [(run, load_network(run).get_weights()) for run in runs]
     rows = []
     for size in sizes:
         found = [

@@ -30,7 +30,7 @@ from lmedge.model_file import HEADS, KNOWN, ModelFile, read_model
 from lmedge.rejection import agreement
 from lmedge.report.csv_files import study_command, write_csv
 from lmedge.train.calibration import fit_temperature
-from lmedge.train.network import FEATURES
+from lmedge.train.network import FEATURES, load_network
 from lmedge.train.run import Run
 
 from .common import PATH, out_option, run_study, unknown_option
@@ -61,7 +61,8 @@ class Scorer:
 
     def __init__(self, run: Run, file: ModelFile | None) -> None:
         """Compute the features of the training part, the temperatures, and what follows."""
-        self._network, self._file, self._parents = run.network(), file, run.taxonomy.parent_index
+        self._network, self._file = load_network(run), file
+        self._parents = run.taxonomy.parent_index
         features = predict_with_features(self._network, run.images("train"))[FEATURES]
         truth = run.labels("train")["landmark"]
         directions = mean_directions(features, truth, len(self._parents))

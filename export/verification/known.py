@@ -14,8 +14,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from lmedge.train.arrays import Images
 from lmedge.train.backend import keras, tf
-from lmedge.train.network import FEATURES, Images, predict_outputs
+from lmedge.train.network import FEATURES, predict_outputs
 
 PER_LANDMARK = 16  # training images that its mean is of, at most
 ROOM = 1.25  # of the range of the products beyond what was seen

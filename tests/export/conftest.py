@@ -45,7 +45,7 @@ def trained(tiny: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
     weights = tiny_backbone.save_stock_weights(folder / "tiny.h5")
     photographs = small_run.write_photographs(folder / "photographs")
     run = small_run.start(photographs, folder / "run", weights)
-    training.train(run)
+    training.train_run(run)
     return run
 
 
@@ -138,9 +138,11 @@ def real() -> Real:
     from lmedge.export.quantization import scheme as quantize
     from lmedge.model_file import HEADS, parse_model
     from lmedge.taxonomy import Taxonomy
+    from lmedge.train.arrays import normalise
     from lmedge.train.backbones import BACKBONES, load_stock_weights
     from lmedge.train.backend import keras
-    from lmedge.train.network import NetworkSpec, build_network, normalise
+    from lmedge.train.network import build_network
+    from lmedge.train.run import NetworkSpec
 
     keras.utils.set_random_seed(0)
     network = build_network(NetworkSpec("efficientnetb0", REAL_SIZE, 30, 6))

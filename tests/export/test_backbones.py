@@ -19,11 +19,13 @@ from lmedge.export.quantization.scheme import INPUT_RANGE, layer_config, quantiz
 from lmedge.export.verification.comparison import run_file
 from lmedge.model_file import HEADS, ModelFile, parse_model, read_model
 from lmedge.taxonomy import Taxonomy
+from lmedge.train.arrays import normalise
 from lmedge.train.backbones import BACKBONES, Backbone, Stem, StockModel, load_stock_weights
-from lmedge.train.backbones.efficientnet import Stage, block
+from lmedge.train.backbones.graphs import Stage, bottleneck_block
 from lmedge.train.backbones.layers import BorderPad, conv_bn, relu6
 from lmedge.train.backend import keras
-from lmedge.train.network import NetworkSpec, build_network, normalise, predict_logits
+from lmedge.train.network import build_network, predict_logits
+from lmedge.train.run import NetworkSpec
 from tests import small_run
 from tests.locations import LITE0_WEIGHTS
 from tests.processes import lmedge
@@ -50,8 +52,8 @@ def relus(image: Any) -> Any:
     x = keras.layers.Conv2D(8, 3, bias_initializer="ones", name="stem_conv")(x)
     x = keras.layers.ReLU(name="stem_activation")(x)
     x = keras.layers.MaxPooling2D(2, name="stem_pool")(x)
-    x = block(x, Stage(3, 1, 8, 2, 1), 1, "block1a_", lite=True)
-    x = block(x, Stage(5, 1, 12, 2, 2), 2, "block1b_", lite=True)
+    x = bottleneck_block(x, Stage(3, 1, 8, 2, 1), 1, "block1a_", lite=True)
+    x = bottleneck_block(x, Stage(5, 1, 12, 2, 2), 2, "block1b_", lite=True)
     x = conv_bn(x, 24, 3, 1, "top_conv", "top_bn")
     x = keras.layers.Conv2D(24, 1, name="top_last")(relu6(x, "top_activation"))
     return keras.layers.GlobalAveragePooling2D(name="features")(x)

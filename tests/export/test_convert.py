@@ -14,8 +14,8 @@ from lmedge.errors import LmedgeError
 from lmedge.export import convert
 from lmedge.export.verification.comparison import run_file
 from lmedge.model_file import HEADS, KNOWN, ModelFile, parse_model
+from lmedge.train.arrays import normalise
 from lmedge.train.backend import keras
-from lmedge.train.network import normalise
 from tests.ends import ENDS, KNOWN_ENDS
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import resource
@@ -21,6 +22,7 @@ from lmedge.export.verification import verify as verify_module
 from lmedge.export.verification.gate import Limits
 from lmedge.golden import verify
 from lmedge.model_file import HEADS, read_model
+from lmedge.train.network import load_network
 from lmedge.train.run import Run
 from tests import small_run
 from tests.locations import ROOT
@@ -95,7 +97,7 @@ def ruined_graph(exported: Exported) -> bytes:
     from lmedge.export.quantization import lower
     from lmedge.export.quantization import scheme as quantize
 
-    lowered = lower.lower(exported.run.network())
+    lowered = lower.lower(load_network(exported.run))
     ruined = quantize.quantize(lowered, {layer.name: (-6.0, 6.0) for layer in lowered.layers[1:]})
     destroy(exported.run, None, ruined)
     return convert.to_int8(ruined, {"landmark": 1.0, "category": 1.0})
@@ -227,15 +229,8 @@ class TestWithoutValidation:
         old = exported.run
         parts = dict(old.split.parts)
         parts["train"], parts["val"] = (*parts["train"], *parts["val"]), ()
-        run = Run.create(
-            folder,
-            old.recipe,
-            type(old.split)(parts),
-            strategy=old.strategy,
-            weights=old.weights,
-            seed=old.seed,
-            data=old.data,
-        )
+        run = dataclasses.replace(old, folder=folder, split=type(old.split)(parts))
+        run.create()
         weights = (old.folder / "weights.safetensors").read_bytes()
         (folder / "weights.safetensors").write_bytes(weights)
         return run

@@ -18,8 +18,10 @@ from lmedge.export.quantization.scheme import SIGMOID_RANGE, layer_config, quant
 from lmedge.export.verification.comparison import run_file
 from lmedge.model_file import HEADS, ModelFile, parse_model
 from lmedge.taxonomy import Taxonomy
+from lmedge.train.arrays import normalise
 from lmedge.train.backend import keras
-from lmedge.train.network import NetworkSpec, build_network, normalise, predict_logits
+from lmedge.train.network import build_network, predict_logits
+from lmedge.train.run import NetworkSpec
 from tests import small_run, tiny_backbone
 from tests.export.test_convert import assert_gives_probabilities, assert_tensors_are_quantized
 

@@ -45,7 +45,17 @@ def test_images_a_second_without_the_first_two_calls() -> None:
 
 def history(seconds: float, loss: float) -> list[HistoryRow]:
     return [
-        HistoryRow(phase, epoch, 1.0, 0.5, loss, 0.5, 0.5, 0.1, 9.0 if epoch == 1 else seconds)
+        HistoryRow(
+            phase=phase,
+            epoch=epoch,
+            loss=1.0,
+            accuracy=0.5,
+            val_loss=loss,
+            val_accuracy=0.5,
+            val_macro_f1=0.5,
+            learning_rate=0.1,
+            seconds=9.0 if epoch == 1 else seconds,
+        )
         for phase in ("landmark-head", "category-head")
         for epoch in (1, 2, 3)
     ]

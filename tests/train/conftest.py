@@ -46,5 +46,5 @@ def finished_run(
 
     out = tmp_path_factory.mktemp("runs") / "finished"
     run = small_run.start(small_photographs, out, tiny_weights)
-    training.train(run)
+    training.train_run(run)
     return run

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lmedge.train.run import read_arrays
+from lmedge.train.arrays import read_arrays
 from tests import small_run
 from tests.locations import ROOT
 
@@ -31,7 +31,7 @@ PHASES = {
 # the next step, in the validation, or while files are written.
 KILLER = """
 import os, signal, sys, threading
-from lmedge.train import fit as fitting
+from lmedge.train.fitting import phase as fitting
 from lmedge.cli import main
 from tests import tiny_backbone
 
@@ -42,9 +42,9 @@ epoch = fitting._epoch
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
-def counting(run, asked, *others):
+def counting(asked, *others):
     fitting._Counter.in_phase = asked.phase == phase
-    return epoch(run, asked, *others)
+    return epoch(asked, *others)
 
 def dying(self, batch, logs=None):
     whole(self, batch, logs)

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmedge.train.run import Run, read_arrays
+from lmedge.train.arrays import read_arrays
+from lmedge.train.run import Run
 from tests import bad_images, processes, small_run
 from tests.in_process import lmedge
 from tests.locations import ROOT

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lmedge.train.run import read_arrays
+from lmedge.train.arrays import read_arrays
 from tests import small_run
 from tests.train import kills
 

@@ -21,7 +21,7 @@ def refitted(finished_run: Run, tiny: None, tmp_path_factory: pytest.TempPathFac
     from lmedge.train import training
 
     run = training.start_refit(finished_run, tmp_path_factory.mktemp("refit") / "run")
-    assert training.train(run) is None
+    assert training.train_run(run) is None
     return run
 
 

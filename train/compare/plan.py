@@ -13,11 +13,11 @@ from pathlib import Path
 from lmedge.errors import RecipeError
 from lmedge.image import Resize
 
-from ..data.preparation import Wish, prepare_folds, prepare_split
+from ..data.preparation import SplitOptions, prepare_folds, prepare_split
 from ..data.split import Split
 from ..data.store import ImageStore
 from ..fitting.strategies import STRATEGIES, check_strategy
-from ..recipes.loading import Recipe, load_recipe
+from ..recipes import Recipe, load_recipe
 from ..recipes.sections import BACKBONE_NAMES, check_known
 
 ALL = "all"
@@ -187,33 +187,21 @@ def trials_of(
     splits: dict[str, list[Split]] = {}
     found = []
     for seed, setting in itertools.product(range(seeds), settings):
-        wish, store = (
-            _wish(setting.recipe, seed, exclude, allow_leak),
-            _store(setting.recipe, folds),
+        options = SplitOptions.of_recipe(
+            setting.recipe.data, seed=seed, exclude=exclude, allow_leak=allow_leak
         )
-        asked = repr((wish, store.size, store.resize))
+        store = _store(setting.recipe, folds)
+        asked = repr((options, store.size, store.resize))
         if asked not in splits:
             splits[asked] = (
-                prepare_folds(data, store, wish, folds)
+                prepare_folds(data, store, options, folds)
                 if folds
-                else [prepare_split(data, store, wish)[0]]
+                else [prepare_split(data, store, options)[0]]
             )
         for fold, split in enumerate(splits[asked]):
             repeat = Repeat(seed=seed, fold=fold if folds else None)
             found.append(Trial(setting=setting, repeat=repeat, split=split))
     return sorted(found, key=lambda trial: (trial.repeat.seed, trial.repeat.fold or 0))
-
-
-def _wish(recipe: Recipe, seed: int, exclude: Path | None, allow_leak: bool) -> Wish:
-    settings = recipe.data
-    return Wish(
-        seed,
-        settings.val_fraction,
-        settings.test_fraction,
-        exclude=exclude,
-        allow_leak=allow_leak,
-        counts={"val": settings.val_count, "test": settings.test_count},
-    )
 
 
 def _store(recipe: Recipe, folds: int | None) -> ImageStore:

@@ -9,16 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lmedge.errors import RecipeError
-from lmedge.files import cache_folder
 
 DEFAULT_GB = 6.0
 IMAGES = 2 / 3  # share of the decoded images; the rest is for features
 VARIABLE = "LMEDGE_CACHE_GB"
-
-
-def cache_root() -> Path:
-    """Return the folder of everything that can be made again: LMEDGE_CACHE or ~/.cache/lmedge."""
-    return cache_folder()
 
 
 def image_limit() -> int:

@@ -1,4 +1,4 @@
-"""The whole check: every finding about a folder of photographs, and what was looked at."""
+"""The whole check: every finding about a folder of photographs, and the images it read."""
 
 from __future__ import annotations
 
@@ -11,48 +11,51 @@ from typing import Any
 from lmedge import __version__
 from lmedge.evaluation.folders import parts, scan
 
-from .class_checks import name_findings, size_findings
-from .completeness import KINDS as FORMATS
-from .duplicates import duplicate_findings, same_images
 from .exclude import Exclusion, leave_out
-from .findings import KINDS, Finding, by_kind
-from .inspection import Inspected, inspect_images
+from .findings import (
+    KINDS,
+    DataFinding,
+    alike_images,
+    by_kind,
+    duplicate_findings,
+    name_findings,
+    size_findings,
+    with_identical,
+)
+from .inspection import SUFFIXES, Inspected, inspect_images
 from .sources import Property, properties, source_findings
 
-MIN_SIDE = 112  # pixels: half the default input, so that one becomes more than two each way
+FORMAT = 1  # of report.json
 
 
-def file_findings(seen: Sequence[Inspected], min_side: int = MIN_SIDE) -> Iterator[Finding]:
-    """Yield what is wrong with each file, in the order of `seen`."""
+def file_findings(seen: Sequence[Inspected], min_side: int) -> Iterator[DataFinding]:
+    """Yield the findings about single files, in the order of `seen`."""
     for one in seen:
         about = (one.name,), (one.image.landmark,)
         if one.problem is not None:
             kind, why = one.problem
-            yield Finding(kind, f"{one.name}: {why}", *about, exclude=(one.name,))
+            yield DataFinding(kind, f"{one.name}: {why}", *about, exclude=(one.name,))
         suffix = PurePosixPath(one.name).suffix.lower()
-        if one.kind in FORMATS and suffix not in FORMATS[one.kind]:
-            yield Finding("wrong-suffix", f"{one.name}: a {one.kind} image", *about)
+        if one.kind in SUFFIXES and suffix not in SUFFIXES[one.kind]:
+            yield DataFinding("wrong-suffix", f"{one.name}: a {one.kind} image", *about)
         if one.size is not None and min(one.size) < min_side:
             width, height = one.size
             message = f"{one.name}: {width} x {height} pixels, the shorter side below {min_side}"
-            yield Finding("tiny", message, *about, exclude=(one.name,))
-
-
-FORMAT = 1
+            yield DataFinding("tiny", message, *about, exclude=(one.name,))
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
-    """What was found in `data`; `seen` are the images that are not excluded."""
+class DataReport:
+    """The findings about `data`. `seen` are the images that are not excluded."""
 
     data: Path
     seen: tuple[Inspected, ...]
     excluded: tuple[Exclusion, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[DataFinding, ...]
     properties: tuple[Property, ...]
 
     def exclusions(self) -> list[Exclusion]:
-        """Return what was excluded before and what the findings say to leave out, by path."""
+        """Return the earlier exclusions and those that the findings add, by path."""
         hashes = {one.name: one.sha256 for one in self.seen}
         reasons: dict[str, list[str]] = {}
         for finding in self.findings:
@@ -83,30 +86,37 @@ class Report:
         }
 
 
-def _why(finding: Finding, name: str) -> str:
+def _why(finding: DataFinding, name: str) -> str:
     """Return the message without the image's own name in front."""
     return finding.message.removeprefix(f"{name}: ")
 
 
-def check(
+def check_data(
     data: Path,
     *,
     exclusions: Sequence[Exclusion] = (),
     ignore: Sequence[str] = (),
     min_side: int,
     fractions: Mapping[str, float],
-) -> Report:
-    """Look at every image of `data` once and return the findings, in the order of KINDS.
+) -> DataReport:
+    """Read every image of `data` once and return the findings, in the order of KINDS.
 
-    ignore: kinds that are not wanted. fractions: of the "test" and "val" parts that training cuts.
-    Raises DataError for a layout that cannot be read at all.
+    Args:
+        data: the folder, laid out as for training.
+        exclusions: images that are not read.
+        ignore: kinds that are not wanted.
+        min_side: in pixels; an image with a shorter side below it is tiny.
+        fractions: of the "test" and "val" parts that training cuts.
+
+    Raises:
+        DataError: for a layout that cannot be read at all.
     """
     listed = []
     for part in parts(data) or (None,):
         found = scan(data, part, one_category_each=False)
         listed += [(part, image) for image in leave_out(found, exclusions, data)]
     seen = inspect_images(listed, data)
-    pairs = same_images(seen)
+    pairs = with_identical(seen, alike_images(seen))
     findings = [
         *file_findings(seen, min_side),
         *duplicate_findings(seen, pairs),
@@ -116,7 +126,7 @@ def check(
     ]
     order = {kind: number for number, kind in enumerate(KINDS)}
     wanted = [finding for finding in findings if finding.kind not in ignore]
-    return Report(
+    return DataReport(
         data,
         tuple(seen),
         tuple(exclusions),

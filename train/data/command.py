@@ -15,9 +15,10 @@ from lmedge.errors import LmedgeError
 from lmedge.files import check_writable, write_json, write_text
 from lmedge.image import Resize
 
-from ..recipes.loading import load_recipe
-from .findings import KINDS, Finding, by_kind
+from ..recipes import load_recipe
+from .findings import KINDS, MIN_SIDE, DataFinding, by_kind
 
+DEFAULTS = load_recipe("default").data
 SHOWN = 3  # findings of a kind, below the table
 logger = logging.getLogger(__name__)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -36,7 +37,7 @@ def data() -> None:
     """  # noqa: D301  (click needs the control character)
 
 
-@data.command(short_help="Say what is wrong with the photographs.")
+@data.command("check", short_help="Report what is wrong with the photographs.")
 @click.argument("data", type=_FOLDER)
 @click.option("--report", type=_FOLDER, help="Folder for report.json and the contact sheet.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not as a table.")
@@ -52,13 +53,13 @@ def data() -> None:
 @click.option(
     "--min-side",
     type=click.IntRange(1),
-    default=112,
+    default=MIN_SIDE,
     show_default=True,
     help="An image with a shorter side below this many pixels is tiny.",
 )
 @click.option("--strict", is_flag=True, help="Exit with code 1 when something was found.")
 @click.pass_context
-def check(
+def check_command(
     context: click.Context,
     data: Path,
     report: Path | None,
@@ -73,19 +74,18 @@ def check(
 
     DATA is laid out as for `lmedge train`. What is in the exclude file is not looked at.
     """
-    from .check import check as run_check
+    from .check import check_data
     from .exclude import exclude_file_of, read_exclusions, write_exclusions
 
     if exclude_file is not None:
         check_writable(exclude_file)  # said before minutes of reading
     listed = exclude_file_of(data, exclude)
-    settings = load_recipe("default", ()).data
-    result = run_check(
+    result = check_data(
         data,
         exclusions=read_exclusions(listed) if listed is not None else (),
         ignore=ignore,
         min_side=min_side,
-        fractions={"test": settings.test_fraction, "val": settings.val_fraction},
+        fractions={"test": DEFAULTS.test_fraction, "val": DEFAULTS.val_fraction},
     )
     if as_json:
         click.echo(json.dumps(result.as_dict(), indent=2, ensure_ascii=False, allow_nan=False))
@@ -117,7 +117,7 @@ def _summary(about: dict[str, object]) -> str:
     )
 
 
-def _show(findings: tuple[Finding, ...], summary: str) -> None:
+def _show(findings: tuple[DataFinding, ...], summary: str) -> None:
     if not findings:
         click.echo(f"{summary}: nothing found")
         return
@@ -143,10 +143,18 @@ def _show(findings: tuple[Finding, ...], summary: str) -> None:
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--exclude", type=_FILE, help=_EXCLUDE_HELP)
 @click.option(
-    "--val-fraction", type=click.FloatRange(0, 0.5), help="Of each landmark. [default: 0.15]"
+    "--val-fraction",
+    type=click.FloatRange(0, 0.5),
+    default=DEFAULTS.val_fraction,
+    show_default=True,
+    help="Of each landmark.",
 )
 @click.option(
-    "--test-fraction", type=click.FloatRange(0, 0.5), help="Of each landmark. [default: 0.2]"
+    "--test-fraction",
+    type=click.FloatRange(0, 0.5),
+    default=DEFAULTS.test_fraction,
+    show_default=True,
+    help="Of each landmark.",
 )
 @click.option("--allow-leak", is_flag=True, help="Write it although an image is in two parts.")
 @click.option("--overwrite", is_flag=True, help="Replace a split file that is there.")
@@ -155,8 +163,8 @@ def split(
     out: Path | None,
     seed: int,
     exclude: Path | None,
-    val_fraction: float | None,
-    test_fraction: float | None,
+    val_fraction: float,
+    test_fraction: float,
     allow_leak: bool,
     overwrite: bool,
 ) -> None:
@@ -165,23 +173,22 @@ def split(
     `lmedge train DATA` then uses DATA/split.csv. Its paths are relative to DATA, every image is
     known by its hash: copy the folder, and the split is the same. Parts of your own are kept.
     """
-    from .preparation import Wish, prepare_split
+    from .preparation import SplitOptions, prepare_split
     from .split_file import SPLIT_FILE, as_portable_csv
     from .store import ImageStore
 
     path = out or data / SPLIT_FILE
     if path.exists() and not overwrite:
         raise LmedgeError(f"{path} is there already; pass --overwrite to cut anew, or --out FILE")
-    settings = load_recipe("default", ()).data
-    wish = Wish(
-        seed,
-        settings.val_fraction if val_fraction is None else val_fraction,
-        settings.test_fraction if test_fraction is None else test_fraction,
+    options = SplitOptions(
+        seed=seed,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
         exclude=exclude,
         allow_leak=allow_leak,
     )
-    store = ImageStore(settings.image_size, Resize(settings.resize))
-    made, _ = prepare_split(data, store, wish, cut_anew=True)
+    store = ImageStore(DEFAULTS.image_size, Resize(DEFAULTS.resize))
+    made, _ = prepare_split(data, store, options, cut_anew=True)
     write_text(path, as_portable_csv(made, data))
     counts = Counter({part: len(entries) for part, entries in made.parts.items()})
     click.echo(

@@ -1,59 +1,132 @@
-"""What `lmedge train` and `lmedge data split` do first: exclude, read, split, look for leaks."""
+"""The preparation of data: read what is not excluded, split, and search for leaks."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage, parts, scan
 
-from .class_checks import size_findings
-from .duplicates import duplicate_findings, same_images
+from ..recipes.sections import DataSettings
 from .exclude import Exclusion, exclude_file_of, leave_out, read_exclusions
-from .findings import Finding
-from .folds import make_folds
+from .findings import DataFinding, duplicate_findings, size_findings, with_identical
 from .inspection import Inspected, relative_name
-from .similar import Look, Pairs, groups_of, look_at
-from .split import PARTS, Split, make_split
+from .similar import ImageFingerprint, Pairs, fingerprint_all, groups_of, pairs_alike
+from .split import PARTS, Split, make_folds, make_split
 from .split_file import read_split, split_file_of
-from .store import Entry, ImageStore
+from .store import ImageEntry, ImageStore
 
 logger = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Wish:
-    """How a data set is to be split.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """The way a data set is split.
 
-    split, exclude: files, or None for those in the data folder if they are there. Fractions are of
-    each landmark's images; `counts` by part go before them where they are above zero.
+    Attributes:
+        seed: the seed of the cut.
+        val_fraction, test_fraction: of each landmark's images.
+        counts: images of each landmark by part; above zero they replace the fraction.
+        split, exclude: files, or None for those in the data folder if they are there.
+        allow_leak: if true, an image in two parts is no error.
     """
 
     seed: int
     val_fraction: float
     test_fraction: float
+    counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     split: Path | None = None
     exclude: Path | None = None
     allow_leak: bool = False
-    counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of_recipe(
+        cls,
+        settings: DataSettings,
+        *,
+        seed: int,
+        split: Path | None = None,
+        exclude: Path | None = None,
+        allow_leak: bool = False,
+    ) -> SplitOptions:
+        """Return the options with the fractions and counts of a recipe."""
+        return cls(
+            seed=seed,
+            val_fraction=settings.val_fraction,
+            test_fraction=settings.test_fraction,
+            counts={"val": settings.val_count, "test": settings.test_count},
+            split=split,
+            exclude=exclude,
+            allow_leak=allow_leak,
+        )
+
+
+class _Leaks:
+    """The search for images in two parts: every pair of images is compared once."""
+
+    def __init__(
+        self,
+        entries: Sequence[ImageEntry],
+        fingerprints: Mapping[str, ImageFingerprint],
+        options: SplitOptions,
+        data: Path,
+    ) -> None:
+        self._fingerprints, self._options, self._data = fingerprints, options, data
+        found = pairs_alike([fingerprints[entry.sha256] for entry in entries], details=True)
+        self._alike = [(entries[i].image.path, entries[j].image.path) for i, j in found]
+
+    def settle(self, split: Split, given: set[str] | None) -> Split:
+        """Keep like images together if parts other than `given` were cut, and judge the rest.
+
+        given: the parts that the user made; None for all. Raises DataError for a leak that is
+        not allowed.
+        """
+        if given is not None:
+            split = _keep_together(split, *self._pairs(split), given)
+        _judge(*self._pairs(split), self._options, self._data)
+        return split
+
+    def _pairs(self, split: Split) -> tuple[list[Inspected], Pairs]:
+        """Return the images of a split, part by part, and the pairs of the same image."""
+        seen = [
+            Inspected(
+                entry.image,
+                part,
+                relative_name(entry.image.path, self._data),
+                entry.sha256,
+                fingerprint=self._fingerprints[entry.sha256],
+            )
+            for part in PARTS
+            for entry in split.parts[part]
+        ]
+        places = {one.image.path: place for place, one in enumerate(seen)}
+        alike = [
+            (min(places[one], places[other]), max(places[one], places[other]))
+            for one, other in self._alike
+            if one in places and other in places
+        ]
+        return seen, with_identical(seen, alike)
 
 
 def prepare_split(
-    data: Path, store: ImageStore, wish: Wish, *, cut_anew: bool = False
+    data: Path, store: ImageStore, options: SplitOptions, *, cut_anew: bool = False
 ) -> tuple[Split, list[str]]:
-    """Return the split of the photographs in `data`, and what was skipped as unreadable.
+    """Return the split of the photographs in `data`, and a line for each unreadable image.
 
-    The split file is used where there is one, unless `cut_anew`. Raises DataError for images that
-    cannot be used, and for a split with the same image in two parts unless that is allowed.
+    A split file is used if there is one, unless `cut_anew`.
+
+    Raises:
+        DataError: for images that cannot be used, and for a split with the same image in two
+            parts unless that is allowed.
     """
-    exclusions = _exclusions(data, wish.exclude)
+    exclusions = _exclusions(data, options.exclude)
     given, skipped = _admit(data, store, exclusions)
     entries = [entry for found in given.values() for entry in found]
-    looks = look_at(entries, store)
-    path = None if cut_anew else split_file_of(data, wish.split)
+    fingerprints = fingerprint_all(entries, store)
+    path = None if cut_anew else split_file_of(data, options.split)
     if path is not None:
         logger.info("the split of %s is used", path)
         split = read_split(path, entries, data, {one.name for one in exclusions})
@@ -61,33 +134,36 @@ def prepare_split(
         split = make_split(
             given,
             store,
-            seed=wish.seed,
-            val_fraction=wish.val_fraction,
-            test_fraction=wish.test_fraction,
-            counts=wish.counts,
-            looks=looks,
+            seed=options.seed,
+            val_fraction=options.val_fraction,
+            test_fraction=options.test_fraction,
+            counts=options.counts,
+            fingerprints=fingerprints,
         )
-    return _without_leaks(split, looks, wish, data, None if path else set(given)), skipped
+    leaks = _Leaks(entries, fingerprints, options, data)
+    return leaks.settle(split, None if path else set(given)), skipped
 
 
-def prepare_folds(data: Path, store: ImageStore, wish: Wish, folds: int) -> list[Split]:
-    """Return a split a fold of all photographs in `data`, whatever parts it has.
+def prepare_folds(data: Path, store: ImageStore, options: SplitOptions, folds: int) -> list[Split]:
+    """Return a split for each fold of all photographs in `data`, whatever parts it has.
 
-    `wish.split` and the test part it asks for are not used. Raises DataError as `prepare_split`.
+    `options.split`, the test fraction and the test count are not used. Raises DataError as
+    `prepare_split` does.
     """
-    given, _ = _admit(data, store, _exclusions(data, wish.exclude))
+    given, _ = _admit(data, store, _exclusions(data, options.exclude))
     entries = sorted((e for found in given.values() for e in found), key=lambda entry: entry.order)
-    looks = look_at(entries, store)
+    fingerprints = fingerprint_all(entries, store)
     made = make_folds(
         entries,
         store,
-        looks,
+        fingerprints,
         folds=folds,
-        seed=wish.seed,
-        val_fraction=wish.val_fraction,
-        val_count=wish.counts.get("val", 0),
+        seed=options.seed,
+        val_fraction=options.val_fraction,
+        val_count=options.counts.get("val", 0),
     )
-    return [_without_leaks(split, looks, wish, data, set()) for split in made]
+    leaks = _Leaks(entries, fingerprints, options, data)
+    return [leaks.settle(split, set()) for split in made]
 
 
 def _exclusions(data: Path, given: Path | None) -> tuple[Exclusion, ...]:
@@ -101,9 +177,9 @@ def _exclusions(data: Path, given: Path | None) -> tuple[Exclusion, ...]:
 
 def _admit(
     data: Path, store: ImageStore, exclusions: tuple[Exclusion, ...]
-) -> tuple[dict[str, list[Entry]], list[str]]:
+) -> tuple[dict[str, list[ImageEntry]], list[str]]:
     """Read the images of each part; without parts all are "train"."""
-    found: dict[str, list[Entry]] = {}
+    found: dict[str, list[ImageEntry]] = {}
     skipped: list[str] = []
     for part in parts(data) or (None,):
         listed: list[LabelledImage] = scan(data, part)
@@ -121,37 +197,10 @@ def _admit(
     return found, skipped
 
 
-def _without_leaks(
-    split: Split, looks: Mapping[str, Look], wish: Wish, data: Path, given: set[str] | None
-) -> Split:
-    """Keep like images together where parts other than `given` were cut; judge what is left."""
-    seen, pairs = _compared(split, looks, data)
-    if given is not None:
-        split = _keep_together(split, seen, pairs, given)
-        seen, pairs = _compared(split, looks, data)
-    _judge(seen, pairs, wish, data)
-    return split
-
-
-def _compared(split: Split, looks: Mapping[str, Look], data: Path) -> tuple[list[Inspected], Pairs]:
-    seen = [
-        Inspected(
-            entry.image,
-            part,
-            relative_name(entry.image.path, data),
-            entry.sha256,
-            look=looks[entry.sha256],
-        )
-        for part in PARTS
-        for entry in split.parts[part]
-    ]
-    return seen, same_images(seen)
-
-
 def _keep_together(split: Split, seen: list[Inspected], pairs: Pairs, given: set[str]) -> Split:
-    """Move images of parts that were cut to the training part where a like one stands elsewhere.
+    """Move images of cut parts to the training part if another part has a like image.
 
-    The cut keeps the near-duplicates of one landmark together; these are of two landmarks.
+    The cut keeps the near-duplicates of one landmark together. These are of two landmarks.
     """
     moving: set[Path] = set()
     for group in groups_of(len(seen), pairs):
@@ -175,16 +224,16 @@ def _keep_together(split: Split, seen: list[Inspected], pairs: Pairs, given: set
     return Split({"train": tuple(train), **rest})
 
 
-def _judge(seen: list[Inspected], pairs: Pairs, wish: Wish, data: Path) -> None:
-    """Say what the quick checks found. Raises DataError for a leak that is not allowed."""
+def _judge(seen: list[Inspected], pairs: Pairs, options: SplitOptions, data: Path) -> None:
+    """Warn about what the quick checks found. Raises DataError for a leak that is not allowed."""
     found = list(duplicate_findings(seen, pairs))
     leaks = [finding for finding in found if finding.kind == "leak"]
-    if leaks and not wish.allow_leak:
+    if leaks and not options.allow_leak:
         raise DataError(
             f"the split leaks: {_count(leaks)} in two parts ({leaks[0].message}); see `lmedge data "
             f"check {data}`, leave them out with its --exclude-file, or pass --allow-leak"
         )
-    fractions = {"val": wish.val_fraction, "test": wish.test_fraction}
+    fractions = {"val": options.val_fraction, "test": options.test_fraction}
     sizes = [f for f in size_findings(seen, pairs, fractions) if f.kind == "imbalance"]
     for kind, what in (("leak", "in two parts"), ("two-landmarks", "under two landmarks")):
         group = [finding for finding in found if finding.kind == kind]
@@ -194,5 +243,5 @@ def _judge(seen: list[Inspected], pairs: Pairs, wish: Wish, data: Path) -> None:
         logger.warning("%d classes far from the median (%s)", len(sizes), finding.message)
 
 
-def _count(findings: list[Finding]) -> str:
+def _count(findings: list[DataFinding]) -> str:
     return "1 image is" if len(findings) == 1 else f"{len(findings)} images are"

@@ -13,7 +13,7 @@ from lmedge.errors import DataError
 from lmedge.files import replacing
 from lmedge.image import read_image
 
-from .findings import KINDS, Finding, by_kind
+from .findings import KINDS, DataFinding, by_kind
 
 TILE, GAP, MARGIN = 150, 12, 20  # pixels
 COLUMNS = 6  # images of one finding at most, too
@@ -37,14 +37,14 @@ class _Heading:
 class _Row:
     """Findings side by side, COLUMNS images together at most."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[DataFinding, ...]
     height: int = ROW_HEIGHT
 
 
 _Strip = _Heading | _Row
 
 
-def write_sheets(findings: Sequence[Finding], data: Path, folder: Path) -> list[Path]:
+def write_sheets(findings: Sequence[DataFinding], data: Path, folder: Path) -> list[Path]:
     """Write contact-sheet.png, contact-sheet-2.png, ... and return their paths; none for none.
 
     At most COLUMNS images of a finding are shown, at most MAX_PAGES pages are written. Sheets of
@@ -64,7 +64,7 @@ def write_sheets(findings: Sequence[Finding], data: Path, folder: Path) -> list[
     return written
 
 
-def _pages(findings: Sequence[Finding]) -> Iterator[list[_Strip]]:
+def _pages(findings: Sequence[DataFinding]) -> Iterator[list[_Strip]]:
     """Yield the headings and rows of each page; a heading stays with its first row."""
     page: list[_Strip] = []
     for kind, group in by_kind([finding for finding in findings if finding.names]):
@@ -79,8 +79,8 @@ def _pages(findings: Sequence[Finding]) -> Iterator[list[_Strip]]:
         yield page
 
 
-def _rows(findings: Sequence[Finding]) -> Iterator[_Row]:
-    row: list[Finding] = []
+def _rows(findings: Sequence[DataFinding]) -> Iterator[_Row]:
+    row: list[DataFinding] = []
     for finding in findings:
         if sum(map(_width, row)) + _width(finding) > COLUMNS:
             yield _Row(tuple(row))
@@ -90,7 +90,7 @@ def _rows(findings: Sequence[Finding]) -> Iterator[_Row]:
         yield _Row(tuple(row))
 
 
-def _width(finding: Finding) -> int:
+def _width(finding: DataFinding) -> int:
     return min(len(finding.names), COLUMNS)
 
 
@@ -159,7 +159,7 @@ def _cut(text: str, fits: Callable[[str], bool], shorten: Callable[[str, int], s
     return shown
 
 
-def _draw_finding(pen: _Pen, at: tuple[int, int], finding: Finding, data: Path) -> None:
+def _draw_finding(pen: _Pen, at: tuple[int, int], finding: DataFinding, data: Path) -> None:
     left, top = at
     width = _width(finding) * (TILE + GAP) - GAP
     rest = len(finding.names) - COLUMNS
@@ -188,7 +188,7 @@ def _folder(pen: _Pen, path: PurePosixPath) -> str:
     return pen.cut_begin(str(path.parent), "small", TILE)
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: DataFinding) -> str:
     """Return the message without the names, which stand under the images."""
     if len(finding.names) == 1:
         return finding.message.removeprefix(f"{finding.names[0]}: ")

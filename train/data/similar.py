@@ -29,7 +29,7 @@ from scipy.sparse.csgraph import connected_components
 from lmedge.image import RgbImage
 from lmedge.progress import progress
 
-from .store import Entry, ImageStore
+from .store import ImageEntry, ImageStore
 
 MAX_HASH_DISTANCE = 8  # of 64 bits
 MIN_CORRELATION = 0.93  # of 16 x 16 grey thumbnails: what the hash suggests must look alike
@@ -41,7 +41,7 @@ Pairs = list[tuple[int, int]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
+class ImageFingerprint:
     """Hashes of an image and of its mirror image, (64,) bool each, and its grey thumbnails.
 
     thumbnail: (16, 16) float32; detail: (32, 32) float32, less its blur. Both without their mean
@@ -54,12 +54,12 @@ class Look:
     detail: npt.NDArray[np.float32]
 
 
-def look(image: RgbImage) -> Look:
+def fingerprint(image: RgbImage) -> ImageFingerprint:
     """Return what `pairs_alike` compares of a (H, W, 3) uint8 RGB image."""
     whole = Image.fromarray(image)
     mirror = Image.fromarray(np.ascontiguousarray(image[:, ::-1]))
     fine = _grey(whole, DETAIL)
-    return Look(
+    return ImageFingerprint(
         imagehash.phash(whole).hash.ravel(),
         imagehash.phash(mirror).hash.ravel(),
         _unit(_grey(whole, THUMBNAIL)),
@@ -77,42 +77,46 @@ def _unit(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(centred / max(float(np.linalg.norm(centred)), 1e-9), np.float32)
 
 
-def look_at(entries: Sequence[Entry], store: ImageStore) -> dict[str, Look]:
+def fingerprint_all(
+    entries: Sequence[ImageEntry], store: ImageStore
+) -> dict[str, ImageFingerprint]:
     """Return the look of each prepared image by the SHA-256 of its file."""
     different = list({entry.sha256: entry for entry in entries}.values())
     with (
         progress("Comparing images", len(different)) as advance,
         concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool,
     ):
-        looks: dict[str, Look] = {}
-        found = pool.map(lambda entry: look(store.prepared(entry)), different)
+        fingerprints: dict[str, ImageFingerprint] = {}
+        found = pool.map(lambda entry: fingerprint(store.prepared(entry)), different)
         for entry, seen in zip(different, found, strict=True):
-            looks[entry.sha256] = seen
+            fingerprints[entry.sha256] = seen
             advance()
-    return looks
+    return fingerprints
 
 
-def pairs_alike(looks: Sequence[Look], *, details: bool = False) -> Pairs:
+def pairs_alike(fingerprints: Sequence[ImageFingerprint], *, details: bool = False) -> Pairs:
     """Return the pairs (i, j), i < j, that are alike, in their details too if asked for, sorted.
 
-    Memory grows with the number of looks, not with its square; time with the square: 20,000
+    Memory grows with the number of fingerprints, not with its square; time with the square: 20,000
     images take some 6 seconds of one core and 300 MB.
     """
-    if not looks:
+    if not fingerprints:
         return []
     plain, mirrored = (
-        np.where(np.stack([getattr(look, name) for look in looks]), 1, -1).astype(np.float32)
+        np.where(
+            np.stack([getattr(fingerprint, name) for fingerprint in fingerprints]), 1, -1
+        ).astype(np.float32)
         for name in ("bits", "mirrored_bits")
     )
     found: set[tuple[int, int]] = set()
     for other, step in ((plain, 1), (mirrored, -1)):
         for i, j in _close(plain, other):
-            if i != j and _same(looks[i], looks[j], step, details):
+            if i != j and _same(fingerprints[i], fingerprints[j], step, details):
                 found.add((min(i, j), max(i, j)))
     return sorted(found)
 
 
-def _same(one: Look, other: Look, step: int, details: bool) -> bool:
+def _same(one: ImageFingerprint, other: ImageFingerprint, step: int, details: bool) -> bool:
     """Compare the thumbnails; `step` is -1 for the other's mirror image."""
     if np.sum(one.thumbnail * other.thumbnail[:, ::step]) < MIN_CORRELATION:
         return False
@@ -143,9 +147,13 @@ def groups_of(count: int, pairs: Pairs) -> list[list[int]]:
 
 
 def near_duplicates(
-    entries: Sequence[Entry], store: ImageStore, looks: Mapping[str, Look] | None = None
-) -> list[list[Entry]]:
+    entries: Sequence[ImageEntry],
+    store: ImageStore,
+    fingerprints: Mapping[str, ImageFingerprint] | None = None,
+) -> list[list[ImageEntry]]:
     """Group the entries: the same photograph, or nearly, in one group. Order is stable."""
-    looks = looks or {entry.sha256: look(store.prepared(entry)) for entry in entries}
-    pairs = pairs_alike([looks[entry.sha256] for entry in entries])
+    fingerprints = fingerprints or {
+        entry.sha256: fingerprint(store.prepared(entry)) for entry in entries
+    }
+    pairs = pairs_alike([fingerprints[entry.sha256] for entry in entries])
     return [[entries[index] for index in group] for group in groups_of(len(entries), pairs)]

@@ -21,7 +21,7 @@ import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from .findings import Finding
+from .findings import DataFinding
 from .inspection import Inspected
 
 MIN_IMAGES = 5
@@ -82,7 +82,7 @@ def _left_out(values: Sequence[str], landmarks: Sequence[str]) -> float:
     return right / len(values)
 
 
-def source_findings(seen: Sequence[Inspected]) -> Iterator[Finding]:
+def source_findings(seen: Sequence[Inspected]) -> Iterator[DataFinding]:
     """Yield the landmarks, and the properties, that the files' own marks give away."""
     usable = [one for one in seen if one.usable]
     total, sizes = len(usable), Counter(one.image.landmark for one in usable)
@@ -106,11 +106,11 @@ def source_findings(seen: Sequence[Inspected]) -> Iterator[Finding]:
                 f"all landmarks: the {found.name} alone predicts the landmark of "
                 f"{found.accuracy:.0%} of the images, by chance {found.chance:.0%}"
             )
-            yield Finding("one-source", message)
+            yield DataFinding("one-source", message)
 
 
 def _of_class(
     landmark: str, value: str, names: list[str], inside: float, outside: float
-) -> Finding:
+) -> DataFinding:
     message = f"{landmark}: {inside:.0%} of its images have {value}, {outside:.1%} of the others"
-    return Finding("one-source", message, tuple(names), (landmark,))
+    return DataFinding("one-source", message, tuple(names), (landmark,))

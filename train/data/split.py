@@ -18,19 +18,19 @@ from lmedge.errors import DataError, RunError
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.taxonomy import Taxonomy
 
-from .similar import Look, near_duplicates
-from .store import Entry, ImageStore
+from .similar import ImageFingerprint, near_duplicates
+from .store import ImageEntry, ImageStore
 
+logger = logging.getLogger(__name__)
 PARTS = ("train", "val", "test")
 _COLUMNS = ("part", "category", "landmark", "sha256", "path")
-logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
     """The parts of a data set; each is a tuple of entries in a stable order."""
 
-    parts: Mapping[str, tuple[Entry, ...]]
+    parts: Mapping[str, tuple[ImageEntry, ...]]
 
     def taxonomy(self) -> Taxonomy:
         """Return the labels that occur in any part."""
@@ -64,18 +64,20 @@ class Split:
     @classmethod
     def from_csv(cls, text: str, name: str) -> Split:
         """Read the text of split.csv; `name` is used in errors. Raises RunError."""
-        parts: dict[str, list[Entry]] = {part: [] for part in PARTS}
+        parts: dict[str, list[ImageEntry]] = {part: [] for part in PARTS}
         reader = csv.DictReader(io.StringIO(text))
         try:
             for row in reader:
                 image = LabelledImage(Path(row["path"]), row["landmark"], row["category"])
-                parts[row["part"]].append(Entry(image, row["sha256"]))
+                parts[row["part"]].append(ImageEntry(image, row["sha256"]))
         except (KeyError, TypeError) as error:
             raise RunError(f"{name}: line {reader.line_num} is not part of a split") from error
         return cls({part: tuple(entries) for part, entries in parts.items()})
 
 
-def labels(entries: Iterable[Entry], taxonomy: Taxonomy) -> dict[str, npt.NDArray[np.int64]]:
+def label_indices(
+    entries: Iterable[ImageEntry], taxonomy: Taxonomy
+) -> dict[str, npt.NDArray[np.int64]]:
     """Return the indices of each head's labels, (N,) each."""
     names = [entry.image.landmark for entry in entries]
     landmark = np.array([taxonomy.landmarks.index(name) for name in names], np.int64)
@@ -83,37 +85,46 @@ def labels(entries: Iterable[Entry], taxonomy: Taxonomy) -> dict[str, npt.NDArra
 
 
 def make_split(
-    given: Mapping[str, Sequence[Entry]],
+    given: Mapping[str, Sequence[ImageEntry]],
     store: ImageStore,
     *,
     val_fraction: float,
     test_fraction: float,
     seed: int,
     counts: Mapping[str, int] | None = None,
-    looks: Mapping[str, Look] | None = None,
+    fingerprints: Mapping[str, ImageFingerprint] | None = None,
 ) -> Split:
     """Use the parts that are given and cut the missing ones from "train".
 
-    given: entries by part, "train" at least; a part that is absent and whose fraction is above
-    zero is cut from the training part of each landmark. Near-duplicates of one landmark stay on
-    one side. `counts` by part, where above zero, are so many images of each landmark whatever the
-    fraction; `looks` spares looking at the images again. Raises DataError when a landmark has too
-    few images.
+    A part that is absent and has a fraction above zero is cut from the training part of each
+    landmark. Near-duplicates of one landmark stay on one side.
+
+    Args:
+        given: entries by part, "train" at least.
+        store: the decoded images.
+        val_fraction: the validation part's share of each landmark's images.
+        test_fraction: the test part's share.
+        seed: of the cut.
+        counts: images of each landmark by part; above zero they replace the fraction.
+        fingerprints: of the images by SHA-256, if they are known.
+
+    Raises:
+        DataError: if a landmark has too few images.
     """
     shares = {"test": test_fraction, "val": val_fraction}
     wanted = {part: share for part, share in shares.items() if part not in given}
     fixed = counts or {}
     if "val" in given or "test" in given:
         wanted.pop("test", None)  # who brings a part of their own decides about the test part
-    parts: dict[str, list[Entry]] = {part: list(given.get(part, ())) for part in PARTS}
+    parts: dict[str, list[ImageEntry]] = {part: list(given.get(part, ())) for part in PARTS}
     by_landmark = defaultdict(list)
     for entry in parts.pop("train"):
         by_landmark[entry.image.landmark].append(entry)
     _check_counts(by_landmark, parts)
-    train: list[Entry] = []
+    train: list[ImageEntry] = []
     for landmark, entries in sorted(by_landmark.items()):
         rng = np.random.default_rng([seed, *landmark.encode()])
-        groups = near_duplicates(entries, store, looks)
+        groups = near_duplicates(entries, store, fingerprints)
         rng.shuffle(groups)
         for part, share in wanted.items():
             count = max(1, round(len(entries) * share)) if share > 0 else 0
@@ -125,9 +136,9 @@ def make_split(
     )
 
 
-def _take(groups: list[list[Entry]], count: int, landmark: str, part: str) -> list[Entry]:
+def _take(groups: list[list[ImageEntry]], count: int, landmark: str, part: str) -> list[ImageEntry]:
     """Take groups from the end until `count` images are taken; one group always stays."""
-    taken: list[Entry] = []
+    taken: list[ImageEntry] = []
     while len(groups) > 1 and len(taken) < count:
         taken += groups.pop()
     if not taken and count:
@@ -136,7 +147,7 @@ def _take(groups: list[list[Entry]], count: int, landmark: str, part: str) -> li
 
 
 def _check_counts(
-    train: Mapping[str, Sequence[Entry]], parts: Mapping[str, Sequence[Entry]]
+    train: Mapping[str, Sequence[ImageEntry]], parts: Mapping[str, Sequence[ImageEntry]]
 ) -> None:
     needed = 1 if parts.get("val") else 2
     for landmark, entries in sorted(train.items()):
@@ -146,10 +157,10 @@ def _check_counts(
                 f"landmark {landmark!r} has {len(entries)} image that can be read in {folder}; "
                 f"add at least {needed - len(entries)} more, or remove the folder"
             )
-    check_known([entry for entries in train.values() for entry in entries], parts)
+    check_trained([entry for entries in train.values() for entry in entries], parts)
 
 
-def check_known(train: Iterable[Entry], parts: Mapping[str, Sequence[Entry]]) -> None:
+def check_trained(train: Iterable[ImageEntry], parts: Mapping[str, Sequence[ImageEntry]]) -> None:
     """Raise DataError when a part shows a landmark that is not trained on."""
     trained = {entry.image.landmark for entry in train}
     for part, entries in parts.items():
@@ -159,3 +170,57 @@ def check_known(train: Iterable[Entry], parts: Mapping[str, Sequence[Entry]]) ->
                 f"the {part} part shows {sorted(unknown)[0]!r}, which the training part does not; "
                 "add images of it to the training part or remove it"
             )
+
+
+def make_folds(
+    entries: Sequence[ImageEntry],
+    store: ImageStore,
+    fingerprints: Mapping[str, ImageFingerprint],
+    *,
+    folds: int,
+    seed: int,
+    val_fraction: float,
+    val_count: int = 0,
+) -> list[Split]:
+    """Return one split a fold: the fold is its test part, the rest is cut into the other two.
+
+    Stratified by landmark; near-duplicates of one landmark are in one fold. A landmark without two
+    different images is trained on in every fold and tested in none. The test parts depend on
+    `folds` and `seed` alone, not on the validation part that is asked for.
+    """
+    by_landmark = defaultdict(list)
+    for entry in entries:
+        by_landmark[entry.image.landmark].append(entry)
+    tested: list[list[ImageEntry]] = [[] for _ in range(folds)]
+    for landmark, own in sorted(by_landmark.items()):
+        groups = near_duplicates(own, store, fingerprints)
+        if len(groups) < 2:
+            logger.warning("%s: too few different images to be tested", landmark)
+            continue
+        rng = np.random.default_rng([seed, *landmark.encode()])
+        rng.shuffle(groups)
+        _deal(sorted(groups, key=len, reverse=True), tested)
+    splits = []
+    for fold in tested:
+        inside = set(fold)
+        splits.append(
+            make_split(
+                {"train": [entry for entry in entries if entry not in inside], "test": fold},
+                store,
+                val_fraction=val_fraction,
+                test_fraction=0.0,
+                counts={"val": val_count},
+                seed=seed,
+                fingerprints=fingerprints,
+            )
+        )
+    return splits
+
+
+def _deal(groups: Sequence[Sequence[ImageEntry]], tested: Sequence[list[ImageEntry]]) -> None:
+    """Put each group where this landmark has least so far, and of those where all have least."""
+    own = [0] * len(tested)
+    for group in groups:
+        place = min(range(len(tested)), key=lambda fold: (own[fold], len(tested[fold]), fold))
+        tested[place] += group
+        own[place] += len(group)

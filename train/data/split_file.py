@@ -16,8 +16,8 @@ from pathlib import Path
 from lmedge.errors import DataError, RunError
 
 from .inspection import relative_name
-from .split import PARTS, Split, check_known
-from .store import Entry
+from .split import PARTS, Split, check_trained
+from .store import ImageEntry
 
 SPLIT_FILE = "split.csv"
 logger = logging.getLogger(__name__)
@@ -40,12 +40,12 @@ def as_portable_csv(split: Split, data: Path) -> str:
     return Split(parts).as_csv()
 
 
-def _with_path(entry: Entry, path: str) -> Entry:
-    return Entry(dataclasses.replace(entry.image, path=Path(path)), entry.sha256)
+def _with_path(entry: ImageEntry, path: str) -> ImageEntry:
+    return ImageEntry(dataclasses.replace(entry.image, path=Path(path)), entry.sha256)
 
 
 def read_split(
-    path: Path, entries: Sequence[Entry], data: Path, excluded: Collection[str] = ()
+    path: Path, entries: Sequence[ImageEntry], data: Path, excluded: Collection[str] = ()
 ) -> Split:
     """Return the split that `path` describes, of the entries found in `data`.
 
@@ -59,7 +59,7 @@ def read_split(
     for entry in entries:
         by_hash[entry.sha256, entry.image.landmark].append(entry)
     named = {name for _, name, _ in wanted}
-    parts: dict[str, list[Entry]] = {part: [] for part in PARTS}
+    parts: dict[str, list[ImageEntry]] = {part: [] for part in PARTS}
     missing, used = [], set()
     for part, name, row in wanted:
         if name in excluded:
@@ -86,14 +86,14 @@ def read_split(
     return _checked(path, parts)
 
 
-def _checked(path: Path, parts: dict[str, list[Entry]]) -> Split:
+def _checked(path: Path, parts: dict[str, list[ImageEntry]]) -> Split:
     if not parts["train"]:
         raise DataError(f"{path}: has no training part; write the split anew")
-    check_known(parts["train"], parts)
+    check_trained(parts["train"], parts)
     return Split({part: tuple(found) for part, found in parts.items()})
 
 
-def _rows(path: Path) -> list[tuple[str, str, Entry]]:
+def _rows(path: Path) -> list[tuple[str, str, ImageEntry]]:
     try:
         split = Split.from_csv(path.read_text("utf-8-sig"), str(path))
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
@@ -107,7 +107,7 @@ def _rows(path: Path) -> list[tuple[str, str, Entry]]:
     return rows
 
 
-def _check_labels(path: Path, name: str, row: Entry, found: Entry) -> None:
+def _check_labels(path: Path, name: str, row: ImageEntry, found: ImageEntry) -> None:
     said, stands = ((e.image.category, e.image.landmark) for e in (row, found))
     if said != stands:
         raise DataError(

@@ -24,11 +24,11 @@ import numpy.typing as npt
 
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage
-from lmedge.files import write_bytes
+from lmedge.files import cache_folder, write_bytes
 from lmedge.image import MAX_FILE_BYTES, Resize, RgbImage, decode_image, prepare, shrink_short_side
 from lmedge.progress import progress
 
-from .cache import cache_root, image_limit, trim
+from .cache import image_limit, trim
 
 WORK_SCALE = 8 / 7  # working size over input size: room for a random crop
 CACHE_VERSION = 1  # raised with every change of the preprocessing
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class ImageEntry:
     """A labelled image whose file was read and decodes; `sha256` is of the file."""
 
     image: LabelledImage
@@ -49,11 +49,6 @@ class Entry:
         return self.image.category, self.image.landmark, str(self.image.path)
 
 
-def cache_folder() -> Path:
-    """Return where decoded images are kept."""
-    return cache_root() / "pictures"
-
-
 class ImageStore:
     """Prepared and working images of one input size and resize policy."""
 
@@ -63,16 +58,16 @@ class ImageStore:
         self.size, self.resize = size, resize
         self.limit = image_limit() if limit is None else limit
         self.work_size = math.ceil(size * WORK_SCALE)
-        self.folder = folder or cache_folder()
+        self.folder = folder or cache_folder() / "pictures"
         self._bytes: int | None = None  # about what the cache holds, once it was looked at
         self._counting = threading.Lock()
 
-    def admit(self, images: Sequence[LabelledImage]) -> tuple[list[Entry], list[str]]:
+    def admit(self, images: Sequence[LabelledImage]) -> tuple[list[ImageEntry], list[str]]:
         """Read, decode and cache each image; return those that decode, and what was skipped.
 
         Every skipped image is named in the log and in the second list, with the reason.
         """
-        entries: list[Entry] = []
+        entries: list[ImageEntry] = []
         skipped: list[str] = []
         with (
             progress("Reading images", len(images)) as advance,
@@ -84,19 +79,19 @@ class ImageStore:
                     logger.warning("skipped %s", result)
                     skipped.append(str(result))
                 else:
-                    entries.append(Entry(image, result))
+                    entries.append(ImageEntry(image, result))
         self._trim()
         return entries, skipped
 
-    def prepared(self, entry: Entry) -> RgbImage:
+    def prepared(self, entry: ImageEntry) -> RgbImage:
         """Return the image as the device sees it: (S, S, 3) uint8 RGB."""
         return self._load(entry, f"{self.resize.value}{self.size}")
 
-    def working(self, entry: Entry) -> RgbImage:
+    def working(self, entry: ImageEntry) -> RgbImage:
         """Return the image at working size: (H, W, 3) uint8 RGB, a little larger than S."""
         return self._load(entry, f"{self.resize.value}{self.work_size}-work")
 
-    def prepared_many(self, entries: Sequence[Entry]) -> npt.NDArray[np.uint8]:
+    def prepared_many(self, entries: Sequence[ImageEntry]) -> npt.NDArray[np.uint8]:
         """Return (N, S, S, 3) uint8 RGB."""
         if not entries:
             return np.zeros((0, self.size, self.size, 3), np.uint8)
@@ -107,7 +102,7 @@ class ImageStore:
             check_name(image.path)
             encoded = read_file(image.path)
             sha256 = hashlib.sha256(encoded).hexdigest()
-            entry = Entry(image, sha256)
+            entry = ImageEntry(image, sha256)
             kinds = (f"{self.resize.value}{self.size}", f"{self.resize.value}{self.work_size}-work")
             if not all(self._file(entry, kind).exists() for kind in kinds):
                 self._store(entry, decode_image(encoded, str(image.path)))
@@ -115,7 +110,7 @@ class ImageStore:
             return error
         return sha256
 
-    def _store(self, entry: Entry, image: RgbImage) -> dict[str, RgbImage]:
+    def _store(self, entry: ImageEntry, image: RgbImage) -> dict[str, RgbImage]:
         if self.resize is Resize.CROP:
             work = shrink_short_side(image, self.work_size)
         else:
@@ -129,7 +124,7 @@ class ImageStore:
         self._count(sum(array.nbytes for array in made.values()))
         return made
 
-    def _load(self, entry: Entry, kind: str) -> RgbImage:
+    def _load(self, entry: ImageEntry, kind: str) -> RgbImage:
         path = self._file(entry, kind)
         try:
             array = _unpack(path.read_bytes())
@@ -143,7 +138,7 @@ class ImageStore:
             array = self._store(entry, decode_image(encoded, str(entry.image.path)))[kind]
         return np.asarray(array, np.uint8)
 
-    def _file(self, entry: Entry, kind: str) -> Path:
+    def _file(self, entry: ImageEntry, kind: str) -> Path:
         return self.folder / entry.sha256[:2] / f"{entry.sha256}-{kind}-v{CACHE_VERSION}.rgb"
 
     def _count(self, added: int) -> None:
@@ -164,7 +159,7 @@ class PreparedImages:
     A slice is (N, S, S, 3) uint8, and so is np.asarray of all.
     """
 
-    def __init__(self, store: ImageStore, entries: Sequence[Entry]) -> None:
+    def __init__(self, store: ImageStore, entries: Sequence[ImageEntry]) -> None:
         self._store, self._entries = store, entries
 
     def __len__(self) -> int:

@@ -6,8 +6,7 @@ else in another light every time. Needs NumPy and OpenCV only. All images are (H
 
 from __future__ import annotations
 
-from .files import contact_sheet, write_data_set
-from .film import clip
-from .monuments import MONUMENTS, draw, draw_stranger
+from .monuments import MONUMENTS, draw_monument, draw_unknown
+from .output import clip, contact_sheet, write_data_set
 
-__all__ = ["MONUMENTS", "clip", "contact_sheet", "draw", "draw_stranger", "write_data_set"]
+__all__ = ["MONUMENTS", "clip", "contact_sheet", "draw_monument", "draw_unknown", "write_data_set"]

@@ -48,11 +48,11 @@ def demo(out: Path, seed: int, quick: bool) -> None:
     began = time.monotonic()
     if (out / "run").exists() or (out / "photographs").exists():
         raise LmedgeError(f"{out} holds a demo already; remove it or name another with --out")
-    draw(out, seed, TRAIN // 8 if quick else TRAIN)
+    draw_all(out, seed, TRAIN // 8 if quick else TRAIN)
     file = out / "monuments.tflite"
     settings = ["--set", "fine_tune.epochs=3", "--set", "quantize.epochs=1"] if quick else []
     # Every drawing is made anew; two that happen to look alike are no copies.
-    run(
+    run_command(
         "train",
         out / "photographs",
         "--recipe",
@@ -66,10 +66,10 @@ def demo(out: Path, seed: int, quick: bool) -> None:
         "--allow-leak",
         *settings,
     )
-    run("export", out / "run", "--int8", "-o", file, *(["--force"] if quick else []))
+    run_command("export", out / "run", "--int8", "-o", file, *(["--force"] if quick else []))
     examples = sorted((out / "photographs" / "test").glob("*/*/*-0001.jpg"))[:6]
-    run("predict", file, *examples)
-    run(
+    run_command("predict", file, *examples)
+    run_command(
         "camera",
         file,
         "--source",
@@ -80,12 +80,12 @@ def demo(out: Path, seed: int, quick: bool) -> None:
         "--record",
         out / "clip-annotated.mp4",
     )
-    run("benchmark", file, "--data", out / "photographs", "--part", "test", "--out", out)
+    run_command("benchmark", file, "--data", out / "photographs", "--part", "test", "--out", out)
     save_frame(out / "clip-annotated.mp4", out / "annotated-frame.png")
-    summarise(out, time.monotonic() - began)
+    print_summary(out, time.monotonic() - began)
 
 
-def draw(out: Path, seed: int, train: int) -> None:
+def draw_all(out: Path, seed: int, train: int) -> None:
     """Draw the three parts, each from a seed of its own, the clip and the contact sheet."""
     for number, (part, count) in enumerate((("train", train), ("val", VALIDATE), ("test", TEST))):
         total = count * sum(len(landmarks) for landmarks in drawings.MONUMENTS.values())
@@ -134,7 +134,7 @@ def save_frame(video: Path, path: Path) -> None:
     _save_png(path, np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8))
 
 
-def run(*arguments: object) -> None:
+def run_command(*arguments: object) -> None:
     """Show a command of lmedge and run it in a process of its own."""
     words = [str(argument) for argument in arguments]
     click.secho(f"\n$ lmedge {shlex.join(words)}", bold=True)
@@ -144,7 +144,7 @@ def run(*arguments: object) -> None:
         raise LmedgeError(f"`lmedge {words[0]}` ended with code {done.returncode}; see above")
 
 
-def summarise(out: Path, seconds: float) -> None:
+def print_summary(out: Path, seconds: float) -> None:
     """Say what was made, where, and how good it is."""
     report = json.loads((out / "report.json").read_text("utf-8"))
     accuracy, latency = report["accuracy"], report["latency"]

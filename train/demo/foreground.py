@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .brush import Brush
+from .light import Brush
 from .parts import Array
 
 _LEAVES = np.array(

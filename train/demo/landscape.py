@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .brush import Brush, mottle, ragged
-from .light import Light
+from .light import Brush, Light, mottle, ragged
 from .parts import Array
 
 _GROUNDS = np.array(

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 
 from .parts import Array
 
@@ -26,6 +28,26 @@ _STONES = np.array(
     ]
 )
 _DARK = np.array((0.13, 0.14, 0.17))
+_HOURS: dict[str, tuple[float, tuple[tuple[float, float, float], ...]]] = {
+    # share, then direct, ambient, zenith, horizon
+    "day": (
+        0.5,
+        ((0.74, 0.71, 0.64), (0.48, 0.50, 0.54), (0.27, 0.50, 0.80), (0.74, 0.85, 0.93)),
+    ),
+    "overcast": (
+        0.2,
+        ((0.16, 0.16, 0.16), (0.80, 0.81, 0.83), (0.58, 0.62, 0.67), (0.82, 0.84, 0.86)),
+    ),
+    "dusk": (
+        0.18,
+        ((0.78, 0.54, 0.34), (0.44, 0.41, 0.48), (0.32, 0.36, 0.60), (0.97, 0.68, 0.46)),
+    ),
+    "night": (
+        0.08,
+        ((0.58, 0.50, 0.36), (0.36, 0.36, 0.42), (0.05, 0.07, 0.16), (0.17, 0.19, 0.32)),
+    ),
+}
+_SHIFT = 4
 
 
 @dataclass(frozen=True)
@@ -87,27 +109,6 @@ class Light:
         return tuple(mixed.tolist())
 
 
-_HOURS: dict[str, tuple[float, tuple[tuple[float, float, float], ...]]] = {
-    # share, then direct, ambient, zenith, horizon
-    "day": (
-        0.5,
-        ((0.74, 0.71, 0.64), (0.48, 0.50, 0.54), (0.27, 0.50, 0.80), (0.74, 0.85, 0.93)),
-    ),
-    "overcast": (
-        0.2,
-        ((0.16, 0.16, 0.16), (0.80, 0.81, 0.83), (0.58, 0.62, 0.67), (0.82, 0.84, 0.86)),
-    ),
-    "dusk": (
-        0.18,
-        ((0.78, 0.54, 0.34), (0.44, 0.41, 0.48), (0.32, 0.36, 0.60), (0.97, 0.68, 0.46)),
-    ),
-    "night": (
-        0.08,
-        ((0.58, 0.50, 0.36), (0.36, 0.36, 0.42), (0.05, 0.07, 0.16), (0.17, 0.19, 0.32)),
-    ),
-}
-
-
 def choose_light(rng: np.random.Generator) -> Light:
     """Draw the hour, the weather and where the sun stands."""
     shares = np.array([share for share, _ in _HOURS.values()])
@@ -130,3 +131,70 @@ def choose_light(rng: np.random.Generator) -> Light:
         shadow=casts * float(rng.uniform(0.7, 1.1)),
         night=hour == "night",
     )
+
+
+@dataclass(frozen=True)
+class Brush:
+    """Paints on a canvas (H, W, 3) uint8 RGB in plane coordinates, see `View`.
+
+    to_canvas: (2, 3) affine map from the plane to pixels; aspect: width of the frame in heights.
+    """
+
+    canvas: npt.NDArray[np.uint8]
+    to_canvas: Array
+    aspect: float
+    light: Light
+
+    @property
+    def scale(self) -> float:
+        """Pixels in one height of the frame."""
+        return float(np.sqrt(abs(np.linalg.det(self.to_canvas[:, :2]))))
+
+    def pixels(self, points: Array) -> npt.NDArray[np.int32]:
+        """Canvas positions of (N, 2) plane points, in sixteenths of a pixel."""
+        moved = points @ self.to_canvas[:, :2].T + self.to_canvas[:, 2]
+        return np.asarray(np.rint(moved * (1 << _SHIFT)), np.int32)
+
+    def polygon(self, points: Array, colour: tuple[float, ...]) -> None:
+        """Fill a polygon, convex or not. points: (N, 2)."""
+        cv2.fillPoly(self.canvas, [self.pixels(points)], colour, cv2.LINE_8, _SHIFT)
+
+    def line(self, points: Array, width: float, colour: tuple[float, ...]) -> None:
+        """Draw a line through points (N, 2), its width in heights of the frame."""
+        thickness = max(1, round(width * self.scale))
+        cv2.polylines(
+            self.canvas, [self.pixels(points)], False, colour, thickness, cv2.LINE_8, _SHIFT
+        )
+
+    def discs(self, centres: Array, radii: Array, colours: list[tuple[float, ...]]) -> None:
+        """Fill discs. centres: (N, 2); radii: (N,) in heights of the frame."""
+        places = self.pixels(centres).tolist()
+        sizes = np.rint(radii * self.scale * (1 << _SHIFT)).astype(int).tolist()
+        for place, size, colour in zip(places, sizes, colours, strict=True):
+            cv2.circle(self.canvas, place, size, colour, -1, cv2.LINE_8, _SHIFT)
+
+
+def ragged(rng: np.random.Generator, count: int, rough: float = 0.5) -> Array:
+    """A rolling line of `count` heights in [0, 1]; `rough` is how much the small bumps weigh."""
+    at = np.linspace(0.0, 1.0, count)
+    total, line = 0.0, np.zeros(count)
+    for octave in range(3):
+        knots = 3 * 2**octave
+        weight = rough**octave
+        line += weight * np.interp(at, np.linspace(0, 1, knots), rng.random(knots))
+        total += weight
+    return line / total
+
+
+def mottle(
+    rng: np.random.Generator, shape: tuple[int, int], coarse: tuple[int, int], octaves: int = 3
+) -> npt.NDArray[np.float32]:
+    """Soft noise in [0, 1], (H, W) float32. coarse: rows and columns of its largest blotches."""
+    out = np.zeros(shape, np.float32)
+    total = 0.0
+    for octave in range(octaves):
+        grid = rng.random((coarse[0] << octave, coarse[1] << octave), np.float32)
+        weight = 0.5**octave
+        out += weight * cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_LINEAR)
+        total += weight
+    return out / np.float32(total)

@@ -101,7 +101,7 @@ MONUMENTS: dict[str, tuple[str, ...]] = {
 """Category -> its landmarks, all in alphabetical order."""
 
 
-def draw(
+def draw_monument(
     landmark: str, rng: np.random.Generator, size: tuple[int, int] = SIZE
 ) -> npt.NDArray[np.uint8]:
     """Draw one image of a landmark, as if by another visitor each time.
@@ -113,13 +113,13 @@ def draw(
     return scene.lens.take(scene.image, rng)
 
 
-def draw_stranger(rng: np.random.Generator, size: tuple[int, int] = SIZE) -> npt.NDArray[np.uint8]:
+def draw_unknown(rng: np.random.Generator, size: tuple[int, int] = SIZE) -> npt.NDArray[np.uint8]:
     """Draw a scene with no monument in it: a landscape, trees, often plain houses.
 
     size: (width, height) in pixels. Returns (height, width, 3) uint8 RGB. Raises ValueError if the
     size is below 16 pixels.
     """
-    scene = stranger_scene(rng, size)
+    scene = unknown_scene(rng, size)
     return scene.lens.take(scene.image, rng)
 
 
@@ -129,7 +129,7 @@ def monument_scene(
     size: tuple[int, int],
     fill: tuple[float, float] = FILL,
 ) -> Scene:
-    """The scene behind `draw`; `fill` is the share of the frame that the monument spans."""
+    """Return the scene of `draw_monument`. The monument spans `fill` of the frame."""
     if landmark not in _BY_NAME:
         raise ValueError(f"no landmark {landmark!r}; there are: {', '.join(sorted(_BY_NAME))}")
     _check(size)
@@ -138,8 +138,8 @@ def monument_scene(
     return paint_scene(model, monument.stance, rng, size, fill=fill)
 
 
-def stranger_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
-    """The scene behind `draw_stranger`."""
+def unknown_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
+    """The scene behind `draw_unknown`."""
     _check(size)
     model = village(rng) if rng.random() < 0.7 else None
     return paint_scene(model, _STRANGER, rng, size, fill=(0.4, 1.1), busy=0.6)

@@ -8,12 +8,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .brush import Brush
 from .foreground import paint_before, paint_behind
 from .landscape import darken_ground, paint_backdrop, paint_horizon, paint_path
-from .light import choose_light
+from .light import Brush, choose_light
 from .parts import Array, Model
-from .view import Stance, choose_view, paint_model, paint_shadow
+from .view import Stance, choose_viewpoint, paint_model, paint_shadow
 
 RgbImage = npt.NDArray[np.uint8]
 
@@ -92,7 +91,7 @@ def paint_scene(
     canvas = np.empty((height * _SUPERSAMPLE, width * _SUPERSAMPLE, 3), np.uint8)
     tilt = _tilt(rng, aspect)
     brush = Brush(canvas, tilt * (height * _SUPERSAMPLE), aspect, light)
-    view = None if model is None else choose_view(model, stance, rng, aspect, fill)
+    view = None if model is None else choose_viewpoint(model, stance, rng, aspect, fill)
     horizon = float(rng.uniform(0.35, 0.8)) if view is None else float(view.centre[1])
     ground = horizon + 0.08 if view is None else view.ground
     towards = float(rng.uniform(0.2, 0.8)) * aspect if view is None else float(view.centre[0])

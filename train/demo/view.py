@@ -32,7 +32,7 @@ class Stance:
 
 
 @dataclass(frozen=True)
-class View:
+class Viewpoint:
     """A level camera in front of the turned model.
 
     Plane coordinates are in heights of the frame: (0, 0) top left, (aspect, 1) bottom right.
@@ -58,13 +58,13 @@ class View:
         return plane, depth
 
 
-def choose_view(
+def choose_viewpoint(
     model: Model,
     stance: Stance,
     rng: np.random.Generator,
     aspect: float,
     fill: tuple[float, float],
-) -> View:
+) -> Viewpoint:
     """Draw a viewpoint; the model then spans the share `fill` of the frame in its longer way."""
     angle = float(rng.uniform(-stance.yaw, stance.yaw))
     cos, sin = np.cos(angle), np.sin(angle)
@@ -75,7 +75,7 @@ def choose_view(
     size = max(float(high[0] - low[0]), float(high[2]))
     distance = radius + size * float(rng.uniform(0.9, 2.4))
     eye = float(high[2] * rng.uniform(*stance.rise))
-    flat, _ = View(turn, distance, eye, 1.0, np.zeros(2), 0.0, np.zeros(4)).project(points)
+    flat, _ = Viewpoint(turn, distance, eye, 1.0, np.zeros(2), 0.0, np.zeros(4)).project(points)
     first, last = np.asarray(flat.min(axis=0)), np.asarray(flat.max(axis=0))
     frame = np.array((aspect, 1.0))
     focal = float(rng.uniform(*fill) * (frame / (last - first)).min())
@@ -84,10 +84,12 @@ def choose_view(
     centre = np.asarray(middle - focal * (first + last) / 2)
     extent = np.concatenate((centre + focal * first, centre + focal * last))
     foot = float(centre[1] + focal * eye / distance)
-    return View(turn, distance, eye, focal, centre, foot, extent)
+    return Viewpoint(turn, distance, eye, focal, centre, foot, extent)
 
 
-def paint_model(canvas: RgbImage, to_canvas: Array, model: Model, view: View, light: Light) -> None:
+def paint_model(
+    canvas: RgbImage, to_canvas: Array, model: Model, view: Viewpoint, light: Light
+) -> None:
     """Paint the model onto the canvas (H, W, 3) uint8 RGB, in place, far faces first.
 
     to_canvas: (2, 3) affine map from the plane to canvas pixels.
@@ -111,7 +113,9 @@ def paint_model(canvas: RgbImage, to_canvas: Array, model: Model, view: View, li
         cv2.fillConvexPoly(canvas, polygon, colour, cv2.LINE_8, _SHIFT)
 
 
-def paint_shadow(mask: RgbImage, to_mask: Array, model: Model, view: View, light: Light) -> None:
+def paint_shadow(
+    mask: RgbImage, to_mask: Array, model: Model, view: Viewpoint, light: Light
+) -> None:
     """Fill the shadow the model casts on the ground with 255 in a mask (H, W) uint8, in place."""
     faces = model.faces @ view.turn.T
     catching = (_normals(faces) @ light.sun > 0) | (model.width > 0.01)
@@ -139,7 +143,7 @@ def _normals(faces: Array) -> Array:
 
 
 def _back_to_front(
-    model: Model, view: View, distances: Array, seen: npt.NDArray[np.intp]
+    model: Model, view: Viewpoint, distances: Array, seen: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.intp]:
     solids = np.bincount(model.solid, distances) / np.maximum(np.bincount(model.solid), 1)
     heights = model.faces[:, :, 2]

@@ -1,12 +1,15 @@
 """Augmentation: random views of an image, different in each epoch, and fixed copies.
 
-Crop, rotation, flip and resize are one affine map, so that a pixel is interpolated once; colour
+Crop, rotation, flip and resize are one affine map, so that a pixel is interpolated once. Colour
 follows in float. Each view is a function of its random generator alone.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import math
+import os
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -14,11 +17,56 @@ import numpy.typing as npt
 
 from lmedge.image import RgbImage
 
-from ..recipes.sections import Augment
+from ..arrays import Floats, normalise
+from ..data.store import ImageEntry, ImageStore
+from ..recipes.sections import AugmentSettings
+
+WORKERS = os.cpu_count() or 1
+NOISE_VARIANCE = 0.2  # of the study's noisy copy, pixels in 0..1
+
+
+def random_stream(*numbers: int) -> np.random.Generator:
+    """Return a generator of its own for each combination; numbers below zero are fine."""
+    return np.random.default_rng([number & 0xFFFFFFFF for number in numbers])
+
+
+def random_order(count: int, *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """Return the indices of `count` images in the order of an epoch, (count,)."""
+    return random_stream(seed, epoch).permutation(count)
+
+
+class RandomViews:
+    """Random views of images in one epoch; each depends on seed, epoch and its own numbers."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        entries: Sequence[ImageEntry],
+        settings: AugmentSettings,
+        *,
+        seed: int,
+        epoch: int,
+    ) -> None:
+        self._store, self._entries, self._settings = store, entries, settings
+        self._seed, self._epoch = seed, epoch
+        self._pool = concurrent.futures.ThreadPoolExecutor(WORKERS)
+
+    def inputs(self, numbers: Sequence[tuple[int, ...]]) -> Floats:
+        """Return (N, S, S, 3) float32 network inputs of N views.
+
+        Args:
+            numbers: an image's index each, and further numbers that tell its views apart.
+        """
+        return normalise(np.stack(list(self._pool.map(self._view, numbers))))
+
+    def _view(self, numbers: tuple[int, ...]) -> RgbImage:
+        rng = random_stream(self._seed, self._epoch, *numbers)
+        image = self._store.working(self._entries[numbers[0]])
+        return random_view(image, self._store.size, self._settings, rng)
 
 
 def random_view(
-    image: RgbImage, size: int, settings: Augment, rng: np.random.Generator
+    image: RgbImage, size: int, settings: AugmentSettings, rng: np.random.Generator
 ) -> RgbImage:
     """Return a random view of `image`, (H, W, 3) uint8 RGB: (size, size, 3) uint8 RGB."""
     view = cv2.warpAffine(
@@ -31,10 +79,9 @@ def random_view(
     return _random_colour(view.astype(np.float32), settings, rng)
 
 
-NOISE_VARIANCE = 0.2  # of the study's noisy copy, pixels in 0..1
-
-
-def fixed_copy(image: RgbImage, kind: str, settings: Augment, rng: np.random.Generator) -> RgbImage:
+def fixed_copy(
+    image: RgbImage, kind: str, settings: AugmentSettings, rng: np.random.Generator
+) -> RgbImage:
     """Return one of the study's offline copies of `image`, (S, S, 3) uint8 RGB, same shape.
 
     kind: one of augment.copies. "rotation" turns by exactly rotation_degrees, the edge repeated;
@@ -55,7 +102,7 @@ def fixed_copy(image: RgbImage, kind: str, settings: Augment, rng: np.random.Gen
 
 
 def _random_map(
-    height: int, width: int, size: int, settings: Augment, rng: np.random.Generator
+    height: int, width: int, size: int, settings: AugmentSettings, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
     """Return the (2, 3) affine map from view coordinates to image coordinates."""
     side = min(height, width) * math.sqrt(rng.uniform(*settings.crop_scale))
@@ -81,7 +128,7 @@ def _random_map(
 
 
 def _random_colour(
-    view: npt.NDArray[np.float32], settings: Augment, rng: np.random.Generator
+    view: npt.NDArray[np.float32], settings: AugmentSettings, rng: np.random.Generator
 ) -> RgbImage:
     brightness, contrast, saturation = (
         1 + rng.uniform(-1, 1) * amount

@@ -1,15 +1,13 @@
 """Batches for fitting: augmented images, fixed images, or cached features.
 
-Targets are given by head, (N, classes) float32 each, one row an image; label smoothing is in them
-already. What a batch holds depends on (seed, epoch, index) alone: neither on the number of threads
-nor on where a killed run went on.
+Targets are given by head, (N, classes) float32 each, one row an image, smoothed already. A batch
+depends on (seed, epoch, index) alone: neither on the number of threads nor on a restart.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,17 +16,16 @@ import numpy.typing as npt
 
 from lmedge.image import RgbImage
 
-from ..backend import keras
-from ..data.store import Entry, ImageStore
-from ..network import normalise
-from ..recipes.sections import Augment
-from .augment import random_view
+from ..arrays import Floats, normalise
+from ..backend import keras, tf
+from ..data.store import ImageEntry, ImageStore
+from ..network import traced
+from ..recipes.sections import AugmentSettings
+from .augment import WORKERS, RandomViews, random_order, random_stream
 
-Floats = npt.NDArray[np.float32]
 Targets = Mapping[str, Floats]
 Batch = tuple[Floats, dict[str, Floats]] | tuple[Floats, dict[str, Floats], dict[str, Floats]]
 _MIXING = 1  # streams of random numbers beside the one of the order
-_WORKERS = os.cpu_count() or 1
 
 
 def soft_targets(truth: npt.NDArray[np.int64], classes: int, smoothing: float = 0.0) -> Floats:
@@ -39,11 +36,13 @@ def soft_targets(truth: npt.NDArray[np.int64], classes: int, smoothing: float = 
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """What is to be learned of N images, and how much each counts.
+    """The targets of N images, and the weight of each image.
 
-    `weights` multiply the loss of an image, `chances` say how often it is drawn; (N,) with mean 1,
-    or None where all count alike. Of `copies` copies of the N images, one set behind the other,
-    image i is copy i // N of image i % N.
+    Attributes:
+        targets: by head, (N, classes) float32.
+        weights: factors of the loss, (N,) with mean 1, or None if all images count alike.
+        chances: how often an image is drawn, (N,) with mean 1, or None for once.
+        copies: the number of sets of the N images. Image i is copy i // N of image i % N.
     """
 
     targets: Targets
@@ -77,11 +76,10 @@ class Labels:
 
     def order(self, seed: int, epoch: int) -> npt.NDArray[np.int64]:
         """Return the indices of one epoch: each once, or drawn by chance where there are any."""
-        rng = _rng(seed, epoch)
         if self.chances is None:
-            return rng.permutation(len(self))
+            return random_order(len(self), seed=seed, epoch=epoch)
         chances = np.tile(self.chances, self.copies)
-        return rng.choice(len(self), len(self), p=chances / chances.sum())
+        return random_stream(seed, epoch).choice(len(self), len(self), p=chances / chances.sum())
 
 
 def balanced(truth: npt.NDArray[np.int64], classes: int) -> Floats:
@@ -128,39 +126,35 @@ class AugmentedBatches(_Batches):
     def __init__(
         self,
         store: ImageStore,
-        entries: Sequence[Entry],
+        entries: Sequence[ImageEntry],
         labels: Labels,
-        augment: Augment,
+        augment: AugmentSettings,
         *,
         batch: int,
         seed: int,
         epoch: int,
     ) -> None:
         super().__init__(labels, batch=batch, seed=seed, epoch=epoch)
-        self._store, self._entries, self._augment = store, entries, augment
-        self._pool = concurrent.futures.ThreadPoolExecutor(_WORKERS)
+        self._views = RandomViews(store, entries, augment, seed=seed, epoch=epoch)
+        self._mixup = augment.mixup
 
     def __getitem__(self, index: int) -> Batch:
         whole = super().__getitem__(index)
-        return self._mixed(whole, index) if self._augment.mixup > 0 else whole
+        return self._mixed(whole, index) if self._mixup > 0 else whole
 
     def inputs(self, index: int) -> Floats:
         """Return the network inputs of a batch alone, none of them mixed."""
-        places = range(index * self._batch, index * self._batch + len(self._chosen(index)))
-        return normalise(np.stack(list(self._pool.map(self._view, places))))
-
-    def _view(self, place: int) -> RgbImage:
-        number = int(self._order[place])
+        chosen = self._chosen(index).tolist()
+        if self._labels.chances is None:
+            return self._views.inputs([(number,) for number in chosen])
         # An image that is drawn twice in an epoch is another view each time.
-        again = () if self._labels.chances is None else (place,)
-        rng = _rng(self._seed, self._epoch, number, *again)
-        image = self._store.working(self._entries[number])
-        return random_view(image, self._store.size, self._augment, rng)
+        first = index * self._batch
+        return self._views.inputs([(number, first + n) for n, number in enumerate(chosen)])
 
     def _mixed(self, whole: Batch, index: int) -> Batch:
         inputs, targets, *weights = whole
-        rng = _rng(self._seed, self._epoch, index, _MIXING)
-        drawn = rng.beta(self._augment.mixup, self._augment.mixup, len(inputs))
+        rng = random_stream(self._seed, self._epoch, index, _MIXING)
+        drawn = rng.beta(self._mixup, self._mixup, len(inputs))
         share = np.maximum(drawn, 1 - drawn).astype(np.float32)
         other = rng.permutation(len(inputs))
 
@@ -172,6 +166,25 @@ class AugmentedBatches(_Batches):
         return (*mixed, *weights)
 
 
+class DistilBatches(keras.utils.Sequence):  # type: ignore[misc]
+    """Batches with one more target: the probabilities of `head` that a teacher predicts."""
+
+    def __init__(self, batches: keras.utils.Sequence, teacher: keras.Model, head: str) -> None:
+        self._batches, self._teacher, self._head = batches, traced(teacher), head
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        inputs, targets, *weights = self._batches[index]
+        logits = self._teacher(tf.constant(inputs))[self._head]
+        whole = {**targets, self._head: np.asarray(tf.nn.softmax(logits), np.float32)}
+        if not weights:
+            return inputs, whole
+        (given,) = weights
+        return inputs, whole, {**given, self._head: np.ones(len(inputs), np.float32)}
+
+
 class ImageBatches(_Batches):
     """One epoch of given images, `read(i)` giving the i-th as (S, S, 3) uint8 RGB."""
 
@@ -180,7 +193,7 @@ class ImageBatches(_Batches):
     ) -> None:
         super().__init__(labels, batch=batch, seed=seed, epoch=epoch)
         self._read = read
-        self._pool = concurrent.futures.ThreadPoolExecutor(_WORKERS)
+        self._pool = concurrent.futures.ThreadPoolExecutor(WORKERS)
 
     def inputs(self, index: int) -> Floats:
         """Return the network inputs of a batch."""
@@ -220,7 +233,7 @@ class PreparedInputs(keras.utils.Sequence):  # type: ignore[misc]
     Read batch by batch: a part may be larger than memory.
     """
 
-    def __init__(self, store: ImageStore, entries: Sequence[Entry], batch: int = 32) -> None:
+    def __init__(self, store: ImageStore, entries: Sequence[ImageEntry], batch: int = 32) -> None:
         self._store, self._entries, self._batch = store, entries, batch
 
     def __len__(self) -> int:
@@ -229,8 +242,3 @@ class PreparedInputs(keras.utils.Sequence):  # type: ignore[misc]
     def __getitem__(self, index: int) -> Floats:
         chosen = self._entries[index * self._batch : (index + 1) * self._batch]
         return normalise(self._store.prepared_many(chosen))
-
-
-def _rng(*numbers: int) -> np.random.Generator:
-    """A generator of its own for each combination; numbers below zero are fine."""
-    return np.random.default_rng([number & 0xFFFFFFFF for number in numbers])

@@ -1,31 +1,30 @@
-"""Where a training runs: one device, all devices of a machine, or several machines."""
+"""The placement of a training: one device, all devices of a machine, or several machines."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import os
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from lmedge.errors import DeviceError
 
 from ..backend import keras, tf
+from .device_options import Cluster, DeviceOptions
 
-DEVICES = ("auto", "cpu", "gpu", "gpu:N")
-DISTRIBUTIONS = ("none", "mirrored", "multiworker")
-PRECISIONS = ("auto", "float32", "mixed")
 TENSOR_CORES = 7  # the major compute capability from which float16 is the faster one
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where a training runs. `worker` counts from 0; the chief alone writes the run folder.
+    """The devices of a training, with TensorFlow set up for them.
 
-    Computations and variables belong into `strategy.scope()`; `xla` is for `Model.compile`,
-    `summary` one line for people.
+    Attributes:
+        strategy: computations and variables belong into its `scope()`.
+        worker: the number of this worker, from 0.
+        chief: true for the worker that writes the run folder.
+        xla: for `Model.compile`.
+        summary: one line for people.
     """
 
     strategy: tf.distribute.Strategy
@@ -35,32 +34,35 @@ class Placement:
     summary: str
 
 
-def place(device: str, distribute: str, precision: str, xla: bool | None) -> Placement:
-    """Choose, and set TensorFlow up for it.
+def place(options: DeviceOptions) -> Placement:
+    """Choose the devices and set TensorFlow up for them, before anything is computed.
 
-    Must be called before anything is computed. Raises DeviceError.
+    Raises:
+        DeviceError: if they are not there.
     """
-    gpus = _visible_gpus(device, distribute)
+    cluster, precision = options.cluster, options.precision
+    gpus = _visible_gpus(options)
     for gpu in gpus:  # not all memory at once: others may use the card too
         tf.config.experimental.set_memory_growth(gpu, True)
-    cluster = _cluster() if distribute == "multiworker" else None
-    strategy = _strategy(distribute, cluster is not None)
+    strategy = _strategy(options.distribute, cluster is not None)
     mixed = precision == "mixed" or (
         precision == "auto" and bool(gpus) and all(map(_has_tensor_cores, gpus))
     )
     keras.mixed_precision.set_global_policy("mixed_float16" if mixed else "float32")
-    compiled = bool(gpus) if xla is None else xla
-    worker = 0 if cluster is None else cluster.number
-    summary = _summary(strategy, gpus, mixed, compiled, cluster)
-    return Placement(strategy, worker, cluster is None or cluster.chief, compiled, summary)
+    compiled = bool(gpus) if options.xla is None else options.xla
+    return Placement(
+        strategy=strategy,
+        worker=0 if cluster is None else cluster.number,
+        chief=options.chief,
+        xla=compiled,
+        summary=_summary(strategy, gpus, mixed, compiled, cluster),
+    )
 
 
-def _visible_gpus(device: str, distribute: str) -> list[Any]:
-    """Return the GPUs that are used; the others are hidden from TensorFlow."""
+def _visible_gpus(options: DeviceOptions) -> list[Any]:
+    """Return the GPUs that are used and hide the others from TensorFlow."""
+    device = options.device
     present = tf.config.list_physical_devices("GPU")
-    match = re.fullmatch(r"auto|cpu|gpu(?::(\d+))?", device)
-    if match is None:
-        raise DeviceError(f"--device {device}: allowed are {', '.join(DEVICES)}")
     if device == "cpu":
         chosen = []
     elif device == "auto" and not present:
@@ -69,44 +71,15 @@ def _visible_gpus(device: str, distribute: str) -> list[Any]:
         raise DeviceError(
             f"--device {device}: TensorFlow sees no GPU; run `lmedge doctor`, or train on the CPU"
         )
-    elif match[1] is not None:
-        if int(match[1]) >= len(present):
+    elif ":" in device:
+        number = int(device.partition(":")[2])
+        if number >= len(present):
             raise DeviceError(f"--device {device}: there are {len(present)} GPUs, from gpu:0 on")
-        chosen = [present[int(match[1])]]
+        chosen = [present[number]]
     else:
-        chosen = present if distribute != "none" else present[:1]
+        chosen = present if options.distribute != "none" else present[:1]
     tf.config.set_visible_devices(chosen, "GPU")
     return list(chosen)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Cluster:
-    size: int
-    number: int
-    chief: bool
-
-
-def _cluster() -> _Cluster:
-    """Read TF_CONFIG, as TensorFlow does, but with a clear line for what is wrong in it."""
-    text = os.environ.get("TF_CONFIG", "")
-    if not text:
-        raise DeviceError(
-            "--distribute multiworker needs TF_CONFIG, the addresses of all workers and which of "
-            "them this one is; see docs/usage.md"
-        )
-    try:
-        config = json.loads(text)
-        workers = {kind: list(config["cluster"].get(kind, [])) for kind in ("chief", "worker")}
-        kind, index = config["task"]["type"], int(config["task"]["index"])
-        workers[kind][index]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise DeviceError(
-            "TF_CONFIG is not a cluster of chief and worker addresses with a task among them "
-            f"({type(error).__name__}: {error}); see docs/usage.md"
-        ) from error
-    size = len(workers["chief"]) + len(workers["worker"])
-    number = index + (len(workers["chief"]) if kind == "worker" else 0)
-    return _Cluster(size, number, number == 0)
 
 
 def _strategy(distribute: str, in_cluster: bool) -> tf.distribute.Strategy:
@@ -136,7 +109,7 @@ def _summary(
     gpus: list[Any],
     mixed: bool,
     compiled: bool,
-    cluster: _Cluster | None,
+    cluster: Cluster | None,
 ) -> str:
     names = [
         tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus
@@ -155,7 +128,7 @@ def _summary(
 
 @contextlib.contextmanager
 def in_float32() -> Iterator[None]:
-    """Build layers that compute in float32, whatever the policy."""
+    """Compute the layers built inside in float32, whatever the policy."""
     policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("float32")
     try:

@@ -1,7 +1,10 @@
-"""Features of a frozen trunk, computed once an image and kept on disk.
+"""Features of a frozen backbone, computed once for each image and kept on disk.
 
-On the CPU a float32 TFLite file of the trunk computes them about twice as fast as TensorFlow; it
-takes some seconds to convert, so that it is used from `WORTH_CONVERTING` images on.
+On the CPU a float32 TFLite graph computes them about twice as fast as TensorFlow. The conversion
+takes some seconds, so that the graph is used from `WORTH_CONVERTING` images on.
+
+A feature file is a plain safetensors file with one tensor, `features`. The safetensors package
+writes only arrays that are in memory as a whole, so that the blocks are written here.
 """
 
 from __future__ import annotations
@@ -10,31 +13,38 @@ import concurrent.futures
 import dataclasses
 import functools
 import hashlib
+import json
 import logging
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from lmedge.files import cache_folder, replacing
 from lmedge.image import RgbImage
 from lmedge.progress import progress, quiet_stderr
 from lmedge.runtime import load_runtime
 
+from ..arrays import Floats, normalise
 from ..backend import keras, tf
-from ..data.cache import cache_root, feature_limit, trim
-from ..data.store import CACHE_VERSION, Entry
-from ..network import FEATURES, normalise, traced
-from ..recipes.loading import Recipe
+from ..data.cache import feature_limit, trim
+from ..data.store import CACHE_VERSION, ImageEntry
+from ..network import FEATURES, traced
+from ..recipes import Recipe
 from ..run import Run
-from .augment import fixed_copy, random_view
-from .batches import Floats
-from .feature_file import read_features, write_features
+from .augment import WORKERS, fixed_copy, random_view
 from .replicas import plain, replicas
 
 BATCH = 32
 WORTH_CONVERTING = 1500  # images
 BLOCK = 1024  # images whose features are in memory at once
+_LENGTH = struct.Struct("<Q")  # of the header that follows
+_MAX_HEADER = 4096
+_NAME = "features"
 logger = logging.getLogger(__name__)
 
 
@@ -47,7 +57,7 @@ class TrainingCopies:
 
     @property
     def count(self) -> int:
-        """How many times each image is there."""
+        """The number of copies of each image, itself among them."""
         return 1 + len(self.run.recipe.augment.copies) + self.views
 
     def __len__(self) -> int:
@@ -68,7 +78,7 @@ class TrainingCopies:
 
     @property
     def key(self) -> str:
-        """What the images depend on."""
+        """All that the images depend on."""
         return "\n".join(
             [
                 f"copies {self.views} {self.run.seed} {self.run.recipe.augment}",
@@ -77,26 +87,30 @@ class TrainingCopies:
         )
 
 
-def prepared_key(recipe: Recipe, entries: Sequence[Entry]) -> str:
-    """Return what images prepared as on the device depend on."""
+def prepared_key(recipe: Recipe, entries: Sequence[ImageEntry]) -> str:
+    """Return all that images prepared as on the device depend on."""
     return f"prepared\n{_key(recipe, entries)}"
 
 
-def _key(recipe: Recipe, entries: Sequence[Entry]) -> str:
+def _key(recipe: Recipe, entries: Sequence[ImageEntry]) -> str:
     settings = f"{CACHE_VERSION} {recipe.data.resize} {recipe.data.image_size}"
     return "\n".join([settings, *(entry.sha256 for entry in entries)])
 
 
-class Trunk:
-    """The frozen part of a network, up to its pooled features."""
+class FrozenBackbone:
+    """The backbone of a network with the weights that it has now, up to the pooled features.
+
+    Its digest is computed once: make another when the weights have changed.
+    """
 
     def __init__(self, network: keras.Model) -> None:
+        self._name = network.name
         self.model = plain(keras.Model(network.input, network.get_layer(FEATURES).output))
 
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the weights."""
-        digest = hashlib.sha256(self.model.name.encode())
+        digest = hashlib.sha256(self._name.encode())
         for weight in self.model.get_weights():
             digest.update(np.ascontiguousarray(weight).tobytes())
         return digest.hexdigest()
@@ -104,18 +118,22 @@ class Trunk:
     def features(self, read: Callable[[int], RgbImage], count: int, key: str) -> Floats:
         """Return (count, F) features of the images read(0), read(1), ...
 
-        read: gives (S, S, 3) uint8 RGB. `key` is all that the images depend on: what was
-        computed for the same key and weights is read from the cache. The features stay on disk and
-        are read where they are used; memory does not grow with their number.
+        The features of the same key and weights are read from the cache. They stay on disk and are
+        read when they are used, so that memory does not grow with their number.
+
+        Args:
+            read: returns an image by its index, (S, S, 3) uint8 RGB.
+            count: the number of images.
+            key: all that the images depend on.
         """
         if count == 0:
             return np.zeros((0, self.model.output.shape[-1]), np.float32)
         on_cpu = not _has_gpu() and replicas() == 1
-        how = "tflite" if count >= WORTH_CONVERTING and on_cpu else "tensorflow"
+        engine = "tflite" if count >= WORTH_CONVERTING and on_cpu else "tensorflow"
         policy = keras.mixed_precision.global_policy().name
-        text = "\n".join([self.digest, how, policy, tf.__version__, key])
+        text = "\n".join([self.digest, engine, policy, tf.__version__, key])
         name = hashlib.sha256(text.encode()).hexdigest()
-        path = cache_root() / "features" / f"{name}.safetensors"
+        path = cache_folder() / "features" / f"{name}.safetensors"
         shape = (count, self.model.output.shape[-1])
         if path.exists():
             try:
@@ -124,7 +142,7 @@ class Trunk:
                 return found
             except (ValueError, OSError):
                 logger.debug("%s is damaged and made anew", path)
-        compute = self._by_tflite if how == "tflite" else self._by_tensorflow
+        compute = self._by_tflite if engine == "tflite" else self._by_tensorflow
         write_features(path, shape, compute(read, count))
         found = read_features(path, shape)  # before the trim, which may take the file's name away
         trim(path.parent.glob("*.safetensors"), feature_limit())
@@ -140,8 +158,7 @@ class Trunk:
 
     def _by_tflite(self, read: Callable[[int], RgbImage], count: int) -> Iterator[Floats]:
         graph = self._converted()
-        workers = os.cpu_count() or 1
-        runners = [_Runner(graph) for _ in range(workers)]
+        runners = [_Runner(graph) for _ in range(WORKERS)]
         with _pool() as pool, progress("Computing features", count) as advance:
 
             def work(runner: _Runner, share: npt.NDArray[np.int64]) -> list[Floats]:
@@ -153,7 +170,7 @@ class Trunk:
 
             for start in range(0, count, BLOCK):
                 block = np.arange(start, min(start + BLOCK, count))
-                shares = pool.map(work, runners, np.array_split(block, workers))
+                shares = pool.map(work, runners, np.array_split(block, WORKERS))
                 yield np.asarray([row for share in shares for row in share], np.float32)
 
     def _converted(self) -> bytes:
@@ -184,8 +201,39 @@ class _Runner:
 
 
 def _pool() -> concurrent.futures.ThreadPoolExecutor:
-    return concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1)
+    return concurrent.futures.ThreadPoolExecutor(WORKERS)
 
 
 def _has_gpu() -> bool:
     return bool(tf.config.list_logical_devices("GPU"))
+
+
+def write_features(path: Path, shape: tuple[int, int], blocks: Iterable[Floats]) -> None:
+    """Write blocks of rows, (N, F) in all, as one tensor; whole or not at all."""
+    size = 4 * math.prod(shape)
+    about = {_NAME: {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}}
+    header = json.dumps(about, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the data is aligned
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        stream.write(_LENGTH.pack(len(header)) + header)
+        for block in blocks:
+            stream.write(np.ascontiguousarray(block, "<f4").tobytes())
+
+
+def read_features(path: Path, shape: tuple[int, int]) -> Floats:
+    """Return the (N, F) features of a file as a memory map.
+
+    Raises:
+        ValueError: if the file is damaged or of another shape.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(_LENGTH.size)
+        length = _LENGTH.unpack(start)[0] if len(start) == _LENGTH.size else 0
+        header = stream.read(length) if 0 < length <= _MAX_HEADER else b""
+    about = json.loads(header)
+    found = about.get(_NAME) if isinstance(about, dict) else None
+    wanted = {"dtype": "F32", "shape": list(shape), "data_offsets": [0, 4 * math.prod(shape)]}
+    offset = _LENGTH.size + length
+    if found != wanted or path.stat().st_size != offset + 4 * math.prod(shape):
+        raise ValueError(f"{path} does not hold features of shape {shape}")
+    return np.asarray(np.memmap(path, "<f4", "r", offset, shape))

@@ -7,7 +7,6 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +15,18 @@ import numpy.typing as npt
 from lmedge.evaluation.scoring import log_likelihood
 from lmedge.progress import Advance, progress
 
+from ..arrays import read_arrays, write_arrays
 from ..backend import keras, tf
 from ..calibration import fit_temperature
-from ..recipes.sections import Fit as Settings
+from ..network import set_weights
+from ..recipes.sections import FitSettings
 from ..reports.tensorboard import epoch_log
-from ..run import HistoryRow, Run, Weights, get_weights, read_arrays, set_weights, write_arrays
-from .blending import blended, likeliest
-from .optimizers import make_optimizer
-from .quality import Quality, quality_of
+from ..run import HistoryRow, Run
+from .checkpoint import Checkpoint, blended, phase_file, restore_finished, start_weights
 from .replicas import feed, predicted
+from .validation import Quality, likeliest_share, quality_of
 
-QUIET_SECONDS = 2.0  # epochs on cached features are over before one has read a line
+QUIET_SECONDS = 2.0  # epochs on cached features end before anybody has read a line
 logger = logging.getLogger(__name__)
 
 # An epoch's batches: a keras Sequence of (inputs, targets by head[, weights by head]).
@@ -34,15 +34,24 @@ Epoch = Callable[[int], keras.utils.Sequence]
 Inputs = Any  # (N, ...) float32, or a keras Sequence of them
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """What to fit and how. `model` gives logits by head; `network` is what is saved.
+    """The model of a phase, its batches and its settings.
 
-    `validation` is (inputs, truth by head) of the validation part, inputs as `model` takes them.
-    `loss_weights` are by head; a head without truth is held, not scored. `blend` is the share of
-    the fitted weights in what is kept, the rest is what fitting started from; 1 for no rest. The
-    validation part may move it by about `spread`, see blending.py. `warm_up` raises the learning
-    rate over the first epoch; `xla` compiles the step.
+    Attributes:
+        phase: the name of the phase.
+        model: gives logits by head.
+        network: the whole network, which is saved.
+        batches: returns the batches of an epoch.
+        validation: (inputs, truth by head) of the validation part, inputs as `model` takes them.
+        epochs: the number of epochs.
+        settings: optimizer, schedule and the rule of the epoch that is kept.
+        loss_weights: by head. A head without truth is held, not scored.
+        blend: the share of the fitted weights in what is kept. The rest is what fitting started
+            from; 1 for no rest.
+        spread: the standard deviation by which the validation part may move `blend`.
+        warm_up: if true, the learning rate rises over the first epoch.
+        xla: if true, the step is compiled.
     """
 
     phase: str
@@ -51,7 +60,7 @@ class Fitting:
     batches: Epoch
     validation: tuple[Inputs, Mapping[str, npt.NDArray[np.int64]]]
     epochs: int
-    settings: Settings
+    settings: FitSettings
     loss_weights: Mapping[str, float]
     blend: float = 1.0
     spread: float = 0.0
@@ -62,13 +71,15 @@ class Fitting:
 def fit(run: Run, fitting: Fitting) -> None:
     """Fit and leave the network with the weights of the epoch that is kept, blended.
 
-    After each epoch a checkpoint is written; a phase that was interrupted goes on behind its last
-    one, a phase that ended is restored without fitting.
+    A checkpoint is written after each epoch. A phase that was interrupted goes on after its last
+    one; a phase that ended is restored without fitting.
     """
     steps = len(fitting.batches(0))
     optimizer = compile_for(fitting, steps)
-    state = _Checkpoint(run, fitting, optimizer)
-    start, best = state.restore()
+    state = Checkpoint(run, fitting.phase, fitting.network, optimizer)
+    start, best = state.restore(fitting.model.trainable_variables)
+    if start:
+        logger.info("%s: %d of %d epochs were done", fitting.phase, start, fitting.epochs)
     if fitting.blend < 1:
         start_weights(run, fitting.phase, fitting.network)
     if start < fitting.epochs:
@@ -78,17 +89,20 @@ def fit(run: Run, fitting: Fitting) -> None:
         ):
             counter = _Counter(advance)
             for epoch in range(start, fitting.epochs):
-                best = _epoch(run, fitting, epoch, best, state, counter)
-                log(run.history()[-1])
+                row, quality = _epoch(fitting, epoch, counter)
+                keep = fitting.settings.keep
+                kept, best = quality.matches(best, keep), quality.best(best, keep)
+                state.save(row, best, keep=kept)
+                log(row)
     if fitting.blend < 1:
         _choose_share(run, fitting)
     restore_finished(run, fitting.phase, fitting.network, fitting.epochs, fitting.blend < 1)
 
 
 def _choose_share(run: Run, fitting: Fitting) -> None:
-    """Write what share of the fitted weights is kept."""
-    path, kept_path = _file(run, fitting.phase, "-share"), _file(run, fitting.phase, "-best")
-    start, kept = read_arrays(_file(run, fitting.phase, "-start")), read_arrays(kept_path)
+    """Write the share of the fitted weights that is kept."""
+    kept_path = phase_file(run, fitting.phase, "-best")
+    start, kept = read_arrays(phase_file(run, fitting.phase, "-start")), read_arrays(kept_path)
     inputs, truths = fitting.validation
 
     @functools.cache
@@ -103,40 +117,34 @@ def _choose_share(run: Run, fitting: Fitting) -> None:
         )
 
     count = min(len(truth) for truth in truths.values())
-    share = likeliest(fitting.blend, fitting.spread if count else 0.0, likelihood)
+    share = likeliest_share(fitting.blend, fitting.spread if count else 0.0, likelihood)
     logger.info("%s: %g of the weights it ends with are kept", fitting.phase, share)
     if share != fitting.blend:
         logger.info(
-            "by the validation part, whose log loss is %.4f with %g and %.4f with %g",
+            "by the validation part: its log loss is %.4f with %g and %.4f with %g",
             -likelihood(share) / count,
             share,
             -likelihood(fitting.blend) / count,
             fitting.blend,
         )
-    write_arrays(path, {"share": np.array([share])})
+    write_arrays(phase_file(run, fitting.phase, "-share"), {"share": np.array([share])})
 
 
-def start_weights(run: Run, phase: str, network: keras.Model) -> tuple[Weights, Path]:
-    """Return the weights a phase began with, and their file; the first call writes it."""
-    path = _file(run, phase, "-start")
-    if not path.exists():
-        write_arrays(path, get_weights(network))
-    return read_arrays(path), path
-
-
-def solved(run: Run, fitting: Fitting, loss: float, accuracy: float, seconds: float) -> None:
-    """Record a phase whose weights were computed, not descended to, as one epoch."""
+def record_solved(
+    run: Run, fitting: Fitting, *, loss: float, accuracy: float, seconds: float
+) -> None:
+    """Record a phase in closed form as one epoch; loss and accuracy are of the training copies."""
     quality = validate(fitting)
     row = HistoryRow(
-        fitting.phase,
-        1,
-        loss,
-        accuracy,
-        quality.loss,
-        quality.accuracy,
-        quality.macro_f1,
-        0.0,
-        round(seconds, 3),
+        phase=fitting.phase,
+        epoch=1,
+        loss=loss,
+        accuracy=accuracy,
+        val_loss=quality.loss,
+        val_accuracy=quality.accuracy,
+        val_macro_f1=quality.macro_f1,
+        learning_rate=0.0,
+        seconds=round(seconds, 3),
     )
     logger.info(
         "%s: solved, loss %.4f, validation loss %.4f, macro F1 %.4f (%.1f s)",
@@ -146,38 +154,13 @@ def solved(run: Run, fitting: Fitting, loss: float, accuracy: float, seconds: fl
         row.val_macro_f1,
         row.seconds,
     )
-    _Checkpoint(run, fitting, None).save(1, row, quality, keep=True)
-
-
-def restore_finished(
-    run: Run, phase: str, network: keras.Model, epochs: int, blends: bool = False
-) -> bool:
-    """Put the result of a phase into the network; False when the phase has not ended."""
-    path, share = _file(run, phase), _file(run, phase, "-share")
-    if not path.exists() or int(read_arrays(path)["epoch"][0]) < epochs:
-        return False
-    if blends and not share.exists():
-        return False
-    kept = read_arrays(_file(run, phase, "-best"))
-    if blends:
-        start = read_arrays(_file(run, phase, "-start"))
-        kept = blended(start, kept, float(read_arrays(share)["share"][0]))
-    set_weights(network, kept, path)
-    return True
-
-
-def _file(run: Run, phase: str, suffix: str = "") -> Path:
-    return checkpoint_folder(run) / f"{phase}{suffix}.safetensors"
+    Checkpoint(run, fitting.phase, fitting.network).save(row, quality, keep=True)
 
 
 def _epoch(
-    run: Run,
-    fitting: Fitting,
-    epoch: int,
-    best: Quality | None,
-    state: _Checkpoint,
-    counter: keras.callbacks.Callback,
-) -> Quality | None:
+    fitting: Fitting, epoch: int, counter: keras.callbacks.Callback
+) -> tuple[HistoryRow, Quality]:
+    """Fit one epoch. Returns its row of the history and its quality."""
     began = time.monotonic()
     batches, steps = feed(fitting.batches(epoch))
     result = fitting.model.fit(
@@ -216,16 +199,14 @@ def _epoch(
         row.val_macro_f1,
         row.seconds,
     )
-    keep = fitting.settings.keep
-    state.save(epoch + 1, row, quality.best(best, keep), keep=quality.matches(best, keep))
-    return quality.best(best, keep)
+    return row, quality
 
 
 def validate(fitting: Fitting) -> Quality:
-    """Score the heads on the validation part, without label smoothing; several are averaged."""
+    """Return the mean quality of the heads on the validation part, without label smoothing."""
     inputs, truths = fitting.validation
     if not all(len(truth) for truth in truths.values()):
-        return Quality(0.0, 0.0, 0.0, 0)
+        return Quality(macro_f1=0.0, loss=0.0, accuracy=0.0, n=0)
     logits = predicted(fitting.model, inputs)
     found = [quality_of(logits[head].astype(np.float64), truth) for head, truth in truths.items()]
     return Quality(
@@ -234,6 +215,15 @@ def validate(fitting: Fitting) -> Quality:
         accuracy=float(np.mean([quality.accuracy for quality in found])),
         n=found[0].n,
     )
+
+
+def training_quality(fitting: Fitting) -> tuple[float, float]:
+    """Return the loss and accuracy on the training copies, as an epoch reports them."""
+    compile_for(fitting)
+    batches, steps = feed(fitting.batches(0))
+    found = fitting.model.evaluate(batches, steps=steps, verbose=0, return_dict=True)
+    accuracies = [value for name, value in found.items() if name.endswith("accuracy")]
+    return float(found["loss"]), float(np.mean(accuracies))
 
 
 def compile_for(fitting: Fitting, steps: int = 1) -> keras.optimizers.Optimizer:
@@ -252,8 +242,42 @@ def compile_for(fitting: Fitting, steps: int = 1) -> keras.optimizers.Optimizer:
     return optimizer
 
 
+def make_optimizer(
+    settings: FitSettings, *, epochs: int, steps: int, warm_up: bool
+) -> keras.optimizers.Optimizer:
+    """Return the optimizer of a phase of `epochs` epochs of `steps` batches.
+
+    `warm_up` raises the learning rate over the first epoch.
+    """
+    rate = _schedule(settings, epochs, steps, warm_up)
+    if settings.optimizer == "sgd":
+        decay = settings.weight_decay or None
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
+    elif settings.optimizer == "adam":
+        optimizer = keras.optimizers.Adam(rate, weight_decay=settings.weight_decay or None)
+    else:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _schedule(
+    settings: FitSettings, epochs: int, steps: int, warm_up: bool
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    rate, total = settings.learning_rate, max(1, steps * epochs)
+    if settings.schedule == "constant":
+        return rate
+    if warm_up:
+        # The first steps of Adam move every weight by the whole rate, whatever the gradient:
+        # without a warm-up they destroy pretrained features before there is anything to learn.
+        return keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, total - steps), warmup_target=rate, warmup_steps=steps
+        )
+    return keras.optimizers.schedules.CosineDecay(rate, total)
+
+
 class _Counter(keras.callbacks.Callback):  # type: ignore[misc]
-    """Tell the progress of each batch."""
+    """Advance the progress by each batch."""
 
     def __init__(self, advance: Advance) -> None:
         super().__init__()
@@ -261,57 +285,3 @@ class _Counter(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:
         self._advance()
-
-
-class _Checkpoint:
-    """The state of one phase on disk: weights, optimizer, best weights, history."""
-
-    def __init__(
-        self, run: Run, fitting: Fitting, optimizer: keras.optimizers.Optimizer | None
-    ) -> None:
-        self._run, self._fitting, self._optimizer = run, fitting, optimizer
-        self._path = _file(run, fitting.phase)
-        self._best_path = _file(run, fitting.phase, "-best")
-
-    def save(self, epoch: int, row: HistoryRow, highest: Quality, *, keep: bool) -> None:
-        """Write the kept weights, then the history, then the state that says the epoch is done."""
-        if keep:
-            write_arrays(self._best_path, get_weights(self._fitting.network))
-        rows = [old for old in self._run.history() if not self._later(old, epoch)]
-        self._run.write_history([*rows, row])
-        quality = dataclasses.astuple(highest)
-        arrays: Weights = {f"network/{k}": v for k, v in get_weights(self._fitting.network).items()}
-        for number, variable in enumerate(self._optimizer.variables if self._optimizer else ()):
-            arrays[f"optimizer/{number}"] = np.asarray(tf.convert_to_tensor(variable))
-        arrays["epoch"], arrays["best"] = np.array([epoch]), np.array(quality, np.float64)
-        write_arrays(self._path, arrays)
-
-    def _later(self, row: HistoryRow, epoch: int) -> bool:
-        return row.phase == self._fitting.phase and row.epoch >= epoch
-
-    def restore(self) -> tuple[int, Quality | None]:
-        """Return the epochs done and the best so far; (0, None) where there is no checkpoint."""
-        if not self._path.exists():
-            return 0, None
-        arrays = read_arrays(self._path)
-        set_weights(self._fitting.network, _below(arrays, "network/"), self._path)
-        assert self._optimizer is not None  # what was solved has ended with its one epoch
-        self._optimizer.build(self._fitting.model.trainable_variables)
-        saved = _below(arrays, "optimizer/")
-        for number, variable in enumerate(self._optimizer.variables):
-            variable.assign(saved[str(number)])
-        epoch = int(arrays["epoch"][0])
-        logger.info(
-            "%s: %d of %d epochs were done", self._fitting.phase, epoch, self._fitting.epochs
-        )
-        f1, loss, accuracy, count = (float(value) for value in arrays["best"])
-        return epoch, Quality(f1, loss, accuracy, int(count))
-
-
-def _below(arrays: Weights, prefix: str) -> Weights:
-    return {key.removeprefix(prefix): v for key, v in arrays.items() if key.startswith(prefix)}
-
-
-def checkpoint_folder(run: Run) -> Path:
-    """Return where the phases keep their state while training goes on."""
-    return run.folder / "checkpoints"

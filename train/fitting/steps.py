@@ -10,54 +10,71 @@ import numpy as np
 
 from lmedge.model_file import HEADS
 
+from ..arrays import Floats
 from ..backbones import BACKBONES
 from ..backend import keras
 from ..network import FEATURES, head_network
-from ..recipes.sections import Head
+from ..recipes.sections import HeadSettings
 from ..run import Run
 from .batches import (
     AugmentedBatches,
+    DistilBatches,
     FeatureBatches,
     FeatureInputs,
-    Floats,
     ImageBatches,
     Labels,
     PreparedInputs,
     balanced,
     soft_targets,
 )
+from .checkpoint import restore_finished, start_network
 from .discriminant import discriminant
-from .distil import DistilBatches, teacher
-from .features import TrainingCopies, Trunk, prepared_key
-from .phase import Epoch, Fitting, Inputs, compile_for, fit, restore_finished, solved
-from .replicas import feed, predicted
+from .features import FrozenBackbone, TrainingCopies, prepared_key
+from .phase import Epoch, Fitting, Inputs, fit, record_solved, training_quality
+from .replicas import predicted
+from .strategies import STRATEGIES
 
 logger = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """A network being trained for a run. `pretrained` tells whether its trunk means anything."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """The network of a run while it is trained.
+
+    Attributes:
+        run: the run folder, with the recipe and the strategy.
+        network: the whole network.
+        pretrained: true if the backbone holds pretrained weights.
+        xla: true if the steps are compiled.
+    """
 
     run: Run
     network: keras.Model
     pretrained: bool
     xla: bool = False
 
-    @property
-    def distils(self) -> bool:
-        """Whether the trunk goes on learning in phase 2."""
-        return self.run.recipe.strategy.phase2 == "distil"
+    def train(self) -> None:
+        """Train the heads in the order of the run's strategy."""
+        strategy = STRATEGIES[self.run.strategy]
+        if self.pretrained:
+            self.fit_heads(*strategy.first)
+        self.fine_tune(*strategy.first)
+        if strategy.second is None:
+            return
+        self.fit_second_head(strategy.second)
+        if self.run.recipe.strategy.phase2 == "distil":
+            (held,) = strategy.first
+            self.fine_tune(strategy.second, held=held)
 
     def fit_heads(self, *heads: str) -> None:
-        """Fit outputs and the layers below that they share, on the frozen trunk."""
+        """Fit outputs and the layers below that they share, on the frozen backbone."""
         self._fit_heads(heads, self.run.recipe.head, shared=True)
 
     def fit_second_head(self, head: str) -> None:
-        """Fit one output alone: what the earlier one stands on stays exactly what it was."""
+        """Fit one output alone: the layers that the first one depends on do not change."""
         self._fit_heads((head,), self.run.recipe.second_head, shared=False)
 
-    def _fit_heads(self, heads: tuple[str, ...], settings: Head, *, shared: bool) -> None:
+    def _fit_heads(self, heads: tuple[str, ...], settings: HeadSettings, *, shared: bool) -> None:
         closed_form = settings.optimizer == "discriminant"
         run, phase = self.run, f"{'-and-'.join(heads)}-head"
         epochs = 1 if closed_form else settings.epochs
@@ -69,101 +86,115 @@ class Job:
         for layer in self.network.layers:
             between = layer.name.startswith("head_")
             layer.trainable = layer.name in heads or (shared and between)
+        copies = TrainingCopies(run, settings.views)
+        labels = self._labels(heads, settings.label_smoothing)
+        features = None
+        if closed_form or settings.cached:
+            backbone = FrozenBackbone(self.network)
+            features = backbone.features(copies, len(copies), copies.key)
+            validation = self._validation_features(backbone)
+            model, batches = self._on_features(
+                heads, settings, features, labels.tiled(copies.count)
+            )
+        else:
+            validation = PreparedInputs(run.store, run.entries("val"))
+            model, batches = self._on_images(heads, settings, copies, labels.tiled(copies.count))
         truth = run.labels("val")
         fitting = Fitting(
             phase=phase,
-            model=self._model(heads)
-            if self._plain(settings)
-            else head_network(self.network, heads),
+            model=model,
             network=self.network,
-            batches=self._head_batches(heads, settings),
-            validation=(self._head_validation(settings), {head: truth[head] for head in heads}),
+            batches=batches,
+            validation=(validation, {head: truth[head] for head in heads}),
             epochs=epochs,
             settings=settings,
             loss_weights=self._loss_weights(heads),
             xla=self.xla,
         )
-        if closed_form:
-            self._solve(fitting, heads, settings)
+        if closed_form and features is not None:
+            self._solve(fitting, settings, features, labels.importance, copies.count)
         else:
             fit(run, fitting)
 
-    def _plain(self, settings: Head) -> bool:
-        return not settings.cached and settings.optimizer != "discriminant"
-
-    def _head_batches(self, heads: tuple[str, ...], settings: Head) -> Epoch:
-        """Batches of the training copies: their features, or the images where none are cached."""
-        run, copies = self.run, TrainingCopies(self.run, settings.views)
-        labels = self._labels(heads, settings.label_smoothing).tiled(copies.count)
-        if self._plain(settings):
-            return lambda epoch: ImageBatches(
-                copies, labels, batch=settings.batch, seed=run.seed, epoch=epoch
-            )
-        features = self._features_of(copies)
-        return lambda epoch: FeatureBatches(
-            features, labels, batch=settings.batch, seed=run.seed, epoch=epoch
-        )
-
-    def _head_validation(self, settings: Head) -> Inputs:
+    def _validation_features(self, backbone: FrozenBackbone) -> Inputs:
         run, entries = self.run, self.run.entries("val")
-        if self._plain(settings):
-            return PreparedInputs(run.store, entries)
         return FeatureInputs(
-            self._trunk.features(
+            backbone.features(
                 lambda index: run.store.prepared(entries[index]),
                 len(entries),
                 prepared_key(run.recipe, entries),
             )
         )
 
-    def _solve(self, fitting: Fitting, heads: tuple[str, ...], settings: Head) -> None:
-        """Put the closed-form solution into the outputs, in the order in which they depend."""
+    def _on_features(
+        self, heads: tuple[str, ...], settings: HeadSettings, features: Floats, labels: Labels
+    ) -> tuple[keras.Model, Epoch]:
+        """Return the layers above the features, and the batches of cached features."""
+        batch, seed = settings.batch, self.run.seed
+        return head_network(self.network, heads), lambda epoch: FeatureBatches(
+            features, labels, batch=batch, seed=seed, epoch=epoch
+        )
+
+    def _on_images(
+        self, heads: tuple[str, ...], settings: HeadSettings, copies: TrainingCopies, labels: Labels
+    ) -> tuple[keras.Model, Epoch]:
+        """Return the network with these heads, and the batches of images for it."""
+        batch, seed = settings.batch, self.run.seed
+        return self._model(heads), lambda epoch: ImageBatches(
+            copies, labels, batch=batch, seed=seed, epoch=epoch
+        )
+
+    def _solve(
+        self,
+        fitting: Fitting,
+        settings: HeadSettings,
+        features: Floats,
+        importance: Floats | None,
+        copies: int,
+    ) -> None:
+        """Put the closed-form solution into the outputs, in the order in which they depend.
+
+        Args:
+            fitting: the phase.
+            settings: shrinkage and smoothing.
+            features: (copies * N, F) of the training copies, one set of N images after another.
+            importance: the weight of each image, (N,), or None.
+            copies: the number of sets.
+        """
         began = time.monotonic()
-        copies = TrainingCopies(self.run, settings.views)
-        features = self._features_of(copies)
-        truth, weights = self.run.labels("train"), self._labels(heads, 0.0).importance
-        feature = self.run.spec.feature
-        for head in sorted(heads, key=lambda name: name != feature):
+        truth, feature = self.run.labels("train"), self.run.spec.feature
+        for head in sorted(fitting.loss_weights, key=lambda name: name != feature):
             layer = self.network.get_layer(head)
             kernel, bias = discriminant(
                 self._below(layer, features),
-                np.tile(truth[head], copies.count),
-                None if weights is None else np.tile(weights, copies.count),
+                np.tile(truth[head], copies),
+                None if importance is None else np.tile(importance, copies),
                 layer.units,
                 shrinkage=settings.shrinkage,
                 smoothing=settings.label_smoothing,
             )
             layer.set_weights([kernel, bias])
-        solved(self.run, fitting, *self._training_quality(fitting), time.monotonic() - began)
+        loss, accuracy = training_quality(fitting)
+        seconds = time.monotonic() - began
+        record_solved(self.run, fitting, loss=loss, accuracy=accuracy, seconds=seconds)
 
     def _below(self, layer: keras.layers.Layer, features: Floats) -> Floats:
-        """Return what an output layer reads, for these features of the trunk."""
-        trunk = self.network.get_layer(FEATURES).output
-        if layer.input is trunk:
+        """Return what an output layer reads, computed from these features."""
+        backbone = self.network.get_layer(FEATURES).output
+        if layer.input is backbone:
             return features
-        model = keras.Model(trunk, layer.input)
+        model = keras.Model(backbone, layer.input)
         return np.asarray(predicted(model, features, 1024), np.float32)
 
-    def _training_quality(self, fitting: Fitting) -> tuple[float, float]:
-        """Loss and accuracy on the training copies, as an epoch would have told."""
-        compile_for(fitting)
-        batches, steps = feed(fitting.batches(0))
-        found = fitting.model.evaluate(batches, steps=steps, verbose=0, return_dict=True)
-        accuracies = [value for name, value in found.items() if name.endswith("accuracy")]
-        return float(found["loss"]), float(np.mean(accuracies))
-
-    def _features_of(self, copies: TrainingCopies) -> Floats:
-        return self._trunk.features(copies, len(copies), copies.key)
-
-    @property
-    def _trunk(self) -> Trunk:
-        return Trunk(self.network)  # anew each time: between two phases its weights change
-
     def fine_tune(self, *heads: str, held: str | None = None) -> None:
-        """Fit outputs and the trunk from the recipe's groups upwards, on augmented images.
+        """Fit outputs and the backbone from the recipe's groups upwards, on augmented images.
 
-        With several groups in the recipe, one phase after another. `held` is an output that is
-        kept by distillation: it learns to answer as it did when the phase began.
+        Several groups in the recipe are as many phases, one after another.
+
+        Args:
+            heads: the outputs that learn from the labels.
+            held: an output that is kept by distillation. Its targets are the probabilities that
+                it predicted when the phase began.
         """
         settings = self.run.recipe.fine_tune
         rounds = list(zip(settings.start, settings.epochs, strict=True))
@@ -186,7 +217,7 @@ class Job:
         self._free(trained, start, settings.batch_norm)
         entries = run.entries("train")
         labels = self._labels(heads, settings.label_smoothing)
-        answer = teacher(run, phase, self.network, held) if held else None
+        teacher = start_network(run, phase, self.network) if held else None
 
         def batches(epoch: int) -> keras.utils.Sequence:
             views = AugmentedBatches(
@@ -198,7 +229,7 @@ class Job:
                 seed=run.seed,
                 epoch=epoch,
             )
-            return DistilBatches(views, answer, held) if answer and held else views
+            return DistilBatches(views, teacher, held) if teacher and held else views
 
         weights = self._loss_weights(heads)
         if held:
@@ -244,7 +275,7 @@ class Job:
         return keras.Model(self.network.input, outputs)
 
     def _labels(self, heads: tuple[str, ...], smoothing: float) -> Labels:
-        """Targets of the training part, and what the recipe's balance makes of rare landmarks."""
+        """Return the targets of the training part, weighted by the recipe's balance."""
         truth = self.run.labels("train")
         targets = {
             head: soft_targets(truth[head], self.network.get_layer(head).units, smoothing)

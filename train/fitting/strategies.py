@@ -1,65 +1,69 @@
-"""The orders in which the two tasks are learned, each a few lines over the shared steps."""
+"""The orders in which the two heads are trained, as data that `steps` interprets."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from ..recipes.sections import check_known
 
-if TYPE_CHECKING:
-    from .steps import Job
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """An order of the tasks; `feature` is the head whose answer is a feature of the other."""
+    """An order of the two heads.
 
-    train: Callable[[Job], None]
-    summary: str
-    feature: str | None = None
+    Attributes:
+        name: the name at the command line and in run.json.
+        help: one line for people.
+        first: the heads that are trained first, together, through the network.
+        second: the head that is trained afterwards on the same backbone, or None.
+        feeds_second: if true, the first head's probabilities are a feature of the second head.
+    """
 
+    name: str
+    help: str
+    first: tuple[str, ...]
+    second: str | None = None
+    feeds_second: bool = False
 
-def parallel(job: Job) -> None:
-    """Both losses together, on a frozen trunk and then through it."""
-    if job.pretrained:
-        job.fit_heads("landmark", "category")
-    job.fine_tune("landmark", "category")
-
-
-def landmarks_first(job: Job) -> None:
-    """Landmarks through the whole network, then categories on the same trunk."""
-    _one_after_the_other(job, "landmark", "category")
-
-
-def categories_first(job: Job) -> None:
-    """Categories through the whole network, then landmarks on the same trunk."""
-    _one_after_the_other(job, "category", "landmark")
+    @property
+    def feature(self) -> str | None:
+        """The head whose probabilities are a feature of the other head, or None."""
+        return self.first[0] if self.feeds_second else None
 
 
-def _one_after_the_other(job: Job, first: str, second: str) -> None:
-    if job.pretrained:
-        job.fit_heads(first)
-    job.fine_tune(first)
-    job.fit_second_head(second)
-    if job.distils:
-        job.fine_tune(second, held=first)
-
-
-STRATEGIES: dict[str, Strategy] = {
-    "landmarks-first": Strategy(
-        landmarks_first, "landmarks, then categories on the same trunk (the default)"
+_ALL = (
+    Strategy(
+        name="landmarks-first",
+        help="landmarks, then categories on the same backbone (the default)",
+        first=("landmark",),
+        second="category",
     ),
-    "categories-first": Strategy(categories_first, "categories, then landmarks on the same trunk"),
-    "landmarks-feature": Strategy(
-        landmarks_first, "landmarks, their answer an extra feature for categories", "landmark"
+    Strategy(
+        name="categories-first",
+        help="categories, then landmarks on the same backbone",
+        first=("category",),
+        second="landmark",
     ),
-    "categories-feature": Strategy(
-        categories_first, "categories, their answer an extra feature for landmarks", "category"
+    Strategy(
+        name="landmarks-feature",
+        help="landmarks, their probabilities an extra feature for categories",
+        first=("landmark",),
+        second="category",
+        feeds_second=True,
     ),
-    "parallel": Strategy(parallel, "both at once, their losses added"),
-}
+    Strategy(
+        name="categories-feature",
+        help="categories, their probabilities an extra feature for landmarks",
+        first=("category",),
+        second="landmark",
+        feeds_second=True,
+    ),
+    Strategy(
+        name="parallel", help="both at once, their losses added", first=("landmark", "category")
+    ),
+)
+STRATEGIES = {strategy.name: strategy for strategy in _ALL}
+DEFAULT_STRATEGY = _ALL[0].name
 
 
 def check_strategy(name: str) -> None:

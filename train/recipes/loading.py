@@ -15,43 +15,38 @@ from typing import Any
 from lmedge.errors import RecipeError
 
 from .sections import (
-    Augment,
-    Camera,
-    Data,
-    FineTune,
-    Head,
-    Network,
-    Quantize,
-    Strategy,
-    check,
+    AugmentSettings,
+    CameraSettings,
+    DataSettings,
+    FineTuneSettings,
+    HeadSettings,
+    NetworkSettings,
+    QuantizeSettings,
+    StrategySettings,
     fail,
+    require,
 )
-
-# Run folders from before a section was there are read with these values.
-_LATER: Mapping[str, Mapping[str, Any]] = {
-    "camera": {"smoothing": 0.3, "margin": 0.3, "dwell": 0.5}
-}
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """All values; a file names every one of them, `--set` changes some."""
 
-    data: Data
-    augment: Augment
-    network: Network
-    strategy: Strategy
-    head: Head
-    second_head: Head
-    fine_tune: FineTune
-    quantize: Quantize
-    camera: Camera
+    data: DataSettings
+    augment: AugmentSettings
+    network: NetworkSettings
+    strategy: StrategySettings
+    head: HeadSettings
+    second_head: HeadSettings
+    fine_tune: FineTuneSettings
+    quantize: QuantizeSettings
+    camera: CameraSettings
 
     def __post_init__(self) -> None:
         for section in ("head", "second_head"):
-            phase: Head = getattr(self, section)
+            phase: HeadSettings = getattr(self, section)
             phase.check_in(section)
-            check(
+            require(
                 phase.optimizer != "discriminant" or not self.network.head_layers,
                 f"{section}.optimizer",
                 "discriminant solves one layer; with network.head_layers take adamw, adam or sgd "
@@ -81,7 +76,7 @@ def _toml(value: Any) -> str:
     return repr(value)
 
 
-def names() -> list[str]:
+def recipe_names() -> list[str]:
     """Return the names of the recipes that come with lmedge."""
     files = resources.files("lmedge.train.recipes").iterdir()
     return sorted(Path(file.name).stem for file in files if file.name.endswith(".toml"))
@@ -99,6 +94,16 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
                 fail(section, "stands outside a [section]")
             values.setdefault(section, {}).update(content)
     return _changed(values, settings)
+
+
+def parse_recipe(text: str) -> Recipe:
+    """Return the recipe of a TOML text that names every value, such as a run folder's.
+
+    Raises:
+        RecipeError: for a value that is missing, unknown or impossible.
+        ValueError: if the text is not TOML.
+    """
+    return recipe_from(tomllib.loads(text))
 
 
 def change_recipe(recipe: Recipe, settings: Sequence[str]) -> Recipe:
@@ -119,22 +124,21 @@ def _changed(values: dict[str, dict[str, Any]], settings: Sequence[str]) -> Reci
 def recipe_from(values: Mapping[str, Mapping[str, Any]]) -> Recipe:
     """Check sections of plain values and return the recipe. Raises RecipeError."""
     sections = typing.get_type_hints(Recipe)
-    values = {**_LATER, **values}
     _known("", set(values), set(sections))
     return Recipe(**{name: _section(name, kind, values[name]) for name, kind in sections.items()})
 
 
 def _read(name: str) -> dict[str, dict[str, Any]]:
-    if name in names():
+    if name in recipe_names():
         text = resources.files("lmedge.train.recipes").joinpath(f"{name}.toml").read_text("utf-8")
     else:
         try:
             text = Path(name).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            near = difflib.get_close_matches(name, names(), 1)
+            near = difflib.get_close_matches(name, recipe_names(), 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise RecipeError(
-                f"no recipe named or at {name!r} (known: {', '.join(names())}){hint}"
+                f"no recipe named or at {name!r} (known: {', '.join(recipe_names())}){hint}"
             ) from error
     try:
         return tomllib.loads(text)

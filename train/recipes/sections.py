@@ -37,7 +37,7 @@ def fail(key: str, problem: str) -> typing.NoReturn:
     raise RecipeError(f"recipe value {key}: {problem}")
 
 
-def check(condition: bool, key: str, problem: str) -> None:
+def require(condition: bool, key: str, problem: str) -> None:
     """Raise RecipeError naming the value unless `condition` holds."""
     if not condition:
         fail(key, problem)
@@ -47,11 +47,11 @@ def one_of(value: str, key: str, allowed: Sequence[str]) -> None:
     """Raise RecipeError naming what is allowed, and the nearest of it."""
     near = difflib.get_close_matches(value, allowed, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    check(value in allowed, key, f"{value!r} is not allowed; allowed: {', '.join(allowed)}{hint}")
+    require(value in allowed, key, f"{value!r} is not allowed; allowed: {', '.join(allowed)}{hint}")
 
 
 @dataclasses.dataclass(frozen=True)
-class Data:
+class DataSettings:
     """Which images, and how they become squares.
 
     Fractions and counts are of each landmark's images; a count above zero goes before the
@@ -70,18 +70,18 @@ class Data:
     balance: str
 
     def __post_init__(self) -> None:
-        check(32 <= self.image_size <= 1024, "data.image_size", "allowed are 32 to 1024 pixels")
+        require(32 <= self.image_size <= 1024, "data.image_size", "allowed are 32 to 1024 pixels")
         one_of(self.resize, "data.resize", [policy.value for policy in Resize])
         one_of(self.normalisation, "data.normalisation", NORMALISATIONS)
         one_of(self.balance, "data.balance", BALANCES)
         for name in ("val", "test"):
             value, count = getattr(self, f"{name}_fraction"), getattr(self, f"{name}_count")
-            check(0 <= value <= 0.5, f"data.{name}_fraction", "allowed are 0 to 0.5")
-            check(count >= 0, f"data.{name}_count", "allowed are 0 and above")
+            require(0 <= value <= 0.5, f"data.{name}_fraction", "allowed are 0 to 0.5")
+            require(count >= 0, f"data.{name}_count", "allowed are 0 and above")
 
 
 @dataclasses.dataclass(frozen=True)
-class Augment:
+class AugmentSettings:
     """Changes made to each training image anew in each epoch, and fixed copies; augment.py."""
 
     crop_scale: tuple[float, float]
@@ -97,18 +97,18 @@ class Augment:
 
     def __post_init__(self) -> None:
         low, high = self.crop_scale
-        check(0 < low <= high <= 1, "augment.crop_scale", "allowed is [low, high] within 0..1")
-        check(1 <= self.crop_aspect <= 2, "augment.crop_aspect", "allowed are 1 to 2")
-        check(0 <= self.rotation_degrees <= 180, "augment.rotation_degrees", "allowed: 0 to 180")
+        require(0 < low <= high <= 1, "augment.crop_scale", "allowed is [low, high] within 0..1")
+        require(1 <= self.crop_aspect <= 2, "augment.crop_aspect", "allowed are 1 to 2")
+        require(0 <= self.rotation_degrees <= 180, "augment.rotation_degrees", "allowed: 0 to 180")
         for name in ("brightness", "contrast", "saturation"):
-            check(0 <= getattr(self, name) < 1, f"augment.{name}", "allowed are 0 to below 1")
-        check(0 <= self.mixup <= 10, "augment.mixup", "allowed are 0 to 10")
+            require(0 <= getattr(self, name) < 1, f"augment.{name}", "allowed are 0 to below 1")
+        require(0 <= self.mixup <= 10, "augment.mixup", "allowed are 0 to 10")
         for copy in self.copies:
             one_of(copy, "augment.copies", COPIES)
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
+class NetworkSettings:
     """The backbone and the layers between its features and the two outputs.
 
     `dropout` is one share behind all head layers, or one a layer.
@@ -119,13 +119,13 @@ class Network:
     dropout: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        check(all(n > 0 for n in self.head_layers), "network.head_layers", "units are above 0")
-        check(
+        require(all(n > 0 for n in self.head_layers), "network.head_layers", "units are above 0")
+        require(
             all(0 <= share < 1 for share in self.dropout),
             "network.dropout",
             "allowed are 0 to below 1",
         )
-        check(
+        require(
             len(self.dropout) in (1, len(self.head_layers)),
             "network.dropout",
             f"give one share, or one for each of the {len(self.head_layers)} head layers",
@@ -133,7 +133,7 @@ class Network:
 
 
 @dataclasses.dataclass(frozen=True)
-class Strategy:
+class StrategySettings:
     """What all orders of the tasks share.
 
     `phase2` is what happens to the shared trunk while the second head is trained: "frozen", or
@@ -150,11 +150,11 @@ class Strategy:
         one_of(self.phase2, "strategy.phase2", ("frozen", "distil"))
         for name in ("distil_weight", "landmark_weight", "category_weight"):
             value = getattr(self, name)
-            check(0 <= value < math.inf, f"strategy.{name}", "allowed are 0 and above")
+            require(0 <= value < math.inf, f"strategy.{name}", "allowed are 0 and above")
 
 
 @dataclasses.dataclass(frozen=True)
-class Fit:
+class FitSettings:
     """How any phase is fitted, and which of its epochs is kept."""
 
     optimizer: str
@@ -170,13 +170,13 @@ class Fit:
         one_of(self.schedule, f"{section}.schedule", SCHEDULES)
         one_of(self.keep, f"{section}.keep", KEEPS)
         _check_fitting(section, self.batch, self.learning_rate, self.label_smoothing)
-        check(
+        require(
             0 <= self.weight_decay < math.inf, f"{section}.weight_decay", "allowed are 0 and above"
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class Head(Fit):
+class HeadSettings(FitSettings):
     """A phase on a frozen trunk. `views` is how many random views of each image it sees.
 
     `cached` computes the features once; without it every epoch goes through the trunk. The
@@ -191,13 +191,13 @@ class Head(Fit):
     def check_in(self, section: str) -> None:
         """Raise RecipeError for an impossible value; `section` is named."""
         self._check_fit(section, (*OPTIMIZERS, "discriminant"))
-        check(self.epochs >= 0, f"{section}.epochs", "allowed are 0 and above")
-        check(self.views >= 0, f"{section}.views", "allowed are 0 and above")
-        check(0 < self.shrinkage <= 1, f"{section}.shrinkage", "allowed are above 0 to 1")
+        require(self.epochs >= 0, f"{section}.epochs", "allowed are 0 and above")
+        require(self.views >= 0, f"{section}.views", "allowed are 0 and above")
+        require(0 < self.shrinkage <= 1, f"{section}.shrinkage", "allowed are above 0 to 1")
 
 
 @dataclasses.dataclass(frozen=True)
-class FineTune(Fit):
+class FineTuneSettings(FitSettings):
     """Phases through the network: the backbone's group `start` and all behind it are trained.
 
     Several starts and epochs are as many phases, one after the other: ["block6", "block3"] with
@@ -214,25 +214,25 @@ class FineTune(Fit):
 
     def __post_init__(self) -> None:
         self._check_fit("fine_tune", OPTIMIZERS)
-        check(
+        require(
             len(self.start) == len(self.epochs) > 0,
             "fine_tune.epochs",
             f"give as many as there are starts ({len(self.start)})",
         )
-        check(min(self.epochs) >= 0, "fine_tune.epochs", "allowed are 0 and above")
+        require(min(self.epochs) >= 0, "fine_tune.epochs", "allowed are 0 and above")
         one_of(self.batch_norm, "fine_tune.batch_norm", ("frozen", "train"))
-        check(0 < self.blend <= 1, "fine_tune.blend", "allowed are above 0 to 1")
-        check(0 <= self.blend_spread <= 1, "fine_tune.blend_spread", "allowed are 0 to 1")
+        require(0 < self.blend <= 1, "fine_tune.blend", "allowed are above 0 to 1")
+        require(0 <= self.blend_spread <= 1, "fine_tune.blend_spread", "allowed are 0 to 1")
 
 
 def _check_fitting(section: str, batch: int, learning_rate: float, smoothing: float) -> None:
-    check(batch >= 1, f"{section}.batch", "allowed are 1 and above")
-    check(0 < learning_rate <= 1, f"{section}.learning_rate", "allowed are above 0 to 1")
-    check(0 <= smoothing < 1, f"{section}.label_smoothing", "allowed are 0 to below 1")
+    require(batch >= 1, f"{section}.batch", "allowed are 1 and above")
+    require(0 < learning_rate <= 1, f"{section}.learning_rate", "allowed are above 0 to 1")
+    require(0 <= smoothing < 1, f"{section}.label_smoothing", "allowed are 0 to below 1")
 
 
 @dataclasses.dataclass(frozen=True)
-class Quantize:
+class QuantizeSettings:
     """Calibration, and fine-tuning under quantization by distillation from float."""
 
     calibration_pictures: int
@@ -242,12 +242,12 @@ class Quantize:
 
     def __post_init__(self) -> None:
         _check_fitting("quantize", self.batch, self.learning_rate, 0.0)
-        check(self.epochs >= 0, "quantize.epochs", "allowed are 0 and above")
-        check(self.calibration_pictures >= 1, "quantize.calibration_pictures", "at least 1")
+        require(self.epochs >= 0, "quantize.epochs", "allowed are 0 and above")
+        require(self.calibration_pictures >= 1, "quantize.calibration_pictures", "at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
-class Camera:
+class CameraSettings:
     """How steady `lmedge camera` keeps the label of the exported file.
 
     `smoothing` is a time constant in seconds, 0 for none; `margin` by how much another label must
@@ -260,5 +260,7 @@ class Camera:
 
     def __post_init__(self) -> None:
         for key in ("smoothing", "dwell"):
-            check(0 <= getattr(self, key) <= 3600, f"camera.{key}", "allowed are 0 to 3600 seconds")
-        check(0 <= self.margin < 1, "camera.margin", "allowed are 0 to below 1")
+            require(
+                0 <= getattr(self, key) <= 3600, f"camera.{key}", "allowed are 0 to 3600 seconds"
+            )
+        require(0 <= self.margin < 1, "camera.margin", "allowed are 0 to below 1")

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from lmedge.report.canvas import drawing
 from lmedge.report.fonts import Lettering
 
+from ..arrays import normalise
 from ..backend import keras, tf
 from ..data.store import ImageStore
-from ..network import normalise
 from .predictions import Predictions
 from .tiles import Tiles
 

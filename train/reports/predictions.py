@@ -16,8 +16,8 @@ from lmedge.taxonomy import Taxonomy
 
 from ..backend import keras
 from ..calibration import Calibration, fit_calibration
-from ..data.split import labels
-from ..data.store import Entry, ImageStore
+from ..data.split import label_indices
+from ..data.store import ImageEntry, ImageStore
 from ..network import predict_logits
 
 BATCH = 32
@@ -30,7 +30,7 @@ class Predictions:
     `joint` is of both heads decoded together, as the scores are; `calibration` says how.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ImageEntry, ...]
     taxonomy: Taxonomy
     truth: npt.NDArray[np.int64]
     joint: npt.NDArray[np.float32]
@@ -60,7 +60,7 @@ class Predictions:
 def predict(
     network: keras.Model,
     store: ImageStore,
-    entries: Sequence[Entry],
+    entries: Sequence[ImageEntry],
     taxonomy: Taxonomy,
     calibration: Calibration | None = None,
 ) -> Predictions:
@@ -76,7 +76,7 @@ def predict(
             parts.append(predict_logits(network, images, BATCH))
             advance()
     logits = {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
-    truth = labels(entries, taxonomy)
+    truth = label_indices(entries, taxonomy)
     if calibration is None:
         calibration = fit_calibration(logits, truth, taxonomy)
     probabilities, weight = calibration.probabilities(logits), calibration.decoding.category_weight

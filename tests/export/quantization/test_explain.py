@@ -20,6 +20,7 @@ from lmedge.export.quantization.ranges import choose_ranges, observe
 from lmedge.export.quantization.scheme import quantize
 from lmedge.export.verification import verify as verify_module
 from lmedge.export.verification.gate import Limits
+from lmedge.train.network import load_network
 from tests.export.conftest import Exported
 from tests.in_process import lmedge
 
@@ -27,7 +28,7 @@ from tests.in_process import lmedge
 @pytest.fixture(scope="module")
 def found(exported: Exported) -> list[Noise]:
     images = calibration_inputs(exported.run, np.random.default_rng(0))
-    return explain(exported.run.network(), exported.quantized, images)
+    return explain(load_network(exported.run), exported.quantized, images)
 
 
 def test_every_rounded_tensor_is_listed_in_order(found: list[Noise], exported: Exported) -> None:
@@ -43,7 +44,7 @@ def test_the_input_is_exact(found: list[Noise]) -> None:
 
 
 def test_a_spoilt_range_is_the_worst_place(exported: Exported) -> None:
-    network = exported.run.network()
+    network = load_network(exported.run)
     lowered = lower(network)
     rng = np.random.default_rng(0)
     images = calibration_inputs(exported.run, rng)

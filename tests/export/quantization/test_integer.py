@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lmedge.export.quantization.integer import all_steps, run_integer
+from lmedge.train.arrays import normalise
 from lmedge.train.backend import keras, tf
-from lmedge.train.network import normalise
 from tests.export.conftest import Exported
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from lmedge.export.quantization.lower import lower
 from lmedge.train.backend import keras
-from lmedge.train.network import NetworkSpec, build_network, predict_logits
+from lmedge.train.network import build_network, load_network, predict_logits
+from lmedge.train.run import NetworkSpec
 from tests import small_run, tiny_backbone
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def test_efficientnetb0(real: Real) -> None:
 
 
 def test_a_trained_network(trained: Run) -> None:
-    network = trained.network()
+    network = load_network(trained)
     lowered = lower(network)
     assert_equal_logits(network, lowered, trained.images("val"))
     assert_plain(lowered)
@@ -58,7 +59,7 @@ def test_layers_between_with_dropout(tiny: None) -> None:
 
 def test_it_has_weights_of_its_own(trained: Run) -> None:
     """Fine-tuning under quantization must not move the float network it is judged by."""
-    network = trained.network()
+    network = load_network(trained)
     images = trained.images("val")
     before = predict_logits(network, images)
     lowered = lower(network)

@@ -17,8 +17,9 @@ from lmedge.export.quantization.ranges import (
     nudge,
     observe,
 )
+from lmedge.train.arrays import normalise
 from lmedge.train.backend import tf
-from lmedge.train.network import normalise
+from lmedge.train.network import load_network
 
 if TYPE_CHECKING:
     from lmedge.train.run import Run
@@ -169,7 +170,7 @@ class TestObserve:
     def test_every_tensor_is_seen_with_its_extremes(self, trained: Run) -> None:
         from lmedge.export.quantization.lower import lower
 
-        lowered = lower(trained.network())
+        lowered = lower(load_network(trained))
         images = normalise(trained.images("val"))
         observed = observe(lowered, images, np.random.default_rng(0), batch=5)
         assert set(observed) == {layer.name for layer in lowered.layers[1:]}

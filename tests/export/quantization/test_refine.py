@@ -14,8 +14,8 @@ from lmedge.export.quantization.ranges import choose_ranges, observe
 from lmedge.export.quantization.refine import refine
 from lmedge.export.quantization.scheme import quantize
 from lmedge.model_file import HEADS
+from lmedge.train.arrays import normalise
 from lmedge.train.backend import keras, tf
-from lmedge.train.network import normalise
 
 if TYPE_CHECKING:
     from tests.export.conftest import Real

@@ -22,8 +22,9 @@ from lmedge.export.quantization.scheme import (
 )
 from lmedge.export.verification.comparison import run_file
 from lmedge.model_file import HEADS, parse_model
+from lmedge.train.arrays import normalise
 from lmedge.train.backend import keras, tf
-from lmedge.train.network import normalise, predict_logits
+from lmedge.train.network import load_network, predict_logits
 
 if TYPE_CHECKING:
     from lmedge.train.run import Run
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def lowered(trained: Run) -> Any:
-    return lower(trained.network())
+    return lower(load_network(trained))
 
 
 @pytest.fixture
@@ -150,7 +151,7 @@ class TestScheme:
 
     def test_it_is_close_to_float_from_the_start(self, trained: Run, quantized: Any) -> None:
         images = trained.images("test")
-        before = predict_logits(trained.network(), images)
+        before = predict_logits(load_network(trained), images)
         after = predict_logits(quantized, images)
         assert list(before) == list(after) == list(HEADS)
         for head in HEADS:
@@ -197,7 +198,7 @@ class TestFineTuning:
         """A learning rate that destroys the network leaves the weights it began with."""
         wild = _with(trained, learning_rate=1.0, epochs=1)
         before = quantized.get_weights()
-        teacher = trained.network()
+        teacher = load_network(trained)
         fine_tune(wild, teacher, quantized, predict_logits(teacher, trained.images("val")))
         for was, now in zip(before, quantized.get_weights(), strict=True):
             assert np.array_equal(was, now)
@@ -206,7 +207,7 @@ class TestFineTuning:
         """From ranges that are far too wide."""
         coarse = {layer.name: (-24.0, 24.0) for layer in lowered.layers[1:]}
         quantized = quantize(lowered, coarse)
-        teacher = trained.network()
+        teacher = load_network(trained)
         images = trained.images("val")
         wanted = predict_logits(teacher, images)
         before = closeness(trained, wanted, predict_logits(quantized, images))

@@ -15,6 +15,7 @@ from lmedge.export.verification.comparison import run_file
 from lmedge.export.verification.gate import Limits
 from lmedge.model_file import HEADS, KNOWN, read_model
 from lmedge.rejection import AGREEMENT
+from lmedge.train.network import load_network
 from lmedge.train.run import Run
 from tests.export.conftest import Exported
 
@@ -61,7 +62,7 @@ def test_a_float_file_computes_it(trained: Run, exported: Exported, tmp_path: Pa
     )
     assert outcome.findings.rejection is not None
     assert outcome.findings.rejection.score == KNOWN
-    network, images = trained.network(), trained.images("test")[:]
+    network, images = load_network(trained), trained.images("test")[:]
     truth = trained.labels("train")["landmark"]
     features = known.predict_with_features(network, trained.images("train"))["features"]
     third = known.fit_known(features, truth, trained.taxonomy.parent_index)

@@ -11,7 +11,7 @@ from lmedge import Classifier, Prediction
 from lmedge.camera import UNSMOOTHED, Smoother, Steadiness
 from lmedge.errors import LmedgeError, ModelFileError
 from lmedge.model_file import ModelFile
-from lmedge.train.recipes.loading import load_recipe
+from lmedge.train.recipes import load_recipe
 from tests.tiny_file import image
 
 

@@ -13,17 +13,12 @@ import numpy as np
 import pytest
 
 from lmedge.errors import WeightsError
+from lmedge.train.arrays import normalise
 from lmedge.train.backbones import BACKBONES, Backbone, StockModel, load_stock_weights
 from lmedge.train.backend import keras
-from lmedge.train.network import normalise
 from tests import tiny_backbone
 from tests.locations import B0_WEIGHTS, LITE0_WEIGHTS, PHOTOGRAPHS, needs
-from tests.stock_features import (
-    cosines,
-    draw,
-    groups_of_layers,
-    photographs,
-)
+from tests.stock_features import cosines, draw, groups_of_layers, photographs
 
 needs_shared = needs(B0_WEIGHTS, PHOTOGRAPHS)
 

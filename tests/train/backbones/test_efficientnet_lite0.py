@@ -12,16 +12,13 @@ import numpy as np
 import pytest
 
 from lmedge.errors import WeightsError
+from lmedge.train.arrays import normalise
 from lmedge.train.backbones import BACKBONES, check_weights, load_stock_weights
 from lmedge.train.backend import keras, tf
-from lmedge.train.network import NetworkSpec, build_network, normalise
+from lmedge.train.network import build_network
+from lmedge.train.run import NetworkSpec
 from tests.locations import B0_WEIGHTS, LITE0_WEIGHTS, PHOTOGRAPHS, needs
-from tests.stock_features import (
-    cosines,
-    draw,
-    groups_of_layers,
-    photographs,
-)
+from tests.stock_features import cosines, draw, groups_of_layers, photographs
 
 LITE0 = BACKBONES["efficientnet-lite0"]
 needs_shared = needs(LITE0_WEIGHTS, PHOTOGRAPHS)

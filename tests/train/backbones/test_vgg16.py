@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from lmedge.errors import WeightsError
+from lmedge.train.arrays import normalise
 from lmedge.train.backbones import BACKBONES, load_stock_weights
 from lmedge.train.backend import keras
-from lmedge.train.network import normalise
 from tests import small_run
 from tests.locations import B0_WEIGHTS, PHOTOGRAPHS, needs
 from tests.stock_features import cosines, draw, groups_of_layers

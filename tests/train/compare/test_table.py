@@ -13,7 +13,7 @@ from lmedge.train.compare.summary import ComparisonSummary, summarise_trials, wr
 from lmedge.train.compare.table import print_comparison
 from lmedge.train.compare.trial import FileResult, TrialResult
 from lmedge.train.data.split import Split
-from lmedge.train.recipes.loading import load_recipe
+from lmedge.train.recipes import load_recipe
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from lmedge.train.data.check import Report, check
+from lmedge.train.data.check import DataReport, check_data
 from lmedge.train.data.exclude import Exclusion
 from tests import small_run
 
 FRACTIONS = {"test": 0.2, "val": 0.15}
-Check = Callable[..., Report]
+Check = Callable[..., DataReport]
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def in_parts(tmp_path: Path) -> Path:
     return folder
 
 
-def run_check(data: Path, *exclusions: Exclusion, min_side: int = 16) -> Report:
+def run_check(data: Path, *exclusions: Exclusion, min_side: int = 16) -> DataReport:
     """Check `data`, whose drawings are smaller than what people bring."""
-    return check(data, exclusions=exclusions, min_side=min_side, fractions=FRACTIONS)
+    return check_data(data, exclusions=exclusions, min_side=min_side, fractions=FRACTIONS)
 
 
-def kinds(report: Report) -> list[str]:
+def kinds(report: DataReport) -> list[str]:
     return [finding.kind for finding in report.findings]

@@ -13,7 +13,7 @@ from lmedge.errors import RecipeError
 from lmedge.image import Resize
 from lmedge.train.data import cache
 from lmedge.train.data.store import ImageStore
-from lmedge.train.fitting.feature_file import read_features, write_features
+from lmedge.train.fitting.features import read_features, write_features
 
 
 def test_the_limit_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

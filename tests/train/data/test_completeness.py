@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lmedge.train.data.completeness import end_is_missing, ends_grey, kind_of, quantization_of
+from lmedge.train.data.inspection import end_is_missing, ends_grey, kind_of, quantization_of
 from tests import small_run
 from tests.locations import PHOTOGRAPHS, needs
 

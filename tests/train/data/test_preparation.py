@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,8 @@ from lmedge.errors import DataError
 from lmedge.evaluation.folders import scan
 from lmedge.image import Resize
 from lmedge.train.data.exclude import Exclusion, leave_out, read_exclusions, write_exclusions
-from lmedge.train.data.preparation import Wish, prepare_split
+from lmedge.train.data.preparation import SplitOptions, prepare_folds, prepare_split
+from lmedge.train.data.similar import ImageFingerprint, Pairs, pairs_alike
 from lmedge.train.data.split import PARTS, Split
 from lmedge.train.data.split_file import SPLIT_FILE, as_portable_csv
 from lmedge.train.data.store import ImageStore
@@ -29,16 +30,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     return ImageStore(32, Resize.SQUASH, tmp_path_factory.mktemp("cache"))
 
 
-def wish(seed: int = 0, **more: object) -> Wish:
-    return Wish(seed, 0.2, 0.2, **more)  # type: ignore[arg-type]
+def options(seed: int = 0, **more: object) -> SplitOptions:
+    return SplitOptions(seed=seed, val_fraction=0.2, test_fraction=0.2, **more)  # type: ignore[arg-type]
 
 
-def prepared(data: Path, store: ImageStore, given: Wish | None = None) -> Split:
-    return prepare_split(data, store, given or wish())[0]
+def prepared(data: Path, store: ImageStore, given: SplitOptions | None = None) -> Split:
+    return prepare_split(data, store, given or options())[0]
 
 
 def write_split(data: Path, store: ImageStore, seed: int = 0) -> Split:
-    split = prepare_split(data, store, wish(seed), cut_anew=True)[0]
+    split = prepare_split(data, store, options(seed), cut_anew=True)[0]
     (data / SPLIT_FILE).write_text(as_portable_csv(split, data), "utf-8")
     return split
 
@@ -97,7 +98,7 @@ class TestExcludeFile:
         assert sum(map(len, found.values())) == 23
         other = photographs.parent / "other.txt"  # named, it stands in for the usual one
         other.write_text("", "utf-8")
-        found = names(prepared(photographs, store, wish(exclude=other)), photographs)
+        found = names(prepared(photographs, store, options(exclude=other)), photographs)
         assert name in set().union(*found.values())
 
     def test_nothing_is_left(self, photographs: Path, store: ImageStore) -> None:
@@ -110,10 +111,10 @@ class TestExcludeFile:
 class TestSplitFile:
     def test_it_decides_whatever_the_seed(self, photographs: Path, store: ImageStore) -> None:
         written = write_split(photographs, store, seed=5)
-        assert prepared(photographs, store, wish(seed=1)) == written
+        assert prepared(photographs, store, options(seed=1)) == written
         (photographs / SPLIT_FILE).unlink()
-        assert prepared(photographs, store, wish(seed=1)) != written
-        assert prepared(photographs, store, wish(seed=5)) == written
+        assert prepared(photographs, store, options(seed=1)) != written
+        assert prepared(photographs, store, options(seed=5)) == written
 
     def test_it_travels(self, photographs: Path, store: ImageStore, tmp_path: Path) -> None:
         written = write_split(photographs, store)
@@ -127,7 +128,7 @@ class TestSplitFile:
     ) -> None:
         written = write_split(photographs, store, seed=5)
         path = (photographs / SPLIT_FILE).rename(tmp_path / "mine.csv")
-        assert prepared(photographs, store, wish(split=path)) == written
+        assert prepared(photographs, store, options(split=path)) == written
 
     def test_a_renamed_image_is_known_by_its_hash(
         self, photographs: Path, store: ImageStore
@@ -210,7 +211,7 @@ class TestLeaks:
     def test_unless_it_is_allowed(
         self, leaking: Path, store: ImageStore, caplog: pytest.LogCaptureFixture
     ) -> None:
-        split = prepared(leaking, store, wish(allow_leak=True))
+        split = prepared(leaking, store, options(allow_leak=True))
         assert len(split.parts["test"]) == 9
         assert "1 image is in two parts" in caplog.text
 
@@ -239,9 +240,27 @@ class TestLeaks:
             shutil.copyfile(path, photographs / BRIDGE / f"of the tower {path.name}")
         caplog.set_level(logging.INFO, "lmedge")
         for seed in range(4):
-            split = prepared(photographs, store, wish(seed))
+            split = prepared(photographs, store, options(seed))
             hashes = [{entry.sha256 for entry in split.parts[part]} for part in PARTS]
             assert not hashes[0] & hashes[1] | hashes[0] & hashes[2] | hashes[1] & hashes[2]
             assert sum(len(split.parts[part]) for part in PARTS) == 30
         assert "stay in the training part" in caplog.text
         assert "6 images are under two landmarks" in caplog.text
+
+    def test_every_pair_of_images_is_compared_once(
+        self, photographs: Path, store: ImageStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Although like images move between the parts, and for all folds together."""
+        for path in sorted((photographs / TOWER).glob("*.jpg")):
+            shutil.copyfile(path, photographs / BRIDGE / f"of the tower {path.name}")
+        searches: list[int] = []
+
+        def counting(fingerprints: Sequence[ImageFingerprint], **more: bool) -> Pairs:
+            searches.append(len(fingerprints))
+            return pairs_alike(fingerprints, **more)
+
+        monkeypatch.setattr("lmedge.train.data.preparation.pairs_alike", counting)
+        prepared(photographs, store)
+        assert searches == [30]
+        prepare_folds(photographs, store, options(), 3)
+        assert searches == [30, 30]

@@ -7,7 +7,7 @@ import pytest
 
 from lmedge.image import Resize, prepare, read_image
 from lmedge.train import demo as drawings
-from lmedge.train.data.similar import groups_of, look, pairs_alike
+from lmedge.train.data.similar import fingerprint, groups_of, pairs_alike
 from tests import small_run
 from tests.locations import PHOTOGRAPHS, needs
 from tests.train.data.test_split import disguises
@@ -16,20 +16,24 @@ from tests.train.data.test_split import disguises
 def test_the_same_layout_is_not_the_same_image() -> None:
     """Monuments of one kind, each drawn anew: some have the layout of another, none is a copy."""
     rngs = [np.random.default_rng(seed) for seed in range(150)]
-    looks = [
-        look(prepare(drawings.draw("stepped_pyramid", rng, (192, 160)), 224, Resize.SQUASH))
+    fingerprints = [
+        fingerprint(
+            prepare(drawings.draw_monument("stepped_pyramid", rng, (192, 160)), 224, Resize.SQUASH)
+        )
         for rng in rngs
     ]
-    assert pairs_alike(looks)
-    assert pairs_alike(looks, details=True) == []
+    assert pairs_alike(fingerprints)
+    assert pairs_alike(fingerprints, details=True) == []
 
 
 def test_many_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = [look(small_run.draw((90, 90, 90), seed % 11, (64, 64))) for seed in range(33)]
-    whole = pairs_alike(looks, details=True)
+    fingerprints = [
+        fingerprint(small_run.draw((90, 90, 90), seed % 11, (64, 64))) for seed in range(33)
+    ]
+    whole = pairs_alike(fingerprints, details=True)
     assert whole == [(i, j) for i in range(33) for j in range(i + 1, 33) if (j - i) % 11 == 0]
     monkeypatch.setattr("lmedge.train.data.similar.CHUNK", 5)
-    assert pairs_alike(looks, details=True) == whole
+    assert pairs_alike(fingerprints, details=True) == whole
 
 
 def test_groups() -> None:
@@ -43,6 +47,8 @@ def test_disguises_have_the_same_details() -> None:
     for path in sorted(PHOTOGRAPHS.glob("*/*/*.jpg"))[::40]:
         original = read_image(path)
         images = [original, *disguises(original).values()]
-        looks = [look(prepare(np.ascontiguousarray(one), 224, Resize.SQUASH)) for one in images]
-        found = pairs_alike(looks, details=True)
-        assert {(0, other) for other in range(1, len(looks))} <= set(found), path
+        fingerprints = [
+            fingerprint(prepare(np.ascontiguousarray(one), 224, Resize.SQUASH)) for one in images
+        ]
+        found = pairs_alike(fingerprints, details=True)
+        assert {(0, other) for other in range(1, len(fingerprints))} <= set(found), path

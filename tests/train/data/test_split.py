@@ -14,8 +14,8 @@ from lmedge.errors import DataError, RunError
 from lmedge.evaluation.folders import LabelledImage, scan
 from lmedge.image import Resize, read_image
 from lmedge.train.data.similar import near_duplicates
-from lmedge.train.data.split import PARTS, Split, labels, make_split
-from lmedge.train.data.store import Entry, ImageStore
+from lmedge.train.data.split import PARTS, Split, label_indices, make_split
+from lmedge.train.data.store import ImageEntry, ImageStore
 from tests import small_run
 from tests.locations import PHOTOGRAPHS, needs
 
@@ -25,13 +25,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     return ImageStore(64, Resize.SQUASH, tmp_path_factory.mktemp("cache"))
 
 
-def admit(store: ImageStore, folder: Path) -> list[Entry]:
+def admit(store: ImageStore, folder: Path) -> list[ImageEntry]:
     entries, skipped = store.admit(scan(folder))
     assert not skipped
     return entries
 
 
-def split(store: ImageStore, given: Mapping[str, list[Entry]], seed: int = 0) -> Split:
+def split(store: ImageStore, given: Mapping[str, list[ImageEntry]], seed: int = 0) -> Split:
     return make_split(given, store, val_fraction=0.15, test_fraction=0.2, seed=seed)
 
 
@@ -44,24 +44,26 @@ def counts(split: Split, part: str) -> Counter[str]:
 
 
 @pytest.fixture(scope="module")
-def entries(store: ImageStore, small_photographs: Path) -> list[Entry]:
+def entries(store: ImageStore, small_photographs: Path) -> list[ImageEntry]:
     return admit(store, small_photographs)
 
 
 class TestCut:
-    def test_each_landmark_gives_its_share(self, store: ImageStore, entries: list[Entry]) -> None:
+    def test_each_landmark_gives_its_share(
+        self, store: ImageStore, entries: list[ImageEntry]
+    ) -> None:
         found = split(store, {"train": entries})
         assert set(counts(found, "val").values()) == {2}  # of 12: 0.15 -> 2, 0.2 -> 2
         assert set(counts(found, "test").values()) == {2}
         assert set(counts(found, "train").values()) == {8}
         assert len(counts(found, "train")) == len(small_run.LANDMARKS)
 
-    def test_every_image_is_in_one_part(self, store: ImageStore, entries: list[Entry]) -> None:
+    def test_every_image_is_in_one_part(self, store: ImageStore, entries: list[ImageEntry]) -> None:
         found = split(store, {"train": entries})
         everything = [entry for part in PARTS for entry in found.parts[part]]
         assert sorted(map(id, everything)) == sorted(map(id, entries))
 
-    def test_the_seed_decides(self, store: ImageStore, entries: list[Entry]) -> None:
+    def test_the_seed_decides(self, store: ImageStore, entries: list[ImageEntry]) -> None:
         first, again, other = (split(store, {"train": entries}, seed) for seed in (0, 0, 1))
         assert first == again
         assert first.digest() == again.digest() != other.digest()
@@ -69,7 +71,7 @@ class TestCut:
             assert paths(first, part) != paths(other, part)
 
     def test_the_order_of_the_images_does_not_matter_elsewhere(
-        self, store: ImageStore, entries: list[Entry], small_photographs: Path
+        self, store: ImageStore, entries: list[ImageEntry], small_photographs: Path
     ) -> None:
         """A landmark that is added leaves the split of the others as it was."""
         without = [entry for entry in entries if entry.image.landmark != "tower"]
@@ -83,7 +85,7 @@ class TestCut:
         found = split(store, {"train": admit(store, tmp_path)})
         assert set(counts(found, "train").values()) == {1}
 
-    def test_counts_go_before_fractions(self, store: ImageStore, entries: list[Entry]) -> None:
+    def test_counts_go_before_fractions(self, store: ImageStore, entries: list[ImageEntry]) -> None:
         found = make_split(
             {"train": entries},
             store,
@@ -95,7 +97,7 @@ class TestCut:
         assert set(counts(found, "test").values()) == {3}
         assert set(counts(found, "val").values()) == {2}
 
-    def test_no_share_no_part(self, store: ImageStore, entries: list[Entry]) -> None:
+    def test_no_share_no_part(self, store: ImageStore, entries: list[ImageEntry]) -> None:
         found = make_split({"train": entries}, store, val_fraction=0.0, test_fraction=0.0, seed=0)
         assert not found.parts["val"]
         assert not found.parts["test"]
@@ -104,19 +106,19 @@ class TestCut:
 
 class TestGiven:
     @pytest.fixture
-    def given(self, entries: list[Entry]) -> dict[str, list[Entry]]:
+    def given(self, entries: list[ImageEntry]) -> dict[str, list[ImageEntry]]:
         """A third of the images of each landmark for each part."""
         return {part: entries[number::3] for number, part in enumerate(PARTS)}
 
     def test_all_parts_are_used_as_they_are(
-        self, store: ImageStore, given: dict[str, list[Entry]]
+        self, store: ImageStore, given: dict[str, list[ImageEntry]]
     ) -> None:
         found = split(store, given)
         for part in PARTS:
             assert sorted(map(id, found.parts[part])) == sorted(map(id, given[part]))
 
     def test_val_is_cut_from_train_beside_a_test_part(
-        self, store: ImageStore, given: dict[str, list[Entry]]
+        self, store: ImageStore, given: dict[str, list[ImageEntry]]
     ) -> None:
         del given["val"]
         found = split(store, given)
@@ -126,7 +128,7 @@ class TestGiven:
         assert set(counts(found, "val").values()) == {1}
 
     def test_no_test_part_is_made_beside_a_val_part(
-        self, store: ImageStore, given: dict[str, list[Entry]]
+        self, store: ImageStore, given: dict[str, list[ImageEntry]]
     ) -> None:
         del given["test"]
         found = split(store, given)
@@ -134,7 +136,7 @@ class TestGiven:
         assert len(found.parts["train"]) == len(given["train"])
 
     def test_a_landmark_that_is_not_trained_on(
-        self, store: ImageStore, given: dict[str, list[Entry]]
+        self, store: ImageStore, given: dict[str, list[ImageEntry]]
     ) -> None:
         given["train"] = [e for e in given["train"] if e.image.landmark != "old bridge"]
         with pytest.raises(DataError, match="the val part shows 'old bridge'"):
@@ -152,7 +154,7 @@ class TestTooFew:
         assert "add at least 1 more" in str(caught.value)
 
     def test_one_image_is_enough_beside_a_val_part(
-        self, store: ImageStore, entries: list[Entry]
+        self, store: ImageStore, entries: list[ImageEntry]
     ) -> None:
         first = {entry.image.landmark: entry for entry in entries}
         found = split(store, {"train": list(first.values()), "val": entries[:1]})
@@ -243,7 +245,9 @@ class TestNearDuplicates:
 
 
 class TestOnDisk:
-    def test_what_is_written_reads_the_same(self, store: ImageStore, entries: list[Entry]) -> None:
+    def test_what_is_written_reads_the_same(
+        self, store: ImageStore, entries: list[ImageEntry]
+    ) -> None:
         found = split(store, {"train": entries})
         again = Split.from_csv(found.as_csv(), "split.csv")
         assert again == found
@@ -253,7 +257,7 @@ class TestOnDisk:
         names = ('comma, "quote"', "line\nbreak", "ünï 橋", " space ")
         parts = dict.fromkeys(PARTS, ())
         parts["train"] = tuple(
-            Entry(LabelledImage(Path("/a folder") / name / "1.jpg", name, name), "0" * 64)
+            ImageEntry(LabelledImage(Path("/a folder") / name / "1.jpg", name, name), "0" * 64)
             for name in names
         )
         assert Split.from_csv(Split(parts).as_csv(), "split.csv") == Split(parts)
@@ -270,7 +274,7 @@ class TestOnDisk:
         with pytest.raises(RunError, match=r"split\.csv: line 2 is not part of a split"):
             Split.from_csv(text, "split.csv")
 
-    def test_the_digest_is_of_content(self, store: ImageStore, entries: list[Entry]) -> None:
+    def test_the_digest_is_of_content(self, store: ImageStore, entries: list[ImageEntry]) -> None:
         """Where the images stand does not matter; what they show and say does."""
         found = split(store, {"train": entries})
         moved = Split.from_csv(found.as_csv().replace("an image", "moved"), "split.csv")
@@ -278,10 +282,10 @@ class TestOnDisk:
         assert moved.digest() == found.digest() != relabelled.digest()
 
 
-def test_labels_follow_the_taxonomy(store: ImageStore, entries: list[Entry]) -> None:
+def test_labels_follow_the_taxonomy(store: ImageStore, entries: list[ImageEntry]) -> None:
     found = split(store, {"train": entries})
     taxonomy = found.taxonomy()
-    indices = labels(entries, taxonomy)
+    indices = label_indices(entries, taxonomy)
     for entry, landmark, category in zip(
         entries, indices["landmark"], indices["category"], strict=True
     ):

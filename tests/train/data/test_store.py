@@ -13,7 +13,7 @@ import pytest
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.image import Resize, prepare, read_image
-from lmedge.train.data.store import Entry, ImageStore
+from lmedge.train.data.store import ImageEntry, ImageStore
 from tests import bad_images, small_run
 
 
@@ -42,7 +42,7 @@ def cached(store: ImageStore) -> list[Path]:
     return sorted(store.folder.rglob("*.rgb"))
 
 
-def admit(store: ImageStore, paths: Sequence[Path]) -> list[Entry]:
+def admit(store: ImageStore, paths: Sequence[Path]) -> list[ImageEntry]:
     entries, skipped = store.admit(labelled(*paths))
     assert skipped == []
     return entries

@@ -14,8 +14,8 @@ from lmedge.train.demo import (
     MONUMENTS,
     clip,
     contact_sheet,
-    draw,
-    draw_stranger,
+    draw_monument,
+    draw_unknown,
     write_data_set,
 )
 
@@ -41,27 +41,27 @@ class TestMonuments:
 class TestDraw:
     @pytest.mark.parametrize("landmark", LANDMARKS)
     def test_gives_rgb_bytes_of_the_size_asked_for(self, landmark: str) -> None:
-        image = draw(landmark, generator(0), (100, 70))
+        image = draw_monument(landmark, generator(0), (100, 70))
         assert image.shape == (70, 100, 3)
         assert image.dtype == np.uint8
         assert image.std() > 5
 
     def test_default_size(self) -> None:
-        assert draw("pagoda", generator(0)).shape == (160, 192, 3)
+        assert draw_monument("pagoda", generator(0)).shape == (160, 192, 3)
 
     @pytest.mark.parametrize("landmark", LANDMARKS)
     def test_same_generator_same_image_other_generator_other_image(self, landmark: str) -> None:
-        first = draw(landmark, generator(1))
-        assert np.array_equal(first, draw(landmark, generator(1)))
-        assert not np.array_equal(first, draw(landmark, generator(2)))
+        first = draw_monument(landmark, generator(1))
+        assert np.array_equal(first, draw_monument(landmark, generator(1)))
+        assert not np.array_equal(first, draw_monument(landmark, generator(2)))
 
     def test_unknown_landmark_says_which_there_are(self) -> None:
         with pytest.raises(ValueError, match=r"'big_ben'.*clock_tower.*suspension_bridge"):
-            draw("big_ben", generator(0))
+            draw_monument("big_ben", generator(0))
 
     def test_refuses_a_size_too_small_to_draw(self) -> None:
         with pytest.raises(ValueError, match="at least 16"):
-            draw("pagoda", generator(0), (8, 100))
+            draw_monument("pagoda", generator(0), (8, 100))
 
     def test_needs_no_tensorflow(self) -> None:
         code = (
@@ -73,9 +73,9 @@ class TestDraw:
 
 class TestStranger:
     def test_gives_rgb_bytes_and_repeats(self) -> None:
-        images = [draw_stranger(generator(seed), (96, 80)) for seed in range(6)]
+        images = [draw_unknown(generator(seed), (96, 80)) for seed in range(6)]
         assert all(each.shape == (80, 96, 3) and each.dtype == np.uint8 for each in images)
-        assert np.array_equal(images[0], draw_stranger(generator(0), (96, 80)))
+        assert np.array_equal(images[0], draw_unknown(generator(0), (96, 80)))
 
 
 class TestDifficulty:
@@ -87,7 +87,8 @@ class TestDifficulty:
     def images(self) -> tuple[RgbImage, RgbImage]:
         rng = generator(7)
         drawn = [
-            [draw(name, rng, (96, 80)) for _ in range(self.PER_LANDMARK)] for name in LANDMARKS
+            [draw_monument(name, rng, (96, 80)) for _ in range(self.PER_LANDMARK)]
+            for name in LANDMARKS
         ]
         half = self.PER_LANDMARK // 2
         every = np.array(drawn)

@@ -10,19 +10,25 @@ import numpy as np
 import pytest
 
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
-from lmedge.train.data.store import Entry, ImageStore
-from lmedge.train.fitting import batches as batches_module
+from lmedge.train.data.store import ImageEntry, ImageStore
+from lmedge.train.fitting import augment as augment_module
 from lmedge.train.fitting.augment import fixed_copy, random_view
-from lmedge.train.fitting.batches import AugmentedBatches, FeatureBatches, Labels, soft_targets
-from lmedge.train.recipes.loading import load_recipe
-from lmedge.train.recipes.sections import COPIES, Augment
+from lmedge.train.fitting.batches import (
+    AugmentedBatches,
+    FeatureBatches,
+    Labels,
+    balanced,
+    soft_targets,
+)
+from lmedge.train.recipes import load_recipe
+from lmedge.train.recipes.sections import COPIES, AugmentSettings
 from tests import small_run
 
 AUGMENT = load_recipe("default").augment
-STILL = Augment((1.0, 1.0), 1.0, False, False, 0.0, 0.0, 0.0, 0.0, 0.0, ())
+STILL = AugmentSettings((1.0, 1.0), 1.0, False, False, 0.0, 0.0, 0.0, 0.0, 0.0, ())
 
 
-def view(image: np.ndarray, settings: Augment, seed: int = 0, size: int = 32) -> np.ndarray:
+def view(image: np.ndarray, settings: AugmentSettings, seed: int = 0, size: int = 32) -> np.ndarray:
     return random_view(image, size, settings, np.random.default_rng(seed))
 
 
@@ -130,7 +136,9 @@ class TestFixedCopy:
 
 
 @pytest.fixture(scope="module")
-def store_and_entries(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageStore, list[Entry]]:
+def store_and_entries(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[ImageStore, list[ImageEntry]]:
     from lmedge.evaluation.folders import scan
     from lmedge.image import Resize
 
@@ -140,7 +148,7 @@ def store_and_entries(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageSt
 
 
 @pytest.fixture
-def make(store_and_entries: tuple[ImageStore, list[Entry]]) -> Any:
+def make(store_and_entries: tuple[ImageStore, list[ImageEntry]]) -> Any:
     store, entries = store_and_entries
     truth = np.arange(len(entries), dtype=np.int64) % 4
 
@@ -199,7 +207,7 @@ class TestAugmentedBatches:
         self, make: Any, threads: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         expected = in_order(make())
-        monkeypatch.setattr(batches_module, "_WORKERS", threads)
+        monkeypatch.setattr(augment_module, "WORKERS", threads)
         assert np.array_equal(in_order(make()), expected)
         with concurrent.futures.ThreadPoolExecutor(3) as pool:  # nor who asks, and when
             batches = make()
@@ -240,12 +248,12 @@ class TestBalance:
     truth = np.array([0] * 9 + [1] * 3)
 
     def test_every_class_weighs_the_same(self) -> None:
-        weights = batches_module.balanced(self.truth, 2)
+        weights = balanced(self.truth, 2)
         assert weights.mean() == pytest.approx(1)
         assert weights[:9].sum() == pytest.approx(weights[9:].sum())
 
     def test_weights_come_with_the_batch(self, make: Any) -> None:
-        weights = batches_module.balanced(self.truth, 2)
+        weights = balanced(self.truth, 2)
         labels = Labels({"landmark": soft_targets(self.truth, 2)}, weights=weights)
         batches = make(labels=labels)
         _, targets, given = batches[0]
@@ -253,7 +261,7 @@ class TestBalance:
         assert np.allclose(given["landmark"], np.where(rare, weights[-1], weights[0]))
 
     def test_sampling_draws_the_rare_as_often(self, make: Any) -> None:
-        chances = batches_module.balanced(self.truth, 2)
+        chances = balanced(self.truth, 2)
         labels = Labels({"landmark": soft_targets(self.truth, 2)}, chances=chances)
         drawn = np.concatenate([make(labels=labels, epoch=n).order for n in range(100)])
         assert 0.45 < (self.truth[drawn] == 1).mean() < 0.55

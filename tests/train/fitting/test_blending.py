@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lmedge.train.fitting.blending import blended, likeliest
+from lmedge.train.fitting.checkpoint import blended
+from lmedge.train.fitting.validation import likeliest_share
 
 
 def likelihood(images: int, best: float):
@@ -15,23 +16,23 @@ def likelihood(images: int, best: float):
 
 @pytest.mark.parametrize("best", [0.2, 0.3, 0.8, 1.0])
 def test_a_few_images_do_not_move_it(best: float) -> None:
-    assert likeliest(0.6, 0.1, likelihood(5, best)) == 0.6
+    assert likeliest_share(0.6, 0.1, likelihood(5, best)) == 0.6
 
 
 @pytest.mark.parametrize(("best", "found"), [(0.05, 0.1), (0.31, 0.3), (0.79, 0.8), (2.0, 1.0)])
 def test_many_do(best: float, found: float) -> None:
-    assert likeliest(0.6, 0.1, likelihood(100_000, best)) == found
+    assert likeliest_share(0.6, 0.1, likelihood(100_000, best)) == found
 
 
 def test_in_between_it_is_a_compromise() -> None:
-    assert likeliest(0.6, 0.1, likelihood(50, 1.0)) == 0.8
+    assert likeliest_share(0.6, 0.1, likelihood(50, 1.0)) == 0.8
 
 
 def test_without_a_spread_nothing_is_asked() -> None:
     def never(_: float) -> float:
         raise AssertionError
 
-    assert likeliest(0.6, 0.0, never) == 0.6
+    assert likeliest_share(0.6, 0.0, never) == 0.6
 
 
 def test_no_share_is_asked_below_the_given_nor_outside() -> None:
@@ -41,7 +42,7 @@ def test_no_share_is_asked_below_the_given_nor_outside() -> None:
         asked.append(share)
         return 100_000 * share
 
-    assert likeliest(0.75, 0.1, noted) == 0.95
+    assert likeliest_share(0.75, 0.1, noted) == 0.95
     assert set(asked) == {0.75, 0.85, 0.95}
 
 

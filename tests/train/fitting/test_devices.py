@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lmedge.train.arrays import read_arrays
 from lmedge.train.backend import keras
 from lmedge.train.fitting.replicas import shares
-from lmedge.train.run import Run, read_arrays
+from lmedge.train.run import Run
 from tests import processes, small_run
 from tests.in_process import lmedge
 from tests.locations import ROOT

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 from lmedge.train import training
+from lmedge.train.arrays import read_arrays
 from lmedge.train.backend import keras
+from lmedge.train.fitting import checkpoint
 from lmedge.train.fitting import phase as fit_module
 from lmedge.train.fitting.batches import FeatureBatches, Labels, soft_targets
 from lmedge.train.fitting.phase import Fitting, fit
-from lmedge.train.fitting.quality import Quality
-from lmedge.train.run import HistoryRow, Run, get_weights, read_arrays
+from lmedge.train.fitting.validation import Quality
+from lmedge.train.network import get_weights
+from lmedge.train.run import HistoryRow, Run
 from tests import small_run
 
 
@@ -43,17 +46,17 @@ def kill_before_epoch(patch: pytest.MonkeyPatch, phase: str, epoch: int) -> None
     """Die when epoch `epoch` (from 0) of a phase is about to begin."""
     whole = fit_module._epoch
 
-    def dying(run: Run, fitting: Fitting, number: int, *others: Any) -> Any:
+    def dying(fitting: Fitting, number: int, *others: Any) -> Any:
         if (fitting.phase, number) == (phase, epoch):
             raise Killed
-        return whole(run, fitting, number, *others)
+        return whole(fitting, number, *others)
 
     patch.setattr(fit_module, "_epoch", dying)
 
 
 def kill_before_write(patch: pytest.MonkeyPatch, name: str, count: int) -> None:
     """Die when `name` is about to be written for the time `count` (from 0)."""
-    write, seen = fit_module.write_arrays, []
+    write, seen = checkpoint.write_arrays, []
 
     def dying(path: Path, arrays: Any) -> None:
         if path.name == name:
@@ -62,7 +65,7 @@ def kill_before_write(patch: pytest.MonkeyPatch, name: str, count: int) -> None:
                 raise Killed
         write(path, arrays)
 
-    patch.setattr(fit_module, "write_arrays", dying)
+    patch.setattr(checkpoint, "write_arrays", dying)
 
 
 def kill_in_batch(patch: pytest.MonkeyPatch, count: int) -> None:
@@ -87,11 +90,11 @@ def train_in_pieces(tiny_weights: Path, small_photographs: Path, tmp_path: Path)
         for kill in kills:
             with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
                 kill(patch)
-                training.train(run)
+                training.train_run(run)
             assert not (out / "weights.safetensors").exists()
             keras.backend.clear_session()
             run = Run.open(out)
-        training.train(run)
+        training.train_run(run)
         return run
 
     return train
@@ -216,7 +219,7 @@ class TestBest:
             def validate(_: Fitting) -> Quality:
                 seen.append(get_weights(network))
                 score = scores[len(seen) - 1]
-                return Quality(score, 1 - score, 0.5, count)
+                return Quality(macro_f1=score, loss=1 - score, accuracy=0.5, n=count)
 
             monkeypatch.setattr(fit_module, "validate", validate)
             labels = Labels({"landmark": soft_targets(truth, 2)})
@@ -329,13 +332,13 @@ class TestWithoutValidation:
         with pytest.MonkeyPatch.context() as patch:
             whole = fit_module._epoch
 
-            def noting(run: Run, fitting: Fitting, *others: Any) -> Any:
-                result = whole(run, fitting, *others)
+            def noting(fitting: Fitting, *others: Any) -> Any:
+                result = whole(fitting, *others)
                 last.update(get_weights(fitting.network))
                 return result
 
             patch.setattr(fit_module, "_epoch", noting)
-            training.train(run)
+            training.train_run(run)
         for name, value in weights(run).items():
             assert np.array_equal(value, last[name]), name
         assert len(run.history()) == 10
@@ -346,6 +349,18 @@ def test_a_row_is_written_and_read_the_same(
     tiny: None, small_photographs: Path, tmp_path: Path
 ) -> None:
     run = small_run.start(small_photographs, tmp_path / "run", "none")
-    rows = [HistoryRow("a phase", 1, 1e-9, 0.5, 3.25, 0.1, 1 / 3, 0.002, 1.5)]
+    rows = [
+        HistoryRow(
+            phase="a phase",
+            epoch=1,
+            loss=1e-9,
+            accuracy=0.5,
+            val_loss=3.25,
+            val_accuracy=0.1,
+            val_macro_f1=1 / 3,
+            learning_rate=0.002,
+            seconds=1.5,
+        )
+    ]
     run.write_history(rows)
     assert run.history() == rows

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from lmedge.errors import RecipeError
-from lmedge.train.recipes.loading import Recipe, load_recipe, names, recipe_from
+from lmedge.train.recipes import Recipe, load_recipe, recipe_from, recipe_names
 
 
 def test_the_recipes_that_come_along_load() -> None:
-    assert {"default", "demo"} <= set(names())
-    for name in names():
+    assert {"default", "demo"} <= set(recipe_names())
+    for name in recipe_names():
         assert isinstance(load_recipe(name), Recipe)
 
 
@@ -176,7 +176,7 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_what_is_written_reads_the_same(seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)
-    values = load_recipe(rng.choice(names())).as_dict()
+    values = load_recipe(rng.choice(recipe_names())).as_dict()
     values["head"]["learning_rate"] = rng.uniform(1e-9, 1)
     values["head"]["weight_decay"] = 10 ** rng.uniform(-12, 3)
     values["augment"]["crop_scale"] = sorted(rng.uniform(1e-3, 1) for _ in range(2))
@@ -206,7 +206,7 @@ def test_missing_values_are_named() -> None:
 def test_a_recipe_is_read_without_tensorflow() -> None:
     """A typing error is said before TensorFlow's seconds."""
     code = (
-        "import sys; from lmedge.train.recipes.loading import load_recipe; load_recipe('default');"
+        "import sys; from lmedge.train.recipes import load_recipe; load_recipe('default');"
         "import lmedge.train.command; assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

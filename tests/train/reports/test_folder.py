@@ -11,6 +11,7 @@ import pytest
 
 from lmedge.train import training
 from lmedge.train.backend import tf
+from lmedge.train.network import load_network
 from lmedge.train.reports import folder as reports
 from lmedge.train.reports.tensorboard import TAGS, epoch_log
 from lmedge.train.run import HistoryRow, Run
@@ -22,7 +23,7 @@ def test_a_report_that_fails_is_a_warning_and_the_rest_is_written(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    network = finished_run.network()
+    network = load_network(finished_run)
     copy = tmp_path / "run"
     copy.mkdir()
     for name in ("run.json", "recipe.toml", "split.csv", "history.csv"):
@@ -60,7 +61,7 @@ def test_even_the_choice_of_fonts_may_fail(
         raise RuntimeError("no fonts")
 
     monkeypatch.setattr(reports, "lettering", fail)
-    assert training._finish(Run.open(copy), finished_run.network()) is not None
+    assert training._finish(Run.open(copy), load_network(finished_run)) is not None
     assert (copy / "report.txt").exists()
 
 
@@ -81,7 +82,17 @@ def test_a_log_that_cannot_be_written_is_one_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "tensorboard").write_text("a file where the folder belongs")
-    row = HistoryRow("landmark-head", 1, 1.0, 0.5, 1.0, 0.5, 0.5, 1e-3, 1.0)
+    row = HistoryRow(
+        phase="landmark-head",
+        epoch=1,
+        loss=1.0,
+        accuracy=0.5,
+        val_loss=1.0,
+        val_accuracy=0.5,
+        val_macro_f1=0.5,
+        learning_rate=1e-3,
+        seconds=1.0,
+    )
     with caplog.at_level(logging.WARNING, "lmedge"), epoch_log(tmp_path, "landmark-head") as log:
         log(row)
         log(row)

@@ -9,12 +9,13 @@ import pytest
 
 from lmedge.report.canvas import BLUE, GREEN, ORANGE
 from lmedge.report.fonts import Lettering
+from lmedge.train.arrays import normalise
 from lmedge.train.backend import keras
-from lmedge.train.network import NetworkSpec, build_network, normalise
+from lmedge.train.network import build_network
 from lmedge.train.reports.cam import activation_maps, chosen, overlay, plot_activation_maps
 from lmedge.train.reports.curves import plot_curves
 from lmedge.train.reports.tiles import percent, plot_mistakes
-from lmedge.train.run import HistoryRow
+from lmedge.train.run import HistoryRow, NetworkSpec
 from tests import tiny_backbone
 from tests.train.reports import fakes
 
@@ -91,7 +92,15 @@ class TestActivationMaps:
 def rows(phase: str, count: int, val: bool = True) -> list[HistoryRow]:
     return [
         HistoryRow(
-            phase, n, 2 / n, 1 - 1 / n, *((1.5 / n, 0.5, 0.4) if val else (0, 0, 0)), 1e-3, 1
+            phase=phase,
+            epoch=n,
+            loss=2 / n,
+            accuracy=1 - 1 / n,
+            val_loss=1.5 / n if val else 0,
+            val_accuracy=0.5 if val else 0,
+            val_macro_f1=0.4 if val else 0,
+            learning_rate=1e-3,
+            seconds=1,
         )
         for n in range(1, count + 1)
     ]
@@ -119,6 +128,16 @@ class TestCurves:
     def test_one_epoch_and_a_loss_that_is_no_number_are_drawn(
         self, tmp_path: Path, loss: float
     ) -> None:
-        row = HistoryRow("category-head", 1, loss, 0.5, loss, 0.5, 0.5, 1e-3, 1.0)
+        row = HistoryRow(
+            phase="category-head",
+            epoch=1,
+            loss=loss,
+            accuracy=0.5,
+            val_loss=loss,
+            val_accuracy=0.5,
+            val_macro_f1=0.5,
+            learning_rate=1e-3,
+            seconds=1.0,
+        )
         plot_curves([row], {}, tmp_path / "a.png")
         assert fakes.image(tmp_path / "a.png").std() > 1

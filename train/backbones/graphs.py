@@ -17,7 +17,7 @@ from ..backend import keras
 from .layers import BorderPad, conv_bn, initializer, relu6, swish
 
 SQUEEZE_RATIO = 0.25
-GROUPS = ("stem", *(f"block{n}" for n in range(1, 8)), "top")
+EFFICIENTNET_GROUPS = ("stem", *(f"block{n}" for n in range(1, 8)), "top")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +63,14 @@ def _body(image: keras.KerasTensor, *, lite: bool) -> keras.KerasTensor:
     for number, stage in enumerate(STAGES, start=1):
         for repeat in range(stage.repeats):
             strides = stage.strides if repeat == 0 else 1
-            x = block(x, stage, strides, f"block{number}{chr(ord('a') + repeat)}_", lite=lite)
+            x = bottleneck_block(
+                x, stage, strides, f"block{number}{chr(ord('a') + repeat)}_", lite=lite
+            )
     x = activation(conv_bn(x, 1280, 1, 1, "top_conv", "top_bn"), "top_activation")
     return keras.layers.GlobalAveragePooling2D(name="features")(x)
 
 
-def block(
+def bottleneck_block(
     x: keras.KerasTensor, stage: Stage, strides: int, prefix: str, *, lite: bool = False
 ) -> keras.KerasTensor:
     """One mobile inverted bottleneck, with squeeze-and-excite unless `lite`."""
@@ -108,3 +110,31 @@ def _squeeze_excite(x: keras.KerasTensor, reduced: int, prefix: str) -> keras.Ke
     )(s)
     s = keras.layers.Activation("sigmoid", name=f"{prefix}se_expand_activation")(s)
     return keras.layers.Multiply(name=f"{prefix}se_excite")([x, s])
+
+
+# (convolutions, filters) of each VGG block; a pooling layer ends it.
+VGG_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+VGG_GROUPS = tuple(f"block{number}" for number in range(1, len(VGG_BLOCKS) + 1))
+
+
+def vgg16(image: keras.KerasTensor) -> keras.KerasTensor:
+    """VGG16 without its dense layers, up to the average over block5_pool.
+
+    image: (N, H, W, 3) float32, (pixel - PIXEL_MEAN) / PIXEL_SCALE, RGB, H and W at least 32.
+    Returns (N, 512).
+    """
+    x = BorderPad(kernel_size=3, strides=1, name="block1_pad")(image)
+    for number, (convolutions, filters) in enumerate(VGG_BLOCKS, start=1):
+        for repeat in range(1, convolutions + 1):
+            name = f"block{number}_conv{repeat}"
+            x = keras.layers.Conv2D(
+                filters,
+                3,
+                padding="valid" if name == "block1_conv1" else "same",  # block1_pad did it
+                # Nothing normalises in between: "fan_in" keeps the size of the activations.
+                kernel_initializer=initializer("fan_in"),
+                name=name,
+            )(x)
+            x = keras.layers.ReLU(name=f"{name}_activation")(x)
+        x = keras.layers.MaxPooling2D(2, name=f"block{number}_pool")(x)
+    return keras.layers.GlobalAveragePooling2D(name="features")(x)

@@ -1,0 +1,85 @@
+"""The devices that a training is asked to run on, checked before TensorFlow is imported."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import re
+
+from lmedge.errors import DeviceError
+
+DEVICES = ("auto", "cpu", "gpu", "gpu:N")
+DISTRIBUTIONS = ("none", "mirrored", "multiworker")
+PRECISIONS = ("auto", "float32", "mixed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """The workers of TF_CONFIG. `number` is of this one, from 0; the chief writes the run."""
+
+    size: int
+    number: int
+
+    @property
+    def chief(self) -> bool:
+        """True for the worker that writes the run folder."""
+        return self.number == 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeviceOptions:
+    """The devices of a training, and how it computes there.
+
+    Attributes:
+        device: one of DEVICES, with a number in place of N.
+        distribute: one of DISTRIBUTIONS.
+        precision: one of PRECISIONS.
+        xla: compile the step; None for yes on a GPU.
+    """
+
+    device: str = "auto"
+    distribute: str = "none"
+    precision: str = "auto"
+    xla: bool | None = None
+
+    def __post_init__(self) -> None:
+        if re.fullmatch(r"auto|cpu|gpu(:\d+)?", self.device) is None:
+            raise DeviceError(f"--device {self.device}: allowed are {', '.join(DEVICES)}")
+        self.cluster  # noqa: B018  (read now: a mistake in TF_CONFIG is a mistake of the options)
+
+    @functools.cached_property
+    def cluster(self) -> Cluster | None:
+        """The cluster of TF_CONFIG, or None without `--distribute multiworker`.
+
+        Raises DeviceError if the variable is missing or is not a cluster.
+        """
+        return _read_cluster() if self.distribute == "multiworker" else None
+
+    @property
+    def chief(self) -> bool:
+        """True if this process writes the run folder."""
+        return self.cluster is None or self.cluster.chief
+
+
+def _read_cluster() -> Cluster:
+    """Read TF_CONFIG as TensorFlow does, with a clear message for each mistake."""
+    text = os.environ.get("TF_CONFIG", "")
+    if not text:
+        raise DeviceError(
+            "--distribute multiworker needs TF_CONFIG, the addresses of all workers and which of "
+            "them this one is; see docs/usage.md"
+        )
+    try:
+        config = json.loads(text)
+        workers = {kind: list(config["cluster"].get(kind, [])) for kind in ("chief", "worker")}
+        kind, index = config["task"]["type"], int(config["task"]["index"])
+        workers[kind][index]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise DeviceError(
+            "TF_CONFIG is not a cluster of chief and worker addresses with a task among them "
+            f"({type(error).__name__}: {error}); see docs/usage.md"
+        ) from error
+    size = len(workers["chief"]) + len(workers["worker"])
+    return Cluster(size, index + (len(workers["chief"]) if kind == "worker" else 0))

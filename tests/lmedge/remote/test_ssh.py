@@ -135,7 +135,7 @@ def test_a_table_of_categories_travels_too(photographs: Path, tmp_path: Path) ->
 
 
 def test_no_unknown_images_is_an_error_before_anything_travels(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no images"):
+    with pytest.raises(DataError, match="holds 0 images"):
         Payload(files=(), unknown=tmp_path / "none").pack(tmp_path)
 
 

@@ -16,6 +16,7 @@ for package in (lmedge, lmedge.benchmarks):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         if not module.name.startswith(apart):
             importlib.import_module(module.name)
+import lmedge.train.command, lmedge.train.compare.command, lmedge.export.command
 """
 
 

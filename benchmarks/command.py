@@ -1,4 +1,4 @@
-"""`lmedge benchmark`: a table for people, report.json for everything else."""
+"""`lmedge benchmark`: a table for people, report.json for programs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from lmedge.classifier import Classifier
-from lmedge.commands.options import RenamedOption
+from lmedge.commands.options import (
+    data_option,
+    out_option,
+    part_option,
+    unknown_option,
+)
 from lmedge.errors import LmedgeError, RegressionError
-from lmedge.evaluation.folders import PARTS, LabelledImage, parts, scan
+from lmedge.evaluation.folders import LabelledImage, parts, scan
 from lmedge.remote.payload import Payload
+from lmedge.remote.ssh import PATIENCE, Link, check_host, check_option
 
 from .accuracy import score
 from .conditions import Conditions, Moment
@@ -27,7 +33,7 @@ from .several import compare_files, write_comparison
 from .tables import show, show_changes, show_together
 
 EFFORTS = {None: USUAL, "quick": QUICK, "thorough": THOROUGH}
-# What a board is not given as it is: paths, which it gets as its own, and the way to it.
+# Parameters that do not travel as they are: paths, which have others there, and the way there.
 HERE = {
     "given",
     "data",
@@ -44,45 +50,31 @@ _log = logging.getLogger(__name__)
 
 @click.command()
 @click.argument("given", type=click.Path(path_type=Path), metavar="FILE.tflite...", nargs=-1)
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Labelled photographs, in the folders that training reads; without them only speed.",
-)
-@click.option(
-    "--part",
-    type=click.Choice(PARTS),
-    help="Part of the data  [default: test where the data has one, else everything]",
-)
-@click.option(
-    "--unknown",
-    cls=RenamedOption,
-    formerly=["--strangers"],
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="With --data: images of anything else, to see whether the file tells them apart.",
-)
+@data_option("Labelled photographs, in the folders that training reads; without them only speed.")
+@part_option("Part of the data  [default: test where the data has one, else everything]")
+@unknown_option("With --data: images of anything else, to see whether the file tells them apart.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option(
     "--runtime",
     metavar="NAMES",
-    help="litert, tflite-runtime, or both with a comma between; NAME=PATH/TO/python for one of "
+    help="litert, tflite-runtime, or both with a comma between; NAME=PATH/TO/python names one of "
     "another virtual environment  [default: the first installed]",
 )
 @click.option(
     "--runs",
     type=click.IntRange(1),
-    help="Measured runs  [default: at least 1,024, and 10 seconds]",
+    help=f"Measured runs  [default: at least {USUAL.runs:,}, and {USUAL.seconds:g} seconds]",
 )
-@click.option("--quick", "effort", flag_value="quick", help="100 runs and a second: a look.")
-@click.option("--thorough", "effort", flag_value="thorough", help="A minute.")
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of the report  [default: runs/benchmark-FILE]",
+    "--quick",
+    "effort",
+    flag_value="quick",
+    help=f"A first look: {QUICK.runs} runs, and {QUICK.seconds:g} second.",
 )
+@click.option(
+    "--thorough", "effort", flag_value="thorough", help=f"Measure for {THOROUGH.seconds:g} seconds."
+)
+@out_option("Folder of the report  [default: runs/benchmark-FILE]")
 @click.option(
     "--host",
     metavar="USER@BOARD",
@@ -98,13 +90,13 @@ _log = logging.getLogger(__name__)
     "ssh_options",
     metavar="KEY=VALUE",
     multiple=True,
-    help="With --host: an option of ssh_config, Port=2222 for instance; may be repeated.",
+    help="With --host: an option of ssh_config, for example Port=2222. Repeatable.",
 )
 @click.option(
     "--give-up",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="With --host: how long to look for a board that was lost  [default: 60]",
+    help=f"With --host: how long to try to reach a lost board again  [default: {PATIENCE:g}]",
 )
 @click.option(
     "--compare",
@@ -112,12 +104,12 @@ _log = logging.getLogger(__name__)
     type=click.Path(path_type=Path),
     nargs=2,
     metavar="OLD NEW",
-    help="Measure nothing: hold two report.json against each other.",
+    help="Measure nothing: compare two report.json.",
 )
 @click.option(
     "--fail-over",
     metavar="SHARE",
-    help="With --compare: exit with code 12 when a figure got worse by more, 5% for instance.",
+    help="With --compare: exit with code 12 if a figure is worse by more, for example 5%.",
 )
 @click.pass_context
 def benchmark(
@@ -141,9 +133,9 @@ def benchmark(
     """Measure how often an exported file is right and how long it takes on this machine.
 
     Latency is single-stream, as MLPerf measures it. Several files or runtimes take turns, and are
-    held against the first on the same images. The folder of one file holds report.json,
-    report.csv, samples.csv, and with `pip install 'lmedge[report]'` report.html, report.md, plots;
-    that of several comparison.json, comparison.csv, samples.csv, and likewise its page and plot.
+    compared with the first on the same images. The folder of one file holds report.json,
+    report.csv and samples.csv; that of several comparison.json, comparison.csv and samples.csv.
+    With `pip install 'lmedge[report]'` a page and plots are added.
 
     \b
     lmedge benchmark landmarks.tflite --data photographs-it-has-not-seen
@@ -176,46 +168,51 @@ def benchmark(
         raise click.UsageError("--host-python, --ssh-option and --give-up need --host")
     chosen = EFFORTS[effort] if runs is None else Effort(runs=runs, seconds=0.0)
     if together:
-        _, images = _choose(data, part)
+        images = _choose(data, part)[1]
         compared = compare_files(given, threads, chosen, images, runtimes)
         folder = out or Path("runs") / f"benchmark-{given[0].stem}-and-others"
         names = write_comparison(compared, folder)
         show_together(compared, Console())
-        click.echo(f"report: {click.format_filename(folder)}: {', '.join(names)}")
-        return
-    (file,) = given
-    own = runtimes[0].name if runtimes else None
-    classifier = Classifier(file, threads=threads, runtime=own)
-    environment = Environment.current(own)
+    else:
+        own = runtimes[0].name if runtimes else None
+        report = _measure(given[0], threads, chosen, own, data, part, unknown)
+        folder = out or Path("runs") / f"benchmark-{given[0].stem}"
+        names = write_report(report, folder)
+        show(report, Console())
+    click.echo(f"report: {click.format_filename(folder)}: {', '.join(names)}")
+
+
+def _measure(
+    file: Path,
+    threads: int,
+    effort: Effort,
+    runtime: str | None,
+    data: Path | None,
+    part: str | None,
+    unknown: Path | None,
+) -> Report:
+    """Measure one file in this process: latency first, since scoring heats the processor."""
+    classifier = Classifier(file, threads=threads, runtime=runtime)
+    environment = Environment.current(runtime)
     facts, images = _choose(data, part)
     _log.info("measuring latency")
-    # Latency first: classifying hundreds of photographs would heat the processor.
     before = Moment.now()
-    latency = measure(file, threads=threads, effort=chosen, runtime=own)
-    load = measure_load(file, threads, chosen, own)
+    latency = measure(file, threads=threads, effort=effort, runtime=runtime)
+    load = measure_load(file, threads, effort, runtime)
     conditions = Conditions(before=before, after=Moment.now())
-    accuracy = score(classifier, images, unknown) if facts is not None else None
-    found = FileFacts.of(classifier.model)
-    report = Report(
-        file=found,
+    return Report(
+        file=FileFacts.of(classifier.model),
         environment=environment,
         conditions=conditions,
         latency=latency,
         load=load,
         data=facts,
-        accuracy=accuracy,
+        accuracy=score(classifier, images, unknown) if facts is not None else None,
     )
-    folder = out or Path("runs") / f"benchmark-{file.stem}"
-    names = write_report(report, folder)
-    show(report, Console())
-    click.echo(f"report: {click.format_filename(folder)}: {', '.join(names)}")
 
 
 def _there(context: click.Context, host: str) -> None:
-    """Measure on another machine; what it is not told here it decides as this one would."""
-    # Not imported without --host: nothing else needs ssh.
-    from lmedge.remote.ssh import Link, check_host, check_option
-
+    """Measure on another machine, by the same options; defaults are decided there."""
     from .remote import benchmark_there, default_folder
 
     asked = context.params
@@ -236,7 +233,7 @@ def _there(context: click.Context, host: str) -> None:
         pictures=images,
         unknown=asked["unknown"],
     )
-    patience = 60.0 if asked["give_up"] is None else asked["give_up"]
+    patience = PATIENCE if asked["give_up"] is None else asked["give_up"]
     link = Link(host=host, options=options, patience=patience)
     benchmark_there(
         link, payload, asked["out"] or default_folder(payload, host), asked["host_python"]
@@ -244,7 +241,7 @@ def _there(context: click.Context, host: str) -> None:
 
 
 def _passed_on(context: click.Context) -> tuple[str, ...]:
-    """Return the options that were given and are not about files, folders or the board."""
+    """Return the options that were given and are not about files, folders or the remote host."""
     words: list[str] = []
     for option in context.command.params:
         name = option.name or ""

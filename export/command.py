@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lmedge.commands.options import RenamedOption
+from lmedge.commands.options import set_option, unknown_option
 from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.files import check_writable
 from lmedge.rejection import COVERAGE
@@ -81,20 +81,10 @@ if TYPE_CHECKING:
     show_default=True,
     help='Per cent of landmark images that must not be called "not a landmark".',
 )
-@click.option(
-    "--unknown",
-    cls=RenamedOption,
-    formerly=["--strangers"],
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Images of anything else: every second one fits the threshold, the others test it.",
-)
-@click.option(
-    "--set",
+@unknown_option("Images of anything else: every second one fits the threshold, the others test it.")
+@set_option(
     "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a value of the run's recipe for this export, e.g. quantize.epochs=5. Repeatable.",
+    "Change a value of the run's recipe for this export, e.g. quantize.epochs=5. Repeatable.",
 )
 @click.option(
     "--explain",

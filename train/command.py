@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lmedge.commands.options import allow_leak_option, exclude_option, seed_option, set_option
 from lmedge.errors import RunError
 
 from .fitting.device_options import DEVICES, DISTRIBUTIONS, PRECISIONS, DeviceOptions
@@ -32,13 +33,7 @@ logger = logging.getLogger(__name__)
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/DATA]")
 @click.option("--recipe", default="default", show_default=True, help="Name or file of a recipe.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change one value of the recipe, e.g. fine_tune.epochs=5. Repeatable.",
-)
+@set_option("settings", "Change one value of the recipe, e.g. fine_tune.epochs=5. Repeatable.")
 @click.option(
     "--strategy",
     default=DEFAULT_STRATEGY,
@@ -63,30 +58,20 @@ logger = logging.getLogger(__name__)
     type=int,
     help=f"Side of the input. [default: the recipe's, {DEFAULTS.data.image_size}]",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**31 - 1),
-    default=0,
-    show_default=True,
-    help="Fixes split, order, augmentation and initial weights.",
-)
+@seed_option("Fixes split, order, augmentation and initial weights.")
 @click.option(
     "--split",
     type=click.Path(path_type=Path),
     help="File of `lmedge data split`. [default: DATA/split.csv if it is there]",
 )
-@click.option(
-    "--exclude",
-    type=click.Path(path_type=Path),
-    help="List of images to leave out. [default: DATA/exclude.txt if it is there]",
-)
+@exclude_option
 @click.option(
     "--refit",
     type=click.Path(path_type=Path),
     metavar="RUN",
     help="Train as that finished run did, on its test images too. [--out: RUN-refit]",
 )
-@click.option("--allow-leak", is_flag=True, help="Train although an image is in two parts.")
+@allow_leak_option("Train although an image is in two parts.")
 @click.option(
     "--device",
     default="auto",

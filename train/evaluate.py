@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lmedge.commands.options import data_option, out_option, part_option
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import (
-    PARTS,
     LabelledImage,
     UnknownLandmark,
     parts,
@@ -46,24 +46,13 @@ class Chosen:
 
 @click.command(short_help="Score the float network of a run on labelled photographs.")
 @click.argument("run_folder", type=click.Path(path_type=Path), metavar="RUN")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Labelled photographs, in the folders that training reads  "
-    "[default: the run's own test part]",
+@data_option(
+    "Labelled photographs, in the folders that training reads  [default: the run's own test part]"
 )
-@click.option(
-    "--part",
-    type=click.Choice(PARTS),
-    help="Part of the data  [default: test where there is one, else val of the run or all of DIR]",
+@part_option(
+    "Part of the data  [default: test where there is one, else val of the run or all of DIR]"
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of the reports  [default: RUN/evaluation]",
-)
+@out_option("Folder of the reports  [default: RUN/evaluation]")
 def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | None) -> None:
     """Score the float network of a training run, without quantization.
 

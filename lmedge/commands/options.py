@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+
+from ..evaluation.folders import PARTS
+
+Command = TypeVar("Command", bound=Callable[..., Any] | click.Command)
+PATH = click.Path(path_type=Path)
+MAX_SEED = 2**31 - 1
 
 
 class RenamedOption(click.Option):
@@ -37,7 +43,57 @@ threads_option = click.option(
 )
 delegate_option = click.option(
     "--delegate",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="PATH",
     help="A TFLite delegate, a shared library, to run on an accelerator.",
+)
+
+
+def data_option(help: str) -> Callable[[Command], Command]:
+    """Make `--data DIR`: labelled photographs to measure on."""
+    return click.option("--data", type=PATH, metavar="DIR", help=help)
+
+
+def part_option(help: str) -> Callable[[Command], Command]:
+    """Make `--part`: a part of labelled photographs."""
+    return click.option("--part", type=click.Choice(PARTS), help=help)
+
+
+def unknown_option(help: str) -> Callable[[Command], Command]:
+    """Make `--unknown DIR`: images that show none of the landmarks."""
+    return click.option(
+        "--unknown",
+        cls=RenamedOption,
+        formerly=["--strangers"],
+        type=PATH,
+        metavar="DIR",
+        help=help,
+    )
+
+
+def out_option(help: str) -> Callable[[Command], Command]:
+    """Make `--out DIR`: the folder of what a command writes."""
+    return click.option("--out", type=PATH, metavar="DIR", help=help)
+
+
+def set_option(name: str, help: str) -> Callable[[Command], Command]:
+    """Make `--set KEY=VALUE` into the argument `name`: changes of a recipe."""
+    return click.option("--set", name, multiple=True, metavar="KEY=VALUE", help=help)
+
+
+def seed_option(help: str | None = None) -> Callable[[Command], Command]:
+    """Make `--seed`, 0 unless given."""
+    limits = click.IntRange(0, MAX_SEED)
+    return click.option("--seed", type=limits, default=0, show_default=True, help=help)
+
+
+def allow_leak_option(help: str) -> Callable[[Command], Command]:
+    """Make `--allow-leak`: go on although an image is in two parts."""
+    return click.option("--allow-leak", is_flag=True, help=help)
+
+
+exclude_option = click.option(
+    "--exclude",
+    type=PATH,
+    help="List of images to leave out  [default: DATA/exclude.txt if it is there]",
 )

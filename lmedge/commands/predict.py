@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from ..classifier import Classifier, Prediction
+from ..classifier import TOP, Classifier, Prediction
 from ..errors import DataError, LmedgeError
 from ..evaluation.folders import list_images
 from ..files import replacing
@@ -93,7 +93,7 @@ CSV_COLUMNS = (
 @click.option(
     "--top",
     type=click.IntRange(1),
-    help="Candidates listed for each image  [default: 3 in JSON, the best one in the table]",
+    help=f"Candidates listed for each image  [default: {TOP} in JSON, the best one in the table]",
 )
 @click.option("--json", "style", flag_value="json", help="Print one JSON object a line.")
 @click.option("--csv", "style", flag_value="csv", help="Print CSV with a header.")
@@ -119,7 +119,7 @@ def predict(
     An image that cannot be read is named on standard error and skipped; the exit code is then 3.
     """
     classifier = Classifier(
-        file, threads=threads, top=top or (3 if style == "json" else 1), delegate=delegate
+        file, threads=threads, top=top or (TOP if style == "json" else 1), delegate=delegate
     )
     images = find_images(paths)
     write = _writer(style, images, classifier)

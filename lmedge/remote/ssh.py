@@ -24,6 +24,7 @@ from ..errors import HostError, MissingDependencyError
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+PATIENCE = 60.0  # seconds
 _LOST = 255  # what ssh itself exits with; the scripts below never do
 _RSYNC_LOST = {10, 12, 30, 35, _LOST}  # rsync(1): socket, data stream, time-outs, ssh
 # Refusals that another attempt would meet again: words of ssh, what to say.
@@ -80,7 +81,7 @@ class Link:
     host: str
     options: tuple[str, ...] = ()
     interactive: bool = dataclasses.field(default_factory=sys.stdin.isatty)
-    patience: float = 60.0
+    patience: float = PATIENCE
 
     def settings(self, socket: Path) -> list[str]:
         """Return the -o options of every command; the first that names a key counts for ssh."""

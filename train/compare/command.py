@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lmedge.commands.options import allow_leak_option, exclude_option, out_option, set_option
 from lmedge.errors import LmedgeError, TrialError
 from lmedge.files import check_writable
 
@@ -24,12 +25,7 @@ LOCK_SECONDS = 10.0  # a training whose parent was killed ends well within
 
 @click.command(short_help="Train several settings on the same photographs and compare them.")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of the results.  [default: runs/compare-DATA]",
-)
+@out_option("Folder of the results.  [default: runs/compare-DATA]")
 @click.option(
     "--strategies",
     default="landmarks-first",
@@ -47,13 +43,7 @@ LOCK_SECONDS = 10.0  # a training whose parent was killed ends well within
     metavar="KEY=A,B",
     help="Each value of a recipe's key in turn. Repeatable.",
 )
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a value of every recipe. Repeatable.",
-)
+@set_option("changes", "Change a value of every recipe. Repeatable.")
 @click.option(
     "--folds",
     type=click.IntRange(2, 50),
@@ -73,12 +63,8 @@ LOCK_SECONDS = 10.0  # a training whose parent was killed ends well within
     help="As for `lmedge train`, of one backbone or of all. Repeatable.",
 )
 @click.option("--int8", is_flag=True, help="Export and score the int8 files too.")
-@click.option(
-    "--exclude",
-    type=click.Path(path_type=Path),
-    help="Images to leave out.  [default: DATA/exclude.txt if there]",
-)
-@click.option("--allow-leak", is_flag=True, help="Train although an image is in two parts.")
+@exclude_option
+@allow_leak_option("Train although an image is in two parts.")
 @click.option("--keep-runs", is_flag=True, help="Keep weights and files, about 20 MB a run.")
 def compare(
     data: Path,

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from lmedge.commands.options import allow_leak_option, seed_option
 from lmedge.errors import LmedgeError
 from lmedge.files import check_writable, write_json, write_text
 from lmedge.image import Resize
@@ -140,7 +141,7 @@ def _show(findings: tuple[DataFinding, ...], summary: str) -> None:
 @data.command(short_help="Write the split to a file that travels with the data.")
 @click.argument("data", type=_FOLDER)
 @click.option("--out", type=_FILE, help="Where to write it. [default: DATA/split.csv]")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@seed_option()
 @click.option("--exclude", type=_FILE, help=_EXCLUDE_HELP)
 @click.option(
     "--val-fraction",
@@ -156,7 +157,7 @@ def _show(findings: tuple[DataFinding, ...], summary: str) -> None:
     show_default=True,
     help="Of each landmark.",
 )
-@click.option("--allow-leak", is_flag=True, help="Write it although an image is in two parts.")
+@allow_leak_option("Write it although an image is in two parts.")
 @click.option("--overwrite", is_flag=True, help="Replace a split file that is there.")
 def split(
     data: Path,

@@ -16,6 +16,7 @@ import click
 import cv2
 import numpy as np
 
+from lmedge.commands.options import seed_option
 from lmedge.errors import LmedgeError
 from lmedge.files import replacing
 from lmedge.image import RgbImage
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
     show_default=True,
     help="Folder for all that is made.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@seed_option()
 @click.option("--quick", is_flag=True, help="A tenth of the training: a check, not a result.")
 def demo(out: Path, seed: int, quick: bool) -> None:
     """Go the whole way without photographs, weights or a network connection.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -168,8 +169,10 @@ def real() -> Real:
 
 
 @pytest.fixture
-def main(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def main(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """Run the command line in this process: exit code, standard output, standard error."""
+    ours = logging.getLogger("lmedge")
+    level = ours.level
 
     def run(*words: object) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -178,4 +181,5 @@ def main(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, st
         printed = capsys.readouterr()
         return int(caught.value.code or 0), printed.out, printed.err
 
-    return run
+    yield run
+    ours.setLevel(level)  # -q of one test is not for the next

@@ -18,6 +18,7 @@ from lmedge.evaluation.scoring import Scores, score_probabilities
 from lmedge.evaluation.unknown import UnknownImages, list_unknown_images
 from lmedge.image import read_image
 from lmedge.progress import progress
+from lmedge.taxonomy import Taxonomy
 
 from .details import Details, details_of
 
@@ -34,6 +35,7 @@ class UnreadableImage:
 class Accuracy:
     """The scores of both heads on the same images, and the images that were left out."""
 
+    taxonomy: Taxonomy
     scores: Scores
     details: Details
     unknown_landmarks: tuple[UnknownLandmark, ...]
@@ -97,6 +99,7 @@ def score(
         )
     scores, details = _score(classifier, read, predictions)
     return Accuracy(
+        taxonomy=classifier.taxonomy,
         scores=scores,
         details=details,
         unknown_landmarks=unknown_landmarks,

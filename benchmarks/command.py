@@ -26,11 +26,11 @@ from .conditions import Conditions, Moment
 from .contestants import Runtime
 from .latency import QUICK, THOROUGH, USUAL, Effort, measure
 from .load import measure_load
-from .pages import write_report
+from .pages import write_comparison, write_report
 from .regression import changes, doubts, share
 from .report import DataFacts, Environment, FileFacts, Report
-from .several import compare_files, write_comparison
-from .tables import show, show_changes, show_together
+from .several import compare_files
+from .tables import show, show_changes, show_comparison
 
 EFFORTS = {None: USUAL, "quick": QUICK, "thorough": THOROUGH}
 # Parameters that do not travel as they are: paths, which have others there, and the way there.
@@ -172,7 +172,7 @@ def benchmark(
         compared = compare_files(given, threads, chosen, images, runtimes)
         folder = out or Path("runs") / f"benchmark-{given[0].stem}-and-others"
         names = write_comparison(compared, folder)
-        show_together(compared, Console())
+        show_comparison(compared, Console())
     else:
         own = runtimes[0].name if runtimes else None
         report = _measure(given[0], threads, chosen, own, data, part, unknown)

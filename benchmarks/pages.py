@@ -1,11 +1,14 @@
-"""The files of a benchmark: report.json and CSV always, pages and plots where they can be drawn."""
+"""Files of a benchmark: JSON and CSV always; pages and plots if jinja2 and matplotlib are there."""
 
 from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import io
+import itertools
 import logging
+from importlib import resources
 from pathlib import Path
 
 import click
@@ -16,12 +19,16 @@ from lmedge import files
 from lmedge.errors import DataError
 from lmedge.evaluation.metrics import ClassScore, classes_by_f1
 from lmedge.image import read_image
-from lmedge.report.pages import render
+from lmedge.report.csv_files import machine_line
+from lmedge.report.pages import INSTALL, missing_package, render
 
 from .details import Mistake
+from .plots import draw_pareto, draw_report, matrix_size, readable_head
 from .report import Report
+from .several import ComparedFile, FileComparison
 
 THUMBNAIL = 288  # pixels of the longer side: twice what a page shows, for dense screens
+TEMPLATES = resources.files(__package__) / "templates"
 _log = logging.getLogger(__name__)
 
 
@@ -29,32 +36,28 @@ def write_report(report: Report, folder: Path) -> list[str]:
     """Write everything below `folder` and return the names. Raises LmedgeError when that fails."""
     report.write(folder / "report.json")
     report.write_samples(folder / "samples.csv")
-    files.write_text(folder / "report.csv", as_csv(report))
+    files.write_text(folder / "report.csv", _report_csv(report))
     names = ["report.json", "report.csv", "samples.csv"]
-    try:
-        import jinja2
-        import matplotlib as mpl
-    except ImportError as error:
-        _log.info("no pages and plots without %s: pip install 'lmedge[report]'", error.name)
+    if (missing := missing_package()) is not None:
+        _log.info("no pages and plots without %s: %s", missing, INSTALL)
         return names
-    _log.debug("jinja2 %s, matplotlib %s", jinja2.__version__, mpl.__version__)
     return [*names, *_write_pages(report, folder)]
 
 
 def _write_pages(report: Report, folder: Path) -> list[str]:
-    from .plots import confused, draw_all, matrix_inches
-
-    found = confused(report)
-    plots = draw_all(report, folder / "plots")
-    mistakes = report.accuracy.details.mistakes if report.accuracy else ()
+    accuracy = report.accuracy
+    head = None if accuracy is None else readable_head(accuracy)
+    plots = draw_report(report, folder / "plots")
+    mistakes = accuracy.details.mistakes if accuracy else ()
     for name in ("report.html", "report.md"):
         page = render(
+            TEMPLATES,
             name,
             report=report,
             classes=_classes(report),
             plots=plots,
-            confused=found[0] if found else None,
-            matrix_inches=0.0 if found is None else matrix_inches(found[1]),
+            confused=head,
+            matrix_inches=matrix_size(accuracy, head)[0] if accuracy and head else 0.0,
             images=[(one, _thumbnail(one), _place(one, report)) for one in mistakes],
         )
         files.write_text(folder / name, page)
@@ -65,14 +68,14 @@ def _classes(report: Report) -> list[tuple[str, ClassScore, tuple[float, float]]
     """Return (head, class score, recall interval) of every class that has images."""
     if report.accuracy is None:
         return []
-    scores, details = report.accuracy.scores, report.accuracy.details
-    heads = (
-        ("landmark", scores["landmark"], details.recall_interval),
-        ("category", scores["category"], details.category_recall_interval),
-    )
+    details = report.accuracy.details
+    intervals = {
+        "landmark": details.recall_interval,
+        "category": details.category_recall_interval,
+    }
     return [
-        (head, entry, intervals[entry.name])
-        for head, score, intervals in heads
+        (head, entry, intervals[head][entry.name])
+        for head, score in report.accuracy.scores.items()
         for entry in classes_by_f1(score)
     ]
 
@@ -101,7 +104,34 @@ def _place(mistake: Mistake, report: Report) -> str:
     return click.format_filename(path)
 
 
-def as_csv(report: Report) -> str:
+def write_comparison(compared: FileComparison, folder: Path) -> list[str]:
+    """Write comparison.json, comparison.csv and samples.csv; return the names.
+
+    Where matplotlib and jinja2 are, also a page, the same to paste, and the plot of F1 against
+    latency. Raises LmedgeError when a file cannot be written.
+    """
+    files.write_json(folder / "comparison.json", compared.as_dict())
+    files.write_text(folder / "comparison.csv", _comparison_csv(compared))
+    files.write_text(folder / "samples.csv", _samples_csv(compared))
+    names = ["comparison.json", "comparison.csv", "samples.csv"]
+    titled = list(zip(compared.titles(), compared.entries, strict=True))
+    if (missing := missing_package()) is not None:
+        _log.info("no page and plot without %s: %s", missing, INSTALL)
+        return names
+    plot = None
+    if compared.pictures:
+        plot = draw_pareto(compared, folder / "pareto")
+        names += ["pareto.png", "pareto.svg"]
+    for name in ("comparison.html", "comparison.md"):
+        page = render(
+            TEMPLATES, name, compared=compared, rows=titled, machine=machine_line(), pareto=plot
+        )
+        files.write_text(folder / name, page)
+        names.append(name)
+    return names
+
+
+def _report_csv(report: Report) -> str:
     """Return one figure a row: section, name, value; floats with six significant digits."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -124,3 +154,29 @@ def _flat(section: str, name: str, value: object) -> list[tuple[str, str, object
     for key, entry in inside:
         rows += _flat(section, f"{name}.{key}" if name else key, entry)
     return rows
+
+
+def _comparison_csv(compared: FileComparison) -> str:
+    """Return a file in a runtime a row; intervals are two columns."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    names = [field.name for field in dataclasses.fields(ComparedFile)]
+    pairs = {name for name in names if name.endswith("interval")}
+    columns = [[f"{name}_low", f"{name}_high"] if name in pairs else [name] for name in names]
+    writer.writerow(itertools.chain(*columns))
+    for entry in compared.entries:
+        cells: list[object] = []
+        for name in names:
+            value = getattr(entry, name)
+            cells += (value or (None, None)) if name in pairs else [value]
+        writer.writerow(f"{one:.6g}" if isinstance(one, float) else one for one in cells)
+    return stream.getvalue()
+
+
+def _samples_csv(compared: FileComparison) -> str:
+    """Return every measured time in milliseconds, a column for each, in the order taken."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(compared.titles())
+    writer.writerows([f"{one:.6f}" for one in row] for row in (compared.samples / 1e6).tolist())
+    return stream.getvalue()

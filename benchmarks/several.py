@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import itertools
-import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lmedge import files
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage, split_known
 from lmedge.evaluation.intervals import paired_interval, ratio_interval
@@ -22,23 +17,16 @@ from lmedge.evaluation.metrics import macro_f1
 from lmedge.image import read_image
 from lmedge.progress import progress
 from lmedge.report.csv_files import machine_line
-from lmedge.report.pages import render
-from lmedge.report.palette import BLUE, GREY
 
 from .conditions import Conditions, Moment
 from .contestants import Contestant, Runtime, contestants
 from .latency import Effort, Samples, Spread, example_frame, take_timed_turns
-from .plots import embedded, save
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 SCHEMA = 1
-_log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComparedFile:
     """A file in a runtime. Ratios and differences are against the first, with their 95 % intervals.
 
     Times are of a 640 x 480 frame to labels, in milliseconds; macro F1 of the landmark, decoded
@@ -58,8 +46,8 @@ class Entry:
     same_answer: float | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Together:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FileComparison:
     """All files, in the order given, on the same frames and the same images.
 
     `noisy`: why the times are to be doubted, nothing on a quiet machine. `samples`: (runs, entries)
@@ -68,7 +56,7 @@ class Together:
 
     runs: int
     pictures: int
-    entries: tuple[Entry, ...]
+    entries: tuple[ComparedFile, ...]
     noisy: tuple[str, ...]
     samples: Samples = dataclasses.field(repr=False, compare=False)
 
@@ -97,7 +85,7 @@ def compare_files(
     effort: Effort,
     images: Sequence[LabelledImage],
     runtimes: Sequence[Runtime] = (),
-) -> Together:
+) -> FileComparison:
     """Measure files in turns, then classify every image with each of them.
 
     With `runtimes` each file runs in each of them, in processes of their own. Raises ModelFileError
@@ -121,7 +109,13 @@ def compare_files(
     entries = [_entry(rival, times, truth, said, number) for number, rival in enumerate(rivals)]
     tail = max(Spread.of(own).tail for own in samples.T)
     doubts = Conditions(before=before, after=after).doubts(tail)
-    return Together(len(samples), len(truth), tuple(entries), tuple(doubts), samples)
+    return FileComparison(
+        runs=len(samples),
+        pictures=len(truth),
+        entries=tuple(entries),
+        noisy=tuple(doubts),
+        samples=samples,
+    )
 
 
 def _now(rivals: Sequence[Contestant]) -> Moment:
@@ -169,10 +163,10 @@ def _entry(
     truth: npt.NDArray[np.int64],
     said: Sequence[npt.NDArray[np.int64]],
     number: int,
-) -> Entry:
+) -> ComparedFile:
     own, first = times[number], times[0]
     p50, p90 = np.percentile(own, (50, 90)).tolist()
-    timed = Entry(
+    timed = ComparedFile(
         name=rival.name,
         runtime=rival.runtime,
         bytes=len(rival.model.data),
@@ -192,95 +186,3 @@ def _entry(
         difference_interval=paired_interval(truth, said[0], said[number], classes),
         same_answer=float((said[number] == said[0]).mean()),
     )
-
-
-def write_comparison(together: Together, folder: Path) -> list[str]:
-    """Write comparison.json, comparison.csv and samples.csv; return the names.
-
-    Where matplotlib and jinja2 are, also a page, the same to paste, and the plot of F1 against
-    latency. Raises LmedgeError when a file cannot be written.
-    """
-    files.write_json(folder / "comparison.json", together.as_dict())
-    files.write_text(folder / "comparison.csv", _as_csv(together))
-    files.write_text(folder / "samples.csv", _samples(together))
-    names = ["comparison.json", "comparison.csv", "samples.csv"]
-    titled = list(zip(together.titles(), together.entries, strict=True))
-    try:
-        plot = None
-        if together.pictures:
-            size = (5.4, 3.4)
-            plot = embedded(save(folder / "pareto", size, lambda axes: _pareto(together, axes)))
-            names += ["pareto.png", "pareto.svg"]
-        for name in ("comparison.html", "comparison.md"):
-            page = render(name, together=together, rows=titled, machine=machine_line(), pareto=plot)
-            files.write_text(folder / name, page)
-            names.append(name)
-    except ImportError as error:
-        _log.info("not all pages and plots without %s: pip install 'lmedge[report]'", error.name)
-    return names
-
-
-def _as_csv(together: Together) -> str:
-    """Return a file in a runtime a row; intervals are two columns."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    names = [field.name for field in dataclasses.fields(Entry)]
-    pairs = {name for name in names if name.endswith("interval")}
-    columns = [[f"{name}_low", f"{name}_high"] if name in pairs else [name] for name in names]
-    writer.writerow(itertools.chain(*columns))
-    for entry in together.entries:
-        cells: list[object] = []
-        for name in names:
-            value = getattr(entry, name)
-            cells += (value or (None, None)) if name in pairs else [value]
-        writer.writerow(f"{one:.6g}" if isinstance(one, float) else one for one in cells)
-    return stream.getvalue()
-
-
-def _samples(together: Together) -> str:
-    """Return every measured time in milliseconds, a column for each, in the order taken."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(together.titles())
-    writer.writerows([f"{one:.6f}" for one in row] for row in (together.samples / 1e6).tolist())
-    return stream.getvalue()
-
-
-def _pareto(together: Together, axes: Axes) -> None:
-    """Draw macro F1 against the median time, and the front of the best of both.
-
-    The area of a dot is the size of its file.
-    """
-    largest = max(entry.bytes for entry in together.entries)
-    named = zip(together.titles(), together.entries, strict=True)
-    ordered = sorted(named, key=lambda one: one[1].p50_ms)
-    front: list[Entry] = []  # nothing is both faster and more often right
-    for _, entry in ordered:
-        if not front or (entry.macro_f1 or 0.0) > (front[-1].macro_f1 or 0.0):
-            front.append(entry)
-    axes.plot(
-        [one.p50_ms for one in front],
-        [one.macro_f1 or 0.0 for one in front],
-        "--",
-        color=GREY,
-        lw=1,
-        drawstyle="steps-post",
-    )
-    for number, (title, entry) in enumerate(ordered):
-        assert entry.macro_f1 is not None
-        area = 40 + 500 * entry.bytes / largest
-        axes.scatter([entry.p50_ms], [entry.macro_f1], s=area, color=BLUE, alpha=0.5)
-        label = f"{title}\n{entry.bytes / 1e6:.1f} MB"
-        # Above and below in turn: neighbours would write over each other.
-        axes.annotate(
-            label,
-            (entry.p50_ms, entry.macro_f1),
-            fontsize=8,
-            ha="center",
-            xytext=(0, -14 if number % 2 else 14),
-            textcoords="offset points",
-            va="top" if number % 2 else "bottom",
-        )
-    axes.margins(0.3, 0.35)
-    axes.set(xlabel="frame to labels, median milliseconds", ylabel="landmark macro F1")
-    axes.grid(color="#888888", alpha=0.3, lw=0.6)

@@ -16,7 +16,7 @@ from .latency import Latency, Spread
 from .load import Load
 from .regression import Change
 from .report import FileFacts, Report
-from .several import Together
+from .several import FileComparison
 
 _WEAKEST = 5
 _SHOWN_NAMES = 5
@@ -45,9 +45,9 @@ def show(report: Report, console: Console) -> None:
         _say(console, line)
 
 
-def show_together(together: Together, console: Console) -> None:
+def show_comparison(compared: FileComparison, console: Console) -> None:
     """Print several files or runtimes beside each other."""
-    titled = list(zip(together.titles(), together.entries, strict=True))
+    titled = list(zip(compared.titles(), compared.entries, strict=True))
     table = _table("", "MB", "p50 ms", "p90 ms", "x first (95 %)", width=20)
     for title, entry in titled:
         low, high = entry.ratio_interval
@@ -55,11 +55,11 @@ def show_together(together: Together, console: Console) -> None:
         times = (_milliseconds(entry.p50_ms), _milliseconds(entry.p90_ms))
         table.add_row(Text(title), f"{entry.bytes / 1e6:.2f}", *times, ratio)
     console.print(table)
-    for doubt in together.noisy:
+    for doubt in compared.noisy:
         _say(console, f"noisy: {doubt}; measure again on a quiet machine")
-    if not together.pictures:
+    if not compared.pictures:
         return
-    heading = f"landmarks of {_images(together.pictures)}"
+    heading = f"landmarks of {_images(compared.pictures)}"
     table = _table(heading, "macro F1", "less the first (95 %)", "same answer", width=20)
     for title, entry in titled:
         assert entry.difference_interval is not None

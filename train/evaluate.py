@@ -21,6 +21,8 @@ from lmedge.evaluation.folders import (
 )
 from lmedge.evaluation.metrics import confusions, weakest_classes
 from lmedge.files import check_writable, write_json, write_text
+from lmedge.report.fonts import choose_fonts
+from lmedge.report.per_class import LISTED, report_csv, report_text
 
 if TYPE_CHECKING:
     from .data.store import ImageEntry
@@ -78,13 +80,11 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     check_writable(folder / "evaluation.json")
     predictions = predict(network, run.store, chosen.entries, run.taxonomy, run.calibration())
     _write(run, chosen, predictions, folder)
-    from lmedge.report.fonts import lettering
-
     from .reports import folder as reports
 
-    title, letters = _title(chosen), lettering(run.taxonomy)
-    reports.draw_answers(predictions, run.store, title, folder, letters)
-    reports.draw_maps(network, predictions, run.store, title, folder, letters)
+    title, fonts = _title(chosen), choose_fonts(run.taxonomy)
+    reports.draw_answers(predictions, run.store, title, folder, fonts)
+    reports.draw_maps(network, predictions, run.store, title, folder, fonts)
     _show(chosen, predictions)
     click.echo(f"reports: {click.format_filename(folder)}")
 
@@ -113,9 +113,6 @@ def _given(run: Run, data: Path, part: str | None, images: Sequence[LabelledImag
 
 
 def _write(run: Run, chosen: Chosen, predictions: Predictions, folder: Path) -> None:
-    from .reports.confusion import LISTED
-    from .reports.per_class import report_csv, report_text
-
     scores = predictions.scores
     skipped = {
         "pictures": sum(entry.pictures for entry in chosen.unknown) + len(chosen.unreadable),

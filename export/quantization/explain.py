@@ -132,7 +132,8 @@ def write_explanation(path: Path, found: Sequence[Noise]) -> None:
 def _plot_noise(path: Path, found: Sequence[Noise], marked: Sequence[Noise]) -> None:
     """Write a PNG of all tensors, in the order of the graph; `marked` ones are numbered."""
     # Imported here: an export that explains nothing does not need matplotlib.
-    from lmedge.report.canvas import BLUE, GREY, ORANGE, drawing
+    from lmedge.report.canvas import drawing
+    from lmedge.report.palette import BLUE, GREY, ORANGE
 
     with drawing(path, (9.0, 4.2)) as figure:
         axes = figure.subplots()

@@ -1,4 +1,7 @@
-"""A figure that becomes a PNG file: no window, no global state, no talk about fonts."""
+"""Figures that become PNG or SVG files: no window, no global state, no warnings about fonts.
+
+matplotlib is imported when a figure is drawn: a device may lack it.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,20 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-
-import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from ..files import replacing
-from .fonts import Lettering
+from .fonts import Fonts
+from .palette import INK
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+    Axes = matplotlib.axes.Axes
+    Figure = matplotlib.figure.Figure
 
 DPI = 120
-# Okabe and Ito's colours, told apart by colour-blind people.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -26,17 +32,36 @@ STYLE = {
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "lmedge",  # the same figure gives the same bytes
+    **dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
+    ),
 }
 
 
 @contextlib.contextmanager
 def drawing(
-    path: Path, size: tuple[float, float], lettering: Lettering | None = None
+    path: Path, size: tuple[float, float], fonts: Fonts | None = None, dpi: int = DPI
 ) -> Iterator[Figure]:
-    """Give an empty figure of `size` inches, width first; on success it is written to `path`."""
-    families = (lettering or Lettering()).families
+    """Give an empty figure and write it to a file when the block ends without an error.
+
+    Args:
+        path: The file; its suffix, .png or .svg, is the format. An SVG is transparent.
+        size: Width and height in inches.
+        fonts: Fonts of the names in the figure.
+        dpi: Pixels an inch of a PNG.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        LmedgeError: The file cannot be written.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     with (
-        mpl.rc_context({**STYLE, "font.family": list(families)}),
+        mpl.rc_context({**STYLE, "font.family": list((fonts or Fonts()).families)}),
         warnings.catch_warnings(),
         replacing(path) as temporary,
     ):
@@ -45,5 +70,9 @@ def drawing(
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        # Fitted to what was drawn: beside squares the layout cuts long rotated names.
-        figure.savefig(temporary, dpi=DPI, bbox_inches="tight", pad_inches=0.12)
+        if path.suffix == ".svg":
+            nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+            figure.savefig(temporary, format="svg", transparent=True, metadata=nothing)
+        else:
+            # Fitted to what was drawn: beside squares the layout cuts long rotated names.
+            figure.savefig(temporary, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.12)

@@ -1,4 +1,7 @@
-"""Names of any script in plots: fonts that have their letters, and a stand-in where none has."""
+"""Fonts of the names in plots, which may be in any script, and stand-ins without a font.
+
+matplotlib is imported when fonts are chosen: a device may lack it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ import logging
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-
-from matplotlib import font_manager, ft2font
 
 from ..taxonomy import Taxonomy
 
@@ -21,14 +22,14 @@ logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Lettering:
+class Fonts:
     """The font families to draw names with, the first choice first; `stand_ins` by name."""
 
     families: tuple[str, ...] = (PLAIN,)
     stand_ins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def shown(self, name: str, longest: int = LONGEST) -> str:
-        """Return what is drawn for a name: at most `longest` characters, cut in the middle."""
+    def label(self, name: str, longest: int = LONGEST) -> str:
+        """Return the text to draw for a name: at most `longest` characters, cut in the middle."""
         text = self.stand_ins.get(name, name)
         if len(text) <= longest:
             return text
@@ -36,26 +37,35 @@ class Lettering:
         tail = longest // 3
         return f"{text[: longest - tail - 1].rstrip()}…{text[-tail:].lstrip()}"
 
+    def without_stand_ins(self) -> Fonts:
+        """Return the fonts of an SVG: browsers find fonts of any script by themselves."""
+        return dataclasses.replace(self, stand_ins={})
+
 
 @dataclasses.dataclass(frozen=True)
 class Font:
-    """An installed font family and where its regular style lies."""
+    """An installed font family and the file of its regular style."""
 
     family: str
     path: Path
 
 
-def lettering(taxonomy: Taxonomy, fonts: Sequence[Font] | None = None) -> Lettering:
+def choose_fonts(taxonomy: Taxonomy, fonts: Sequence[Font] | None = None) -> Fonts:
     """Choose fonts for the names of a taxonomy, from all that are installed unless given.
 
-    A name with a letter that no font has is drawn as "landmark 12" or "category 3", its `number`
-    in report.csv; a symbol that no font has is left out of its name.
+    A name with a letter that no font has is drawn as "landmark 12" or "category 3", its place in
+    the taxonomy from 1; a symbol that no font has is left out of its name.
+
+    Raises:
+        ImportError: matplotlib is not installed.
     """
+    from matplotlib import font_manager
+
     names = (*taxonomy.landmarks, *taxonomy.categories)
-    missing = _letters(names) - _has(Font(PLAIN, Path(font_manager.findfont(PLAIN))))
+    missing = _letters(names) - _letters_of(Font(PLAIN, Path(font_manager.findfont(PLAIN))))
     families = [PLAIN]
-    for font in (installed() if fonts is None else fonts) if missing else ():
-        if found := missing & _has(font):
+    for font in (installed_fonts() if fonts is None else fonts) if missing else ():
+        if found := missing & _letters_of(font):
             families.append(font.family)
             missing -= found
         if not missing:
@@ -69,12 +79,12 @@ def lettering(taxonomy: Taxonomy, fonts: Sequence[Font] | None = None) -> Letter
     numbered = [name for name, shown in stand_ins.items() if shown not in name]
     if numbered:
         logger.info(
-            "no installed font has the letters of %d names, %s for one: plots show their numbers "
-            "in report.csv; install a font of that script, Noto for instance, to see the names",
+            "no installed font has the letters of %d names, %s for one: plots show their places "
+            "among the labels; install a font of that script, Noto for instance, to see the names",
             len(numbered),
             numbered[0],
         )
-    return Lettering(tuple(families), stand_ins)
+    return Fonts(tuple(families), stand_ins)
 
 
 def _stand_in(name: str, missing: Collection[str], number: str) -> str:
@@ -83,8 +93,10 @@ def _stand_in(name: str, missing: Collection[str], number: str) -> str:
     return kept if kept and only_symbols else number
 
 
-def installed() -> tuple[Font, ...]:
+def installed_fonts() -> tuple[Font, ...]:
     """Return the regular fonts of this system that can be scaled, Noto Sans first."""
+    from matplotlib import font_manager
+
     found = {
         entry.name: Font(entry.name, Path(entry.fname))
         for entry in font_manager.fontManager.ttflist
@@ -101,8 +113,10 @@ def _preference(font: Font) -> tuple[bool, bool, str]:
 
 
 @functools.cache
-def _has(font: Font) -> frozenset[str]:
+def _letters_of(font: Font) -> frozenset[str]:
     """Return the characters of a font; none for one that cannot be read or scaled."""
+    from matplotlib import ft2font
+
     try:
         face = ft2font.FT2Font(str(font.path))
         return frozenset(map(chr, face.get_charmap())) if face.scalable else frozenset()

@@ -1,22 +1,56 @@
-"""Pages from the templates. jinja2 is imported when one is made: a device may lack it."""
+"""Pages from templates, with plots in them.
+
+jinja2 and matplotlib are imported when a page is made: a device may lack them.
+"""
 
 from __future__ import annotations
 
-from importlib import resources
+import importlib
+import re
+from collections.abc import Callable
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from .canvas import drawing
+from .fonts import PLAIN, Fonts
+from .palette import VARIABLES
 
-def render(name: str, **values: object) -> str:
-    """Return templates/`name`.jinja with `values`; raises ImportError without jinja2.
+if TYPE_CHECKING:
+    from .canvas import Axes
 
-    What is not in `values` is an error, and in .html everything is escaped.
+PNG_DPI = 150
+INSTALL = "pip install 'lmedge[report]'"
+_FONT = re.compile(r"(font(?:-family)?:[^;\"]*?)'" + PLAIN + r"'[^;\"]*")
+
+
+def missing_package() -> str | None:
+    """Return the name of a package that pages and plots need and that cannot be imported."""
+    for name in ("jinja2", "matplotlib"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            return error.name
+    return None
+
+
+def render(templates: Traversable, name: str, **values: object) -> str:
+    """Fill in a template; in .html templates every value is escaped.
+
+    Args:
+        templates: Folder of the templates.
+        name: Name of the page; the template is NAME.jinja.
+        **values: Everything that the template uses; an unknown name in it is an error.
+
+    Raises:
+        ImportError: jinja2 is not installed.
     """
     import jinja2
 
-    folder = resources.files("lmedge.benchmarks") / "templates"
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
+        loader=jinja2.FunctionLoader(lambda name: templates.joinpath(name).read_text("utf-8")),
         autoescape=jinja2.select_autoescape(["html.jinja"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -31,3 +65,30 @@ def render(name: str, **values: object) -> str:
         "filename": click.format_filename,
     }
     return environment.get_template(f"{name}.jinja").render(**values)
+
+
+def draw_for_page(
+    path: Path,
+    size: tuple[float, float],
+    draw: Callable[[Axes, Fonts], None],
+    fonts: Fonts | None = None,
+) -> str:
+    """Write a plot of `size` inches as `path`.png and `path`.svg; return the SVG for a page.
+
+    Colours of the returned SVG are variables of the page, light or dark, and its text has the
+    colour and the font of the text around it.
+    """
+    chosen = fonts or Fonts()
+    png, svg = (path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "svg"))
+    with drawing(png, size, chosen, PNG_DPI) as figure:
+        draw(figure.subplots(), chosen)
+    with drawing(svg, size, chosen) as figure:
+        draw(figure.subplots(), chosen.without_stand_ins())
+    return _embedded(svg.read_text("utf-8"))
+
+
+def _embedded(svg: str) -> str:
+    svg = svg[svg.index("<svg") :]
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour.lower(), variable).replace(colour, variable)
+    return _FONT.sub(r"\1var(--font)", svg)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lmedge.benchmarks.contestants import Runtime
-from lmedge.benchmarks.several import Entry, Together
+from lmedge.benchmarks.several import ComparedFile, FileComparison
 from lmedge.errors import LmedgeError
 from tests import processes
 from tests.in_process import lmedge
@@ -100,12 +100,23 @@ def test_names_and_paths_are_told_apart() -> None:
 
 
 def test_a_line_is_named_by_what_differs() -> None:
-    def entry(name: str, runtime: str) -> Entry:
-        return Entry(name, runtime, 1, 1.0, 1.0, 1.0, (1.0, 1.0))
+    def entry(name: str, runtime: str) -> ComparedFile:
+        return ComparedFile(
+            name=name,
+            runtime=runtime,
+            bytes=1,
+            p50_ms=1.0,
+            p90_ms=1.0,
+            ratio=1.0,
+            ratio_interval=(1.0, 1.0),
+        )
 
     def titles(*names: tuple[str, str]) -> list[str]:
         entries = tuple(entry(*one) for one in names)
-        return Together(1, 0, entries, (), np.ones((1, len(names)), np.int64)).titles()
+        samples = np.ones((1, len(names)), np.int64)
+        return FileComparison(
+            runs=1, pictures=0, entries=entries, noisy=(), samples=samples
+        ).titles()
 
     assert titles(("a", "x"), ("b", "x")) == ["a", "b"]
     assert titles(("a", "x"), ("a", "y")) == ["x", "y"]

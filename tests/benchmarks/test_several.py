@@ -14,8 +14,9 @@ from rich.console import Console
 
 from lmedge.benchmarks.conditions import Conditions, Moment
 from lmedge.benchmarks.contestants import Runtime, contestants
-from lmedge.benchmarks.several import Entry, Together, write_comparison
-from lmedge.benchmarks.tables import show_together
+from lmedge.benchmarks.pages import write_comparison
+from lmedge.benchmarks.several import ComparedFile, FileComparison
+from lmedge.benchmarks.tables import show_comparison
 from tests import processes
 from tests.in_process import lmedge
 from tests.processes import assert_refused
@@ -63,12 +64,25 @@ def test_the_same_file_twice_is_the_same(
 
 def test_doubts_are_said_in_every_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    entries = tuple(Entry(name, "x", 1, 1.0, 1.0, 1.0, (1.0, 1.0)) for name in "ab")
+    entries = tuple(
+        ComparedFile(
+            name=name,
+            runtime="x",
+            bytes=1,
+            p50_ms=1.0,
+            p90_ms=1.0,
+            ratio=1.0,
+            ratio_interval=(1.0, 1.0),
+        )
+        for name in "ab"
+    )
     doubt = "other processes kept 1.9 of 2 cores busy"
-    found = Together(2, 0, entries, (doubt,), np.ones((2, 2), np.int64))
+    found = FileComparison(
+        runs=2, pictures=0, entries=entries, noisy=(doubt,), samples=np.ones((2, 2), np.int64)
+    )
     write_comparison(found, tmp_path)
     with (tmp_path / "table.txt").open("w") as file:
-        show_together(found, Console(file=file))
+        show_comparison(found, Console(file=file))
     assert json.loads((tmp_path / "comparison.json").read_text())["noisy"] == [doubt]
     for name in ("comparison.html", "comparison.md", "table.txt"):
         assert doubt in (tmp_path / name).read_text(), name

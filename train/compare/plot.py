@@ -7,7 +7,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lmedge.report.canvas import BLUE, GREY, ORANGE, drawing
+from lmedge.report.canvas import drawing
+from lmedge.report.palette import BLUE, GREY, ORANGE
 
 from .summary import HEADS, ComparisonSummary
 from .table import names_of

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.report.canvas import drawing
-from lmedge.report.fonts import Lettering
+from lmedge.report.fonts import Fonts
 
 from ..arrays import normalise
 from ..backend import keras, tf
@@ -74,7 +74,7 @@ def plot_activation_maps(
     store: ImageStore,
     title: str,
     path: Path,
-    lettering: Lettering,
+    fonts: Fonts,
 ) -> None:
     """Draw a few images beside what spoke for the landmark that was said, as PNG."""
     places = chosen(predictions)
@@ -82,12 +82,12 @@ def plot_activation_maps(
     maps = activation_maps(network, images, predictions.said[places])
     heading = f"{title}: what spoke for the landmark that was said (yellow: most)"
     tiles = Tiles(len(places), PAIRS, 2 * _SIDE, _SIDE)
-    with drawing(path, tiles.size, lettering) as figure:
+    with drawing(path, tiles.size, fonts) as figure:
         for axes, place, image, heat in zip(
             tiles.panels(figure, heading), places, images, maps, strict=True
         ):
             axes.imshow(np.hstack([image, overlay(image, heat)]))
-            tiles.caption(axes, predictions, place, lettering)
+            tiles.caption(axes, predictions, place, fonts)
 
 
 def overlay(image: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

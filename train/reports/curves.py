@@ -10,7 +10,8 @@ from typing import Any
 
 from matplotlib import ticker
 
-from lmedge.report.canvas import BLUE, GREEN, GREY, ORANGE, drawing
+from lmedge.report.canvas import drawing
+from lmedge.report.palette import BLUE, GREEN, GREY, ORANGE
 
 from ..run import HistoryRow, Run
 
@@ -49,7 +50,7 @@ def plot_curves(rows: Sequence[HistoryRow], unfrozen: Mapping[str, str], path: P
             _mark(upper, lower, freed, begins=freed is not None and not before)
             before = freed is not None
             state = f"backbone unfrozen: {freed}" if freed else "backbone frozen"
-            upper.set_title(f"{name}\n{state}", color="black")
+            upper.set_title(f"{name}\n{state}")
             lower.set_xlabel("epoch of the phase")
         panels[0, 0].set(ylabel="loss")
         if _positive(rows):

@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from lmedge.files import write_text
-from lmedge.report.fonts import Lettering, lettering
+from lmedge.report.confusion import plot_confusion
+from lmedge.report.fonts import Fonts, choose_fonts
+from lmedge.report.per_class import report_csv, report_text
 
 from ..backend import keras
 from ..data.store import ImageStore
 from ..run import Run
 from .cam import plot_activation_maps
-from .confusion import plot_confusion
 from .curves import plot_curves, unfrozen
-from .per_class import report_csv, report_text
 from .predictions import Predictions
 from .tiles import plot_mistakes
 
@@ -42,23 +42,23 @@ def report_run(run: Run, network: keras.Model, found: Mapping[str, Predictions])
         write_text(path, report_text(found[part].scores, title))
     with spared(run.folder / "report.csv") as path:
         write_text(path, report_csv(found[part].scores))
-    letters = lettering(run.taxonomy)
-    draw_answers(found[part], run.store, title, plots, letters)
+    fonts = choose_fonts(run.taxonomy)
+    draw_answers(found[part], run.store, title, plots, fonts)
     mapped = "val" if "val" in found else part
-    draw_maps(network, found[mapped], run.store, f"{mapped} part, float network", plots, letters)
+    draw_maps(network, found[mapped], run.store, f"{mapped} part, float network", plots, fonts)
 
 
 def draw_answers(
-    predictions: Predictions, store: ImageStore, title: str, folder: Path, letters: Lettering
+    predictions: Predictions, store: ImageStore, title: str, folder: Path, fonts: Fonts
 ) -> None:
     """Draw confusion_landmark.png, confusion_category.png and mistakes.png."""
     taxonomy, scores = predictions.taxonomy, predictions.scores
     groups = {"landmark": [taxonomy.categories[i] for i in taxonomy.parents], "category": None}
     for head, score in scores.items():
         with spared(folder / f"confusion_{head}.png") as path:
-            plot_confusion(score, f"{head}, {title}", path, letters, groups[head])
+            plot_confusion(score, f"{head}, {title}", path, fonts, groups[head])
     with spared(folder / "mistakes.png") as path:
-        plot_mistakes(predictions, store, title, path, letters)
+        plot_mistakes(predictions, store, title, path, fonts)
 
 
 def draw_maps(
@@ -67,11 +67,11 @@ def draw_maps(
     store: ImageStore,
     title: str,
     folder: Path,
-    letters: Lettering,
+    fonts: Fonts,
 ) -> None:
     """Draw activation_maps.png."""
     with spared(folder / "activation_maps.png") as path:
-        plot_activation_maps(network, predictions, store, title, path, letters)
+        plot_activation_maps(network, predictions, store, title, path, fonts)
 
 
 @contextlib.contextmanager

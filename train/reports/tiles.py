@@ -9,8 +9,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from lmedge.report.canvas import BLUE, GREY, ORANGE, drawing
-from lmedge.report.fonts import Lettering
+from lmedge.report.canvas import drawing
+from lmedge.report.fonts import Fonts
+from lmedge.report.palette import BLUE, GREY, ORANGE
 
 from ..data.store import ImageStore
 from .predictions import Predictions
@@ -21,7 +22,7 @@ _SIDE = 2.3  # inches
 
 
 def plot_mistakes(
-    predictions: Predictions, store: ImageStore, title: str, path: Path, lettering: Lettering
+    predictions: Predictions, store: ImageStore, title: str, path: Path, fonts: Fonts
 ) -> None:
     """Draw up to SHOWN wrongly classified images as PNG, as the network saw them.
 
@@ -32,10 +33,10 @@ def plot_mistakes(
     few = f", the {len(shown)} most confident ones" if len(shown) < len(wrong) else ""
     heading = f"{title}: {len(wrong)} mistakes in {len(predictions.truth)} images{few}"
     tiles = Tiles(len(shown), COLUMNS, _SIDE, _SIDE)
-    with drawing(path, tiles.size, lettering) as figure:
+    with drawing(path, tiles.size, fonts) as figure:
         for axes, place in zip(tiles.panels(figure, heading), shown, strict=True):
             axes.imshow(store.prepared(predictions.entries[place]))
-            tiles.caption(axes, predictions, place, lettering)
+            tiles.caption(axes, predictions, place, fonts)
 
 
 _ABOVE = 0.42  # inches, two lines of text
@@ -81,9 +82,7 @@ class Tiles:
         axes.axis("off")
         return axes
 
-    def caption(
-        self, axes: Any, predictions: Predictions, place: int, lettering: Lettering
-    ) -> None:
+    def caption(self, axes: Any, predictions: Predictions, place: int, fonts: Fonts) -> None:
         """Write what was said of an image, the truth where it is another, and both shares."""
         said, truth = int(predictions.said[place]), int(predictions.truth[place])
         lines = (
@@ -96,7 +95,7 @@ class Tiles:
         )
         longest = int(self.width / _CHARACTER) - len("said:   99.9 %")
         for number, (word, index, colour) in enumerate(lines):
-            name = lettering.shown(predictions.taxonomy.landmarks[index], longest)
+            name = fonts.label(predictions.taxonomy.landmarks[index], longest)
             text = f"{word}: {name}  {percent(float(predictions.joint[place, index]))}"
             high = 1 + (0.05 + 0.16 * number) / self.height
             axes.text(0, high, text, color=colour, fontsize=_POINTS, transform=axes.transAxes)

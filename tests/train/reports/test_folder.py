@@ -60,7 +60,7 @@ def test_even_the_choice_of_fonts_may_fail(
     def fail(*_: object) -> None:
         raise RuntimeError("no fonts")
 
-    monkeypatch.setattr(reports, "lettering", fail)
+    monkeypatch.setattr(reports, "choose_fonts", fail)
     assert training._finish(Run.open(copy), load_network(finished_run)) is not None
     assert (copy / "report.txt").exists()
 

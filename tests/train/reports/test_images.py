@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmedge.report.canvas import BLUE, GREEN, ORANGE
-from lmedge.report.fonts import Lettering
+from lmedge.report.fonts import Fonts
+from lmedge.report.palette import BLUE, GREEN, ORANGE
 from lmedge.train.arrays import normalise
 from lmedge.train.backend import keras
 from lmedge.train.network import build_network
@@ -28,7 +28,7 @@ class TestMistakes:
     @pytest.mark.parametrize("said", [[0, 1, 2, 3], [1, 1, 0, 0]], ids=["none", "three"])
     def test_they_are_drawn(self, tmp_path: Path, said: list[int]) -> None:
         found, store = fakes.predictions(tmp_path, [0, 1, 2, 3], said, [0.5, 0.9, 0.8, 0.8])
-        plot_mistakes(found, store, "test part", tmp_path / "a.png", Lettering())
+        plot_mistakes(found, store, "test part", tmp_path / "a.png", Fonts())
         pixels = fakes.image(tmp_path / "a.png")
         drawn = fakes.close_to(pixels, ORANGE) > 50 and fakes.close_to(pixels, BLUE) > 50
         assert drawn == (said[0] == 1)
@@ -85,7 +85,7 @@ class TestActivationMaps:
         found, store = fakes.predictions(tmp_path, truth, [0] * 11, [0.7] * 11)
         assert chosen(found, 4) == [10, 0, 4, 9]
         path = tmp_path / "a.png"
-        plot_activation_maps(self.network(), found, store, "val", path, Lettering())
+        plot_activation_maps(self.network(), found, store, "val", path, Fonts())
         assert fakes.image(path).std() > 5
 
 

@@ -8,8 +8,9 @@ import io
 import numpy as np
 import pytest
 
+from lmedge.evaluation.metrics import HeadScore, score_head
 from lmedge.evaluation.scoring import score_probabilities
-from lmedge.train.reports.per_class import report_csv, report_text
+from lmedge.report.per_class import classification_report, report_csv, report_text
 from tests.train.reports import fakes
 
 TAXONOMY = fakes.taxonomy(4, 2)
@@ -54,8 +55,38 @@ def test_the_csv_has_a_line_a_class_of_both_heads() -> None:
 
 
 def test_a_landmark_may_be_called_like_a_line_of_the_report() -> None:
-    from lmedge.evaluation.metrics import score_head
-    from lmedge.train.reports import per_class
-
     score = score_head(np.array([0, 1]), np.array([0, 1]), ("accuracy", "macro avg"))
-    assert per_class._classic(score).count("macro avg") == 2
+    assert classification_report(score).count("macro avg") == 2
+
+
+def scikit_learns(score: HeadScore) -> str:
+    metrics = pytest.importorskip("sklearn.metrics")
+    truth, said = np.nonzero(score.confusion)
+    times = score.confusion[truth, said]
+    seen = sorted({*truth.tolist(), *said.tolist()})
+    return metrics.classification_report(
+        np.repeat(truth, times),
+        np.repeat(said, times),
+        labels=seen,
+        target_names=[score.classes[place].name for place in seen],
+        digits=3,
+        zero_division=0,
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_table_is_scikit_learns_byte_by_byte(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    names = tuple(f"class {number} {'of a long name' * (number % 2)}" for number in range(12))
+    # some classes have no image, some are never predicted, some neither
+    truth, said = rng.choice(9, 40), rng.choice([0, 1, 2, 5, 10], 40)
+    said = np.where(rng.random(40) < 0.6, truth, said)
+    score = score_head(truth, said, names)
+    assert classification_report(score) == scikit_learns(score)
+    everything_right = score_head(truth, truth, names)
+    assert classification_report(everything_right) == scikit_learns(everything_right)
+
+
+def test_without_images_the_table_says_so() -> None:
+    nothing = score_head(np.zeros(0, np.int64), np.zeros(0, np.int64), ("a", "b"))
+    assert classification_report(nothing) == "no images\n"

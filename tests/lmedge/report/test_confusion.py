@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from lmedge.evaluation.metrics import score_head
 from lmedge.report.canvas import DPI
-from lmedge.report.fonts import lettering
-from lmedge.train.reports.confusion import plot_confusion
+from lmedge.report.confusion import plot_confusion
+from lmedge.report.fonts import choose_fonts
 from tests.train.reports import fakes
 
 
@@ -36,7 +36,7 @@ def draw(path: Path, landmarks: int, categories: int) -> Path:
     taxonomy = fakes.taxonomy(landmarks, categories)
     groups = [taxonomy.categories[parent] for parent in taxonomy.parents]
     score = fakes.score(taxonomy.landmarks)
-    plot_confusion(score, "landmark", path, lettering(taxonomy), groups)
+    plot_confusion(score, "landmark", path, choose_fonts(taxonomy), groups)
     return path
 
 
@@ -85,7 +85,7 @@ def test_every_mistake_of_three_hundred_classes_can_be_seen(tmp_path: Path) -> N
             guess[place] = other
         path = tmp_path / f"{name}.png"
         score = score_head(truth, guess, taxonomy.landmarks)
-        plot_confusion(score, "landmark", path, lettering(taxonomy), groups)
+        plot_confusion(score, "landmark", path, choose_fonts(taxonomy), groups)
         field = fakes.image(path)[:, :1150]  # without the colour keys
         marks.append(int((field[..., 0].astype(int) - field[..., 2] > 60).sum()))
     assert marks[0] == 0
@@ -96,5 +96,5 @@ def test_every_mistake_of_three_hundred_classes_can_be_seen(tmp_path: Path) -> N
 def test_no_mistakes_and_classes_without_images_are_drawn(tmp_path: Path, count: int) -> None:
     names = tuple(f"class {number}" for number in range(count))
     score = score_head(np.zeros(3, int), np.zeros(3, int), names)
-    plot_confusion(score, "category", tmp_path / "a.png", lettering(fakes.taxonomy(2, 2)))
+    plot_confusion(score, "category", tmp_path / "a.png", choose_fonts(fakes.taxonomy(2, 2)))
     assert fakes.image(tmp_path / "a.png").std() > 1

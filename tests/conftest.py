@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import pytest
 
-from tests import tiny_file as tiny
+from tests import kept, small_run, tiny_backbone
 from tests.locations import ROOT
+from tests.tiny_file import TAXONOMY, image
+
+if TYPE_CHECKING:
+    from lmedge.train.run import Run
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -18,19 +25,70 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real int8 file of four landmarks, told apart by colour; made once."""
-    return tiny.make(tmp_path_factory.mktemp("tiny") / "tiny.tflite")
+def tiny_file() -> Iterator[Path]:
+    """A real int8 file of four landmarks, told apart by colour. Shared: not to be changed."""
+    with unchanged("tiny") as folder:
+        yield folder / "tiny.tflite"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep decoded images in a folder of this session."""
+    with small_run.own_cache(tmp_path_factory.mktemp("cache")):
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Iterator[None]:
+    """Make the tiny backbone known."""
+    with tiny_backbone.installed():
+        yield
+
+
+@pytest.fixture(scope="session")
+def small_folder() -> Iterator[Path]:
+    """A folder with photographs, stock weights and a finished run. Shared: not to be changed."""
+    with unchanged("run") as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def small_photographs(small_folder: Path) -> Path:
+    """Twelve photographs of each of four landmarks. Shared: not to be changed."""
+    return small_folder / "photographs"
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tiny: None, small_folder: Path) -> Path:
+    """Stock weights of the tiny backbone. Shared: not to be changed."""
+    return small_folder / "tiny.h5"
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny: None, small_folder: Path) -> Run:
+    """A whole small training. Shared: not to be changed; a test that changes a run copies it."""
+    from lmedge.train.run import Run
+
+    return Run.open(small_folder / "run")
+
+
+@contextlib.contextmanager
+def unchanged(name: str) -> Iterator[Path]:
+    """Give a kept folder, and fail afterwards if a test changed it."""
+    folder = kept.folder(name)
+    before = kept.digest(folder)
+    yield folder
+    assert kept.digest(folder) == before, f"a test changed {folder}"
 
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     """Two photographs of each landmark of the tiny file, in <category>/<landmark>/."""
     folder = tmp_path / "photographs"
-    for landmark in tiny.TAXONOMY.landmarks:
-        inside = folder / tiny.TAXONOMY.category_of(landmark) / landmark
+    for landmark in TAXONOMY.landmarks:
+        inside = folder / TAXONOMY.category_of(landmark) / landmark
         inside.mkdir(parents=True)
         for number in range(2):
-            bgr = tiny.image(landmark)[..., ::-1]
+            bgr = image(landmark)[..., ::-1]
             assert cv2.imwrite(str(inside / f"{number}.jpg"), bgr)
     return folder

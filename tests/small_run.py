@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -115,6 +116,17 @@ def start(
             seed=seed,
         )
     )
+
+
+def make_all(folder: Path) -> None:
+    """Write photographs, stock weights and a finished run, into `folder`."""
+    from lmedge.train import training
+
+    photographs = write_photographs(folder / "photographs")
+    with tiny_backbone.installed(), own_cache(folder / "cache"):
+        weights = tiny_backbone.save_stock_weights(folder / "tiny.h5")
+        training.train_run(start(photographs, folder / "run", weights))
+    shutil.rmtree(folder / "cache")
 
 
 @contextmanager

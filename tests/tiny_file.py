@@ -1,4 +1,4 @@
-"""A real two-head int8 file made in seconds: the device's tests need one, not a good one."""
+"""A real two-head int8 file made in seconds: the tests of the device need one, not a good one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from lmedge.taxonomy import Taxonomy
+from tests import kept
 
+SIZE = 32  # side of the input
 TAXONOMY = Taxonomy.from_pairs(
     [("towers", "red"), ("towers", "green"), ("domes", "blue"), ("domes", "grey stone")]
 )
@@ -25,7 +27,34 @@ def image(landmark: str, height: int = 48, width: int = 64) -> np.ndarray:
     return np.full((height, width, 3), COLOURS[landmark], np.uint8)
 
 
-def convert(size: int = 32, *, known: bool = False) -> bytes:
+def graph(*, known: bool = False) -> bytes:
+    """Return the int8 graph without metadata, with the third output if `known`; made once."""
+    return (kept.folder("tiny") / _graph_name(known=known)).read_bytes()
+
+
+def make_all(folder: Path) -> None:
+    """Write both graphs, and the file with its metadata, into `folder`."""
+    from lmedge.export.metadata import Card, pack
+
+    plain = _convert(known=False)
+    (folder / _graph_name(known=False)).write_bytes(plain)
+    (folder / _graph_name(known=True)).write_bytes(_convert(known=True))
+    card = Card(
+        name="tiny",
+        description="four colours",
+        version="0.1.0",
+        taxonomy=TAXONOMY,
+        size=SIZE,
+        info={"preprocessing": {"size": SIZE, "resize": "crop"}, "provenance": {}},
+    )
+    (folder / "tiny.tflite").write_bytes(pack(plain, card))
+
+
+def _graph_name(*, known: bool) -> str:
+    return "known.graph" if known else "plain.graph"
+
+
+def _convert(*, known: bool) -> bytes:
     """Convert a graph that tells four colours apart: fake-quantized like the real ones.
 
     known: with the third output, the probability of the likeliest colour.
@@ -41,7 +70,7 @@ def convert(size: int = 32, *, known: bool = False) -> bytes:
     def quantized(x: tf.Tensor, low: float, high: float) -> tf.Tensor:
         return tf.quantization.fake_quant_with_min_max_args(x, low, high)
 
-    @tf.function(input_signature=[tf.TensorSpec((1, size, size, 3), tf.float32, name="image")])
+    @tf.function(input_signature=[tf.TensorSpec((1, SIZE, SIZE, 3), tf.float32, name="image")])
     def graph(image: tf.Tensor) -> dict[str, tf.Tensor]:
         x = quantized(image, low, high)
         x = quantized(tf.reduce_mean(x, (1, 2)), low, high)
@@ -60,20 +89,3 @@ def convert(size: int = 32, *, known: bool = False) -> bytes:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.uint8
     return bytes(converter.convert())
-
-
-def make(path: Path, size: int = 32) -> Path:
-    """Write the file with its metadata to `path`."""
-    from lmedge.export.metadata import Card, pack
-
-    info = {"preprocessing": {"size": size, "resize": "crop"}, "provenance": {}}
-    card = Card(
-        name="tiny",
-        description="four colours",
-        version="0.1.0",
-        taxonomy=TAXONOMY,
-        size=size,
-        info=info,
-    )
-    path.write_bytes(pack(convert(size), card))
-    return path

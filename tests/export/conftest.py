@@ -1,11 +1,11 @@
-"""What the tests of export share: a trained tiny network and its file, and the real network's."""
+"""Fixtures of the export tests: the int8 file of the finished run, and the real network's."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from lmedge import cli
-from tests import small_run, tiny_backbone
 from tests.locations import B0_WEIGHTS, PHOTOGRAPHS, missing
 
 if TYPE_CHECKING:
@@ -25,29 +24,10 @@ if TYPE_CHECKING:
 REAL_SIZE = 64
 
 
-@pytest.fixture(scope="package", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with small_run.own_cache(tmp_path_factory.mktemp("cache")):
-        yield
-
-
-@pytest.fixture(scope="package")
-def tiny() -> Iterator[None]:
-    with tiny_backbone.installed():
-        yield
-
-
-@pytest.fixture(scope="package")
-def trained(tiny: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture(scope="session")
+def trained(finished_run: Run) -> Run:
     """A finished run. Shared: not to be changed."""
-    from lmedge.train import training
-
-    folder = tmp_path_factory.mktemp("export")
-    weights = tiny_backbone.save_stock_weights(folder / "tiny.h5")
-    photographs = small_run.write_photographs(folder / "photographs")
-    run = small_run.start(photographs, folder / "run", weights)
-    training.train_run(run)
-    return run
+    return finished_run
 
 
 @dataclasses.dataclass(frozen=True)

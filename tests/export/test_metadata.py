@@ -47,7 +47,7 @@ EQUAL_CARD = dataclasses.replace(
 @pytest.fixture(scope="module")
 def graph() -> bytes:
     """A converted graph with four landmarks and two categories, without metadata."""
-    return tiny.convert()
+    return tiny.graph()
 
 
 def edited(data: bytes, edit: Any) -> bytes:

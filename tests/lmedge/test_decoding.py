@@ -96,7 +96,7 @@ def with_weight(path: Path, value: object) -> Path:
         size=32,
         info=info,
     )
-    path.write_bytes(pack(tiny.convert(), card))
+    path.write_bytes(pack(tiny.graph(), card))
     return path
 
 

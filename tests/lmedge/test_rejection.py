@@ -40,7 +40,7 @@ def with_threshold(path: Path, value: object, *, known: bool = False, **more: ob
         size=32,
         info=info,
     )
-    path.write_bytes(pack(tiny.convert(known=known), card))
+    path.write_bytes(pack(tiny.graph(known=known), card))
     return path
 
 

@@ -142,7 +142,7 @@ def test_the_threshold_is_shown(tmp_path: Path, rejection: dict[str, object], sa
     path = tmp_path / "known.tflite"
     path.write_bytes(
         pack(
-            tiny.convert(),
+            tiny.graph(),
             Card(
                 name="tiny", description="", version="0", taxonomy=tiny.TAXONOMY, size=32, info=info
             ),

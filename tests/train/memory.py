@@ -50,7 +50,7 @@ def status(name):
 def train(data, folder):
     from lmedge.train import training
     run = small_run.start(Path(data), Path(out) / folder, weights, settings)
-    training.train(run)
+    training.train_run(run)
 
 with tiny_backbone.installed():
     train(few, "few")

@@ -1,1 +1,1 @@
-"""Data you can trust: what is wrong with the photographs, and a split that travels with them."""
+"""Data to rely on: findings about the photographs, and a split that travels with them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -31,20 +32,21 @@ FORMAT = 1  # of report.json
 def file_findings(seen: Sequence[Inspected], min_side: int) -> Iterator[DataFinding]:
     """Yield the findings about single files, in the order of `seen`."""
     for one in seen:
-        about = (one.name,), (one.image.landmark,)
+        names, landmarks = (one.name,), (one.image.landmark,)
+        about = functools.partial(DataFinding, names=names, landmarks=landmarks)
         if one.problem is not None:
             kind, why = one.problem
-            yield DataFinding(kind, f"{one.name}: {why}", *about, exclude=(one.name,))
+            yield about(kind, f"{one.name}: {why}", exclude=names)
         suffix = PurePosixPath(one.name).suffix.lower()
         if one.kind in SUFFIXES and suffix not in SUFFIXES[one.kind]:
-            yield DataFinding("wrong-suffix", f"{one.name}: a {one.kind} image", *about)
+            yield about("wrong-suffix", f"{one.name}: a {one.kind} image")
         if one.size is not None and min(one.size) < min_side:
             width, height = one.size
             message = f"{one.name}: {width} x {height} pixels, the shorter side below {min_side}"
-            yield DataFinding("tiny", message, *about, exclude=(one.name,))
+            yield about("tiny", message, exclude=names)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DataReport:
     """The findings about `data`. `seen` are the images that are not excluded."""
 
@@ -127,9 +129,9 @@ def check_data(
     order = {kind: number for number, kind in enumerate(KINDS)}
     wanted = [finding for finding in findings if finding.kind not in ignore]
     return DataReport(
-        data,
-        tuple(seen),
-        tuple(exclusions),
-        tuple(sorted(wanted, key=lambda finding: order[finding.kind])),
-        tuple(properties(seen)),
+        data=data,
+        seen=tuple(seen),
+        excluded=tuple(exclusions),
+        findings=tuple(sorted(wanted, key=lambda finding: order[finding.kind])),
+        properties=tuple(properties(seen)),
     )

@@ -1,8 +1,8 @@
 """The exclude file: images that are left out, without touching them.
 
 A CSV of path,sha256,reason below a line with these names; paths are relative to DATA. The hash may
-be empty, lines that begin with # are comments. An image is left out when its path is listed and
-its file is still the one the hash was taken of.
+be empty; lines that begin with # are comments. An image is left out if its path is listed and the
+hash, if there is one, is that of its file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Exclusion:
 
 
 def exclude_file_of(data: Path, given: Path | None) -> Path | None:
-    """Return the file that was named, else DATA/exclude.txt if it is there, else None."""
+    """Return the named file, otherwise DATA/exclude.txt if it exists, otherwise None."""
     if given is not None:
         return given
     usual = data / EXCLUDE_FILE
@@ -83,7 +83,7 @@ def write_exclusions(path: Path, exclusions: Iterable[Exclusion]) -> None:
 def leave_out(
     images: Sequence[LabelledImage], exclusions: Iterable[Exclusion], data: Path
 ) -> list[LabelledImage]:
-    """Return the images that are not excluded; a file that changed since is kept, and said."""
+    """Return the images that are not excluded. A file that changed since is kept with a warning."""
     listed = {one.name: one for one in exclusions}
     kept = []
     for image in images:

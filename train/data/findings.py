@@ -1,4 +1,4 @@
-"""What a check finds, and what a person does about it."""
+"""Findings about photographs: their kinds, what to do about each, and the search for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .similar import Pairs, groups_of, pairs_alike
 IMBALANCE = 4  # times the median
 # Pixels: half the default input, so that one pixel becomes at most two each way.
 MIN_SIDE = 112
-_RANK = {"test": 2, "val": 1, "train": 0, None: 0}  # where a copy is worth most
+_RANK = {"test": 2, "val": 1, "train": 0, None: 0}  # the part that keeps its copy
 # kind -> (what it is, what to do about it), in the order of the table
 KINDS = {
     "unreadable": ("cannot be read", "replace or remove it; training skips it"),
@@ -52,13 +52,19 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class DataFinding:
-    """One problem: its kind, a line for people, and whom it is about.
+    """One problem.
 
-    names: images, relative to DATA. exclude: those of them that go into the exclude file.
+    Attributes:
+        kind: a key of KINDS.
+        message: a line for people.
+        names: the images, relative to DATA.
+        landmarks: the landmarks.
+        exclude: those of `names` that go into the exclude file.
     """
 
     kind: str
     message: str
+    _: dataclasses.KW_ONLY
     names: tuple[str, ...] = ()
     landmarks: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -67,7 +73,7 @@ class DataFinding:
         if self.kind not in KINDS:
             raise ValueError(f"unknown kind of finding {self.kind!r}")
         if not set(self.exclude) <= set(self.names):
-            raise ValueError("what is excluded must be among the images named")
+            raise ValueError("the excluded images must be among the named ones")
 
 
 def by_kind(findings: Sequence[DataFinding]) -> Iterator[tuple[str, list[DataFinding]]]:
@@ -130,7 +136,13 @@ def _finding(kind: str, group: list[Inspected], exclude: list[Inspected]) -> Dat
     what = f"the same file {len(group)} times" if identical else f"{len(group)} near-duplicates"
     names = tuple(one.name for one in group)
     message = f"{where}: {what}: {', '.join(names)}"
-    return DataFinding(kind, message, names, tuple(landmarks), tuple(one.name for one in exclude))
+    return DataFinding(
+        kind,
+        message,
+        names=names,
+        landmarks=tuple(landmarks),
+        exclude=tuple(one.name for one in exclude),
+    )
 
 
 def _parts(group: list[Inspected]) -> str:
@@ -150,13 +162,12 @@ def name_findings(seen: Sequence[Inspected]) -> Iterator[DataFinding]:
     for landmark, examples in sorted(categories.items()):
         if len(examples) > 1:
             message = f"{landmark}: under {' and '.join(sorted(examples))}"
-            yield DataFinding("two-categories", message, tuple(examples.values()), (landmark,))
-    for names in sorted(map(sorted, alike.values())):
-        if len(names) > 1:
-            shown = " and ".join(map(repr, names))
-            yield DataFinding(
-                "similar-names", f"{shown} are nearly the same name", (), tuple(names)
-            )
+            names = tuple(examples.values())
+            yield DataFinding("two-categories", message, names=names, landmarks=(landmark,))
+    for landmarks in sorted(map(sorted, alike.values())):
+        if len(landmarks) > 1:
+            message = f"{' and '.join(map(repr, landmarks))} are nearly the same name"
+            yield DataFinding("similar-names", message, landmarks=tuple(landmarks))
 
 
 def _plain(name: str) -> str:
@@ -170,7 +181,7 @@ def size_findings(
 ) -> Iterator[DataFinding]:
     """Yield classes that are too small for the split, and classes far from the median.
 
-    fractions: of the parts that are cut where they are not given, "val" and "test". Near-duplicates
+    fractions: of the parts "val" and "test" that are cut if they are not given. Near-duplicates
     stay on one side and so count as one image.
     """
     given = {one.part for one in seen if one.part is not None}
@@ -190,7 +201,7 @@ def size_findings(
 
 
 def _parts_to_cut(given: set[str], fractions: Mapping[str, float]) -> list[str]:
-    """Return what `make_split` cuts; see there."""
+    """Return the parts that `make_split` cuts."""
     cut = [part for part, share in fractions.items() if part not in given and share > 0]
     return [part for part in cut if part != "test" or not given & {"val", "test"}]
 
@@ -206,7 +217,7 @@ def _count_different(seen: Sequence[Inspected], pairs: Pairs) -> Counter[tuple[s
 
 
 def _too_small(message: str, landmark: str) -> DataFinding:
-    return DataFinding("too-small", message, (), (landmark,))
+    return DataFinding("too-small", message, landmarks=(landmark,))
 
 
 def _imbalance(training: Mapping[str, int]) -> Iterator[DataFinding]:
@@ -214,4 +225,4 @@ def _imbalance(training: Mapping[str, int]) -> Iterator[DataFinding]:
     for name, count in training.items():
         if count > IMBALANCE * median or 0 < count < median / IMBALANCE:
             message = f"{name}: {count} images, the median is {median:g}"
-            yield DataFinding("imbalance", message, (), (name,))
+            yield DataFinding("imbalance", message, landmarks=(name,))

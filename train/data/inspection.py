@@ -1,4 +1,8 @@
-"""One look at each image file: everything the checks need, none of its pixels kept."""
+"""The inspection of image files: everything the checks need, without the pixels.
+
+Decoders fill missing data with grey and raise no error, so that a file that decodes may still be
+half an image.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +44,7 @@ MIN_GREY_SHARE = 0.05  # of the rows
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
 _SCAN, _END = 0xDA, 0xD9
 _ALONE = {0x01, 0xD8}  # markers without a length
-# Behind those lmedge reads, others that people keep under an image's name: said by their name.
+# After the formats that lmedge reads, others that people keep under an image's name.
 _MAGIC = (
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -57,14 +61,21 @@ _MAGIC = (
 Border = tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Inspected:
-    """What was found out about one image file.
+    """The facts about one image file.
 
-    part: "train", "val", "test", or None where DATA has no parts. sha256: of the file, "" where it
-    cannot be read. kind: "JPEG", "PNG", ..., None when it is no known format. size: (width, height)
-    as stored. problem: ("unreadable" or "truncated", why), None for an image that is whole. look
-    and border are there for every image that decodes.
+    Attributes:
+        image: the path and the labels.
+        part: "train", "val", "test", or None if DATA has no parts.
+        name: the path relative to DATA.
+        sha256: of the file, "" if it cannot be read.
+        kind: "JPEG", "PNG", ..., None for no known format.
+        size: (width, height) in pixels as stored.
+        problem: ("unreadable" or "truncated", the reason), None for a whole image.
+        fingerprint: for every image that decodes.
+        border: the even borders, for every image that decodes.
+        quantization: a short name of a JPEG's tables.
     """
 
     image: LabelledImage
@@ -80,7 +91,7 @@ class Inspected:
 
     @property
     def usable(self) -> bool:
-        """Whether training would read it: it decodes."""
+        """True if the image decodes, so that training reads it."""
         return self.fingerprint is not None
 
     @property
@@ -107,13 +118,13 @@ def inspect_images(
 def relative_name(path: Path, data: Path) -> str:
     """Return the path below `data` with forward slashes, as split.csv and exclude.txt hold it.
 
-    What is no UTF-8 in it, and so cannot stand in those files, is replaced to be shown.
+    Bytes that are not UTF-8, and so cannot stand in those files, are replaced.
     """
     return os.fsencode(path.relative_to(data).as_posix()).decode("utf-8", "replace")
 
 
 def _inspect(image: LabelledImage, part: str | None, data: Path) -> Inspected:
-    seen = Inspected(image, part, relative_name(image.path, data))
+    seen = Inspected(image=image, part=part, name=relative_name(image.path, data))
     try:
         check_name(image.path)
         encoded = read_file(image.path)
@@ -145,7 +156,7 @@ def _inspect(image: LabelledImage, part: str | None, data: Path) -> Inspected:
 
 
 def _reason(error: DataError, path: Path) -> str:
-    """Return what the message says behind the file's name and before what to do."""
+    """Return the problem in a message: the words between the file's name and what to do."""
     shown = os.fsencode(path).decode("utf-8", "replace")
     text = str(error).removeprefix(str(path)).removeprefix(shown).removeprefix(": ")
     return text.split(";")[0]
@@ -180,7 +191,7 @@ def _colour(low: npt.NDArray[np.uint8]) -> str:
 
 
 def kind_of(encoded: bytes) -> str | None:
-    """Return what the first bytes are: a key of SUFFIXES, another known format, or None."""
+    """Return the format by the first bytes: a key of SUFFIXES, another known one, or None."""
     if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
         return "WebP"
     if encoded[:15].lower().lstrip().startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
@@ -240,7 +251,7 @@ def ends_grey(image: RgbImage, kind: str) -> bool:
 
 
 def quantization_of(encoded: bytes, kind: str) -> str | None:
-    """Return a short name of a JPEG's quantization tables, which tell the program that saved it."""
+    """Return a short name of a JPEG's quantization tables, which depend on the program."""
     if kind != "JPEG":
         return None
     try:

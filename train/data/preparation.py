@@ -93,10 +93,10 @@ class _Leaks:
         """Return the images of a split, part by part, and the pairs of the same image."""
         seen = [
             Inspected(
-                entry.image,
-                part,
-                relative_name(entry.image.path, self._data),
-                entry.sha256,
+                image=entry.image,
+                part=part,
+                name=relative_name(entry.image.path, self._data),
+                sha256=entry.sha256,
                 fingerprint=self._fingerprints[entry.sha256],
             )
             for part in PARTS

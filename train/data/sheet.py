@@ -1,4 +1,4 @@
-"""The contact sheet: the images a check found fault with, under the line that says which."""
+"""The contact sheet: the images of the findings, under the line of each finding."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INK, FADED, ALARM, PAPER, EMPTY = "#202020", "#606060", "#B03A00", "#FFFFFF", "#
 
 @dataclasses.dataclass(frozen=True)
 class _Heading:
-    """What the findings below it have in common."""
+    """The kind of the findings below it, and what to do about them."""
 
     text: str
     detail: str

@@ -1,4 +1,4 @@
-"""Whether a property of the file, not what it shows, gives the landmark away.
+"""Properties of the files that give the landmark away, whatever the images show.
 
 A class that comes from one camera, one website or one program is told apart by the size, the border
 or the compression of its files; the network learns that in place of the building, and the figures
@@ -7,11 +7,11 @@ on images of the same source do not show it.
 Two statistics, over images that can be read:
 
 - For a landmark c and a value v of a property, the share of c's images with v, against the share
-  of all other images with v. Reported where at least MIN_PICTURES of c have v, the first share
-  is at least MIN_INSIDE, and at least MIN_RATIO times the second.
+  of all other images with v. Reported if at least MIN_IMAGES of c have v, and if the first
+  share is at least MIN_INSIDE and at least MIN_RATIO times the second.
 - For a property, how often the landmark is guessed right from its value alone: the most frequent
   landmark among the *other* images with that value (leave one out; a value nobody else has counts
-  as wrong), against always guessing the largest class. Reported where the first is at least
+  as wrong), against always guessing the largest class. Reported if the first is at least
   MIN_GAIN above the second.
 """
 
@@ -32,7 +32,7 @@ MIN_GAIN = 0.25
 
 @dataclasses.dataclass(frozen=True)
 class Property:
-    """How well a property of the files predicts the landmark: accuracies in 0..1."""
+    """A property of the files, and how well it predicts the landmark: accuracies in 0..1."""
 
     name: str
     accuracy: float
@@ -40,7 +40,7 @@ class Property:
 
     @property
     def gives_away(self) -> bool:
-        """Whether it predicts the landmark far better than chance."""
+        """True if it predicts the landmark far better than chance."""
         return self.accuracy >= self.chance + MIN_GAIN
 
 
@@ -56,7 +56,7 @@ def _values(one: Inspected) -> dict[str, str]:
 
 
 def properties(seen: Sequence[Inspected]) -> list[Property]:
-    """Return how well each property predicts the landmark."""
+    """Return each property with its accuracy at predicting the landmark."""
     usable = [one for one in seen if one.usable]
     if not usable:
         return []
@@ -113,4 +113,4 @@ def _of_class(
     landmark: str, value: str, names: list[str], inside: float, outside: float
 ) -> DataFinding:
     message = f"{landmark}: {inside:.0%} of its images have {value}, {outside:.1%} of the others"
-    return DataFinding("one-source", message, tuple(names), (landmark,))
+    return DataFinding("one-source", message, names=tuple(names), landmarks=(landmark,))

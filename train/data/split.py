@@ -1,4 +1,4 @@
-"""Which image is trained on, which validates, which tests: seeded, stratified, without leaks."""
+"""The split into training, validation and test part: seeded, stratified, without leaks."""
 
 from __future__ import annotations
 
@@ -182,11 +182,11 @@ def make_folds(
     val_fraction: float,
     val_count: int = 0,
 ) -> list[Split]:
-    """Return one split a fold: the fold is its test part, the rest is cut into the other two.
+    """Return one split for each fold: the fold is its test part, the rest is cut into the others.
 
     Stratified by landmark; near-duplicates of one landmark are in one fold. A landmark without two
     different images is trained on in every fold and tested in none. The test parts depend on
-    `folds` and `seed` alone, not on the validation part that is asked for.
+    `folds` and `seed` alone, not on the validation part.
     """
     by_landmark = defaultdict(list)
     for entry in entries:
@@ -218,7 +218,7 @@ def make_folds(
 
 
 def _deal(groups: Sequence[Sequence[ImageEntry]], tested: Sequence[list[ImageEntry]]) -> None:
-    """Put each group where this landmark has least so far, and of those where all have least."""
+    """Put each group into the fold with the fewest images of this landmark, then of all."""
     own = [0] * len(tested)
     for group in groups:
         place = min(range(len(tested)), key=lambda fold: (own[fold], len(tested[fold]), fold))

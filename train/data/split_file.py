@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def split_file_of(data: Path, given: Path | None) -> Path | None:
-    """Return the file that was named, else DATA/split.csv if it is there, else None."""
+    """Return the named file, otherwise DATA/split.csv if it exists, otherwise None."""
     if given is not None:
         return given
     usual = data / SPLIT_FILE
@@ -49,9 +49,17 @@ def read_split(
 ) -> Split:
     """Return the split that `path` describes, of the entries found in `data`.
 
-    An image is found by its path and hash, or by its hash alone when it was moved within its
-    landmark. `excluded` are names that may be missing. Images that the file does not name are
-    left out, and said. Raises DataError when an image is missing, changed or labelled otherwise.
+    An image is found by its path and hash, or by its hash alone if it was moved within its
+    landmark. Images that the file does not name are left out with a warning.
+
+    Args:
+        path: the split file.
+        entries: the images found.
+        data: the folder that its paths are relative to.
+        excluded: names that may be missing.
+
+    Raises:
+        DataError: if an image is missing, changed or labelled otherwise.
     """
     wanted = _rows(path)
     by_name = {relative_name(entry.image.path, data): entry for entry in entries}
@@ -108,9 +116,9 @@ def _rows(path: Path) -> list[tuple[str, str, ImageEntry]]:
 
 
 def _check_labels(path: Path, name: str, row: ImageEntry, found: ImageEntry) -> None:
-    said, stands = ((e.image.category, e.image.landmark) for e in (row, found))
-    if said != stands:
+    listed, actual = ((e.image.category, e.image.landmark) for e in (row, found))
+    if listed != actual:
         raise DataError(
-            f"{path}: {name} is {'/'.join(said)} there, but stands in the folder of "
-            f"{'/'.join(stands)}; write the split anew"
+            f"{path}: {name} is {'/'.join(listed)} there, but stands in the folder of "
+            f"{'/'.join(actual)}; write the split anew"
         )

@@ -45,7 +45,7 @@ class ImageEntry:
 
     @property
     def order(self) -> tuple[str, str, str]:
-        """What entries are sorted by."""
+        """The key that entries are sorted by."""
         return self.image.category, self.image.landmark, str(self.image.path)
 
 
@@ -63,9 +63,10 @@ class ImageStore:
         self._counting = threading.Lock()
 
     def admit(self, images: Sequence[LabelledImage]) -> tuple[list[ImageEntry], list[str]]:
-        """Read, decode and cache each image; return those that decode, and what was skipped.
+        """Read, decode and cache each image.
 
-        Every skipped image is named in the log and in the second list, with the reason.
+        Returns:
+            The images that decode, and a line for each skipped image, which is logged as well.
         """
         entries: list[ImageEntry] = []
         skipped: list[str] = []

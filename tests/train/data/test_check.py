@@ -220,8 +220,8 @@ class TestReport:
     def test_sheets(self, photographs: Path, tmp_path: Path) -> None:
         names = tuple(p.relative_to(photographs).as_posix() for p in photographs.rglob("*.jpg"))
         missing = "tower/tower/not there \udcff 橋.jpg"
-        many = [DataFinding("leak", f"x: {', '.join(names[:4])}", names[:4])] * (ROWS + 1)
-        findings = [DataFinding("unreadable", "?", (missing,), exclude=(missing,)), *many]
+        many = [DataFinding("leak", f"x: {', '.join(names[:4])}", names=names[:4])] * (ROWS + 1)
+        findings = [DataFinding("unreadable", "?", names=(missing,), exclude=(missing,)), *many]
         (tmp_path / "contact-sheet-9.png").write_bytes(b"of an earlier check")
         pages = write_sheets(findings, photographs, tmp_path)
         assert [page.name for page in pages] == ["contact-sheet.png", "contact-sheet-2.png"]

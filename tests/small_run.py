@@ -105,9 +105,10 @@ def start(
 ) -> Run:
     """Begin a run, as `lmedge train` does."""
     from lmedge.train import training
+    from lmedge.train.options import TrainingOptions
 
     return training.start(
-        training.TrainingOptions(
+        TrainingOptions(
             data=data,
             out=out,
             recipe=recipe(*settings),

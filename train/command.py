@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import shutil
 import tempfile
@@ -16,8 +17,8 @@ import click
 from lmedge.commands.options import allow_leak_option, exclude_option, seed_option, set_option
 from lmedge.errors import RunError
 
-from .fitting.device_options import DEVICES, DISTRIBUTIONS, PRECISIONS, DeviceOptions
-from .fitting.strategies import DEFAULT_STRATEGY, STRATEGIES, check_strategy
+from .fitting.strategies import DEFAULT_STRATEGY, STRATEGIES
+from .options import DEVICES, DISTRIBUTIONS, PRECISIONS, DeviceOptions, TrainingOptions
 from .recipes import load_recipe
 from .recipes.sections import BACKBONE_NAMES
 from .run import Run
@@ -39,7 +40,9 @@ logger = logging.getLogger(__name__)
     default=DEFAULT_STRATEGY,
     show_default=True,
     metavar="|".join(STRATEGIES),
-    help="Order of the two tasks.",
+    help="Order of the two tasks. "
+    + "; ".join(f"{one.name}: {one.help}" for one in STRATEGIES.values())
+    + ".",
 )
 @click.option(
     "--backbone",
@@ -132,7 +135,6 @@ def train(
         *([] if image_size is None else [f"data.image_size={image_size}"]),
     ]
     values = load_recipe(recipe, given)
-    check_strategy(strategy)
     devices = DeviceOptions(device=device, distribute=distribute, precision=precision, xla=xla)
     if refit is not None and not resume:
         _check_refit()
@@ -141,45 +143,53 @@ def train(
     named = out or (_default_folder(data, resume) if refit is None else _beside(refit))
     if weights not in ("imagenet", "none"):
         weights = str(Path(weights).resolve())  # --resume may be called from elsewhere
+    options = TrainingOptions(
+        data=data,
+        out=named,
+        recipe=values,
+        weights=weights,
+        strategy=strategy,
+        seed=seed,
+        split=split,
+        exclude=exclude,
+        allow_leak=allow_leak,
+    )
     began = time.monotonic()
-    with _run_folder(named, devices.chief, resume) as folder:
-        earlier = None
-        if resume:
-            earlier = _unfinished(folder, named)
-        elif refit is not None:
-            earlier = _finished(refit, data)
-        # Imported here: a mistake in the arguments is reported before TensorFlow's seconds.
-        from . import training
-        from .fitting.devices import place
-
-        placement = place(devices)
-        if earlier is None:
-            run = training.start(
-                training.TrainingOptions(
-                    data=data,
-                    out=folder,
-                    recipe=values,
-                    weights=weights,
-                    strategy=strategy,
-                    seed=seed,
-                    split=split,
-                    exclude=exclude,
-                    allow_leak=allow_leak,
-                )
-            )
-        elif resume:
-            run = earlier
-            logger.info("going on with %s; its own recipe, seed and split are used", named)
-        else:
-            run = training.start_refit(earlier, folder)
-        test = training.train_run(run, placement)
-    if not placement.chief:
-        click.echo(f"worker {placement.worker + 1} is done; the first one writes {named}")
+    run, test = _train(options, devices, refit, resume=resume)
+    if not devices.chief:
+        click.echo(f"worker {devices.worker + 1} is done; the first one writes {named}")
         return
     minutes = (time.monotonic() - began) / 60
     click.echo(f"trained in {minutes:.1f} min: {named}")
     _print_scores(run, test)
     click.echo(f"next: lmedge export {named} --int8")
+
+
+def _train(
+    options: TrainingOptions, devices: DeviceOptions, refit: Path | None, *, resume: bool
+) -> tuple[Run, Scores | None]:
+    """Begin a run, repeat a finished one, or go on with an unfinished one; then train.
+
+    A run that cannot be repeated or resumed is refused before TensorFlow's seconds.
+    """
+    named, earlier = options.out, None
+    with _run_folder(named, devices.chief, resume) as folder:
+        if resume:
+            earlier = _unfinished(folder, named)
+        elif refit is not None:
+            earlier = _finished(refit, options.data)
+        from . import training
+        from .fitting.devices import place
+
+        placement = place(devices)
+        if earlier is None:
+            run = training.start(dataclasses.replace(options, out=folder))
+        elif resume:
+            run = earlier
+            logger.info("going on with %s; its own recipe, seed and split are used", named)
+        else:
+            run = training.start_refit(earlier, folder)
+        return run, training.train_run(run, placement)
 
 
 def _print_scores(run: Run, test: Scores | None) -> None:

@@ -1,4 +1,4 @@
-"""The devices that a training is asked to run on, checked before TensorFlow is imported."""
+"""The options of `lmedge train`, checked before TensorFlow is imported."""
 
 from __future__ import annotations
 
@@ -7,12 +7,45 @@ import functools
 import json
 import os
 import re
+from pathlib import Path
 
 from lmedge.errors import DeviceError
+
+from .fitting.strategies import DEFAULT_STRATEGY, check_strategy
+from .recipes import Recipe
 
 DEVICES = ("auto", "cpu", "gpu", "gpu:N")
 DISTRIBUTIONS = ("none", "mirrored", "multiworker")
 PRECISIONS = ("auto", "float32", "mixed")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """The options of `lmedge train` that a new run is made of.
+
+    Attributes:
+        data: the folder of the photographs.
+        out: the run folder.
+        recipe: every value of the training.
+        weights: "imagenet", "none" or the path of a file.
+        strategy: a name of `STRATEGIES`.
+        seed: fixes split, order, augmentation and initial weights.
+        split, exclude: files, or None for split.csv and exclude.txt in `data` if they are there.
+        allow_leak: if true, an image in two parts is no error.
+    """
+
+    data: Path
+    out: Path
+    recipe: Recipe
+    weights: str
+    strategy: str = DEFAULT_STRATEGY
+    seed: int = 0
+    split: Path | None = None
+    exclude: Path | None = None
+    allow_leak: bool = False
+
+    def __post_init__(self) -> None:
+        check_strategy(self.strategy)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +89,11 @@ class DeviceOptions:
         Raises DeviceError if the variable is missing or is not a cluster.
         """
         return _read_cluster() if self.distribute == "multiworker" else None
+
+    @property
+    def worker(self) -> int:
+        """The number of this worker, from 0."""
+        return 0 if self.cluster is None else self.cluster.number
 
     @property
     def chief(self) -> bool:

@@ -59,7 +59,7 @@ class HistoryRow:
     seconds: float
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
     """All that is needed to build the network of a run; its weights come from a file."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import os
 import shutil
@@ -16,7 +15,7 @@ from lmedge.files import write_json
 from lmedge.image import Resize
 
 from .arrays import write_arrays
-from .backbones import BACKBONES, check_backbone, check_start, check_weights, load_stock_weights
+from .backbones import BACKBONES, check_backbone, check_pretrained, check_start, load_stock_weights
 from .backend import keras, tf
 from .calibration import Calibration
 from .data.preparation import SplitOptions, prepare_split
@@ -25,9 +24,8 @@ from .data.store import ImageStore
 from .fitting.checkpoint import checkpoint_folder
 from .fitting.devices import Placement, in_float32
 from .fitting.steps import Trainer
-from .fitting.strategies import DEFAULT_STRATEGY, check_strategy
 from .network import build_network, get_weights, set_weights
-from .recipes import Recipe
+from .options import TrainingOptions
 from .reports.folder import report_run, spared
 from .reports.predictions import Predictions, predict
 from .run import Run
@@ -35,38 +33,11 @@ from .run import Run
 logger = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingOptions:
-    """The options of `lmedge train` that a new run is made of.
-
-    Attributes:
-        data: the folder of the photographs.
-        out: the run folder.
-        recipe: every value of the training.
-        weights: "imagenet", "none" or the path of a file.
-        strategy: a name of `STRATEGIES`.
-        seed: fixes split, order, augmentation and initial weights.
-        split, exclude: files, or None for split.csv and exclude.txt in `data` if they are there.
-        allow_leak: if true, an image in two parts is no error.
-    """
-
-    data: Path
-    out: Path
-    recipe: Recipe
-    weights: str
-    strategy: str = DEFAULT_STRATEGY
-    seed: int = 0
-    split: Path | None = None
-    exclude: Path | None = None
-    allow_leak: bool = False
-
-
 def start(options: TrainingOptions) -> Run:
     """Read the photographs, split them and write the description of the run."""
-    check_strategy(options.strategy)
     recipe, settings = options.recipe, options.recipe.data
     check_backbone(recipe.network.backbone)
-    check_weights(recipe.network.backbone, options.weights)
+    check_pretrained(recipe.network.backbone, options.weights)
     for group in recipe.fine_tune.start:
         check_start(recipe.network.backbone, group)
     store = ImageStore(settings.image_size, Resize(settings.resize))

@@ -126,7 +126,9 @@ def real() -> Real:
     from lmedge.train.run import NetworkSpec
 
     keras.utils.set_random_seed(0)
-    network = build_network(NetworkSpec("efficientnetb0", REAL_SIZE, 30, 6))
+    network = build_network(
+        NetworkSpec(backbone="efficientnetb0", size=REAL_SIZE, landmarks=30, categories=6)
+    )
     load_stock_weights(network, BACKBONES["efficientnetb0"], str(B0_WEIGHTS))
     images = _real_images()
     lowered = lower.lower(network)

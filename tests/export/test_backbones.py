@@ -65,7 +65,9 @@ class Made:
     def __init__(self, name: str, size: int, weights: str = "none") -> None:
         keras.utils.set_random_seed(0)
         self.name, self.size = name, size
-        self.network = build_network(NetworkSpec(name, size, 5, 3))
+        self.network = build_network(
+            NetworkSpec(backbone=name, size=size, landmarks=5, categories=3)
+        )
         if weights != "none":
             load_stock_weights(self.network, BACKBONES[name], weights)
         colours = np.random.default_rng(0).integers(20, 236, (24, 3)).tolist()

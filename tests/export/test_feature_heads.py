@@ -45,7 +45,15 @@ def made(request: pytest.FixtureRequest, tiny: None) -> tuple[Any, ModelFile, np
     feature, layers = request.param
     keras.utils.set_random_seed(0)
     network = build_network(
-        NetworkSpec(tiny_backbone.NAME, 32, 5, 3, layers, (0.2,), feature=feature)
+        NetworkSpec(
+            backbone=tiny_backbone.NAME,
+            size=32,
+            landmarks=5,
+            categories=3,
+            head_layers=layers,
+            dropout=(0.2,),
+            feature=feature,
+        )
     )
     for head in HEADS:  # answers that differ from image to image
         kernel, bias = network.get_layer(head).get_weights()

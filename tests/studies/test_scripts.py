@@ -15,13 +15,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from benchmarks.studies import (
-    camera_rate,
-    cold_start,
-    latency_ratios,
-    reduced_decode,
-    shared_cores,
-)
+from benchmarks.studies import camera_rate, cold_start, latency_ratios, reduced_decode, shared_cores
 from benchmarks.studies.latency_ratios import noise
 from lmedge.classifier import Classifier
 from lmedge.errors import LmedgeError

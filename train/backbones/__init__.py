@@ -40,8 +40,8 @@ __all__ = [
     "Stem",
     "StockModel",
     "check_backbone",
+    "check_pretrained",
     "check_start",
-    "check_weights",
     "fold",
     "load_stock_weights",
 ]
@@ -121,7 +121,7 @@ def check_start(backbone: str, start: str) -> None:
         )
 
 
-def check_weights(backbone: str, weights: str) -> None:
+def check_pretrained(backbone: str, weights: str) -> None:
     """Raise WeightsError at once for weights that a glance tells are not to be had.
 
     weights: as for `load_stock_weights`, or "none".

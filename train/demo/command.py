@@ -49,11 +49,11 @@ def demo(out: Path, seed: int, quick: bool) -> None:
     began = time.monotonic()
     if (out / "run").exists() or (out / "photographs").exists():
         raise LmedgeError(f"{out} holds a demo already; remove it or name another with --out")
-    draw_all(out, seed, TRAIN // 8 if quick else TRAIN)
+    draw_photographs(out, seed, TRAIN // 8 if quick else TRAIN)
     file = out / "monuments.tflite"
     settings = ["--set", "fine_tune.epochs=3", "--set", "quantize.epochs=1"] if quick else []
     # Every drawing is made anew; two that happen to look alike are no copies.
-    run_command(
+    show_and_run(
         "train",
         out / "photographs",
         "--recipe",
@@ -67,10 +67,10 @@ def demo(out: Path, seed: int, quick: bool) -> None:
         "--allow-leak",
         *settings,
     )
-    run_command("export", out / "run", "--int8", "-o", file, *(["--force"] if quick else []))
+    show_and_run("export", out / "run", "--int8", "-o", file, *(["--force"] if quick else []))
     examples = sorted((out / "photographs" / "test").glob("*/*/*-0001.jpg"))[:6]
-    run_command("predict", file, *examples)
-    run_command(
+    show_and_run("predict", file, *examples)
+    show_and_run(
         "camera",
         file,
         "--source",
@@ -81,12 +81,12 @@ def demo(out: Path, seed: int, quick: bool) -> None:
         "--record",
         out / "clip-annotated.mp4",
     )
-    run_command("benchmark", file, "--data", out / "photographs", "--part", "test", "--out", out)
+    show_and_run("benchmark", file, "--data", out / "photographs", "--part", "test", "--out", out)
     save_frame(out / "clip-annotated.mp4", out / "annotated-frame.png")
     print_summary(out, time.monotonic() - began)
 
 
-def draw_all(out: Path, seed: int, train: int) -> None:
+def draw_photographs(out: Path, seed: int, train: int) -> None:
     """Draw the three parts, each from a seed of its own, the clip and the contact sheet."""
     for number, (part, count) in enumerate((("train", train), ("val", VALIDATE), ("test", TEST))):
         total = count * sum(len(landmarks) for landmarks in drawings.MONUMENTS.values())
@@ -135,7 +135,7 @@ def save_frame(video: Path, path: Path) -> None:
     _save_png(path, np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8))
 
 
-def run_command(*arguments: object) -> None:
+def show_and_run(*arguments: object) -> None:
     """Show a command of lmedge and run it in a process of its own."""
     words = [str(argument) for argument in arguments]
     click.secho(f"\n$ lmedge {shlex.join(words)}", bold=True)

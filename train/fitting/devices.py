@@ -10,7 +10,7 @@ from typing import Any
 from lmedge.errors import DeviceError
 
 from ..backend import keras, tf
-from .device_options import Cluster, DeviceOptions
+from ..options import Cluster, DeviceOptions
 
 TENSOR_CORES = 7  # the major compute capability from which float16 is the faster one
 
@@ -21,14 +21,12 @@ class Placement:
 
     Attributes:
         strategy: computations and variables belong into its `scope()`.
-        worker: the number of this worker, from 0.
         chief: true for the worker that writes the run folder.
         xla: for `Model.compile`.
         summary: one line for people.
     """
 
     strategy: tf.distribute.Strategy
-    worker: int
     chief: bool
     xla: bool
     summary: str
@@ -52,7 +50,6 @@ def place(options: DeviceOptions) -> Placement:
     compiled = bool(gpus) if options.xla is None else options.xla
     return Placement(
         strategy=strategy,
-        worker=0 if cluster is None else cluster.number,
         chief=options.chief,
         xla=compiled,
         summary=_summary(strategy, gpus, mixed, compiled, cluster),

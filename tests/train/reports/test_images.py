@@ -46,7 +46,9 @@ class TestActivationMaps:
     @staticmethod
     def network(*head_layers: int) -> keras.Model:
         keras.utils.set_random_seed(0)
-        spec = NetworkSpec(tiny_backbone.NAME, 32, 4, 2, head_layers)
+        spec = NetworkSpec(
+            backbone=tiny_backbone.NAME, size=32, landmarks=4, categories=2, head_layers=head_layers
+        )
         return build_network(spec)
 
     def test_without_head_layers_they_are_the_exact_cam(self) -> None:

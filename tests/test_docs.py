@@ -104,6 +104,8 @@ def test_every_file_and_module_that_is_named_exists(path: Path) -> None:
     for span in re.findall(r"`([^`\n]+)`", text):
         if re.fullmatch(rf"(?:{rooms})/[\w./-]*", span):
             assert (ROOT / span).exists(), f"{path.name}: {span}"
+        if re.fullmatch(r"\w+\.py", span):
+            assert any(list((ROOT / room).rglob(span)) for room in ROOMS), f"{path.name}: {span}"
         if re.fullmatch(r"(lmedge|benchmarks)(\.[a-z_0-9]+)+", span):
             assert _is_module_or_name(span), f"{path.name}: {span}"
     for target in re.findall(r"\]\(([^)#\s]+)", text):
@@ -232,5 +234,8 @@ def test_the_reference_shows_the_public_surface(site: Path) -> None:
         text = (site / "reference" / f"{page}.html").read_text("utf-8")
         for name in set(module.__all__) - {"__version__", "LmedgeError", "BgrImage", "UNSMOOTHED"}:
             assert f'id="{module.__name__}.{name}"' in text, name
+    text = (site / "reference" / "evaluation.html").read_text("utf-8")
+    for path in (ROOT / "lmedge" / "evaluation").glob("[!_]*.py"):
+        assert f'id="lmedge.evaluation.{path.stem}"' in text, path.stem
     text = (site / "reference" / "errors.html").read_text("utf-8")
     assert all(f'id="lmedge.errors.{kind.__name__}"' in text for kind in errors.kinds())

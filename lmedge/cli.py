@@ -1,4 +1,4 @@
-"""The front door: one group whose commands are imported only when they are asked for."""
+"""The command line: one group whose commands are imported when they are used."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ COMMANDS = {
     "doctor": (
         "lmedge.commands.doctor",
         "doctor",
-        "Say what is installed, what is missing, what to do.",
+        "Show what is installed, what is missing, what to do.",
     ),
 }
-# Top-level modules of the optional extra, for a clear line when they are absent.
+# Top-level modules of the optional extra, whose absence has a message of its own.
 TRAIN_EXTRA = {
     "tensorflow",
     "tf_keras",
@@ -81,7 +81,7 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader that leaves, `head` say, has what it wanted."""
+        """Run the command; a reader that closes the pipe, such as `head`, is no error."""
         try:
             return super().invoke(ctx)
         except ImportError as error:  # commands import TensorFlow when they run
@@ -91,7 +91,7 @@ class LazyGroup(click.Group):
             return 0
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete a verb from the table, without importing any."""
+        """Complete a verb from the table, without importing its module."""
         verbs = [
             CompletionItem(verb, help=line)
             for verb, (_, _, line) in COMMANDS.items()
@@ -110,7 +110,7 @@ class LazyGroup(click.Group):
 
 
 def _missing(verb: str, error: ImportError) -> Exception:
-    """Return the clear line for a package that is not there; other import errors as they are."""
+    """Return the error of a missing package; return other import errors as they are."""
     name = (error.name or "").split(".")[0]
     if name == "lmedge":
         return error
@@ -144,13 +144,13 @@ def cli(quiet: bool, verbose: int) -> None:
     logging.getLogger("lmedge").setLevel(level)
     if verbose >= 2:
         os.environ.setdefault(TALK, "1")
-    else:  # TensorFlow and OpenCV talk to the terminal unless told not to
+    else:  # by default TensorFlow and OpenCV write to the terminal
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line; every error on purpose is one line on standard error."""
+    """Run the command line; every LmedgeError is one line on standard error."""
     try:
         result: Any = cli.main(args=arguments, prog_name="lmedge", standalone_mode=False)
         code = result if isinstance(result, int) else 0
@@ -160,19 +160,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except click.Abort:
         code = 130
     except LmedgeError as error:
-        _say(error)
+        _print_error(error)
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
     except OSError as error:  # a full disk behind standard output, say
-        _say(LmedgeError(f"cannot go on: {error}"))
+        _print_error(LmedgeError(f"cannot go on: {error}"))
         code = 1
     sys.exit(code)
 
 
-def _say(error: LmedgeError) -> None:
+def _print_error(error: LmedgeError) -> None:
     click.echo(f"lmedge: {' '.join(str(error).split())}", err=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
-"""Every error lmedge raises on purpose: one tree, each with the exit code of its kind.
+"""The errors that lmedge raises on purpose: one tree, each class with an exit code.
 
-A message says what happened, to which file, and what to do about it, in one line.
+A message is one line: the file, the problem, and what to do about it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are whole."""
+"""Files that appear under their name only if they are complete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .errors import LmedgeError
 
 
 def cache_folder() -> Path:
-    """Return the folder of everything that can be made again: LMEDGE_CACHE or ~/.cache/lmedge."""
+    """Return the folder of files that can be made again: LMEDGE_CACHE or ~/.cache/lmedge."""
     return Path(os.environ.get("LMEDGE_CACHE") or Path.home() / ".cache" / "lmedge")
 
 
@@ -22,8 +22,8 @@ def cache_folder() -> Path:
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success flush it to disk and rename it to `path`.
 
-    On failure the temporary file is removed and what stood under `path` is untouched. Raises
-    LmedgeError when the disk is full or the folder cannot be written.
+    On failure the temporary file is removed and the old file at `path` stays. Raises LmedgeError
+    if the disk is full or the folder cannot be written.
     """
     path = Path(path)
     temporary: Path | None = None
@@ -72,7 +72,7 @@ def _umask() -> int:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise LmedgeError before hours of work when `path` could not be written at their end."""
+    """Raise LmedgeError before long work if `path` cannot be written at its end."""
     path = Path(path)
     if path.is_dir():
         raise LmedgeError(f"{path} is a folder; name a file in it")

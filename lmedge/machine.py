@@ -1,4 +1,4 @@
-"""What this machine is: the facts a report needs to be read by somebody else."""
+"""Facts about this machine that a reader of a report needs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cores() -> int:
 
 
 def processor_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the processor or board as the system calls it, its architecture where it does not.
+    """Return the system's name of the processor or board, otherwise the architecture.
 
     x86 names the processor in `model name`; boards with ARM name themselves in `Model` or in the
     device tree.
@@ -50,7 +50,7 @@ def processor_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def processor_celsius(zones: Path = Path("/sys/class/thermal")) -> float | None:
-    """Return the temperature of the hottest thermal zone, None where the system does not tell.
+    """Return the temperature of the hottest thermal zone in °C, None if not available.
 
     Linux gives thousandths of a degree; zones that are switched off give nothing or nonsense.
     """
@@ -60,7 +60,7 @@ def processor_celsius(zones: Path = Path("/sys/class/thermal")) -> float | None:
 
 
 def load_average() -> tuple[float, float, float] | None:
-    """Return the load over 1, 5 and 15 minutes, or None where the system does not tell."""
+    """Return the load over 1, 5 and 15 minutes, None if not available."""
     try:
         return os.getloadavg()
     except (OSError, AttributeError):
@@ -68,7 +68,7 @@ def load_average() -> tuple[float, float, float] | None:
 
 
 def busy_seconds(stat: Path = Path("/proc/stat")) -> float | None:
-    """Return the seconds that all cores together were not idle since the start, None if untold."""
+    """Return the busy seconds of all cores since the system started, None if not available."""
     try:
         ticks = [int(word) for word in _read(stat).splitlines()[0].split()[1:9]]
     except (IndexError, ValueError):

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+"""Progress of long work: a bar on a terminal, otherwise plain lines, nothing if quiet."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-TALK = "LMEDGE_RUNTIME_LOG"  # set it to anything to hear the libraries
+TALK = "LMEDGE_RUNTIME_LOG"  # any value lets the libraries write to the terminal
 
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere meanwhile: these libraries ignore their own log levels."""
+    """Discard what is written to file descriptor 2: some libraries ignore their log levels."""
     if os.environ.get(TALK):
         yield
         return
@@ -44,8 +44,8 @@ logger = logging.getLogger(__name__)
 def progress(task: str, total: int) -> Iterator[Advance]:
     """Give a function to call after each of `total` steps of `task`.
 
-    On a terminal a rich bar shows the rate and the time left; otherwise a line is logged about
-    every ten seconds. Both go to standard error and both keep quiet under `lmedge -q`.
+    On a terminal a rich bar shows the count and the time left. Otherwise a line is logged every
+    PLAIN_SECONDS. Both go to standard error, and `lmedge -q` silences both.
     """
     if not logging.getLogger("lmedge").isEnabledFor(logging.INFO):
         yield lambda: None
@@ -74,14 +74,14 @@ def progress(task: str, total: int) -> Iterator[Advance]:
 
 
 def _plain(task: str, total: int) -> Advance:
-    done, said = 0, time.monotonic()
+    done, logged = 0, time.monotonic()
 
     def advance() -> None:
-        nonlocal done, said
+        nonlocal done, logged
         done += 1
         now = time.monotonic()
-        if done < total and now - said >= PLAIN_SECONDS:
-            said = now
+        if done < total and now - logged >= PLAIN_SECONDS:
+            logged = now
             logger.info("%s: %d of %d", task, done, total)
 
     return advance

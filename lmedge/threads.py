@@ -1,4 +1,4 @@
-"""How many threads run a file fastest on this machine: measured once, then remembered."""
+"""The thread count that runs a file fastest on this machine, measured once and kept."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .runtime import load_runtime, runtime_label
 _FILE = "threads.json"
 _RUNS = 12
 _SECONDS = 0.5  # at most for one count, after its first two invokes
-# More threads must be this much faster: they take cores from the capture and the decoding.
+# More threads must be this much faster, since capture and decoding need cores too.
 _WORTH = 0.85
-_OTHERS = 0.5  # cores that others may keep busy for the answer to be remembered
+_OTHERS = 0.5  # busy cores of other processes up to which the count is kept
 
 
 def best_threads(model: ModelFile, runtime: str | None = None) -> int:
     """Return the thread count to run `model` with: 1, or a power of two up to the cores.
 
-    The answer is kept in `threads.json` of the cache folder, by file, processor, cores and
-    runtime; where that cannot be written, or other processes were busy, it is measured again next
-    time. Takes up to a second or two.
+    The count is kept in `threads.json` of the cache folder, by file, processor, cores and runtime.
+    If that cannot be written, or other processes were busy, the next call measures again. Takes up
+    to two seconds.
     """
     cores = machine.cores()
     if cores == 1:
@@ -43,14 +43,14 @@ def best_threads(model: ModelFile, runtime: str | None = None) -> int:
         if before is not None and after is not None:
             others = after - before - (time.process_time() - own)
             if others > _OTHERS * passed:
-                return known[key]  # true beside others, and measured again next time
+                return known[key]  # right beside others; the next call measures again
         with contextlib.suppress(LmedgeError):
             write_json(cache_folder() / _FILE, known)
     return known[key]
 
 
 def _known() -> dict[str, int]:
-    """Return what was measured before; a file that is damaged counts as none."""
+    """Return earlier counts; a damaged file counts as none."""
     try:
         content = json.loads((cache_folder() / _FILE).read_text("utf-8"))
     except (OSError, ValueError):
@@ -73,7 +73,7 @@ def _measure(model: ModelFile, cores: int, runtime: str | None) -> int:
 
 
 def _seconds(interpreter: Interpreter) -> float:
-    """Return the median time of an invoke on what the input holds."""
+    """Return the median seconds of an invoke on the present content of the input."""
     interpreter.invoke()
     interpreter.invoke()
     taken: list[float] = []

@@ -1,7 +1,7 @@
-"""A file's first run on this machine, in a child process: what kills the runtime kills no more.
+"""The first run of a file on this machine, in a child process that may crash.
 
-The checksum tells damage by chance. A graph that somebody changed, checksum and all, may still
-make the runtime read beyond its memory, ask for all there is, or never end.
+The checksum detects damage by chance. A graph that was changed on purpose, with its checksum, may
+still make the runtime read beyond its memory, request all memory, or never end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .model_file import ModelFile
 from .progress import quiet_stderr
 from .runtime import load_runtime
 
-SECONDS = 8.0  # for loading and one image; the slowest board that was tried takes two
+SECONDS = 8.0  # to load and run one image; the slowest board measured takes two
 MEGABYTES = 2048  # of address space beyond what the process has
 _survived: set[tuple[str, str | None]] = set()
 _FAILED, _REFUSED = 86, 87  # exit codes of the child: any error, and the runtime's own refusal
@@ -31,13 +31,15 @@ _FAILED, _REFUSED = 86, 87  # exit codes of the child: any error, and the runtim
 def survive(model: ModelFile, runtime: str | None = None) -> None:
     """Load the file and run one image in a child process, once for each content and runtime.
 
-    Raises ModelFileError when that process crashes, does not end, or needs too much memory. What
-    the runtime refuses in good order is left to the caller, who will be told the same.
+    If the runtime refuses the file with an error, the caller will get the same error.
+
+    Raises:
+        ModelFileError: The process crashes, does not end, or needs too much memory.
     """
     if (model.sha256, runtime) in _survived:
         return
     with quiet_stderr():
-        # A fork takes milliseconds; among Python's threads one may hold a lock that it needs.
+        # A fork takes milliseconds, but another thread of Python may hold a lock that it needs.
         alone = hasattr(os, "fork") and threading.active_count() == 1
         code = _forked(model, runtime) if alone else _spawned(model, runtime)
     if code is None:
@@ -96,7 +98,7 @@ def _spawned(model: ModelFile, runtime: str | None = None) -> int | None:
 
 
 def _try(data: bytes, image: int, runtime: str | None) -> int:
-    """Return 0 when the graph runs, _REFUSED when the runtime says why not."""
+    """Return 0 if the graph runs, _REFUSED if the runtime refuses it with an error."""
     _limit_memory()
     try:
         runner = load_runtime(runtime)[1](model_content=data, num_threads=1)

@@ -23,7 +23,7 @@ from .recorder import Recorder
 from .sinks import JsonLines, LabelLines, Sink
 from .smoothing import UNSMOOTHED, Steadiness
 from .sources import open_source
-from .window import Window, check_display
+from .window import Window, require_display
 
 
 class Pair(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
@@ -244,7 +244,7 @@ class SinkOptions:
 def _has_display(optional: bool) -> bool:
     """Return whether there is a window to open; without one a preview is enough."""
     try:
-        check_display()
+        require_display()
     except LmedgeError as error:
         if not optional:
             raise

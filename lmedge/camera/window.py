@@ -41,7 +41,7 @@ class Window:
 
     def __init__(self, source: FrameSource, choice: Choice | None = None) -> None:
         """Open the window; raises LmedgeError where there is no display or no window support."""
-        check_display()
+        require_display()
         # OpenCV's Qt has no fonts of its own and complains about it line by line.
         os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
         self._source, self._choice = source, choice
@@ -126,7 +126,7 @@ class Window:
             _log.info("wrote %s", name)
 
 
-def check_display() -> None:
+def require_display() -> None:
     """Raise LmedgeError, saying what to do, unless a window can be opened.
 
     On Linux another process tries: without a display Qt ends the whole process, with no exception.

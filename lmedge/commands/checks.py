@@ -1,7 +1,7 @@
-"""What `lmedge doctor` looks at; nothing here needs more than the standard library and click.
+"""The checks of `lmedge doctor`; they need the standard library and click alone.
 
-A check imports what it asks about, never TensorFlow, and never raises: what goes wrong in it is
-what it reports.
+A check imports the package that it examines, but never TensorFlow. A check never raises: it
+reports what goes wrong.
 """
 
 from __future__ import annotations
@@ -38,10 +38,14 @@ _INSTALL_TRAINING = "pip install 'lmedge[train]', on the computer that trains"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """One line of the doctor: `action` says what to do unless the status is ok.
+    """One line of the doctor.
 
-    "missing" is not there, "action" is there and needs something done. `blocks` tells that the
-    device part cannot run because of it.
+    Attributes:
+        name: Name of the package, device or file.
+        status: "ok"; "missing" if it is absent; "action" if it is there and needs a step.
+        detail: The version, the path or the problem.
+        action: The next step, unless the status is ok.
+        blocks: True if `lmedge predict` and `lmedge camera` cannot run because of it.
     """
 
     name: str
@@ -52,7 +56,7 @@ class Diagnosis:
 
 
 def examine(check: Callable[[], Diagnosis]) -> Diagnosis:
-    """Run a check; a defect of its own becomes a finding as well."""
+    """Run a check; a defect of the check becomes a diagnosis as well."""
     try:
         return check()
     except Exception as error:  # a doctor that crashes helps nobody
@@ -76,13 +80,13 @@ def check_numpy() -> Diagnosis:
 
 
 def check_opencv() -> Diagnosis:
-    """Import OpenCV: its shared libraries are what fails on small systems."""
+    """Import OpenCV, whose shared libraries are often missing on small systems."""
     action = "pip install opencv-python, or opencv-python-headless on a system without libGL"
     return _imported("OpenCV", "cv2", action)
 
 
 def check_runtime() -> Diagnosis:
-    """Name the runtime that will be used: the first that imports."""
+    """Name the runtime that will be used, the first that imports."""
     failed = []
     for module, package in RUNTIME_PACKAGES.items():
         try:
@@ -107,7 +111,7 @@ def check_runtime() -> Diagnosis:
 
 
 def check_camera() -> Diagnosis:
-    """Look for video devices and the right to open them."""
+    """Look for video devices and for the permission to open them."""
     if not sys.platform.startswith("linux"):
         return Diagnosis(
             name="camera",
@@ -157,7 +161,7 @@ def check_display() -> Diagnosis:
 
 
 def check_tensorflow() -> Diagnosis:
-    """Look at what training and export are built on; the first two go by the same minor version."""
+    """Look at the packages of training and export; two of them need the same minor version."""
     diagnosis = _packages("TensorFlow", TENSORFLOW_PACKAGES)
     minors = [
         ".".join((machine.package_version(name) or "").split(".")[:2])
@@ -175,7 +179,7 @@ def check_tools() -> Diagnosis:
 
 
 def check_gpu() -> Diagnosis:
-    """Look for a GPU; TensorFlow is asked in a process of its own, and only if there is one."""
+    """Look for a GPU; if there is one, ask TensorFlow in a separate process."""
     devices = _devices(*GPU_DEVICES)
     if sys.platform.startswith("linux") and not devices:
         return Diagnosis(
@@ -227,8 +231,8 @@ def ask_tensorflow(command: list[str], seconds: float) -> Diagnosis:
     return Diagnosis(name="GPU", status="ok", detail=f"{found[0]} seen by TensorFlow")
 
 
-def check_weights() -> Diagnosis:
-    """Look for the ImageNet weights: already here, or at least within reach."""
+def check_weights_file() -> Diagnosis:
+    """Look for the ImageNet weights, on this machine or at the download host."""
     cached = Path("~/.keras/models").expanduser() / WEIGHTS_FILE
     if cached.is_file():
         return Diagnosis(name="weights", status="ok", detail=str(cached))
@@ -278,7 +282,7 @@ def _imported(name: str, module: str, action: str) -> Diagnosis:
 
 
 def _window_toolkit() -> str:
-    """Return the name of what OpenCV opens windows with, empty without any."""
+    """Return the toolkit that OpenCV opens windows with, empty without one."""
     try:
         import cv2
 
@@ -291,7 +295,7 @@ def _window_toolkit() -> str:
 
 
 def _answers(url: str, seconds: float) -> bool:
-    """Ask for the headers; in a thread, because looking a name up knows no time limit."""
+    """Ask for the headers, in a thread since the look-up of a name has no time limit."""
     answered = threading.Event()
 
     def ask() -> None:

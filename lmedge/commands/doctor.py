@@ -1,4 +1,4 @@
-"""`lmedge doctor`: what is here, what is missing, what to do about it."""
+"""`lmedge doctor`: the state of this installation, and the steps that are missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Group:
 
 
 def diagnose() -> tuple[Group, ...]:
-    """Run every check. Takes up to a minute and a half where a GPU must be asked for."""
+    """Run every check, which takes up to a minute and a half if a GPU must be asked for."""
     examine = checks.examine
     device = (
         checks.check_python,
@@ -36,7 +36,12 @@ def diagnose() -> tuple[Group, ...]:
         checks.check_camera,
         checks.check_display,
     )
-    host = (checks.check_tensorflow, checks.check_tools, checks.check_gpu, checks.check_weights)
+    host = (
+        checks.check_tensorflow,
+        checks.check_tools,
+        checks.check_gpu,
+        checks.check_weights_file,
+    )
     return (
         Group(name="device", diagnoses=tuple(examine(check) for check in device)),
         Group(name="training", diagnoses=tuple(examine(check) for check in host)),
@@ -44,16 +49,16 @@ def diagnose() -> tuple[Group, ...]:
 
 
 def can_run(groups: Sequence[Group]) -> bool:
-    """Return whether nothing blocks the device part."""
+    """Return True if nothing keeps the device part from running."""
     return not any(diagnosis.blocks for group in groups for diagnosis in group.diagnoses)
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(as_json: bool) -> int:
-    """Say what is installed, what is missing, and what to do about it.
+    """Show what is installed, what is missing, and what to do about it.
 
-    The exit code is 0 when `lmedge predict` and `lmedge camera` can run here, otherwise 1.
+    The exit code is 0 if `lmedge predict` and `lmedge camera` can run here, otherwise 1.
     """
     groups = diagnose()
     runs = can_run(groups)

@@ -1,4 +1,4 @@
-"""`lmedge inspect` and `lmedge labels`: what is in a file, without its photographs."""
+"""`lmedge inspect` and `lmedge labels`: the content of an exported file."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from ..golden import Verification, verify
 from ..model_file import ModelFile, read_model
 from ..rejection import Threshold
 
+UNAVAILABLE = "not available"
+
 
 @click.command(short_help="Show what an exported file is and holds.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
@@ -32,8 +34,8 @@ from ..rejection import Threshold
 def inspect(file: Path, as_json: bool, check: bool) -> None:
     """Show task, labels, sizes, operators, metrics and origin of an exported file.
 
-    With --verify the file is run on images made by a formula: exit code 4 when its answers are
-    not those that were stored when it was exported.
+    With --verify the file is run on images made by a formula. The exit code is 4 if its answers
+    differ from those stored when it was exported.
     """
     model = read_model(file)
     verification = verify(model) if check else None
@@ -52,7 +54,7 @@ def inspect(file: Path, as_json: bool, check: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: landmark to category.")
 def list_labels(file: Path, as_json: bool) -> None:
-    """List the landmarks of a file with their categories, a line each, parted by a tab."""
+    """List the landmarks of a file with their categories, one a line, with a tab between."""
     hierarchy = read_model(file).taxonomy.hierarchy()
     if as_json:
         click.echo(json.dumps(hierarchy, indent=2, ensure_ascii=False))
@@ -62,7 +64,7 @@ def list_labels(file: Path, as_json: bool) -> None:
 
 
 def card_of(model: ModelFile, verification: Verification | None) -> dict[str, Any]:
-    """Return what `lmedge inspect --json` prints; docs/formats.md names its fields."""
+    """Return the object of `lmedge inspect --json`; docs/formats.md names its fields."""
     return {
         "file": click.format_filename(model.path),
         "bytes": len(model.data),
@@ -99,10 +101,10 @@ def _show(model: ModelFile, verification: Verification | None) -> None:
         ("gate", _gate(info.get("gate"))),
         ("decoding", f"category weight {Decoding.of(model).category_weight:g}"),
         ("threshold", _threshold(model)),
-        ("trained on", f"{images['train']} images" if "train" in images else "not told"),
+        ("trained on", f"{images['train']} images" if "train" in images else UNAVAILABLE),
         *([("before that", earlier)] if (earlier := _refit_of(provenance)) else []),
-        ("strategy", str(provenance.get("strategy", "not told"))),
-        ("exported by", f"lmedge {info.get('lmedge', '(not told)')}"),
+        ("strategy", str(provenance.get("strategy", UNAVAILABLE))),
+        ("exported by", f"lmedge {info.get('lmedge', UNAVAILABLE)}"),
         ("sha256", model.sha256),
     ]
     if verification is not None:
@@ -126,20 +128,20 @@ def _section(info: Any, name: str) -> dict[str, Any]:
 
 
 def _metrics(metrics: dict[str, Any]) -> str:
-    """Return macro F1 of the shipped file by part; metrics of another layout are not guessed at."""
+    """Return macro F1 of the file by part."""
     try:
-        told = [
+        parts = [
             f"{part}: landmark F1 {scores['file']['landmark']['macro_f1']:.3f}, category F1 "
             f"{scores['file']['category']['macro_f1']:.3f} on {scores['file']['landmark']['n']}"
             for part, scores in metrics.items()
         ]
     except (KeyError, TypeError, ValueError):
-        return "not told"
-    return "; ".join(told) or "not told"
+        return UNAVAILABLE
+    return "; ".join(parts) or UNAVAILABLE
 
 
 def _refit_of(provenance: dict[str, Any]) -> str:
-    """Return what the run said that had not yet trained on the test images; "" for any other."""
+    """Return the test scores of the run that a refit came from, "" without a refit."""
     found = _section(provenance, "refit_of")
     try:
         test = found["test"]
@@ -155,7 +157,7 @@ def _refit_of(provenance: dict[str, Any]) -> str:
 def _gate(gate: Any) -> str:
     problems = gate.get("problems") if isinstance(gate, dict) else None
     if problems is None:
-        return "not told"
+        return UNAVAILABLE
     return f"FORCED: {'; '.join(map(str, problems))}" if problems else "passed"
 
 
@@ -166,7 +168,7 @@ def _threshold(model: ModelFile) -> str:
     stored = model.info["rejection"]
     shares = [
         f"{float(stored[key]):.1%} of {what}"
-        for key, what in (("kept", "test images"), ("false_accepts", "strangers"))
+        for key, what in (("kept", "test images"), ("false_accepts", "unknown images"))
         if isinstance(stored.get(key), float)
     ]
     passing = f"; {' and '.join(shares)} pass" if shares else ""

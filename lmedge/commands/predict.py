@@ -31,13 +31,14 @@ from .predict_table import PredictionTable
 
 
 def copy_sorted(image: Path, prediction: Prediction, folder: Path) -> Path:
-    """Copy `image` to folder/<category>/<landmark>/ and return the copy's path.
+    """Copy `image` to folder/<category>/<landmark>/ and return the path of the copy.
 
-    An image of no landmark that the file knows goes to folder/not a landmark/.
+    An image of no known landmark goes to folder/not a landmark/. Nothing is overwritten: if
+    another image has the name, -2, -3 and so on is appended.
 
-    Nothing is overwritten: a name that is taken by another image gets -2, -3 and so on; the same
-    image under its name is left as it is. Raises LmedgeError when the copy cannot be written,
-    DataError for a label that is no name of a folder.
+    Raises:
+        LmedgeError: The copy cannot be written.
+        DataError: A label cannot be the name of a folder.
     """
     for label in (prediction.category, prediction.landmark):
         if label in {"", ".", ".."} or "/" in label or os.sep in label:
@@ -56,7 +57,7 @@ def copy_sorted(image: Path, prediction: Prediction, folder: Path) -> Path:
 
 
 def _copied(image: Path, target: Path) -> bool:
-    """Copy; False when another process took the name meanwhile."""
+    """Copy; return False if another process took the name meanwhile."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.open("xb").close()  # the name is ours from here on
@@ -116,7 +117,7 @@ def predict(
 ) -> None:
     """Classify images, and all images in folders, with an exported file.
 
-    An image that cannot be read is named on standard error and skipped; the exit code is then 3.
+    An image that cannot be read is skipped with a line on standard error; the exit code is then 3.
     """
     classifier = Classifier(
         file, threads=threads, top=top or (TOP if style == "json" else 1), delegate=delegate
@@ -146,10 +147,10 @@ def predict(
 def decode_all(
     images: Sequence[Path], side: int, workers: int | None = None
 ) -> Iterator[tuple[Path, RgbImage | DataError]]:
-    """Yield each image decoded for `side`, or why it cannot be read, in the given order.
+    """Yield each image decoded for `side`, or the error of reading it, in the given order.
 
-    Decoding runs ahead in `workers` threads, as many as there are cores unless given, by a few
-    images only: memory does not grow with their number.
+    Decoding runs ahead by a few images in `workers` threads, one a core unless given. Memory does
+    not grow with the number of images.
     """
 
     def decode(path: Path) -> RgbImage | DataError:
@@ -178,7 +179,7 @@ def decode_all(
 def _writer(
     style: str | None, images: Sequence[Path], classifier: Classifier
 ) -> Callable[[Path, Prediction], None]:
-    """Return what prints one image; headings are printed at once."""
+    """Return the function that prints one image; print headings at once."""
     if style == "json":
         return lambda path, prediction: click.echo(prediction_as_json(path, prediction))
     if style == "csv":
@@ -198,7 +199,7 @@ def _write_csv(lines: Any, path: Path, prediction: Prediction) -> None:
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """Return files as given and the images under folders.
 
-    Raises DataError for a path that does not exist and when there is nothing to classify.
+    Raises DataError if a path does not exist or a folder holds no images.
     """
     found: list[Path] = []
     for path in paths:

@@ -20,13 +20,13 @@ _GAP = "  "
 
 
 def _width() -> int | None:
-    """Return the cells of a line on a terminal; None when the output goes elsewhere, uncut."""
+    """Return the cells of a line on a terminal, None if the output is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictionTable:
-    """Columns whose widths are known before the first image is classified."""
+    """Column widths in cells, chosen before the first image is classified."""
 
     image: int
     landmark: int
@@ -66,8 +66,8 @@ class PredictionTable:
     def lines(self, path: Path, prediction: Prediction) -> Iterator[str]:
         """Yield the line of an image, then one for each other candidate.
 
-        An image of nothing the file knows has a line that says so, and with several candidates
-        all of them below it.
+        The line of an unknown image has UNKNOWN in place of labels. If several candidates are
+        listed, all of them follow.
         """
         name = _pad(_cut_left(click.format_filename(path), self.image), self.image)
         if not prediction.known:
@@ -113,7 +113,7 @@ def _cut_right(text: str, cells: int) -> str:
 
 
 def _cut_left(text: str, cells: int) -> str:
-    """Cut a path at its front: its end tells images apart."""
+    """Cut a path at its front, since its end distinguishes images."""
     while cell_len(text) > cells:
         text = "…" + text[2:]
     return text

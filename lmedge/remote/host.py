@@ -61,7 +61,7 @@ class RemotePython:
         return 2 if self.missing else int(self.lmedge != __version__)
 
 
-def choose(found: Sequence[RemotePython], host: str) -> RemotePython:
+def choose_python(found: Sequence[RemotePython], host: str) -> RemotePython:
     """Return the Python that needs the least. Raises HostError when none is new enough."""
     usable = [one for one in found if one.version >= OLDEST]
     if not usable:
@@ -113,7 +113,7 @@ class RemoteHost:
                 "shell reads otherwise; set TMPDIR there"
             )
         self.rsync = copier == "rsync" and shutil.which("rsync") is not None
-        return choose([_remote_python(line) for line in lines], self.host)
+        return choose_python([_remote_python(line) for line in lines], self.host)
 
     def outfit(self, interpreter: RemotePython, folder: Path) -> None:
         """Add to a parcel what this Python lacks: lmedge's modules, or its wheel."""

@@ -51,7 +51,7 @@ def test_cached_weights_need_no_network(tmp_path: Path, monkeypatch: pytest.Monk
     cached.parent.mkdir(parents=True)
     cached.touch()
     monkeypatch.setattr(checks, "_answers", lambda *_: pytest.fail("asked the network"))
-    assert checks.check_weights() == checks.Diagnosis(
+    assert checks.check_weights_file() == checks.Diagnosis(
         name="weights", status="ok", detail=str(cached)
     )
 

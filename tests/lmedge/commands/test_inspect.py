@@ -129,7 +129,7 @@ def test_a_parsed_file_has_what_is_needed(tiny_file: Path) -> None:
     [
         (
             {"threshold": 0.5, "kept": 0.95, "false_accepts": 0.02},
-            "below an agreement of 0.500; 95.0% of test images and 2.0% of strangers pass",
+            "below an agreement of 0.500; 95.0% of test images and 2.0% of unknown images pass",
         ),
         ({"threshold": 0.5, "kept": None, "false_accepts": []}, "below an agreement of 0.500"),
         ({"threshold": 0.0}, "every image is given a landmark"),

@@ -12,7 +12,7 @@ from lmedge.benchmarks import command
 from lmedge.benchmarks.remote import default_folder
 from lmedge.errors import DataError, HostError
 from lmedge.evaluation.folders import scan
-from lmedge.remote.host import RemotePython, choose
+from lmedge.remote.host import RemotePython, choose_python
 from lmedge.remote.payload import Payload, megabytes
 from lmedge.remote.ssh import Link, check_host, check_option, printable
 
@@ -71,11 +71,11 @@ def test_the_python_that_needs_least_is_chosen() -> None:
     from lmedge import __version__
 
     whole = python("whole", lmedge=__version__)
-    assert choose([old, empty, ready, whole], "b") is whole
-    assert choose([old, empty, other], "b") is other and other.rank == 1
-    assert choose([old, empty], "b") is empty
+    assert choose_python([old, empty, ready, whole], "b") is whole
+    assert choose_python([old, empty, other], "b") is other and other.rank == 1
+    assert choose_python([old, empty], "b") is empty
     with pytest.raises(HostError, match=r"b: no Python 3\.11"):
-        choose([old], "b")
+        choose_python([old], "b")
 
 
 def test_only_the_images_asked_for_travel(photographs: Path, tmp_path: Path) -> None:

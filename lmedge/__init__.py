@@ -1,6 +1,6 @@
 """Recognise landmarks and their categories from photographs, offline, with one int8 file.
 
-The names below are the public surface; each is loaded when it is first asked for, so that the
+The names in `__all__` are the public surface. Each is imported when it is first used, so that the
 command line starts fast.
 """
 
@@ -31,6 +31,7 @@ __all__ = [
     "read_model",
 ]
 
+_ALIASES = {"read_picture": "read_image"}
 _HOME = {
     "Candidate": "classifier",
     "Classifier": "classifier",
@@ -45,6 +46,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    name = _ALIASES.get(name, name)
     if name in _HOME:
         return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

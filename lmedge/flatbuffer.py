@@ -1,7 +1,7 @@
 """Read FlatBuffers tables with every offset checked.
 
-The generated readers trust their input, and a damaged file takes them (and the C++ runtime behind
-them) out of bounds. This one reads the few tables lmedge needs, from bytes it does not trust.
+The generated readers trust their input, and read out of bounds in a damaged file. This one reads
+the few tables that lmedge needs, from bytes that it does not trust.
 Layout: https://flatbuffers.dev/internals/
 """
 
@@ -15,7 +15,7 @@ class DamagedError(ValueError):
 
 
 class Table:
-    """One table of a buffer; fields are asked for by their number in the schema."""
+    """One table of a buffer, whose fields have the numbers of the schema."""
 
     def __init__(self, data: bytes, position: int) -> None:
         self._data = data
@@ -41,29 +41,29 @@ class Table:
         return None if at is None else Table(self._data, at + self._read("<I", at))
 
     def string(self, field: int) -> str:
-        """Read a string; empty where it is absent."""
+        """Read a string; empty if it is absent."""
         try:
             return self.bytes(field).decode()
         except UnicodeDecodeError as error:
             raise DamagedError("text is not UTF-8") from error
 
     def bytes(self, field: int) -> bytes:
-        """Read a vector of bytes; empty where it is absent."""
+        """Read a vector of bytes; empty if it is absent."""
         start, length = self._vector(field, 1)
         return self._data[start : start + length]
 
     def integers(self, field: int) -> tuple[int, ...]:
-        """Read a vector of int32; empty where it is absent."""
+        """Read a vector of int32; empty if it is absent."""
         start, length = self._vector(field, 4)
         return struct.unpack_from(f"<{length}i", self._data, start)
 
     def floats(self, field: int) -> tuple[float, ...]:
-        """Read a vector of float32; empty where it is absent."""
+        """Read a vector of float32; empty if it is absent."""
         start, length = self._vector(field, 4)
         return struct.unpack_from(f"<{length}f", self._data, start)
 
     def tables(self, field: int) -> list[Table]:
-        """Read a vector of tables; empty where it is absent."""
+        """Read a vector of tables; empty if it is absent."""
         start, length = self._vector(field, 4)
         places = range(start, start + 4 * length, 4)
         return [Table(self._data, at + self._read("<I", at)) for at in places]

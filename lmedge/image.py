@@ -1,8 +1,8 @@
-"""The one preprocessing: what training reads, what calibration reads, what the device runs.
+"""The one preprocessing, shared by training, calibration and the device.
 
 Images are uint8 RGB, upright, (H, W, 3). Resizing uses `cv2.INTER_LINEAR_EXACT`, which gives
-the same bytes on every processor; a large image is first halved (a 2 x 2 mean, exact as well)
-until it is less than 2.5 times the target, so that few pixels are skipped between samples.
+the same bytes on every processor. A large image is first halved (a 2 x 2 mean, exact as well)
+until it is less than HALVE_FROM times the target, so that few pixels are skipped between samples.
 """
 
 from __future__ import annotations
@@ -25,9 +25,14 @@ _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 def read_size(encoded: bytes, name: str) -> tuple[int, int]:
-    """Return (width, height) in pixels as the header says, before any EXIF rotation.
+    """Return (width, height) in pixels from the header, before any EXIF rotation.
 
-    Raises DataError, naming the file, for what is not a JPEG, PNG, WebP or BMP image.
+    Args:
+        encoded: The bytes of an image file.
+        name: Name of the file, used in errors.
+
+    Raises:
+        DataError: The bytes are damaged, or no JPEG, PNG, WebP or BMP image.
     """
     try:
         size = _size(encoded)
@@ -107,7 +112,7 @@ MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
 class Resize(enum.StrEnum):
-    """How an image becomes a square: cut its longer side, pad its shorter one, or squash."""
+    """The way to make an image square: cut its longer side, pad its shorter one, or squash."""
 
     CROP = "crop"
     PAD = "pad"
@@ -115,10 +120,18 @@ class Resize(enum.StrEnum):
 
 
 def read_image(path: str | os.PathLike[str], side: int | None = None) -> RgbImage:
-    """Decode an image file: upright by its EXIF orientation, (H, W, 3) uint8 RGB.
+    """Decode an image file.
 
-    `side`: the image will be prepared at this size, see `decode_image`. Raises DataError,
-    naming the file, when it is missing, too large, or cannot be decoded.
+    Args:
+        path: A JPEG, PNG, WebP or BMP file.
+        side: Side in pixels at which the image will be prepared; a large JPEG is then decoded
+            smaller, see `decode_image`. None decodes it in full.
+
+    Returns:
+        (H, W, 3) uint8 RGB, upright by its EXIF orientation.
+
+    Raises:
+        DataError: The file is missing, too large, or cannot be decoded.
     """
     path = Path(path)
     try:
@@ -133,9 +146,9 @@ def read_image(path: str | os.PathLike[str], side: int | None = None) -> RgbImag
 def decode_image(encoded: bytes, name: str, side: int | None = None) -> RgbImage:
     """Decode the bytes of an image file as `read_image` does; `name` is used in errors.
 
-    The header is checked before any decoder sees the bytes. With `side`, a large JPEG is decoded
-    at half, a quarter or an eighth of its size, as often as `prepare` would halve it for that
-    side: the decoder leaves out what the halving would average away.
+    The header is checked before a decoder reads the bytes. With `side`, a large JPEG is decoded at
+    half, a quarter or an eighth of its size, as often as `prepare` would halve it for that side.
+    The decoder then leaves out the detail that the halving would average away.
     """
     width, height = read_size(encoded, name)
     if width * height > MAX_PIXELS:
@@ -156,7 +169,7 @@ def decode_image(encoded: bytes, name: str, side: int | None = None) -> RgbImage
 
 
 def _scale(encoded: bytes, width: int, height: int, side: int | None) -> int:
-    """Return OpenCV's flag for the scale to decode at; full for all but JPEG."""
+    """Return OpenCV's flag for the scale to decode at, the full one unless it is a JPEG."""
     scale = 1
     if side is not None and encoded[:2] == b"\xff\xd8":
         while scale < 8 and min(width, height) / (scale * side) >= HALVE_FROM:
@@ -185,10 +198,17 @@ def prepare(
     *,
     color: Color = "rgb",
 ) -> RgbImage:
-    """Make `frame` the network's input: (H, W, 3) uint8 -> (size, size, 3) uint8 RGB.
+    """Make a frame the network's input.
 
-    CROP keeps the central square, PAD adds bars of PIXEL_MEAN (a zero to the network), SQUASH
-    ignores the aspect ratio.
+    Args:
+        frame: (H, W, 3) uint8.
+        size: Side of the square in pixels.
+        resize: CROP keeps the central square; PAD adds bars of PIXEL_MEAN, a zero to the network;
+            SQUASH ignores the aspect ratio.
+        color: Order of the channels of `frame`, "rgb" or "bgr".
+
+    Returns:
+        (size, size, 3) uint8 RGB.
     """
     image = np.empty((size, size, 3), np.uint8)
     prepare_into(image, frame, resize, color=color)
@@ -203,9 +223,9 @@ def prepare_into(
     color: Color = "rgb",
     scratch: RgbImage | None = None,
 ) -> None:
-    """Do as `prepare`, into an array that is there, (size, size, 3) uint8, contiguous.
+    """Do as `prepare`, into the contiguous (size, size, 3) uint8 array `out`.
 
-    `scratch` is another one like it to work in, so that none has to be made for each frame.
+    `scratch` is another array of that shape to work in, so that none is made for each frame.
     """
     size = out.shape[0]
     height, width = frame.shape[:2]
@@ -243,9 +263,9 @@ def shrink_short_side(image: RgbImage, side: int, max_aspect: float = 2.0) -> Rg
 def _shrink(
     image: npt.NDArray[np.uint8], height: int, width: int, out: RgbImage | None = None
 ) -> RgbImage:
-    """Halve as often as needed, then resize, into `out` where there is one.
+    """Halve as often as needed, then resize, into `out` if it is given.
 
-    Returns `out`, or the image itself where it has the size.
+    Returns `out`, or the image itself if it has the size.
     """
     while min(image.shape[0] / height, image.shape[1] / width) >= HALVE_FROM:
         half = (image.shape[1] // 2, image.shape[0] // 2)

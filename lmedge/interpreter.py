@@ -27,10 +27,13 @@ _log = logging.getLogger(__name__)
 
 
 class Outputs(NamedTuple):
-    """What the graph says: landmark (L,) and category (C,) probabilities, float32.
+    """The outputs of the graph for one image, float32.
 
-    `known` (2,) is the probability that the image shows one of the landmarks, and its complement;
-    None from a file without that output.
+    Attributes:
+        landmark: (L,) probabilities.
+        category: (C,) probabilities.
+        known: (2,) probability that the image shows one of the landmarks, and its complement;
+            None from a file without that output.
     """
 
     landmark: Output
@@ -40,7 +43,7 @@ class Outputs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QuantizedLogits:
-    """How the int8 logits of a head become probabilities: (q - zero) factor, then a softmax.
+    """The quantization of a head's int8 logits; probabilities are softmax((q - zero) factor).
 
     `factor` is the scale of the output over the temperature in the file.
     """
@@ -54,7 +57,7 @@ class QuantizedLogits:
 
 
 def _logits_of(model: ModelFile, runner: Any) -> dict[str, QuantizedLogits]:
-    """Raises ModelFileError when scale or temperature are not in the file."""
+    """Return the quantization of each head. Raises ModelFileError without scale or temperature."""
     scales = {one["index"]: one["quantization"] for one in runner.get_output_details()}
     found = {}
     for head, spec in model.heads.items():
@@ -63,7 +66,7 @@ def _logits_of(model: ModelFile, runner: Any) -> dict[str, QuantizedLogits]:
             factor = float(scale) / float(model.info["temperatures"][head])
         except (LookupError, TypeError, ValueError, ZeroDivisionError) as error:
             raise ModelFileError(
-                f"{model.path}: nothing tells what its {head} logits mean; export it again"
+                f"{model.path}: its {head} logits have no scale or temperature; export it again"
             ) from error
         if not (0 < factor < float("inf")):
             raise ModelFileError(f"{model.path}: its {head} logits have no scale; export it again")
@@ -74,16 +77,20 @@ def _logits_of(model: ModelFile, runner: Any) -> dict[str, QuantizedLogits]:
 @functools.cache
 def _warn_once() -> None:
     _log.warning(
-        "tflite-runtime runs int8 files many times slower than LiteRT; where there is a "
-        "wheel for this machine: pip install ai-edge-litert"
+        "tflite-runtime runs int8 files many times slower than LiteRT; if there is a wheel for "
+        "this machine, run `pip install ai-edge-litert`"
     )
 
 
 class Interpreter:
-    """Run a checked model on one image at a time; the heads are bound by name.
+    """Run a checked file on one image at a time, with the heads bound by name.
 
-    `run` may be called from several threads: one image is run after the other. For more at a
-    time give each thread an interpreter of its own.
+    Several threads may call `run`, which then runs one image after the other. To run more at a
+    time, give each thread its own interpreter.
+
+    Attributes:
+        runtime: Import name of the runtime.
+        threads: Threads of the runtime.
     """
 
     def __init__(
@@ -95,13 +102,19 @@ class Interpreter:
         trusted: bool = False,
         runtime: str | None = None,
     ) -> None:
-        """Load the graph; `delegate` is the path of a shared library that runs what it can.
+        """Load the graph.
 
-        `runtime`: one of RUNTIMES, in place of the first one installed.
+        Args:
+            model: The checked file.
+            threads: Threads of the runtime, at least 1.
+            delegate: Path of a TFLite delegate, a shared library for an accelerator.
+            trusted: False runs the file in a child process first, see trial.py.
+            runtime: One of RUNTIMES; None takes the first one installed.
 
-        A file that is not `trusted` is first run in a child process, see trial.py. Raises
-        ModelFileError when this runtime cannot run the file, LmedgeError when the delegate cannot
-        be loaded, MissingDependencyError without the runtime.
+        Raises:
+            ModelFileError: This runtime cannot run the file.
+            LmedgeError: The delegate cannot be loaded, or `threads` is below 1.
+            MissingDependencyError: The runtime is not installed.
         """
         if threads < 1:
             raise LmedgeError(f"threads must be at least 1, not {threads}")
@@ -134,9 +147,12 @@ class Interpreter:
         self._logits = _logits_of(model, self._runner) if model.image.dtype == "int8" else None
 
     def set_image(self, image: RgbImage | Write) -> None:
-        """Copy an image, (S, S, 3) uint8 RGB, into the input, or have one written there.
+        """Set the input of the graph.
 
-        The array that `Write` is handed is the input itself: it must not be kept.
+        Args:
+            image: (S, S, 3) uint8 RGB, which is copied; or a function that writes one into the
+                (S, S, 3) uint8 array it is called with. That array is the input itself, and the
+                function must not keep it.
         """
         if callable(image):
             inside = self._runner.tensor(self._image)()[0].view(np.uint8)
@@ -149,11 +165,11 @@ class Interpreter:
         self._runner.set_tensor(self._image, image[None])  # refuses another shape or dtype
 
     def invoke(self) -> None:
-        """Run the graph on what `set_image` put in."""
+        """Run the graph on the image that was set."""
         self._runner.invoke()
 
     def outputs(self) -> Outputs:
-        """Return what the last `invoke` found."""
+        """Return the outputs of the last `invoke`."""
         landmark = self._runner.get_tensor(self._landmark)[0]
         category = self._runner.get_tensor(self._category)[0]
         if self._logits is not None:
@@ -164,7 +180,7 @@ class Interpreter:
         return Outputs(landmark, category, self._runner.get_tensor(self._known)[0])
 
     def run(self, image: RgbImage | Write) -> Outputs:
-        """Classify one image, (S, S, 3) uint8 RGB, or what `Write` puts in its place."""
+        """Set an image as `set_image` does, run the graph and return its outputs."""
         with self._lock:
             self.set_image(image)
             self.invoke()

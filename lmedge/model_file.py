@@ -1,4 +1,4 @@
-"""The .tflite as a file: what it must hold, checked before any runtime sees it."""
+"""The exported .tflite file: its content, checked before a runtime reads it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ OPERATORS = {
 }
 
 
-# What damaged bytes make the readers raise; zipfile alone knows six ways.
+# Errors of the readers on damaged bytes; zipfile alone raises six kinds.
 _DAMAGE = (
     DamagedError,
     zipfile.BadZipFile,
@@ -97,7 +97,7 @@ _DAMAGE = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TensorSpec:
-    """One input or output of the graph; `index` is the runtime's tensor index."""
+    """One input or output of the graph; `index` is its tensor index in the runtime."""
 
     name: str
     index: int
@@ -107,10 +107,19 @@ class TensorSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelFile:
-    """A checked file: its bytes, its tensors bound by head, and the metadata inside.
+    """A checked file: its bytes, its tensors by head, and the metadata inside.
 
-    `operators` counts (operator, dtype of its first output). `info` is the content of lmedge.json,
-    documented in docs/formats.md. `known` is the third output, None of a file without.
+    Attributes:
+        path: Path of the file, used in errors.
+        data: The bytes of the file.
+        sha256: Hexadecimal digest of `data`.
+        image: The input, (1, S, S, 3) uint8, or int8 from `export --io int8`.
+        heads: The outputs "landmark" (1, L) and "category" (1, C), by name.
+        operators: The number of operators by (operator, dtype of its first output).
+        taxonomy: The landmarks and categories.
+        resize: The way to make an image square.
+        info: The content of lmedge.json, documented in docs/formats.md.
+        known: The third output, (1, 2) float32; None in a file without it.
     """
 
     path: Path
@@ -133,7 +142,11 @@ class ModelFile:
 def read_model(path: str | os.PathLike[str]) -> ModelFile:
     """Read and check a .tflite made by `lmedge export`.
 
-    Raises ModelFileError, naming the file, when it is missing, damaged, or not one of ours.
+    Args:
+        path: The file.
+
+    Raises:
+        ModelFileError: The file is missing, damaged, not made by lmedge, or from a newer version.
     """
     path = Path(path)
     return parse_model(_read_bytes(path), path)
@@ -302,7 +315,7 @@ def _check_shapes(
     if labels.get(KNOWN, KNOWN_LABELS) != KNOWN_LABELS:
         raise ModelFileError(f"{LABEL_FILES[KNOWN]} does not hold {', '.join(KNOWN_LABELS)}")
     for head, spec in outputs.items():
-        # With int8 pixels come int8 logits, of `export --io int8`; else probabilities.
+        # Files of `export --io int8` have int8 pixels and int8 logits, others probabilities.
         wanted = "int8" if image.dtype == "int8" and head in HEADS else "float32"
         if spec.shape != (1, len(labels[head])) or spec.dtype != wanted:
             raise ModelFileError(

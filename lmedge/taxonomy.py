@@ -1,4 +1,4 @@
-"""Landmarks, categories, and which category each landmark belongs to."""
+"""Landmarks, categories, and the category of each landmark."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from .errors import DataError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Taxonomy:
-    """Two levels of labels: `parents[i]` is the index of the category of landmark i.
+    """Two levels of labels. A category and a landmark may share a name; two landmarks may not.
 
-    A category and a landmark may share a name; two landmarks may not.
+    Attributes:
+        landmarks: Names of the L landmarks.
+        categories: Names of the C categories.
+        parents: Index of the category of each landmark.
+
+    Raises:
+        DataError: A name is empty or stands twice, or a category has no landmark.
     """
 
     landmarks: tuple[str, ...]
@@ -38,9 +44,10 @@ class Taxonomy:
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[tuple[str, str]]) -> Taxonomy:
-        """Build from (category, landmark) pairs, in any order; names are sorted.
+        """Build from (category, landmark) pairs in any order; names are sorted.
 
-        Raises DataError when a landmark stands under two categories.
+        Raises:
+            DataError: A landmark stands under two categories.
         """
         category_of: dict[str, str] = {}
         for category, landmark in pairs:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lmedge
 from lmedge import __version__
 
 
@@ -20,3 +21,8 @@ def test_the_module_is_the_command() -> None:
     assert again == [version, usage]
     assert version == (0, f"lmedge, version {__version__}\n", "")
     assert usage[0] == 2
+
+
+def test_the_former_name_of_read_image_still_works() -> None:
+    assert lmedge.read_picture is lmedge.read_image
+    assert "read_picture" not in lmedge.__all__

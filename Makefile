@@ -8,13 +8,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test test-all lint docs wheel clean
+.PHONY: demo test test-quick test-all lint docs wheel clean
 
 demo: $(VENV)/.train ## Draw, train, export, classify and measure: lmedge-demo/
 	$(BIN)/lmedge demo
 
 test: $(VENV)/.dev $(VENV)-clients/.done ## Every promise: at most 8 minutes on two cores
 	$(PYTEST)
+
+test-quick: $(VENV)/.dev ## What needs neither TensorFlow nor another process: at most 90 seconds
+	$(PYTEST) --quick -r fE
 
 test-all: $(VENV)/.dev $(VENV)-clients/.done ## Real trainings and the studies too
 	$(PYTEST) -m ""

@@ -10,12 +10,28 @@ from typing import TYPE_CHECKING
 import cv2
 import pytest
 
-from tests import kept, small_run, tiny_backbone
+from tests import kept, quick, small_run, tiny_backbone
 from tests.locations import ROOT
 from tests.tiny_file import TAXONOMY, image
 
 if TYPE_CHECKING:
     from lmedge.train.run import Run
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make test-quick`."""
+    text = "Skip each test as soon as it asks for TensorFlow or another process."
+    parser.addoption("--quick", action="store_true", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep TensorFlow and other processes out, but not in the process that starts the workers."""
+    shares_out = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if config.getoption("quick") and not shares_out:
+        quick.install()
+        # What was opened for a process that did not start is closed by the collector
+        config.addinivalue_line("filterwarnings", "ignore::ResourceWarning")
+        config.addinivalue_line("filterwarnings", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

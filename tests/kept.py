@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests import quick
 from tests.locations import ROOT
 
 KEPT = ROOT / ".pytest_cache" / "d" / "kept"
@@ -41,10 +42,14 @@ def folder(name: str) -> Path:
         if (there := _valid(index)) is not None:
             return there
         made = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=KEPT))
-        process = subprocess.run(
-            [sys.executable, "-m", "tests.kept", name, str(made)],
-            cwd=ROOT, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        with quick.lifted():
+            process = subprocess.run(
+                [sys.executable, "-m", "tests.kept", name, str(made)],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         if process.returncode:
             raise RuntimeError(f"tests.kept {name}: {process.stderr}")
         read = process.stdout.splitlines()[-1]

@@ -30,7 +30,7 @@ from .pages import write_comparison, write_report
 from .regression import changes, doubts, share
 from .report import DataFacts, Environment, FileFacts, Report
 from .several import compare_files
-from .tables import show, show_changes, show_comparison
+from .tables import show_changes, show_comparison, show_report
 
 EFFORTS = {None: USUAL, "quick": QUICK, "thorough": THOROUGH}
 # Parameters that do not travel as they are: paths, which have others there, and the way there.
@@ -178,7 +178,7 @@ def benchmark(
         report = _measure(given[0], threads, chosen, own, data, part, unknown)
         folder = out or Path("runs") / f"benchmark-{given[0].stem}"
         names = write_report(report, folder)
-        show(report, Console())
+        show_report(report, Console())
     click.echo(f"report: {click.format_filename(folder)}: {', '.join(names)}")
 
 

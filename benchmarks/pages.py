@@ -25,7 +25,7 @@ from lmedge.report.pages import INSTALL, missing_package, render
 from .details import Mistake
 from .plots import draw_pareto, draw_report, matrix_size, readable_head
 from .report import Report
-from .several import ComparedFile, FileComparison
+from .several import BenchmarkComparison, ComparedFile
 
 THUMBNAIL = 288  # pixels of the longer side: twice what a page shows, for dense screens
 TEMPLATES = resources.files(__package__) / "templates"
@@ -104,7 +104,7 @@ def _place(mistake: Mistake, report: Report) -> str:
     return click.format_filename(path)
 
 
-def write_comparison(compared: FileComparison, folder: Path) -> list[str]:
+def write_comparison(compared: BenchmarkComparison, folder: Path) -> list[str]:
     """Write comparison.json, comparison.csv and samples.csv; return the names.
 
     Where matplotlib and jinja2 are, also a page, the same to paste, and the plot of F1 against
@@ -156,7 +156,7 @@ def _flat(section: str, name: str, value: object) -> list[tuple[str, str, object
     return rows
 
 
-def _comparison_csv(compared: FileComparison) -> str:
+def _comparison_csv(compared: BenchmarkComparison) -> str:
     """Return a file in a runtime a row; intervals are two columns."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -173,7 +173,7 @@ def _comparison_csv(compared: FileComparison) -> str:
     return stream.getvalue()
 
 
-def _samples_csv(compared: FileComparison) -> str:
+def _samples_csv(compared: BenchmarkComparison) -> str:
     """Return every measured time in milliseconds, a column for each, in the order taken."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

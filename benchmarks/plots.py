@@ -17,7 +17,7 @@ from lmedge.report.palette import BLUE, GREEN, GRID, ORANGE, SKY
 
 from .accuracy import Accuracy
 from .report import Report
-from .several import ComparedFile, FileComparison
+from .several import BenchmarkComparison, ComparedFile
 
 if TYPE_CHECKING:
     from lmedge.report.canvas import Axes
@@ -45,7 +45,7 @@ def draw_report(report: Report, folder: Path) -> dict[str, str]:
     return drawn
 
 
-def draw_pareto(compared: FileComparison, path: Path) -> str:
+def draw_pareto(compared: BenchmarkComparison, path: Path) -> str:
     """Write macro F1 against the median time as PNG and SVG; return the SVG for a page."""
     return draw_for_page(path, (5.4, 3.4), functools.partial(_draw_pareto, compared))
 
@@ -164,7 +164,7 @@ def _whiskers(bins: tuple[ReliabilityBin, ...]) -> tuple[list[float], list[float
     return below, above
 
 
-def _draw_pareto(compared: FileComparison, axes: Axes, _: Fonts) -> None:
+def _draw_pareto(compared: BenchmarkComparison, axes: Axes, _: Fonts) -> None:
     """Draw macro F1 against the median time, and the front of the best of both.
 
     The area of a dot is the size of its file.

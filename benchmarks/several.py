@@ -47,7 +47,7 @@ class ComparedFile:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FileComparison:
+class BenchmarkComparison:
     """All files, in the order given, on the same frames and the same images.
 
     `noisy`: why the times are to be doubted, nothing on a quiet machine. `samples`: (runs, entries)
@@ -85,7 +85,7 @@ def compare_files(
     effort: Effort,
     images: Sequence[LabelledImage],
     runtimes: Sequence[Runtime] = (),
-) -> FileComparison:
+) -> BenchmarkComparison:
     """Measure files in turns, then classify every image with each of them.
 
     With `runtimes` each file runs in each of them, in processes of their own. Raises ModelFileError
@@ -109,7 +109,7 @@ def compare_files(
     entries = [_entry(rival, times, truth, said, number) for number, rival in enumerate(rivals)]
     tail = max(Spread.of(own).tail for own in samples.T)
     doubts = Conditions(before=before, after=after).doubts(tail)
-    return FileComparison(
+    return BenchmarkComparison(
         runs=len(samples),
         pictures=len(truth),
         entries=tuple(entries),

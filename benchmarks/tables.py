@@ -16,13 +16,13 @@ from .latency import Latency, Spread
 from .load import Load
 from .regression import Change
 from .report import FileFacts, Report
-from .several import FileComparison
+from .several import BenchmarkComparison
 
 _WEAKEST = 5
 _SHOWN_NAMES = 5
 
 
-def show(report: Report, console: Console) -> None:
+def show_report(report: Report, console: Console) -> None:
     """Print a report; names are never read as markup."""
     file, environment = report.file, report.environment
     title = Text(file.name, style="bold")
@@ -45,7 +45,7 @@ def show(report: Report, console: Console) -> None:
         _say(console, line)
 
 
-def show_comparison(compared: FileComparison, console: Console) -> None:
+def show_comparison(compared: BenchmarkComparison, console: Console) -> None:
     """Print several files or runtimes beside each other."""
     titled = list(zip(compared.titles(), compared.entries, strict=True))
     table = _table("", "MB", "p50 ms", "p90 ms", "x first (95 %)", width=20)

@@ -51,7 +51,6 @@ TRAIN_EXTRA = {
     "tensorflow",
     "tf_keras",
     "tensorflow_model_optimization",
-    "sklearn",
     "scipy",
     "matplotlib",
     "safetensors",

@@ -72,13 +72,15 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     images = None if data is None else scan(data, part)
     # Imported here: a mistake in the arguments is said before TensorFlow's seconds.
     from .network import load_network
-    from .reports.predictions import predict
+    from .reports.predictions import predict_labelled
 
     network = load_network(run)
     chosen = _own(run, part) if data is None else _given(run, data, part, images or [])
     folder = out or run_folder / "evaluation"
     check_writable(folder / "evaluation.json")
-    predictions = predict(network, run.store, chosen.entries, run.taxonomy, run.calibration())
+    predictions = predict_labelled(
+        network, run.store, chosen.entries, run.taxonomy, run.calibration()
+    )
     _write(run, chosen, predictions, folder)
     from .reports import folder as reports
 

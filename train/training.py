@@ -27,7 +27,7 @@ from .fitting.steps import Trainer
 from .network import build_network, get_weights, set_weights
 from .options import TrainingOptions
 from .reports.folder import report_run, spared
-from .reports.predictions import Predictions, predict
+from .reports.predictions import Predictions, predict_labelled
 from .run import Run
 
 logger = logging.getLogger(__name__)
@@ -154,7 +154,9 @@ def _finish(run: Run, network: keras.Model) -> Scores | None:
     calibration = None if run.entries("val") else Calibration.none()
     for part in ("val", "test"):
         if run.entries(part):
-            found[part] = predict(network, run.store, run.entries(part), run.taxonomy, calibration)
+            found[part] = predict_labelled(
+                network, run.store, run.entries(part), run.taxonomy, calibration
+            )
             calibration = found[part].calibration
     report = {part: predictions.as_dict() for part, predictions in found.items()}
     write_json(run.folder / "metrics.json", report)

@@ -32,7 +32,7 @@ _ASK_TENSORFLOW = (
     "import tensorflow as tf; print('GPUS', len(tf.config.list_physical_devices('GPU')))"
 )
 TENSORFLOW_PACKAGES = ("tensorflow", "tf_keras", "tensorflow-model-optimization")
-TOOL_PACKAGES = ("scikit-learn", "scipy", "matplotlib", "safetensors", "imagehash", "pillow")
+TOOL_PACKAGES = ("scipy", "matplotlib", "safetensors", "imagehash", "pillow")
 _INSTALL_TRAINING = "pip install 'lmedge[train]', on the computer that trains"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lmedge.benchmarks.contestants import Runtime
-from lmedge.benchmarks.several import ComparedFile, FileComparison
+from lmedge.benchmarks.several import BenchmarkComparison, ComparedFile
 from lmedge.errors import LmedgeError
 from tests import processes
 from tests.in_process import lmedge
@@ -114,7 +114,7 @@ def test_a_line_is_named_by_what_differs() -> None:
     def titles(*names: tuple[str, str]) -> list[str]:
         entries = tuple(entry(*one) for one in names)
         samples = np.ones((1, len(names)), np.int64)
-        return FileComparison(
+        return BenchmarkComparison(
             runs=1, pictures=0, entries=entries, noisy=(), samples=samples
         ).titles()
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from lmedge.benchmarks.conditions import Conditions, Moment
 from lmedge.benchmarks.contestants import Runtime, contestants
 from lmedge.benchmarks.pages import write_comparison
-from lmedge.benchmarks.several import ComparedFile, FileComparison
+from lmedge.benchmarks.several import BenchmarkComparison, ComparedFile
 from lmedge.benchmarks.tables import show_comparison
 from tests import processes
 from tests.in_process import lmedge
@@ -77,7 +77,7 @@ def test_doubts_are_said_in_every_output(monkeypatch: pytest.MonkeyPatch, tmp_pa
         for name in "ab"
     )
     doubt = "other processes kept 1.9 of 2 cores busy"
-    found = FileComparison(
+    found = BenchmarkComparison(
         runs=2, pictures=0, entries=entries, noisy=(doubt,), samples=np.ones((2, 2), np.int64)
     )
     write_comparison(found, tmp_path)

@@ -57,7 +57,7 @@ class Predictions:
         return [int(i) for i in wrong[np.argsort(-self.confidence[wrong], kind="stable")]]
 
 
-def predict(
+def predict_labelled(
     network: keras.Model,
     store: ImageStore,
     entries: Sequence[ImageEntry],

@@ -30,7 +30,7 @@ from .sections import (
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """All values; a file names every one of them, `--set` changes some."""
+    """All values of training and export, by section."""
 
     data: DataSettings
     augment: AugmentSettings
@@ -85,7 +85,7 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     """Read a recipe by its name or path and change it by "section.key=value" settings.
 
-    What a file does not name is taken from the default recipe. Raises RecipeError.
+    The default recipe gives the values that a file does not name. Raises RecipeError.
     """
     values = _read("default")
     if name != "default":
@@ -150,7 +150,7 @@ def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text  # a bare word is a string
+        return text  # a bare word
 
 
 def _known(prefix: str, given: set[str], allowed: set[str]) -> None:

@@ -11,6 +11,14 @@ from collections.abc import Collection, Sequence
 from lmedge.errors import RecipeError
 from lmedge.image import Resize
 
+BACKBONE_NAMES = ("efficientnetb0", "efficientnet-lite0", "vgg16")
+OPTIMIZERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("cosine", "constant")
+KEEPS = ("f1", "loss", "last")
+BALANCES = ("none", "weights", "sampling")
+NORMALISATIONS = ("stock", "unit")
+COPIES = ("flip_left_right", "flip_up_down", "rotation", "noise")
+
 
 def check_known(kind: str, name: str, known: Collection[str]) -> None:
     """Raise RecipeError, with the nearest name, unless `name` is a known `kind`."""
@@ -21,30 +29,19 @@ def check_known(kind: str, name: str, known: Collection[str]) -> None:
     raise RecipeError(f"unknown {kind} {name!r} (known: {', '.join(known)}){hint}")
 
 
-BACKBONE_NAMES = ("efficientnetb0", "efficientnet-lite0", "vgg16")
-
-
-OPTIMIZERS = ("adamw", "adam", "sgd")
-SCHEDULES = ("cosine", "constant")
-KEEPS = ("f1", "loss", "last")
-BALANCES = ("none", "weights", "sampling")
-NORMALISATIONS = ("stock", "unit")
-COPIES = ("flip_left_right", "flip_up_down", "rotation", "noise")
-
-
 def fail(key: str, problem: str) -> typing.NoReturn:
-    """Raise RecipeError naming the value."""
+    """Raise RecipeError with the name of the value."""
     raise RecipeError(f"recipe value {key}: {problem}")
 
 
 def require(condition: bool, key: str, problem: str) -> None:
-    """Raise RecipeError naming the value unless `condition` holds."""
+    """Raise RecipeError with the name of the value unless `condition` holds."""
     if not condition:
         fail(key, problem)
 
 
 def one_of(value: str, key: str, allowed: Sequence[str]) -> None:
-    """Raise RecipeError naming what is allowed, and the nearest of it."""
+    """Raise RecipeError, with the nearest allowed value, unless `value` is allowed."""
     near = difflib.get_close_matches(value, allowed, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     require(value in allowed, key, f"{value!r} is not allowed; allowed: {', '.join(allowed)}{hint}")
@@ -52,12 +49,17 @@ def one_of(value: str, key: str, allowed: Sequence[str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
-    """Which images, and how they become squares.
+    """The size of the input, the split, and the balance of the landmarks.
 
-    Fractions and counts are of each landmark's images; a count above zero goes before the
-    fraction. `normalisation` is what the backbone's weights see: "stock" pixels as the stock model
-    normalises them, or "unit" pixels divided by 255 before that. `balance` makes rare landmarks
-    count as much as others: by the weight of their loss, or by how often they are drawn.
+    Attributes:
+        image_size: the side of the network's input, in pixels.
+        resize: how an image becomes a square: "squash", "crop" or "pad".
+        normalisation: the input of the backbone's weights: "stock" pixels as the stock model
+            normalises them, or "unit" pixels divided by 255 before that.
+        val_fraction, test_fraction: of each landmark's images.
+        val_count, test_count: images of each landmark; above zero they replace the fraction.
+        balance: makes rare landmarks count as much as others, by "weights" of their loss or by
+            "sampling" them more often; "none" does not.
     """
 
     image_size: int
@@ -82,7 +84,7 @@ class DataSettings:
 
 @dataclasses.dataclass(frozen=True)
 class AugmentSettings:
-    """Changes made to each training image anew in each epoch, and fixed copies; augment.py."""
+    """Random changes of each training image in each epoch, and fixed copies; see `augment`."""
 
     crop_scale: tuple[float, float]
     crop_aspect: float
@@ -134,11 +136,13 @@ class NetworkSettings:
 
 @dataclasses.dataclass(frozen=True)
 class StrategySettings:
-    """What all orders of the tasks share.
+    """Values that all strategies share.
 
-    `phase2` is what happens to the shared trunk while the second head is trained: "frozen", or
-    "distil" to fine-tune it while the first head is held by distillation, with `distil_weight`
-    against the second head's own loss. The weights of the two losses are those of "parallel".
+    Attributes:
+        phase2: the backbone while the second head is trained: "frozen", or "distil" to fine-tune
+            it while distillation holds the first head.
+        distil_weight: of the distillation against the second head's own loss.
+        landmark_weight, category_weight: of the two losses, for "parallel".
     """
 
     phase2: str
@@ -155,7 +159,7 @@ class StrategySettings:
 
 @dataclasses.dataclass(frozen=True)
 class FitSettings:
-    """How any phase is fitted, and which of its epochs is kept."""
+    """Optimizer, schedule and loss of any phase, and the rule of the epoch that is kept."""
 
     optimizer: str
     batch: int
@@ -177,10 +181,15 @@ class FitSettings:
 
 @dataclasses.dataclass(frozen=True)
 class HeadSettings(FitSettings):
-    """A phase on a frozen trunk. `views` is how many random views of each image it sees.
+    """A phase on a frozen backbone.
 
-    `cached` computes the features once; without it every epoch goes through the trunk. The
-    optimizer "discriminant" is no descent but the closed form of discriminant.py, with `shrinkage`.
+    The optimizer "discriminant" is no descent but the closed form of `discriminant`.
+
+    Attributes:
+        epochs: the number of epochs.
+        views: random views of each image, beside the image and its copies.
+        cached: if true, features are computed once; otherwise in every epoch.
+        shrinkage: of the discriminant's covariance.
     """
 
     epochs: int
@@ -189,7 +198,7 @@ class HeadSettings(FitSettings):
     shrinkage: float
 
     def check_in(self, section: str) -> None:
-        """Raise RecipeError for an impossible value; `section` is named."""
+        """Raise RecipeError, with the name of the section, for an impossible value."""
         self._check_fit(section, (*OPTIMIZERS, "discriminant"))
         require(self.epochs >= 0, f"{section}.epochs", "allowed are 0 and above")
         require(self.views >= 0, f"{section}.views", "allowed are 0 and above")
@@ -198,12 +207,17 @@ class HeadSettings(FitSettings):
 
 @dataclasses.dataclass(frozen=True)
 class FineTuneSettings(FitSettings):
-    """Phases through the network: the backbone's group `start` and all behind it are trained.
+    """Phases through the network: the backbone's group `start` and all above it are trained.
 
     Several starts and epochs are as many phases, one after the other: ["block6", "block3"] with
-    [4, 8] unfreezes the rest from block3 on after four epochs. `batch_norm` is "frozen"
-    (statistics of the pretrained weights are kept) or "train". `blend` is the share of the
-    fine-tuned weights in what is kept, and `blend_spread` how far the validation part may move it.
+    [4, 8] unfreezes the rest from block3 on after four epochs.
+
+    Attributes:
+        start: a group of layers for each phase.
+        epochs: the number of epochs of each phase.
+        batch_norm: "frozen" keeps the statistics of the pretrained weights, "train" does not.
+        blend: the share of the fine-tuned weights in what is kept.
+        blend_spread: the standard deviation by which the validation part may move `blend`.
     """
 
     start: tuple[str, ...]
@@ -248,10 +262,12 @@ class QuantizeSettings:
 
 @dataclasses.dataclass(frozen=True)
 class CameraSettings:
-    """How steady `lmedge camera` keeps the label of the exported file.
+    """The steadiness of the label that `lmedge camera` shows for the exported file.
 
-    `smoothing` is a time constant in seconds, 0 for none; `margin` by how much another label must
-    be more probable; `dwell` the seconds a label stays at least.
+    Attributes:
+        smoothing: a time constant in seconds, 0 for none.
+        margin: another label must be more probable by so much, 0..1.
+        dwell: the least number of seconds that a label stays.
     """
 
     smoothing: float

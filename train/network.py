@@ -1,4 +1,4 @@
-"""The network: a backbone, the shared head layers, and one linear output a head."""
+"""The network: a backbone, the shared head layers, and one linear output for each head."""
 
 from __future__ import annotations
 

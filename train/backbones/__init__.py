@@ -3,7 +3,7 @@
 Stock Keras models cannot be quantized whole: their input layers, fused activations and the pooling
 in squeeze-and-excite branches leave float islands in the converted file. The same networks are
 built here with each activation a layer of its own, pooling that keeps its dimensions and no input
-layers: what those did is folded into the first convolution when weights are loaded.
+layers: their effect is folded into the first convolution when weights are loaded.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def check_start(backbone: str, start: str) -> None:
 
 
 def check_pretrained(backbone: str, weights: str) -> None:
-    """Raise WeightsError at once for weights that a glance tells are not to be had.
+    """Raise WeightsError at once for weights that a first look shows to be missing or wrong.
 
     weights: as for `load_stock_weights`, or "none".
     """

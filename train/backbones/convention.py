@@ -1,4 +1,4 @@
-"""What weights expect of a pixel, folded into the first convolution.
+"""The input convention of pretrained weights, folded into the first convolution.
 
 The network's input is (pixel - PIXEL_MEAN) / PIXEL_SCALE, RGB. Pretrained weights expect other
 means and scales, other orders of the channels too. All of that is affine and goes into the kernel
@@ -35,7 +35,7 @@ class Stem:
 
 @dataclasses.dataclass(frozen=True)
 class Convention:
-    """y = matrix @ pixel + offset: what the first convolution of pretrained weights expects.
+    """y = matrix @ pixel + offset: the input of the first convolution of pretrained weights.
 
     matrix: (3, 3), rows by channel of y, columns R, G, B. offset: (3,). Pixels are 0..255.
     """
@@ -51,7 +51,7 @@ class Convention:
 
     @classmethod
     def measured(cls, call: Callable[[Images], Images]) -> Convention:
-        """Find the convention of `call` from what it makes of plain images, (N, 64, 64, 3).
+        """Find the convention of `call` from its output for plain images, (N, 64, 64, 3).
 
         Raises WeightsError when it is not affine.
         """
@@ -78,7 +78,7 @@ class Convention:
 
 
 def shrink_pixels(model: keras.Model, stem: Stem, factor: float) -> None:
-    """Make a folded `model` see pixels multiplied by `factor`, as weights that expect others would.
+    """Make a folded `model` compute as if its pixels were multiplied by `factor`.
 
     The colour of the border is multiplied back, as far as a byte can hold it.
     """
@@ -97,8 +97,8 @@ def fold(model: keras.Model, stem: Stem, convention: Convention) -> None:
     """Fold a convention into the stem of `model`, whose layers hold the pretrained weights.
 
     With pixel = scale x + mean: y = (matrix scale) x + (matrix mean + offset). The first factor
-    goes into the kernel. What the constant adds to each filter goes into the bias or is taken from
-    the batch-norm mean. The border is the colour for which y is zero.
+    goes into the kernel. The constant of each filter goes into the bias, or is subtracted from the
+    batch-norm mean. The border is the colour for which y is zero.
     """
     pad, conv = model.get_layer(stem.pad), model.get_layer(stem.conv)
     pad.set_weights([((convention.border - PIXEL_MEAN) / PIXEL_SCALE).astype(np.float32)])

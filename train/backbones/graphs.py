@@ -1,6 +1,6 @@
-"""EfficientNetB0 and EfficientNet-Lite0 as flat graphs.
+"""EfficientNetB0, EfficientNet-Lite0 and VGG16 as flat graphs, layers named as in stock Keras.
 
-Layers are named as in the stock Keras EfficientNetB0, in both networks. Strided convolutions use
+EfficientNet-Lite0 has the names of the stock EfficientNetB0. Strided convolutions use
 "same" padding, which for every input size pads as the stock network's explicit padding layers do.
 The stem alone pads by a layer of its own, see `convention`.
 

@@ -1,4 +1,4 @@
-"""The layers the backbones are made of: one layer an operation of the converted file."""
+"""The layers of the backbones: one layer for each operation of the converted file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class BorderPad(keras.layers.Layer):  # type: ignore[misc]
 
 
 def same_padding(length: int, kernel_size: int, strides: int) -> tuple[int, int]:
-    """(before, after) as TensorFlow pads for "same"."""
+    """Return (before, after), the pixels that TensorFlow pads for "same"."""
     total = max((-(-length // strides) - 1) * strides + kernel_size - length, 0)
     return total // 2, total - total // 2
 
@@ -63,12 +63,12 @@ def initializer(mode: str = "fan_out") -> keras.initializers.Initializer:
 
 
 def swish(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Draw x * sigmoid(x)."""
+    """Build x * sigmoid(x)."""
     return keras.layers.Activation("swish", name=name)(x)
 
 
 def relu6(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Draw min(max(x, 0), 6)."""
+    """Build min(max(x, 0), 6)."""
     return keras.layers.ReLU(6.0, name=name)(x)
 
 

@@ -1,4 +1,4 @@
-"""Where pretrained weights come from: a stock Keras model, or a bare file without one."""
+"""The sources of pretrained weights: a stock Keras model, or a bare file without one."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ IMAGENET = "imagenet"
 
 
 class Pretrained(Protocol):
-    """How the weights of one backbone are found and put into its network."""
+    """The way to find the weights of one backbone and put them into its network."""
 
     @property
     def stem(self) -> Stem:
-        """The layers the input convention is folded into."""
+        """The layers that the input convention is folded into."""
 
     def check(self, backbone: str, weights: str) -> None:
-        """Raise WeightsError for weights that cannot be had, as far as a glance can tell."""
+        """Raise WeightsError for weights that a first look shows to be missing or wrong."""
 
     def load(self, model: keras.Model, backbone: str, weights: str) -> None:
         """Put the weights into `model` and fold their input convention, or raise WeightsError.
 
-        The model is left as it was when an error is raised.
+        An error leaves the model as it was.
         """
 
 
@@ -42,15 +42,15 @@ class Pretrained(Protocol):
 class Download:
     """The file Keras downloads, for a model that treats it otherwise than a file given by path.
 
-    `gain`, (3,), is what Keras multiplies the stock input with for the download alone. The same
-    file given by path is known by its MD5 and gets it too.
+    Keras multiplies the stock input by `gain`, (3,), for the download alone. The same file given
+    by path is recognised by its MD5 and gets the gain too.
     """
 
     md5: str
     gain: tuple[float, float, float]
 
     def is_at(self, weights: str) -> bool:
-        """Tell whether the file at a path is the download."""
+        """Return true if the file at a path is the download."""
         with Path(weights).open("rb") as stream:
             return hashlib.file_digest(stream, "md5").hexdigest() == self.md5
 
@@ -59,17 +59,21 @@ class Download:
 class StockModel:
     """A model of keras.applications: downloaded, or from its HDF5 file without top.
 
-    `draw` takes include_top, weights and input_shape; `preprocess` is what is done to raw RGB
-    pixels in front of the model, (N, H, W, 3) float32, None for a model that does all of it.
+    Attributes:
+        build: builds the model; takes include_top, weights and input_shape.
+        stem: the layers that the input convention is folded into.
+        preprocess: maps raw RGB pixels, (N, H, W, 3) float32, to the model's input; None for a
+            model that does all of it.
+        download: the file that Keras downloads, if it is treated in another way.
     """
 
-    draw: Callable[..., keras.Model]
+    build: Callable[..., keras.Model]
     stem: Stem
     preprocess: Callable[[Images], Images] | None = None
     download: Download | None = None
 
     def check(self, backbone: str, weights: str) -> None:
-        """Look at the signature of a file; a download is not tried."""
+        """Check the signature of a file; a download is not tried."""
         if weights != IMAGENET:
             check_signature(weights, f"a stock {backbone} file without top (.h5)")
 
@@ -91,7 +95,7 @@ class StockModel:
     def _stock(self, backbone: str, weights: str) -> keras.Model:
         self.check(backbone, weights)
         try:
-            return self.draw(include_top=False, weights=weights, input_shape=(64, 64, 3))
+            return self.build(include_top=False, weights=weights, input_shape=(64, 64, 3))
         except Exception as error:  # Keras wraps a failed download in a bare Exception
             if weights != IMAGENET:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -104,7 +108,7 @@ class StockModel:
             ) from error
 
     def _front(self, stock: keras.Model) -> Callable[[Images], Images]:
-        """Return what happens to raw pixels in front of the first convolution."""
+        """Return the function of raw pixels that precedes the first convolution."""
         probe = keras.Model(stock.input, stock.get_layer(self.stem.conv).input)
 
         def front(pixels: Images) -> Images:
@@ -119,7 +123,7 @@ class BareFile:
     """A Keras `.weights.h5` file of a network that keras.applications does not have.
 
     The file names its layers by kind and number, in the order of the network:
-    layers/conv2d/vars/0, layers/conv2d_1/vars/0, ... `origin` says where it comes from.
+    layers/conv2d/vars/0, layers/conv2d_1/vars/0, ... `origin` is its source, for people.
     """
 
     convention: Convention
@@ -127,7 +131,7 @@ class BareFile:
     origin: str
 
     def check(self, backbone: str, weights: str) -> None:
-        """Look at the signature of the file; there is nothing to download."""
+        """Check the signature of the file; there is nothing to download."""
         if weights == IMAGENET:
             raise WeightsError(
                 f"Keras has no {backbone} weights to download; pass --weights PATH of "
@@ -196,7 +200,7 @@ def _no_more(file: h5py.File, names: list[str]) -> None:
 
 
 def check_signature(weights: str, wanted: str) -> None:
-    """Raise WeightsError for a path that is no HDF5 file; `wanted` says what to pass."""
+    """Raise WeightsError for a path that is no HDF5 file. `wanted` is the file to pass."""
     path = Path(weights)
     try:
         with path.open("rb") as stream:

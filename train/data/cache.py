@@ -1,4 +1,4 @@
-"""The folder of everything that can be made again, and how large it may grow."""
+"""The size of the cache, which holds everything that can be made again."""
 
 from __future__ import annotations
 

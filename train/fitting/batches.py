@@ -41,7 +41,7 @@ class Labels:
     Attributes:
         targets: by head, (N, classes) float32.
         weights: factors of the loss, (N,) with mean 1, or None if all images count alike.
-        chances: how often an image is drawn, (N,) with mean 1, or None for once.
+        chances: how often an image is sampled, (N,) with mean 1, or None for once.
         copies: the number of sets of the N images. Image i is copy i // N of image i % N.
     """
 
@@ -59,7 +59,7 @@ class Labels:
 
     @property
     def importance(self) -> Floats | None:
-        """How much each image counts, by its weight or by how often it is drawn."""
+        """The weight of each image, or how often it is sampled; None if all count alike."""
         return self.weights if self.chances is None else self.chances
 
     def tiled(self, copies: int) -> Labels:
@@ -67,7 +67,7 @@ class Labels:
         return dataclasses.replace(self, copies=copies * self.copies)
 
     def batch(self, inputs: Floats, chosen: npt.NDArray[np.int64]) -> Batch:
-        """Return what keras fits on: inputs, targets by head, and weights where there are any."""
+        """Return inputs, targets by head, and weights if there are any, as keras takes them."""
         rows = chosen % self._images
         targets = {head: values[rows] for head, values in self.targets.items()}
         if self.weights is None:
@@ -75,7 +75,7 @@ class Labels:
         return inputs, targets, dict.fromkeys(targets, self.weights[rows])
 
     def order(self, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-        """Return the indices of one epoch: each once, or drawn by chance where there are any."""
+        """Return the indices of one epoch: each once, or sampled if there are chances."""
         if self.chances is None:
             return random_order(len(self), seed=seed, epoch=epoch)
         chances = np.tile(self.chances, self.copies)
@@ -147,7 +147,7 @@ class AugmentedBatches(_Batches):
         chosen = self._chosen(index).tolist()
         if self._labels.chances is None:
             return self._views.inputs([(number,) for number in chosen])
-        # An image that is drawn twice in an epoch is another view each time.
+        # An image that is sampled twice in an epoch is another view each time.
         first = index * self._batch
         return self._views.inputs([(number, first + n) for n, number in enumerate(chosen)])
 

@@ -1,8 +1,7 @@
 """Linear discriminant analysis with a shrunken covariance: an output layer in closed form.
 
-With a dozen images a landmark it is the better of the linear classifiers on frozen features: it
-knows how features vary within a landmark from all landmarks together, where gradient descent sees
-each landmark's few images alone.
+With a dozen images a landmark it is the better linear classifier on frozen features. All landmarks
+together show how features vary within a landmark; gradient descent uses the few images of each.
 """
 
 from __future__ import annotations
@@ -33,12 +32,18 @@ def discriminant(
     """Return the kernel (F, classes) and bias (classes,) of a linear output on (N, F) features.
 
     Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, 4.3: the log-posterior
-    of classes with equal priors and one covariance, here of features scaled to unit variance and
-    drawn to the identity by `shrinkage` (Friedman 1989). All logits are then scaled by the one
-    factor that gives the least cross-entropy against targets smoothed by `smoothing`; without it
-    they are as sure as the Gaussians, which is far too sure; at most SCALED images, evenly
-    spaced, choose it. weights: (N,) or None. Every class must have an image. Features may be on
-    disk: BLOCK images are in memory at once.
+    of classes with equal priors and one covariance. The features are scaled to unit variance, and
+    their covariance is shrunk towards the identity (Friedman 1989). All logits are then scaled by
+    the one factor with the least cross-entropy against smoothed targets. Without it they are far
+    too confident.
+
+    Args:
+        features: (N, F) float32. They may be on disk: BLOCK images are in memory at once.
+        truth: (N,) class indices. Every class must have an image.
+        weights: of the images, (N,), or None.
+        classes: the number of classes.
+        shrinkage: of the covariance, 0..1.
+        smoothing: of the targets. At most SCALED images, evenly spaced, choose the factor.
     """
     share = np.ones(len(truth)) if weights is None else weights.astype(np.float64)
     means = _means(features, truth, share, classes)
@@ -55,7 +60,7 @@ def discriminant(
     kernel = scipy.linalg.solve(covariance, scaled.T, assume_a="pos")
     bias = -0.5 * np.einsum("cf,fc->c", scaled, kernel)
     kernel = kernel / spread[:, None]
-    kernel -= kernel.mean(axis=1, keepdims=True)  # what all logits share says nothing
+    kernel -= kernel.mean(axis=1, keepdims=True)  # a constant of all logits has no effect
     bias -= bias.mean()
     some = slice(None, None, -(-len(truth) // SCALED))
     factor = _scale(features[some] @ kernel + bias, truth[some], share[some], smoothing)

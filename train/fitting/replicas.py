@@ -1,4 +1,4 @@
-"""One step on several replicas: each gets its share of the very batch that one would get.
+"""One step on several replicas: each gets its share of the batch that a single one would get.
 
 Keras would rebatch a Sequence by itself, and differently on every worker; here a batch is cut into
 equal shares. A batch that does not divide is filled up with images of weight 0, and the weights
@@ -21,15 +21,15 @@ Share = tuple[npt.NDArray[np.float32], Arrays, Arrays]
 
 
 def replicas() -> int:
-    """Return how many replicas train in step in the scope this is called in."""
+    """Return the number of replicas that train in step in the current scope."""
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
 
 def outside(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function without the strategy this is called in: scopes are of a thread.
+    """Call a function outside the current strategy, in a thread: a scope belongs to its thread.
 
-    Batch-norm statistics that were made in a scope are brought together by all workers whenever
-    they are read. What only one worker may do, or at a time of its own, needs plain variables.
+    All workers together must read batch-norm statistics that were made in a scope. Work of one
+    worker alone, or at a time of its own, needs plain variables.
     """
     if replicas() == 1:
         return function(*arguments)
@@ -38,7 +38,7 @@ def outside(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def plain(model: keras.Model) -> keras.Model:
-    """Return a copy of plain variables; the very model where there is one replica."""
+    """Return a copy of plain variables; with one replica the model itself."""
     if replicas() == 1:
         return model
     weights = model.get_weights()
@@ -48,7 +48,7 @@ def plain(model: keras.Model) -> keras.Model:
 
 
 def feed(batches: keras.utils.Sequence) -> tuple[Any, int]:
-    """Return what `Model.fit` or `evaluate` takes for these batches, and how many steps it has."""
+    """Return the input of `Model.fit` or `evaluate` for these batches, and its number of steps."""
     steps = len(batches)
     if replicas() == 1:
         return batches, steps
@@ -91,9 +91,9 @@ def shares(batches: keras.utils.Sequence, chosen: range, count: int) -> Iterator
 
 
 def predicted(model: keras.Model, inputs: Any, batch: int = 64) -> Any:
-    """Return what `model` says of arrays or a Sequence of them, on this process' own devices.
+    """Return the outputs of `model` for arrays or a Sequence, on this process' own devices.
 
-    `Model.predict` would take part of the inputs on each worker of several.
+    With several workers, `Model.predict` would take a part of the inputs on each.
     """
     whole = isinstance(inputs, keras.utils.Sequence)
     if replicas() == 1:
@@ -104,5 +104,5 @@ def predicted(model: keras.Model, inputs: Any, batch: int = 64) -> Any:
         else (inputs[start : start + batch] for start in range(0, len(inputs), batch))
     )
     call = tf.function(lambda values: model(values, training=False), reduce_retracing=True)
-    answers = [tf.nest.map_structure(np.asarray, call(tf.constant(part))) for part in parts]
-    return tf.nest.map_structure(lambda *values: np.concatenate(values), *answers)
+    outputs = [tf.nest.map_structure(np.asarray, call(tf.constant(part))) for part in parts]
+    return tf.nest.map_structure(lambda *values: np.concatenate(values), *outputs)

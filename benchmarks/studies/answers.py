@@ -26,7 +26,7 @@ from lmedge.runtime import load_runtime
 from .common import PATH, run_study
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Answers:
     """`prepared`: (N, S, S, 3) uint8; `landmark` (N, L) and `category` (N, C) probabilities.
 
@@ -59,7 +59,9 @@ def answer(file: Path, paths: list[Path], given: npt.NDArray[np.uint8] | None) -
     found = [interpreter.run(image)[:2] for image in images]
     seconds = (time.perf_counter() - start) / len(found)
     landmark, category = (np.stack(head) for head in zip(*found, strict=True))
-    return Answers(prepared, logits, landmark, category, seconds)
+    return Answers(
+        prepared=prepared, logits=logits, landmark=landmark, category=category, seconds=seconds
+    )
 
 
 def integer_part(model: ModelFile) -> bytes | None:
@@ -116,11 +118,11 @@ def load(path: Path) -> Answers:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return Answers(
-                stored["prepared"],
-                stored["logits"],
-                stored["landmark"],
-                stored["category"],
-                float(stored["seconds"]),
+                prepared=stored["prepared"],
+                logits=stored["logits"],
+                landmark=stored["landmark"],
+                category=stored["category"],
+                seconds=float(stored["seconds"]),
             )
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}: holds no answers ({error})") from error

@@ -40,7 +40,7 @@ CORES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One emulated core against this machine; shares in 0..1.
 
@@ -73,16 +73,18 @@ def compare(core: str, here: Answers, there: Answers) -> Comparison:
     ]
     equal = [_bits(here.landmark, there.landmark), _bits(here.category, there.category)]
     return Comparison(
-        core,
-        len(here.prepared),
-        float((pixels.max(axis=1) == 0).mean()),
-        int(pixels.max()),
-        float((here.logits == there.logits).all(axis=1).mean()) if here.logits.size else None,
-        float((equal[0] & equal[1]).mean()),
-        float(np.max(gaps)),
-        float((here.landmark.argmax(axis=1) == there.landmark.argmax(axis=1)).mean()),
-        float((here.category.argmax(axis=1) == there.category.argmax(axis=1)).mean()),
-        there.seconds,
+        core=core,
+        pictures=len(here.prepared),
+        prepared_same=float((pixels.max(axis=1) == 0).mean()),
+        prepared_largest=int(pixels.max()),
+        integers_same=float((here.logits == there.logits).all(axis=1).mean())
+        if here.logits.size
+        else None,
+        outputs_same=float((equal[0] & equal[1]).mean()),
+        outputs_largest=float(np.max(gaps)),
+        same_landmark=float((here.landmark.argmax(axis=1) == there.landmark.argmax(axis=1)).mean()),
+        same_category=float((here.category.argmax(axis=1) == there.category.argmax(axis=1)).mean()),
+        emulated_seconds_a_picture=there.seconds,
     )
 
 

@@ -33,7 +33,7 @@ _BUFFERS = 4
 _NOTED = 10_000
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CameraRate:
     """One file. Times in ms, memory in MB (10^6 bytes).
 
@@ -180,21 +180,21 @@ def measure(file: Path, classifier: Classifier, cores: int, rounds: int, runs: i
     low, high = np.percentile(ratios, (10, 90)).tolist()
     p50, p90 = np.percentile(delays, (50, 90)).tolist()
     return CameraRate(
-        file.name,
-        cores,
-        rounds,
-        invoke_ms,
-        loop,
-        statistics.median(ratios),
-        low,
-        high,
-        statistics.median(work),
-        p50,
-        p90,
-        1.5 * invoke_ms + 1000 / CAMERA_RATE,
-        0,
-        None,
-        None,
+        file=file.name,
+        cores=cores,
+        rounds=rounds,
+        invoke_ms=invoke_ms,
+        loop_rate=loop,
+        rate_ratio=statistics.median(ratios),
+        rate_ratio_low=low,
+        rate_ratio_high=high,
+        work_ratio=statistics.median(work),
+        delay_p50_ms=p50,
+        delay_p90_ms=p90,
+        delay_limit_ms=1.5 * invoke_ms + 1000 / CAMERA_RATE,
+        memory_frames=0,
+        memory_start_mb=None,
+        memory_end_mb=None,
     )
 
 

@@ -28,7 +28,7 @@ from .peers.images import some_images
 from .peers.table import compare
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Client:
     """One row: answers of a client against those of the first, on `images`.
 
@@ -73,15 +73,15 @@ def row(worker: Worker, own: list[Answer], first: list[Answer]) -> Client:
         scores += sum(len(answer[head]) for head in HEADS)
     landmark, category = found["landmark"], found["category"]
     return Client(
-        worker.name,
-        worker.label,
-        len(own),
-        landmark[0],
-        category[0],
-        landmark[1],
-        category[1],
-        equal / len(own),
-        missing / scores,
+        client=worker.name,
+        runtime=worker.label,
+        pictures=len(own),
+        same_landmark=landmark[0],
+        same_category=category[0],
+        landmark_difference=landmark[1],
+        category_difference=category[1],
+        bit_equal=equal / len(own),
+        left_out=missing / scores,
     )
 
 

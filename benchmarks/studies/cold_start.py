@@ -36,7 +36,7 @@ class Start:
     peak_mb: float
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ColdStart:
     """One row: a command started `processes` times; peak is None when below what can be seen."""
 
@@ -73,14 +73,14 @@ def measure(name: str, arguments: Sequence[str], processes: int) -> ColdStart:
     peaks = [entry.peak_mb for entry in starts]
     seen = min(peaks) > 1.05 * start(["-S", "-c", "pass"]).peak_mb
     return ColdStart(
-        name,
-        processes,
-        min(seconds),
-        statistics.median(seconds),
-        max(seconds),
-        min(peaks) if seen else None,
-        statistics.median(peaks) if seen else None,
-        max(peaks) if seen else None,
+        command=name,
+        processes=processes,
+        seconds_min=min(seconds),
+        seconds_median=statistics.median(seconds),
+        seconds_max=max(seconds),
+        peak_mb_min=min(peaks) if seen else None,
+        peak_mb_median=statistics.median(peaks) if seen else None,
+        peak_mb_max=max(peaks) if seen else None,
     )
 
 

@@ -23,7 +23,7 @@ from .common import out_option, run_study
 KEPT = ("metrics.json", "split.csv", "recipe.toml")  # as bytes
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
     """One kill: `milliseconds` behind step `step` of a phase, and what `--resume` made of it.
 
@@ -65,13 +65,13 @@ def measure(times: int, seed: int, folder: Path) -> Iterator[Row]:
             files = [name for name in KEPT if _bytes(run / name) != _bytes(whole / name)]
             different = len(kills.different_weights(run, whole)) + len(files)
         yield Row(
-            phase,
-            step,
-            kills.PHASES[phase],
-            round(1000 * delay, 1),
-            killed.returncode == -signal.SIGKILL,
-            not resumed.returncode,
-            different,
+            phase=phase,
+            step=step,
+            steps=kills.PHASES[phase],
+            milliseconds=round(1000 * delay, 1),
+            killed=killed.returncode == -signal.SIGKILL,
+            resumed=not resumed.returncode,
+            different=different,
         )
 
 

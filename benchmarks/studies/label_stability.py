@@ -43,7 +43,7 @@ WAYS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Shot:
     """One classified frame: its truth, its time and the seconds since the last cut."""
 
@@ -54,7 +54,7 @@ class Shot:
     known: bool
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Stability:
     """One way of smoothing on the whole clip; accuracies are shares of frames.
 
@@ -108,7 +108,15 @@ def shoot(
             prediction = classifier.classify(frame)
             known = prediction.landmark_probability >= threshold
             seconds = len(shots) / RATE
-            shots.append(Shot(truth, seconds, number / RATE, prediction, known))
+            shots.append(
+                Shot(
+                    truth=truth,
+                    seconds=seconds,
+                    since_cut=number / RATE,
+                    prediction=prediction,
+                    known=known,
+                )
+            )
     return shots
 
 
@@ -125,17 +133,17 @@ def judge(classifier: Classifier, shots: Sequence[Shot], way: str, how: Steadine
     minutes = len(shots) / RATE / 60
     truths = [shot.truth for shot in shots]
     return Stability(
-        way,
-        how.seconds,
-        how.margin,
-        how.dwell,
-        len(shots),
-        minutes,
-        _changes(truths) / minutes,
-        _changes(shown) / minutes,
-        _mean(right[~unknown]),
-        _mean(right[~unknown & settled]),
-        _mean(right[unknown]),
+        way=way,
+        seconds=how.seconds,
+        margin=how.margin,
+        dwell=how.dwell,
+        frames=len(shots),
+        minutes=minutes,
+        cuts_per_minute=_changes(truths) / minutes,
+        changes_per_minute=_changes(shown) / minutes,
+        accuracy=_mean(right[~unknown]),
+        accuracy_settled=_mean(right[~unknown & settled]),
+        accuracy_strangers=_mean(right[unknown]),
     )
 
 

@@ -39,7 +39,7 @@ class Contestant:
     task: Callable[[], object]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Ratio:
     """One row: `ratio` is this median over the first one's, with its 95 % interval."""
 
@@ -105,7 +105,16 @@ def summarise(contestants: Sequence[Contestant], taken: Times) -> list[Ratio]:
         low, high = ratio_interval(times, taken[0])
         ratio = p50 / float(np.median(taken[0]))
         rows.append(
-            Ratio(contestant.name, contestant.bytes, len(times), p50, p90, ratio, low, high)
+            Ratio(
+                name=contestant.name,
+                bytes=contestant.bytes,
+                rounds=len(times),
+                p50_ms=p50,
+                p90_ms=p90,
+                ratio=ratio,
+                ratio_low=low,
+                ratio_high=high,
+            )
         )
     return rows
 

@@ -19,7 +19,7 @@ from tests.train import memory
 from .common import out_option, run_study
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
     """One training. MB are 10^6 bytes.
 
@@ -59,7 +59,15 @@ def main(counts: tuple[int, ...], out: Path) -> None:
             raise click.ClickException(f"{count} images: {said}")
         inputs = count * memory.SIZE**2 * 3 * 4 / 1e6
         limit = memory.LIMIT_MB * 2**20 / 1e6
-        rows.append(Row(count, inputs, limit, taken.grown / 1e6, taken.resident / 1e6))
+        rows.append(
+            Row(
+                pictures=count,
+                inputs_mb=inputs,
+                limit_mb=limit,
+                grown_mb=taken.grown / 1e6,
+                resident_mb=taken.resident / 1e6,
+            )
+        )
         click.echo(rows[-1])
     data = f"drawings, inputs of {memory.SIZE} x {memory.SIZE} pixels, a tiny network"
     write_csv(out, rows, data=data)

@@ -28,7 +28,7 @@ _INTERVAL = 1 / 30
 _SIZES = ((480, 640), (720, 1280))  # height, width: before and after
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Reconnect:
     """One outage; seconds from the death of the server, and from its return.
 

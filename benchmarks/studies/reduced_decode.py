@@ -30,7 +30,7 @@ MEGAPIXELS = 12
 _QUALITY = 92
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ReducedDecode:
     """Times are medians in ms from bytes to the network's input; `speedup` is that of the medians.
 
@@ -92,14 +92,14 @@ def main(file: Path, data: Path, images: int, out: Path) -> None:
     full_ms, reduced_ms = statistics.median(taken[False]), statistics.median(taken[True])
     landmark, category = np.mean(same, axis=0).tolist()
     row = ReducedDecode(
-        len(drawn),
-        MEGAPIXELS,
-        statistics.median(sizes),
-        full_ms,
-        reduced_ms,
-        full_ms / reduced_ms,
-        landmark,
-        category,
+        pictures=len(drawn),
+        megapixels=MEGAPIXELS,
+        file_mb=statistics.median(sizes),
+        full_ms=full_ms,
+        reduced_ms=reduced_ms,
+        speedup=full_ms / reduced_ms,
+        same_landmark=landmark,
+        same_category=category,
     )
     click.echo(
         f"{row.pictures} images of {MEGAPIXELS} megapixels: {full_ms:.1f} ms full, "

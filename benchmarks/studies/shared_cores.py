@@ -35,7 +35,7 @@ _FRAMES = 300  # of the video, which is written again and again
 _REPEATS = 12  # at least: the first process must still run when the second has started
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Share:
     """`processes` at a time with a setting of --threads, medians over the rounds.
 

@@ -26,7 +26,9 @@ def answers() -> Answers:
     landmark, category = random.random((3, 5), np.float32), random.random((3, 2), np.float32)
     prepared = random.integers(0, 256, (3, 8, 8, 3), np.uint8)
     logits = random.integers(-128, 128, (3, 7), np.int8)
-    return Answers(prepared, logits, landmark, category, 0.5)
+    return Answers(
+        prepared=prepared, logits=logits, landmark=landmark, category=category, seconds=0.5
+    )
 
 
 def test_equal_to_the_last_bit_or_not() -> None:

@@ -61,7 +61,14 @@ def measure(places: Sequence[Place], image: npt.NDArray[np.uint8], rounds: int) 
     take_timed_turns(timers, Effort(runs=5, seconds=0.0))
     taken = take_timed_turns(timers, Effort(runs=rounds, seconds=0.0)) / 1e6
     return [
-        Timed(place.name, place.worker.label, place.work, place.bytes, place.target, taken[:, n])
+        Timed(
+            name=place.name,
+            runtime=place.worker.label,
+            work=place.work,
+            bytes=place.bytes,
+            target=place.target,
+            times=taken[:, n],
+        )
         for n, place in enumerate(places)
     ]
 

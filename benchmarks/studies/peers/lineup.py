@@ -22,7 +22,7 @@ SMALL_JPEG, LARGE_JPEG = "640 x 480 JPEG file to labels", "12-megapixel JPEG fil
 DRAW = Path(__file__).with_name("draw_onnx.py")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Place:
     """A row to be: a worker, the file it runs, and what a step of it is.
 
@@ -69,7 +69,15 @@ def line_up(stack: contextlib.ExitStack, files: Files, pythons: Mapping[str, Pat
     places: list[Place] = []
 
     def add(name: str, work: str, worker: Worker, file: Path, target: float | None = None) -> None:
-        places.append(Place(name, work, stack.enter_context(worker), file.stat().st_size, target))
+        places.append(
+            Place(
+                name=name,
+                work=work,
+                worker=stack.enter_context(worker),
+                bytes=file.stat().st_size,
+                target=target,
+            )
+        )
 
     def network(
         kind: str,

@@ -16,7 +16,7 @@ Scores = npt.NDArray[np.float32]
 SAME_NETWORK = 1e-3  # largest difference of a probability between two float32 runtimes
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Timed:
     """What the table needs of a place, whoever ran it; times are (rounds,) milliseconds."""
 
@@ -28,7 +28,7 @@ class Timed:
     times: Floats
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
     """One row: `ratio` is this median over that of `against`, with its 95 % interval.
 
@@ -67,21 +67,21 @@ def rows(timed: Sequence[Timed], scores: Mapping[str, Scores], reference: str) -
         same, difference = compare(scores[one.name], scores[reference])
         found.append(
             Row(
-                one.name,
-                one.runtime,
-                one.work,
-                one.bytes,
-                len(one.times),
-                p50,
-                p90,
-                other.name,
-                p50 / float(np.median(other.times)),
-                low,
-                high,
-                one.target,
-                len(scores[one.name]),
-                same,
-                difference,
+                name=one.name,
+                runtime=one.runtime,
+                work=one.work,
+                bytes=one.bytes,
+                rounds=len(one.times),
+                p50_ms=p50,
+                p90_ms=p90,
+                against=other.name,
+                ratio=p50 / float(np.median(other.times)),
+                ratio_low=low,
+                ratio_high=high,
+                target=one.target,
+                pictures=len(scores[one.name]),
+                same_landmark=same,
+                largest_difference=difference,
             )
         )
     return found

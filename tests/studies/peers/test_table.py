@@ -26,10 +26,19 @@ def scores(*rows: list[float]) -> np.ndarray:
 def test_each_work_has_a_first_of_its_own() -> None:
     noise = 1 + np.random.default_rng(0).exponential(0.5, 200)
     told = [
-        Timed("ours", "r 1", "alone", 10, None, 2.0 * noise),
-        Timed("theirs", "s 2", "alone", 20, 1.5, 6.0 * noise),
-        Timed("our frame", "r 1", "frame", 10, None, 4.0 * noise),
-        Timed("their frame", "t 3", "frame", 10, 1.15, 5.0 * noise),
+        Timed(name="ours", runtime="r 1", work="alone", bytes=10, target=None, times=2.0 * noise),
+        Timed(name="theirs", runtime="s 2", work="alone", bytes=20, target=1.5, times=6.0 * noise),
+        Timed(
+            name="our frame", runtime="r 1", work="frame", bytes=10, target=None, times=4.0 * noise
+        ),
+        Timed(
+            name="their frame",
+            runtime="t 3",
+            work="frame",
+            bytes=10,
+            target=1.15,
+            times=5.0 * noise,
+        ),
     ]
     same = scores([0.7, 0.3], [0.2, 0.8])
     found = rows(told, {one.name: same for one in told}, "theirs")
@@ -85,7 +94,7 @@ def test_every_place_sees_what_its_work_begins_with_and_takes_its_turn() -> None
     order: list[str] = []
     works = (NETWORK, FRAME, SMALL_JPEG, LARGE_JPEG)
     workers = {work: Worker(work, order) for work in works}
-    places = [Place(work, work, workers[work], 1) for work in works]  # type: ignore[arg-type]
+    places = [Place(name=work, work=work, worker=workers[work], bytes=1) for work in works]  # type: ignore[arg-type]
     timed = measure(places, np.zeros((32, 32, 3), np.uint8), rounds=10)
     assert [workers[work].shape for work in works[:3]] == [(32, 32, 3), *[(480, 640, 3)] * 2]
     height, width, _ = workers[LARGE_JPEG].shape
@@ -105,8 +114,8 @@ def test_places_are_timed_in_turns_with_litert_alone(
         classifier("frame", tiny_file, "litert") as classify,
     ):
         places = [
-            Place("int8", NETWORK, bare_worker, 1),
-            Place("frame", FRAME, classify, 1),
+            Place(name="int8", work=NETWORK, worker=bare_worker, bytes=1),
+            Place(name="frame", work=FRAME, worker=classify, bytes=1),
         ]
         said = answers(places, small[:3])
         assert said["int8"].tobytes() == said["frame"].tobytes()

@@ -1,9 +1,9 @@
 """Outputs of a file on this machine, to the last bit, for the comparison with another machine.
 
-    python -m benchmarks.studies.answers FILE.tflite PICTURES.txt --out answers.npz
+    python -m benchmarks.studies.answers FILE.tflite IMAGES.txt --out answers.npz
 
 Every image is read and prepared as `lmedge predict` does it. With `--input OTHER.npz` the network
-runs on the bytes that the other machine prepared, so that images and network are compared apart.
+runs on the bytes that the other machine prepared. Preparation and network are so compared apart.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def answer(file: Path, paths: list[Path], given: npt.NDArray[np.uint8] | None) -
 def integer_part(model: ModelFile) -> bytes | None:
     """Return the graph up to the last int8 tensor of each head, landmark first; None without one.
 
-    The runtime computes the parts of a graph it was given whole: what a tensor in the middle holds
-    can only be seen when the graph ends there.
+    The runtime delegates whole parts of a graph, so that the values of an inner tensor are only
+    available when the graph ends there.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -114,7 +114,7 @@ def _logits(model: ModelFile, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.i
 
 
 def load(path: Path) -> Answers:
-    """Read what the command wrote. Raises DataError when it is something else."""
+    """Read the file of an earlier call. Raises DataError for any other file."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return Answers(
@@ -130,11 +130,11 @@ def load(path: Path) -> Answers:
 
 @click.command()
 @click.argument("file", type=PATH, metavar="FILE.tflite")
-@click.argument("images", type=PATH, metavar="PICTURES.txt")
+@click.argument("images", type=PATH, metavar="IMAGES.txt")
 @click.option("--input", "other", type=PATH, metavar="OTHER.npz")
 @click.option("--out", type=PATH, required=True, metavar="ANSWERS.npz")
 def main(file: Path, images: Path, other: Path | None, out: Path) -> None:
-    """Write the prepared images and both heads' probabilities; PICTURES.txt has a path a line."""
+    """Write prepared images and probabilities of both heads; IMAGES.txt has a path a line."""
     try:
         paths = [Path(line) for line in images.read_text("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:

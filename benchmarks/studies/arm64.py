@@ -65,7 +65,7 @@ class Comparison:
 
 
 def compare(core: str, here: Answers, there: Answers) -> Comparison:
-    """Hold the answers of an emulated core against those of this machine."""
+    """Compare the outputs of an emulated core with those of this machine."""
     pixels = np.abs(here.prepared.astype(np.int16) - there.prepared).reshape(len(here.prepared), -1)
     gaps = [
         np.abs(a - b).max(axis=1)
@@ -89,7 +89,7 @@ def compare(core: str, here: Answers, there: Answers) -> Comparison:
 
 
 def _bits(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Return (N,) whether the rows are the same bytes; unlike ==, this tells NaN and -0 too."""
+    """Return (N,) booleans, True for rows of the same bytes; == differs for NaN and -0."""
     same = a.view(np.uint32) == b.view(np.uint32)
     return np.asarray(same.all(axis=1))
 
@@ -106,15 +106,15 @@ def cpuinfo(core: str) -> str:
 def view(system: Path, core: str, folder: Path) -> Path:
     """Make `folder` look like the ARM64 system on one core, and return its Python.
 
-    The system itself may belong to root. Raises DataError when it holds no Python.
+    The system itself may belong to root. Raises DataError when there is no Python in it.
     """
     found = sorted(system.glob("usr/bin/python3.[0-9]*"))
     if not found:
         raise DataError(f"{system}: holds no ARM64 system; see benchmarks.studies.arm64_root")
     (folder / "proc").mkdir(parents=True)
     (folder / "proc" / "cpuinfo").write_text(cpuinfo(core))
-    # No more than these: the emulator looks here for every absolute path, and a link would lead
-    # names of this machine, /home for one, into the system.
+    # No more than these: the emulator looks here for every absolute path, and more links would
+    # lead paths of this machine into the system.
     for name in ("usr", "lib"):
         (folder / name).symlink_to(system / name)
     return folder / found[-1].relative_to(system)
@@ -136,7 +136,7 @@ def emulated(
 def write_payload(folder: Path) -> Path:
     """Write lmedge and the studies that the emulated system needs, and return where they are.
 
-    The wheel contains no study, so that the modules behind `answers` are copied beside it.
+    The wheel contains no study: the modules that `answers` needs are copied beside it.
     """
     modules = folder / "modules"
     unpack(write_wheel(folder), modules)
@@ -147,11 +147,11 @@ def write_payload(folder: Path) -> Path:
     return modules
 
 
-def _checked(command: list[str], where: str) -> None:
+def _checked(command: list[str], place: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise LmedgeError(f"{where}: {said[-1]}")
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise LmedgeError(f"{place}: {lines[-1]}")
 
 
 @click.command()
@@ -162,7 +162,7 @@ def _checked(command: list[str], where: str) -> None:
     type=PATH,
     required=True,
     metavar="FOLDER",
-    help="What `python -m benchmarks.studies.arm64_root FOLDER` made.",
+    help="The folder that `python -m benchmarks.studies.arm64_root FOLDER` made.",
 )
 @images_option(36)
 @click.option("--core", "cores", type=click.Choice(list(CORES)), multiple=True, help="Default: all")
@@ -175,7 +175,7 @@ def main(
         raise MissingDependencyError(f"{EMULATOR} is missing: sudo apt install qemu-user-static")
     paths = list_images(data)
     if not paths:
-        raise DataError(f"{data}: holds no images")
+        raise DataError(f"{data}: no images there; name another folder")
     drawn = [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[:images].tolist()]
     root = root.absolute()
     rows = []

@@ -3,8 +3,8 @@
     sudo apt install qemu-user-static debootstrap
     sudo python -m benchmarks.studies.arm64_root arm64
 
-Nothing in the folder is ever started by this machine's kernel: packages are unpacked, not
-installed, and no other root, mount or kernel setting is needed.
+This machine's kernel starts nothing in the folder. Packages are unpacked, not installed, and no
+other root, mount or kernel setting is needed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def make_system(system: Path, mirror: str | None) -> None:
 
 
 def requirements() -> list[str]:
-    """Return what the device needs, each in the version that is installed here.
+    """Return the requirements of the device, each in the version that is installed here.
 
     OpenCV is the one without windows: the other needs libraries of a desktop. Its code for
     images is the same.
@@ -76,8 +76,8 @@ def make_packages(packages: Path, wheels: Path) -> None:
 def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
-        raise LmedgeError(f"{Path(command[0]).name} failed: {said[-1]}")
+        lines = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
+        raise LmedgeError(f"{Path(command[0]).name} failed: {lines[-1]}")
 
 
 @click.command()

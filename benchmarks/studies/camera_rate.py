@@ -2,7 +2,7 @@
 
     python -m benchmarks.studies.camera_rate FILE.tflite
 
-The process keeps to one core (where the system can do that). A capture thread delivers 640 x 480
+The process keeps to one core if the system can do that. A capture thread delivers 640 x 480
 frames, for the rate twice as fast as they can be classified, for the delay at a camera's 30 a
 second. Bare invokes and the loop take turns, so that other work hits both.
 """
@@ -39,7 +39,7 @@ class CameraRate:
 
     `rate_ratio` is the loop's rate over that of the bare invoke, the median of the rounds with
     their 10th and 90th percentile. `work_ratio` is the same of the processor time they take, the
-    capture's included: what a core of one's own would give, where others use it too.
+    capture's included. It approximates a core of its own when other processes use the core too.
     `delay_limit_ms` is 1.5 times the median invoke and one
     interval of 30 frames a second.
     """
@@ -62,7 +62,7 @@ class CameraRate:
 
 
 class Taken(NamedTuple):
-    """Seconds for one invoke or frame: on the clock, and of the processor's work."""
+    """Seconds of one invoke or frame: on the clock, and of processor time."""
 
     clock: float
     work: float
@@ -71,7 +71,7 @@ class Taken(NamedTuple):
 class Clocked:
     """A capture that hands over its buffers in turn, as a driver does, and notes when.
 
-    Of the last 10,000 frames alone: what is measured with it is memory, too.
+    Only the last 10,000 frames are noted, because memory is measured too.
     """
 
     def __init__(self, rate: float) -> None:
@@ -96,7 +96,7 @@ class Clocked:
 
 
 class Delays:
-    """A sink that notes how long after its delivery a frame was labelled, in milliseconds."""
+    """A sink that notes the milliseconds from the delivery of a frame to its labels."""
 
     def __init__(self, capture: Clocked) -> None:
         self.milliseconds: list[float] = []
@@ -117,7 +117,7 @@ class Delays:
 
 
 def keep_to_one_core() -> int:
-    """Bind this process to one core and return how many it may use."""
+    """Bind this process to one core and return the number of cores that it may use."""
     if not hasattr(os, "sched_setaffinity"):
         return os.cpu_count() or 1
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -125,7 +125,7 @@ def keep_to_one_core() -> int:
 
 
 def resident_mb() -> float | None:
-    """Return the memory of this process, None where the system does not tell."""
+    """Return the memory of this process, None if the system does not report it."""
     count = resident_bytes()
     return None if count is None else count / 1e6
 

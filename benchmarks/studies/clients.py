@@ -30,11 +30,12 @@ from .peers.table import compare
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Client:
-    """One row: answers of a client against those of the first, on `images`.
+    """One row: outputs of a client compared with those of the first, on `pictures` images.
 
-    Shares, 0..1: the same best label, `bit_equal` images of which every reported score of both
-    heads is the same float32, scores `left_out` because they are below the file's thresholds.
-    Differences are the largest of a probability.
+    Shares are in 0..1. `same_landmark` and `same_category` count images with the same best label.
+    `bit_equal` counts images if every reported score of both heads is the same float32. `left_out`
+    counts scores that are not reported because they are below the file's thresholds. Differences
+    are the largest of a probability.
     """
 
     client: str
@@ -62,7 +63,7 @@ def start(model: ModelFile, pythons: Mapping[str, Path]) -> Iterator[Worker]:
 
 
 def row(worker: Worker, own: list[Answer], first: list[Answer]) -> Client:
-    """Hold the answers of a client against those of the first."""
+    """Compare the outputs of a client with those of the first."""
     found = {}
     for head in HEADS:
         found[head] = compare(_stack(own, head), _stack(first, head))

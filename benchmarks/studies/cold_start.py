@@ -38,7 +38,7 @@ class Start:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ColdStart:
-    """One row: a command started `processes` times; peak is None when below what can be seen."""
+    """One row: a command started `processes` times; a peak too small to be seen is None."""
 
     command: str
     processes: int

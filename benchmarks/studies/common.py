@@ -1,4 +1,4 @@
-"""Parts that every study shares: how it is run, and the options that several of them take."""
+"""Parts that several studies share: the way to run them, and common options."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def out_option(name: str | None = None) -> Decorator:
 
 
 def images_option(count: int) -> Decorator:
-    """Return `--images`, at most how many images are taken; the former name is `--pictures`."""
+    """Return `--images`, the largest number of images; the former name is `--pictures`."""
     return click.option(
         "--images",
         cls=RenamedOption,

@@ -62,7 +62,7 @@ def file_steps(
 ) -> dict[str, tuple[npt.NDArray[np.int64], float, int]]:
     """Run a bare graph with int8 logits on (N, S, S, 3) uint8: by head (N, K) steps, scale, zero.
 
-    Its heads are told by the network's: outputs of the signature, by name.
+    The heads are outputs of the signature, with the names of the network's outputs.
     """
     _, interpreter_class = load_runtime()
     interpreter = interpreter_class(model_content=graph, num_threads=cores())
@@ -126,7 +126,7 @@ def read_some(folder: Path, count: int, run: Run) -> npt.NDArray[np.uint8]:
     """
     paths = list_images(folder) if folder.is_dir() else []
     if not paths:
-        raise DataError(f"{folder}: holds no images; pass a folder of photographs")
+        raise DataError(f"{folder}: no images there; pass a folder of photographs")
     chosen = np.random.default_rng(0).permutation(len(paths))[:count]
     data = run.recipe.data
     size, resize = data.image_size, Resize(data.resize)

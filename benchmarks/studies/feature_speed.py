@@ -2,7 +2,7 @@
 
     python -m benchmarks.studies.feature_speed DATA --weights efficientnetb0_notop.h5
 
-The plain way is run for a few epochs and its time is multiplied up, in a column that says so;
+The plain way is run for a few epochs and its time is multiplied up, which a column records;
 `--whole` runs all of it. Both ways are run for the same few epochs first and their validation
 losses are compared: they learn the same.
 """

@@ -26,7 +26,7 @@ DOCUMENTED = (3, 4)  # exit codes that a damaged file may end with
 
 @dataclasses.dataclass
 class Row:
-    """How often the commands did what with the files of one kind.
+    """Counts of what the commands did with the files of one kind.
 
     `wrong`: another exit code, a traceback, more than one line, or a file written elsewhere.
     """
@@ -43,7 +43,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A row a kind, and what went wrong in words."""
+    """A row a kind, and a sentence for each fault."""
 
     rows: tuple[Row, ...]
     faults: tuple[str, ...]
@@ -66,13 +66,13 @@ def measure(good: bytes, count: int, folder: Path, image: Path, seed: int) -> Ta
             lines += [(one, words) for words in _commands(path, image, inside)]
         results = run_all([words for _, words in lines], inside)
         for (one, words), found in zip(lines, results, strict=True):
-            what = _judge(found["code"], found["error"])
+            verdict = judge(found["code"], found["error"])
             row = rows[one.kind]
-            setattr(row, what, getattr(row, what) + 1)
+            setattr(row, verdict, getattr(row, verdict) + 1)
             row.slowest_seconds = max(row.slowest_seconds, round(found["seconds"], 2))
-            if what not in ("worked", "refused"):
-                said = f"{found['code']} {found['error'][-300:]!r}"
-                faults.append(f"{one.kind}, number {one.number}, {words[0]}: {what}, {said}")
+            if verdict not in ("worked", "refused"):
+                ending = f"{found['code']} {found['error'][-300:]!r}"
+                faults.append(f"{one.kind}, number {one.number}, {words[0]}: {verdict}, {ending}")
         for path in inside.glob("*.tflite"):
             path.unlink()
         left = {path.name for path in inside.iterdir()} - {"report"}
@@ -88,7 +88,8 @@ def _commands(path: Path, image: Path, inside: Path) -> Iterator[list[str]]:
     yield ["benchmark", str(path), "--runs", "1", "--out", str(inside / "report")]
 
 
-def _judge(code: int | None, error: str) -> str:
+def judge(code: int | None, error: str) -> str:
+    """Return the verdict on an exit code (None: it hung) and the text on standard error."""
     if code is None:
         return "hung"
     if code < 0:
@@ -98,14 +99,14 @@ def _judge(code: int | None, error: str) -> str:
         return "wrong"
     if code == 0:
         return "worked"
-    told = sum(line.startswith("lmedge: ") for line in lines)
-    return "refused" if code in DOCUMENTED and told == 1 else "wrong"
+    refusals = sum(line.startswith("lmedge: ") for line in lines)
+    return "refused" if code in DOCUMENTED and refusals == 1 else "wrong"
 
 
 @click.command()
 @click.argument("good", type=click.Path(exists=True, path_type=Path))
 @click.argument("image", type=click.Path(exists=True, path_type=Path))
-@click.option("--count", default=1020, show_default=True, help="How many files.")
+@click.option("--count", default=1020, show_default=True, help="Number of files.")
 @click.option("--seed", default=0, show_default=True)
 @out_option()
 def main(good: Path, image: Path, count: int, seed: int, out: Path) -> None:

@@ -31,7 +31,7 @@ SCALES = np.exp(np.linspace(-3, 3, 241))  # of the logits: 1 over a temperature
 def log_loss(logits: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> float:
     """Return the mean of -log p(truth), (N, K) logits, at the temperature where it is least.
 
-    Sizes of images change how sure a network is too, which a file's temperature makes good.
+    The size of images also changes the confidence of a network, which a temperature corrects.
     """
     return min(quality_of(logits * scale, truth).loss for scale in SCALES)
 

@@ -25,7 +25,7 @@ KEPT = ("metrics.json", "split.csv", "recipe.toml")  # as bytes
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One kill: `milliseconds` behind step `step` of a phase, and what `--resume` made of it.
+    """One kill: `milliseconds` behind step `step` of a phase, and the result of `--resume`.
 
     `different` counts weights that are not the same to the last bit, and files that are not.
     """

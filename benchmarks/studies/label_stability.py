@@ -30,7 +30,7 @@ from .common import PATH, out_option, run_study, unknown_option
 
 RATE = 15.0  # frames a second
 SCENE = 4.0  # seconds a photograph is filmed
-SETTLED = 1.0  # seconds after a cut from which on an answer must be right
+SETTLED = 1.0  # seconds after a cut from which on a label must be right
 UNKNOWN = "not a landmark"
 FRAME = (480, 640)  # height, width
 
@@ -152,7 +152,7 @@ def arrange(data: Path, unknown: Path, scenes: int, seed: int) -> list[tuple[str
     random = np.random.default_rng(seed)
     images, others = list_images(data), list_images(unknown)
     if not images or not others:
-        raise DataError(f"{data if not images else unknown}: holds no images")
+        raise DataError(f"{data if not images else unknown}: no images there; name another folder")
     drawn = [images[i] for i in random.permutation(len(images))[:scenes].tolist()]
     arranged = []
     for number, path in enumerate(drawn):

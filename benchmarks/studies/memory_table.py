@@ -23,7 +23,7 @@ from .common import out_option, run_study
 class Row:
     """One training. MB are 10^6 bytes.
 
-    `inputs_mb`: what all images take as inputs of the network. `grown_mb`: address space beyond
+    `inputs_mb`: size of all images as inputs of the network. `grown_mb`: address space beyond
     that of a training of 600 images in the same process, of which `limit_mb` was allowed.
     `resident_mb`: the most that was in memory, TensorFlow included.
     """
@@ -54,9 +54,9 @@ def main(counts: tuple[int, ...], out: Path) -> None:
     for count in counts:
         with tempfile.TemporaryDirectory() as place, tiny_backbone.installed():
             weights = tiny_backbone.save_stock_weights(Path(place) / "tiny.h5")
-            taken, said = memory.train(count, weights, Path(place))
+            taken, error = memory.train(count, weights, Path(place))
         if taken is None:
-            raise click.ClickException(f"{count} images: {said}")
+            raise click.ClickException(f"{count} images: {error}")
         inputs = count * memory.SIZE**2 * 3 * 4 / 1e6
         limit = memory.LIMIT_MB * 2**20 / 1e6
         rows.append(

@@ -81,12 +81,12 @@ def means(rows: Sequence[Row]) -> list[Row]:
     metavar="DIR",
     default="runs/quality",
     show_default=True,
-    help="Where the files go.",
+    help="Folder of the exported files.",
 )
 @unknown_option(type=PATH, metavar="DIR", help="Images of no landmark that a run knows.")
-@click.option("--data", default="", help="What the runs were trained on, for the table.")
+@click.option("--data", default="", help="Data set of the runs, for the head of the table.")
 def main(runs: tuple[Path, ...], out: Path, files: Path, unknown: Path | None, data: str) -> None:
-    """Export finished RUNs and write what quantization costs them."""
+    """Export finished RUNs and write the loss by quantization."""
     others = [] if unknown is None else list_unknown_images(unknown, LEAST_UNKNOWN)
     options = Options(force=True, unknown=others)
     rows: list[Row] = []

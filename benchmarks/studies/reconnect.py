@@ -47,7 +47,7 @@ class Reconnect:
 
 
 class Server(ThreadingHTTPServer):
-    """Sends one JPEG again and again until it dies."""
+    """Server that sends one JPEG again and again until it dies."""
 
     daemon_threads = True
     block_on_close = False
@@ -66,11 +66,11 @@ class Server(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of viewers that leave."""
+        """Ignore viewers that leave."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers every request with the stream."""
+    """Handler that sends the stream on every request."""
 
     server: Server
 
@@ -168,7 +168,7 @@ def main(file: Path, outages: tuple[float, ...], out: Path) -> None:
     for seconds in outages:
         row = outage(classifier, seconds)
         click.echo(
-            f"away for {seconds:g} s: told after {row.told_seconds:.1f} s, back "
+            f"away for {seconds:g} s: noticed after {row.told_seconds:.1f} s, back "
             f"{row.back_seconds:.1f} s after its return; {row.frames_away} frames meanwhile, "
             f"{row.repeated} repeated, {row.partial} partial"
         )

@@ -34,7 +34,7 @@ _QUALITY = 92
 class ReducedDecode:
     """Times are medians in ms from bytes to the network's input; `speedup` is that of the medians.
 
-    `same_landmark` and `same_category` are the shares of images with the same answer both ways.
+    `same_landmark` and `same_category` are the shares of images with the same label both ways.
     """
 
     pictures: int
@@ -71,7 +71,7 @@ def main(file: Path, data: Path, images: int, out: Path) -> None:
     classifier = Classifier(file)
     paths = list_images(data)
     if not paths:
-        raise DataError(f"{data}: holds no images")
+        raise DataError(f"{data}: no images there; name another folder")
     random = np.random.default_rng(0)
     drawn = [paths[i] for i in random.permutation(len(paths))[:images].tolist()]
     size, resize = classifier.model.size, classifier.model.resize

@@ -2,8 +2,8 @@
 
     python -m benchmarks.studies.stage_times RUN --out export_stages.csv
 
-Fine-tuning is left out: it takes as long as its epochs. On a machine that does other work too the
-processor seconds, of all threads together, are the ones to compare.
+Fine-tuning is left out: its time is that of its epochs. On a machine that does other work too,
+compare the processor seconds, which count all threads.
 """
 
 from __future__ import annotations

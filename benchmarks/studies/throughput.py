@@ -94,7 +94,7 @@ def main(folder: Path, seconds: float, out: Path) -> None:
 def images_per_second(
     work: Callable[[int], int], seconds: float, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Return the rate of `work`, which takes a number and returns how many images it did.
+    """Return the rate of `work`, which takes a number and returns a number of images.
 
     The first two calls warm up and are not counted; the last one may exceed `seconds`.
     """

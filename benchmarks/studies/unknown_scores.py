@@ -1,4 +1,4 @@
-"""Comparison of scores that tell unknown images, on the float networks of finished runs.
+"""Comparison of scores that detect unknown images, on the float networks of finished runs.
 
     python -m benchmarks.studies.unknown_scores RUN... --unknown NAME=DIR --out scores.csv
 
@@ -57,10 +57,10 @@ class UnknownScore:
 
 
 class Scorer:
-    """Every score of one run's float network, and of its file where there is one."""
+    """Every score of one run's float network, and of its file if there is one."""
 
     def __init__(self, run: Run, file: ModelFile | None) -> None:
-        """Compute the features of the training part, the temperatures, and what follows."""
+        """Compute the features of the training part, class means and temperatures."""
         self._network, self._file = load_network(run), file
         self._parents = run.taxonomy.parent_index
         features = predict_with_features(self._network, run.images("train"))[FEATURES]
@@ -188,7 +188,7 @@ def main(
     most: int,
     out: Path,
 ) -> None:
-    """Compare scores that tell unknown images, by their mean over the RUNs."""
+    """Compare scores that detect unknown images, by their mean over the RUNs."""
     opened = [Run.open(run) for run in runs]
     if files and len(files) != len(runs):
         raise click.UsageError("--file is to be given for each RUN, or for none")

@@ -1,1 +1,1 @@
-"""Damaged and malicious files: how they are made, and what the commands do with them."""
+"""Damaged and malicious files, and a runner of commands on them."""

@@ -2,7 +2,8 @@
 
     python -m tests.hostile.runner < commands.json > results.json
 
-The imports are paid once. A child that is killed, or does not end, is told from one that fails.
+The imports are paid once. The results distinguish a child that is killed or does not end from one
+that fails.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def _run(words: list[str]) -> dict[str, Any]:
             _child(words, error.fileno())
         code = _wait(child, began + SECONDS)
         error.seek(0)
-        said = error.read().decode(errors="replace")
-    return {"code": code, "error": said, "seconds": time.monotonic() - began}
+        printed = error.read().decode(errors="replace")
+    return {"code": code, "error": printed, "seconds": time.monotonic() - began}
 
 
 def _wait(child: int, end: float) -> int | None:

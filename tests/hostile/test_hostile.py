@@ -1,4 +1,4 @@
-"""No file makes a command crash, hang, write elsewhere, or say more than a line."""
+"""No file makes a command crash, hang, write elsewhere, or print more than a line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from benchmarks.studies.hostile_table import _judge, measure
+from benchmarks.studies.hostile_table import judge, measure
 from tests import tiny_file as tiny
 from tests.hostile.corpus import KINDS, corpus
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
 
 @pytest.fixture
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("picture") / "blue.png"
+    path = tmp_path_factory.mktemp("image") / "blue.png"
     assert cv2.imwrite(str(path), tiny.image("blue")[..., ::-1])
     return path
 
@@ -43,9 +43,9 @@ def test_a_thousand_hostile_files(tiny_file: Path, tmp_path: Path, image: Path) 
     assert sum(row.refused for row in found.rows) > 1500
 
 
-def test_crashes_and_hangs_are_told_apart() -> None:
-    assert _judge(-11, "") == "crashed"
-    assert _judge(None, "") == "hung"
-    assert _judge(4, "lmedge: one\nlmedge: two") == "wrong"
-    assert _judge(5, "lmedge: one") == "wrong"
-    assert _judge(4, "lmedge: one") == "refused"
+def test_crashes_and_hangs_are_distinguished() -> None:
+    assert judge(-11, "") == "crashed"
+    assert judge(None, "") == "hung"
+    assert judge(4, "lmedge: one\nlmedge: two") == "wrong"
+    assert judge(5, "lmedge: one") == "wrong"
+    assert judge(4, "lmedge: one") == "refused"

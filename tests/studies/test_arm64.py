@@ -1,4 +1,4 @@
-"""ARM64 by emulation: the comparison, what is refused, and, where there is a root, a real run."""
+"""ARM64 by emulation: the comparison, refusals, and a real run if there is a root."""
 
 from __future__ import annotations
 

@@ -70,5 +70,5 @@ def test_both_forms_of_the_network_are_compared(
 
 
 def test_a_folder_without_images_is_refused(exported: Exported, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no images"):
+    with pytest.raises(DataError, match="no images there"):
         equality.read_some(tmp_path, 5, exported.run)

@@ -1,4 +1,4 @@
-"""The measuring scripts of export say in one line what is wrong."""
+"""The studies of export report a fault in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of what quantization costs."""
+"""The table of the loss by quantization."""
 
 from __future__ import annotations
 

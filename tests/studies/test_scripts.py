@@ -84,7 +84,7 @@ def test_former_option_names_are_taken() -> None:
     for option in ("--unknown", "--strangers"):
         process = run("-m", "benchmarks.studies.quality", "none", option, "none", "--out", "x.csv")
         assert "No such option" not in process.stderr
-        assert process.returncode == 5  # none is no run folder
+        assert process.returncode == 3  # none is no folder of images
 
 
 def test_a_package_is_a_study_too() -> None:

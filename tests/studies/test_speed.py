@@ -1,4 +1,4 @@
-"""The measuring scripts of training: what they write is what was measured."""
+"""The studies of training write what they measured."""
 
 from __future__ import annotations
 

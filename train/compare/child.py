@@ -1,7 +1,7 @@
 """`python -m lmedge.train.compare.child WORDS`: an lmedge command that ends with its parent.
 
-Its standard input is a pipe of the parent's: when that closes, however the parent ended, the
-command ends too, so that no training goes on beside the one that follows it.
+Its standard input is a pipe of the parent. When the pipe closes, however the parent ended, the
+command ends too, so that no training continues beside the next one.
 """
 
 from __future__ import annotations

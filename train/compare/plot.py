@@ -1,4 +1,4 @@
-"""The plot of a comparison: a dot and its interval for each setting, the runs behind them."""
+"""Plot of a comparison: a dot and its interval for each setting, and the single runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .table import names_of
 
 
 def plot_comparison(summary: ComparisonSummary, path: Path) -> None:
-    """Draw macro F1 of both heads, a row a setting, as PNG."""
+    """Plot macro F1 of both heads, a row a setting, as PNG."""
     names, rows = names_of(summary), summary.rows
     with drawing(path, (9.5, 1.5 + 0.42 * len(rows))) as figure:
         panels = figure.subplots(1, len(HEADS), sharey=True)

@@ -1,4 +1,4 @@
-"""The table at the end of a comparison."""
+"""Table at the end of a comparison."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDED, WIDEST = 12, 1000  # characters: a setting's column at least, a table at
 
 
 def names_of(summary: ComparisonSummary) -> list[str]:
-    """Return what tells each setting from the others; everything where there is but one."""
+    """Return a name for each setting, of the values in which it differs from the others."""
     columns = [row.setting.columns for row in summary.rows]
     names = list(dict.fromkeys(name for row in columns for name in row))
     telling = [n for n in names if len({row.get(n) for row in columns}) > 1] or names[:1]
@@ -32,7 +32,7 @@ def names_of(summary: ComparisonSummary) -> list[str]:
 
 
 def print_comparison(summary: ComparisonSummary, title: str) -> None:
-    """Print a row a setting, and below it what the marks mean; figures are never cut off."""
+    """Print a row a setting and the meaning of the marks; figures are never cut off."""
     rows, names = summary.rows, names_of(summary)
     with_files = any(row.int8 for row in rows)
     with_study = any(row.published for row in rows)
@@ -61,7 +61,7 @@ def print_comparison(summary: ComparisonSummary, title: str) -> None:
         table.add_row(Text(name), *cells)
     console = Console(highlight=False, markup=False, emoji=False)
     room = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
-    if console.is_terminal:  # it breaks what is wider; a file has no width
+    if console.is_terminal:  # a terminal breaks wider lines; a file has no width
         room -= max(0, max(map(len, names)) - FOLDED)
     console.width = max(console.width, room)
     console.print(title, style="bold", soft_wrap=True)
@@ -91,7 +91,7 @@ def _notes(summary: ComparisonSummary) -> list[str]:
     lines = ["± half of the 95 % interval of the mean (corrected for overlapping training parts)"]
     if summary.tests:
         lines.append(
-            "* behind the best by more than noise, = not told apart from it "
+            "* behind the best by more than noise, = no difference from it beyond noise "
             "(paired, corrected resampled t-test, Holm)"
         )
     elif len(rows) > 1:

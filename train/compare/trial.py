@@ -22,7 +22,7 @@ from lmedge.progress import progress
 from ..data.split_file import as_portable_csv
 from .plan import Trial
 
-CHILD = ("-m", "lmedge.train.compare.child")  # how Python runs a command of lmedge
+CHILD = ("-m", "lmedge.train.compare.child")  # runs a command of lmedge in a Python
 CLOCK_SECONDS = 5.0  # at most this much working time is forgotten by a kill
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class TrialResult:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrialResult:
-        """Return what `dataclasses.asdict` made a dictionary of."""
+        """Return the result of a dictionary by `dataclasses.asdict`."""
         int8 = values["int8"]
         return cls(**{**values, "int8": None if int8 is None else FileResult(**int8)})
 
@@ -158,7 +158,7 @@ def run_trial(trial: Trial, data: Path, folder: Path, *, int8: bool, keep: bool)
             *again,
         )
     if int8:
-        # A refused file is scored too: the table says that the gate did not pass.
+        # A refused file is scored too: the table counts the files that passed the gate.
         _lmedge(folder, "export", "export", run, "--int8", "-o", file, "--force")
     result = _read(trial, folder, int8)
     write_json(folder / "result.json", dataclasses.asdict(result))

@@ -37,7 +37,7 @@ from .lineup import (
     Files,
     Place,
     answers,
-    draw_onnx,
+    build_onnx,
     line_up,
 )
 from .table import Row, Timed, check_same_network, rows
@@ -46,7 +46,7 @@ REFERENCE = "LiteRT float32"
 
 
 def measure(places: Sequence[Place], image: npt.NDArray[np.uint8], rounds: int) -> list[Timed]:
-    """Time every place in turns, on an image of the input's size or what its work begins with."""
+    """Time every place in turns, on an image of the input's size or a frame or file of its work."""
     shown = {
         NETWORK: image,
         FRAME: example_frame(),
@@ -111,7 +111,7 @@ def main(
     python: str,
     out: Path,
 ) -> None:
-    """Hold an int8 file in LiteRT against the same network in other runtimes."""
+    """Compare an int8 file in LiteRT with the same network in other runtimes."""
     ours, whole = read_model(int8), read_model(float32)
     pythons = make_environments(PEERS, environments, python, needed="litert")
     shown = some_images(data, ours, 2 * images)
@@ -119,7 +119,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         files = Files(ours, whole, Path(folder))
         if "onnxruntime" in pythons:
-            draw_onnx(files, pythons["onnxruntime"], calibration)
+            build_onnx(files, pythons["onnxruntime"], calibration)
         places = line_up(stack, files, pythons)
         scores = answers(places, compared)
         if "onnxruntime" in pythons:

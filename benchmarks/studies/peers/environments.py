@@ -38,9 +38,9 @@ python_option = click.option(
 def make_environments(
     peers: Sequence[str], folder: Path, python: str = sys.executable, *, needed: str
 ) -> dict[str, Path]:
-    """Return the Python of each peer that can be had here; says which cannot.
+    """Return the Python of each peer that can be installed here; log the others.
 
-    Raises MissingDependencyError when `needed` cannot.
+    Raises MissingDependencyError when `needed` cannot be installed.
     """
     found = {}
     for peer in peers:

@@ -1,6 +1,6 @@
 """A float32 .tflite of ours as plain numbers: operations, shapes and constants.
 
-What draw_onnx.py draws from, in an environment that has neither lmedge nor a TFLite runtime. Field
+Input of build_onnx.py, whose environment has neither lmedge nor a TFLite runtime. Field
 numbers are those of TensorFlow's schema.fbs, version 3.
 """
 
@@ -59,7 +59,7 @@ def read_graph(model: ModelFile) -> tuple[dict[str, Any], Constants]:
 
 
 def write_graph(model: ModelFile, folder: Path) -> None:
-    """Write graph.json and constants.npz for draw_onnx.py. Raises ModelFileError as read_graph."""
+    """Write graph.json and constants.npz for build_onnx.py. Raises ModelFileError as read_graph."""
     graph, constants = read_graph(model)
     (folder / "graph.json").write_text(json.dumps(graph), "utf-8")
     np.savez(folder / "constants.npz", **{str(key): value for key, value in constants.items()})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Photographs as the network gets them: what runtimes are held against each other on."""
+"""Images as the network gets them, for the comparison of runtimes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def some_images(data: Path, model: ModelFile, count: int, seed: int = 0) -> npt.
     """
     paths = list_images(data)
     if not paths:
-        raise DataError(f"{data}: holds no images")
+        raise DataError(f"{data}: no images there; name another folder")
     drawn = np.random.default_rng(seed).permutation(len(paths))[:count].tolist()
     return np.stack(
         [

@@ -1,4 +1,4 @@
-"""Who is measured: each runtime on each format of one network, as workers."""
+"""Runtimes to measure, each on each format of one network, as workers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .graph import write_graph
 
 NETWORK, FRAME = "the network alone", "640 x 480 BGR frame to labels"
 SMALL_JPEG, LARGE_JPEG = "640 x 480 JPEG file to labels", "12-megapixel JPEG file to labels"
-DRAW = Path(__file__).with_name("draw_onnx.py")
+BUILD = Path(__file__).with_name("build_onnx.py")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Place:
-    """A row to be: a worker, the file it runs, and what a step of it is.
+    """One worker, the file that it runs, and its work in a step.
 
-    `work`: NETWORK, FRAME, SMALL_JPEG or LARGE_JPEG. `target`: how many times the first of the same
-    work it should take at least.
+    `work`: NETWORK, FRAME, SMALL_JPEG or LARGE_JPEG. `target`: the least ratio of its time to that
+    of the first of the same work which the project wants.
     """
 
     name: str
@@ -50,17 +50,19 @@ class Files:
         return self.folder / f"{name}.onnx"
 
 
-def draw_onnx(files: Files, python: Path, images: npt.NDArray[np.uint8]) -> None:
+def build_onnx(files: Files, python: Path, images: npt.NDArray[np.uint8]) -> None:
     """Write float32.onnx and int8.onnx, calibrated on images, (N, S, S, 3) uint8 RGB.
 
     Raises LmedgeError when the environment's onnx or onnxruntime fails.
     """
     write_graph(files.float32, files.folder)
-    np.save(files.folder / "pictures.npy", images)
-    done = subprocess.run([python, DRAW, files.folder], capture_output=True, text=True, check=False)
+    np.save(files.folder / "images.npy", images)
+    done = subprocess.run(
+        [python, BUILD, files.folder], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise LmedgeError(f"{files.float32.path}: cannot be drawn as ONNX ({last})")
+        raise LmedgeError(f"{files.float32.path}: cannot be built as ONNX ({last})")
 
 
 def line_up(stack: contextlib.ExitStack, files: Files, pythons: Mapping[str, Path]) -> list[Place]:
@@ -125,7 +127,7 @@ def line_up(stack: contextlib.ExitStack, files: Files, pythons: Mapping[str, Pat
 def answers(
     places: Sequence[Place], images: npt.NDArray[np.uint8]
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the landmark probabilities of each, (N, L); NaN where a client reports none."""
+    """Return the landmark probabilities of each, (N, L); NaN for a score not reported."""
     return {
         place.name: np.stack([place.worker.answer(image)["landmark"] for image in images])
         for place in places

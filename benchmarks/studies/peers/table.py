@@ -1,4 +1,4 @@
-"""The table of peers: times against the first of the same work, answers against float32."""
+"""Table of peers: times relative to the first of the same work, outputs compared with float32."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAME_NETWORK = 1e-3  # largest difference of a probability between two float32 r
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Timed:
-    """What the table needs of a place, whoever ran it; times are (rounds,) milliseconds."""
+    """Measurement of one place; times are (rounds,) milliseconds."""
 
     name: str
     runtime: str
@@ -54,7 +54,7 @@ class Row:
 
 
 def rows(timed: Sequence[Timed], scores: Mapping[str, Scores], reference: str) -> list[Row]:
-    """Return a row for each, in order; the first of each work is what the others are held to.
+    """Return a row for each, in order, relative to the first of the same work.
 
     scores: (N, L) landmark probabilities by name. `reference` names the answers to compare with.
     """

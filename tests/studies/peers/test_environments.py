@@ -32,7 +32,7 @@ def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.slow  # half a minute where others work too: environments are made for real
+@pytest.mark.slow  # half a minute on a busy machine: environments are made for real
 def test_made_once_and_again_when_the_requirements_change(nothing: Path, tmp_path: Path) -> None:
     python = make_environment("litert", tmp_path / "envs")
     left = python.parent / "left"

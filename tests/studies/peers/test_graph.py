@@ -1,4 +1,4 @@
-"""The graph of a float32 file, as draw_onnx.py gets it."""
+"""The graph of a float32 file, as build_onnx.py gets it."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def test_every_operation_with_its_options(float_file: Path, tmp_path: Path) -> N
         assert np.array_equal(stored[str(first["inputs"][1])], kernel)
 
 
-def test_an_int8_file_is_not_drawn(tiny_file: Path) -> None:
+def test_an_int8_file_is_not_built(tiny_file: Path) -> None:
     with pytest.raises(ModelFileError, match="float32"):
         read_graph(read_model(tiny_file))

@@ -1,4 +1,4 @@
-"""The peers' table: ratios against the first of the same work, answers against float32."""
+"""The peers' table: ratios against the first of the same work, outputs against float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison is going to run."""
+"""Plan of a comparison: which trials, on which images."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Draw the network of a float32 .tflite as ONNX, and quantize it as onnxruntime does.
+"""Build the network of a float32 .tflite as ONNX, and quantize it as onnxruntime does.
 
-    python draw_onnx.py FOLDER
+    python build_onnx.py FOLDER
 
-FOLDER holds graph.json and constants.npz (graph.py) and pictures.npy, (N, S, S, 3) uint8 RGB to
-calibrate with; float32.onnx and int8.onnx come beside them. Run by path in onnxruntime's
-environment: onnx and onnxruntime are there, lmedge is not.
+FOLDER contains graph.json and constants.npz (graph.py) and images.npy, (N, S, S, 3) uint8 RGB, for
+the calibration. The script writes float32.onnx and int8.onnx beside them. It is run by its path in
+onnxruntime's environment, which has onnx and onnxruntime but not lmedge.
 
 TFLite is NHWC, onnxruntime's kernels are NCHW: the image is turned once, at the start, and
 everything with four dimensions stays turned until the means over height and width.
@@ -26,7 +26,7 @@ TURN = (0, 3, 1, 2)  # NHWC -> NCHW
 Array = npt.NDArray[Any]
 
 
-class Drawing:
+class GraphBuilder:
     """The ONNX graph as it grows; tensors are called by their index in the .tflite."""
 
     def __init__(self, graph: dict[str, Any], constants: dict[int, Array]) -> None:
@@ -34,7 +34,7 @@ class Drawing:
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
 
-    def draw(self) -> Any:
+    def build(self) -> Any:
         """Return the checked model."""
         import onnx
         from onnx import TensorProto, helper
@@ -48,8 +48,8 @@ class Drawing:
             self.emit("Identity", [f"t{index}"], head)
             outputs.append(helper.make_tensor_value_info(head, TensorProto.FLOAT, shapes[index]))
         entry = helper.make_tensor_value_info("image", TensorProto.UINT8, shapes[image])
-        drawn = helper.make_graph(self.nodes, "lmedge", [entry], outputs, self.weights)
-        model = helper.make_model(drawn, opset_imports=[helper.make_opsetid("", OPSET)])
+        built = helper.make_graph(self.nodes, "lmedge", [entry], outputs, self.weights)
+        model = helper.make_model(built, opset_imports=[helper.make_opsetid("", OPSET)])
         model.ir_version = 8  # of that opset; onnxruntime is behind onnx
         onnx.checker.check_model(model, full_check=True)
         return model
@@ -121,7 +121,7 @@ class Drawing:
         self._end(node, "Cast", [f"t{node['inputs'][0]}"], to=TensorProto.FLOAT)
 
     def _reshape(self, node: dict[str, Any]) -> None:
-        """Only of vectors: what the mean over height and width leaves."""
+        """Reshape vectors, such as the mean over height and width."""
         result = node["outputs"][0]
         shape = self.weight(f"s{result}", np.array(self.graph["shapes"][result], np.int64))
         self._end(node, "Reshape", [f"t{node['inputs'][0]}", shape])
@@ -183,7 +183,7 @@ class Drawing:
         )
 
     def _pads(self, node: dict[str, Any], window: Any) -> list[int]:
-        """Return what TFLite's "same" padding adds: top, left, bottom, right."""
+        """Return the pixels of TFLite's "same" padding: top, left, bottom, right."""
         if node["padding"] == "VALID":
             return [0, 0, 0, 0]
         sides = self.graph["shapes"][node["inputs"][0]][1:3]
@@ -196,7 +196,7 @@ class Drawing:
 
 
 class Images:
-    """What onnxruntime's calibration reads: one image at a time."""
+    """Reader for onnxruntime's calibration: one image at a time."""
 
     def __init__(self, images: Array) -> None:
         self._rest: Iterator[Array] = iter(images)
@@ -216,7 +216,7 @@ def main(folder: Path) -> None:
     graph = json.loads((folder / "graph.json").read_text("utf-8"))
     with np.load(folder / "constants.npz") as stored:
         constants = {int(name): stored[name] for name in stored.files}
-    onnx.save(Drawing(graph, constants).draw(), folder / "float32.onnx")
+    onnx.save(GraphBuilder(graph, constants).build(), folder / "float32.onnx")
     ready = folder / "ready.onnx"
     # Every shape is fixed, so that none need be inferred by symbols.
     quant_pre_process(str(folder / "float32.onnx"), str(ready), skip_symbolic_shape=True)
@@ -225,7 +225,7 @@ def main(folder: Path) -> None:
     quantize_static(
         str(ready),
         str(folder / "int8.onnx"),
-        Images(np.load(folder / "pictures.npy")),
+        Images(np.load(folder / "images.npy")),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         activation_type=QuantType.QUInt8,

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 import click
 
-from lmedge.commands.options import RenamedOption
 from lmedge.errors import LmedgeError
 
 RESULTS = Path("benchmarks/results")
@@ -38,6 +37,8 @@ def out_option(name: str | None = None) -> Decorator:
 
 def images_option(count: int) -> Decorator:
     """Return `--images`, the largest number of images; the former name is `--pictures`."""
+    from lmedge.commands.options import RenamedOption  # brings OpenCV: cold_start must stay small
+
     return click.option(
         "--images",
         cls=RenamedOption,
@@ -51,4 +52,6 @@ def images_option(count: int) -> Decorator:
 
 def unknown_option(**settings: Any) -> Decorator:
     """Return `--unknown`, images of no known landmark; the former name is `--strangers`."""
+    from lmedge.commands.options import RenamedOption
+
     return click.option("--unknown", cls=RenamedOption, formerly=["--strangers"], **settings)

@@ -144,6 +144,13 @@ for line in ("import time; time.sleep(0.5)", "bytearray(200_000_000)"):
         cold_start.start(["-c", "raise SystemExit(3)"])
 
 
+def test_the_parent_of_a_cold_start_is_small() -> None:
+    code = (
+        "import sys, benchmarks.studies.cold_start as _; print({'numpy', 'cv2'} & set(sys.modules))"
+    )
+    assert run("-c", code).stdout == "set()\n"
+
+
 def test_peaks_below_that_of_an_empty_python_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     starts = iter([(0.3, 50.0), (0.1, 40.0), (0.2, 60.0), (0.0, 39.0)])
     monkeypatch.setattr(cold_start, "start", lambda _: cold_start.Start(*next(starts)))

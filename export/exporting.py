@@ -97,8 +97,8 @@ class Exporter:
 
     def make(self, name: str, path: Path) -> Outcome:
         """Convert to a format, verify it, and pack it; `path` is the name it is to have."""
-        run, options, networks = self._run, self._options, self._networks
-        graph = networks.graph(name, options.io)
+        run, options = self._run, self._options
+        graph = self._networks.graph(name, options.io)
         with self._stages.timed("verification"):
             resize = Resize(run.recipe.data.resize)
             bare = bare_model(graph.data, path, run.taxonomy, resize, graph.temperatures)
@@ -106,9 +106,11 @@ class Exporter:
                 run,
                 bare,
                 floats={
-                    part: networks.logits(part) for part in ("val", "test") if run.entries(part)
+                    part: self._networks.logits(part)
+                    for part in ("val", "test")
+                    if run.entries(part)
                 },
-                calibration=networks.calibration(),
+                calibration=self._networks.calibration(),
                 temperatures=graph.temperatures,
                 limits=options.limits,
                 coverage=options.coverage,

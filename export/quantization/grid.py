@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
+from lmedge.train.backbones import BorderPad
 from lmedge.train.backend import keras, tf
 
+from .lower import INPUT, consumers
 from .ranges import LEVELS, Range
 
 INPUT_RANGE: Range = ((0 - PIXEL_MEAN) / PIXEL_SCALE, (255 - PIXEL_MEAN) / PIXEL_SCALE)
@@ -79,3 +83,35 @@ def kernel_axis(layer: keras.layers.Layer) -> tuple[str | None, int]:
     if isinstance(layer, keras.layers.Dense):
         return "kernel", 1
     return None, -1
+
+
+def rounded_kernel(layer: keras.layers.Layer, kernel: npt.NDArray[np.float32]) -> tf.Tensor:
+    """Return the kernel of a convolution or dense layer as the scheme rounds it."""
+    _, axis = kernel_axis(layer)
+    return on_grid(tf.constant(kernel), axis)
+
+
+def fixed_range(layer: keras.layers.Layer) -> Range | None:
+    """Return the only range that a lowered layer's output can have; None if it is calibrated."""
+    if layer.name == INPUT or isinstance(layer, BorderPad):
+        return INPUT_RANGE
+    activation = layer.get_config().get("activation")
+    if isinstance(layer, keras.layers.Activation) and activation == "sigmoid":
+        return SIGMOID_RANGE
+    return SIGMOID_RANGE if isinstance(layer, keras.layers.Softmax) else None
+
+
+def scheme_range(layer: keras.layers.Layer, ranges: Mapping[str, Range]) -> Range | None:
+    """Return the range that a lowered layer's output is rounded over; None if it is not rounded.
+
+    ranges: from calibration, by layer name, of the outputs whose range nothing else fixes.
+    """
+    fixed = fixed_range(layer)
+    if fixed is not None:
+        return fixed
+    if isinstance(layer, keras.layers.MaxPooling2D):
+        return None  # a scale of its own would be an operation of its own
+    followers = consumers(layer)
+    if followers and all(isinstance(follower, keras.layers.ReLU) for follower in followers):
+        return None
+    return ranges[layer.name]

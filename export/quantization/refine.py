@@ -17,9 +17,9 @@ import numpy.typing as npt
 from lmedge.progress import progress
 from lmedge.train.backend import keras, tf
 
+from .grid import fixed_range, rounded_kernel, scheme_range
 from .lower import consumers, input_names
 from .ranges import Range
-from .scheme import layer_config, rounded_kernel
 
 IMAGES = 24
 # Tensors are kept and computed in parts of so many images: what is computed from them in between,
@@ -70,12 +70,12 @@ def refine(
                 pending[name] -= 1
                 if not pending[name]:
                     del exact[name], rounded[name]
-            if layer_config(layer, refined).output is not None:
-                if layer.name in refined and _is_refined(layer, lowered):
+            ends = scheme_range(layer, refined)
+            if ends is not None:
+                if fixed_range(layer) is None and _is_refined(layer, lowered):
                     cost = _cost_of(layer, lowered, exact, target)
-                    refined[layer.name] = _search(found, target, cost)
-                low, high = layer_config(layer, refined).output or (0.0, 0.0)
-                found = [_fake_quantize(part, (low, high)) for part in found]
+                    ends = refined[layer.name] = _search(found, target, cost)
+                found = [_fake_quantize(part, ends) for part in found]
             exact[layer.name], rounded[layer.name] = target, found
     return refined
 

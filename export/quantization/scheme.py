@@ -20,16 +20,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from tensorflow_model_optimization.quantization import keras as tfmot
 
-from lmedge.train.backbones import BorderPad
 from lmedge.train.backend import keras, tf
 
 from . import integer
-from .grid import INPUT_RANGE, SIGMOID_RANGE, kernel_axis, on_grid
-from .lower import INPUT, consumers
+from .grid import kernel_axis, on_grid, scheme_range
 from .ranges import Range
 
 
@@ -143,29 +139,7 @@ def output_range(quantized: keras.Model, name: str) -> Range | None:
     return None if output is None else (float(output[0]), float(output[1]))
 
 
-def rounded_kernel(layer: keras.layers.Layer, kernel: npt.NDArray[np.float32]) -> tf.Tensor:
-    """Return the kernel of a convolution or dense layer as the scheme rounds it."""
-    _, axis = kernel_axis(layer)
-    return on_grid(tf.constant(kernel), axis)
-
-
 def layer_config(layer: keras.layers.Layer, ranges: Mapping[str, Range]) -> LayerConfig:
     """Return what the scheme says of one lowered layer."""
     kernel, axis = kernel_axis(layer)
-    return LayerConfig(kernel, axis, _output_range(layer, ranges))
-
-
-def _output_range(layer: keras.layers.Layer, ranges: Mapping[str, Range]) -> Range | None:
-    if layer.name == INPUT or isinstance(layer, BorderPad):
-        return INPUT_RANGE
-    if isinstance(layer, keras.layers.MaxPooling2D):
-        return None  # a scale of its own would be an operation of its own
-    activation = layer.get_config().get("activation")
-    if isinstance(layer, keras.layers.Activation) and activation == "sigmoid":
-        return SIGMOID_RANGE
-    if isinstance(layer, keras.layers.Softmax):
-        return SIGMOID_RANGE
-    followers = consumers(layer)
-    if followers and all(isinstance(follower, keras.layers.ReLU) for follower in followers):
-        return None
-    return ranges[layer.name]
+    return LayerConfig(kernel, axis, scheme_range(layer, ranges))

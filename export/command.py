@@ -132,10 +132,12 @@ def export(
         raise click.BadParameter("the file must end in .tflite", param_hint="--output")
     check_writable(path)
     others = [] if unknown is None else list_unknown_images(unknown, LEAST_UNKNOWN)
-    # Imported here: a mistake in the arguments is reported before TensorFlow's seconds.
+    # Imported here: `--help` needs no run folder, and a mistake in the arguments is reported before
+    # TensorFlow's seconds.
     from lmedge.train.run import Run
 
     opened = Run.open(run).with_settings(settings)
+    opened.check_finished()
     from .exporting import Options
 
     options = Options(

@@ -213,6 +213,39 @@ class TestRefused:
         assert found == code
         assert told in said
 
+    def test_mistakes_are_found_before_tensorflow_is_loaded(
+        self, exported: Exported, tmp_path: Path
+    ) -> None:
+        run, out = str(exported.run.folder), ["-o", str(tmp_path / "x.tflite")]
+        unfinished = tmp_path / "unfinished"
+        unfinished.mkdir()
+        for name in ("run.json", "recipe.toml", "split.csv"):
+            (unfinished / name).write_bytes((exported.run.folder / name).read_bytes())
+        mistakes = [
+            [run, "--int8", "--auto", *out],
+            [run, "--format", "float32", "--explain", *out],
+            [run, "--int8", "-o", "x.bin"],
+            [run, "--int8", "--unknown", str(tmp_path), *out],
+            [run, "--int8", "--set", "quantize.epochs=many", *out],
+            [str(tmp_path), "--int8", *out],
+            [str(unfinished), "--int8", *out],
+        ]
+        code = f"""
+import sys
+from lmedge import cli
+for words in {mistakes!r}:
+    try:
+        cli.main(["export", *words])
+    except SystemExit as stop:
+        print(stop.code)
+    assert "tensorflow" not in sys.modules, words
+"""
+        process = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert process.returncode == 0, process.stderr
+        assert process.stdout.split() == ["2", "2", "2", "3", "10", "5", "5"]
+
     def test_int8_has_to_be_asked_for(
         self, exported: Exported, main: Callable[..., tuple[int, str, str]]
     ) -> None:

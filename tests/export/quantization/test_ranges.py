@@ -143,7 +143,7 @@ class TestNudge:
         assert same.mean() > 0.995
 
     def test_the_input_range_is_exact(self) -> None:
-        from lmedge.export.quantization.scheme import INPUT_RANGE
+        from lmedge.export.quantization.grid import INPUT_RANGE
 
         assert nudge(*INPUT_RANGE) == (pytest.approx(1 / 57, rel=1e-12), 114)
 

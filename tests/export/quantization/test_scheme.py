@@ -10,11 +10,10 @@ import pytest
 
 from lmedge.decoding import softmax
 from lmedge.export.quantization.finetune import _distance, closeness, fine_tune
+from lmedge.export.quantization.grid import INPUT_RANGE, SIGMOID_RANGE
 from lmedge.export.quantization.lower import lower
 from lmedge.export.quantization.ranges import choose_ranges, observe
 from lmedge.export.quantization.scheme import (
-    INPUT_RANGE,
-    SIGMOID_RANGE,
     KernelQuantizer,
     RangeQuantizer,
     layer_config,

@@ -59,8 +59,13 @@ def test_at_least_so_many_runs_and_so_long(tiny_file: Path) -> None:
 def test_a_real_file_on_a_real_clock(tiny_file: Path) -> None:
     latency = measure(tiny_file, threads=2, effort=Effort(runs=200, seconds=0.0))
     assert latency.threads == 2
-    for spread in (latency.invoke_ms, latency.end_to_end_ms):
-        assert 0 < spread.p50 <= spread.p90 <= spread.p99
+    assert latency.samples.shape == (200, 2)
+    assert latency.samples.min() > 0
+    assert all(len(set(column)) > 10 for column in latency.samples.T.tolist())
+    for spread, column in zip(
+        (latency.invoke_ms, latency.end_to_end_ms), latency.samples.T, strict=True
+    ):
+        assert spread == Spread.of(column)
     assert latency.overhead > 1
     assert latency.load_ms > 0
 

@@ -100,14 +100,14 @@ def test_images_are_drawn_once_for_all_and_never_by_the_loop(
     viewers = [threading.Thread(target=watch) for _ in range(4)]
     for viewer in viewers:
         viewer.start()
+    start = time.monotonic()
     while any(viewer.is_alive() for viewer in viewers):
-        start = time.perf_counter()
         preview.take(result)
-        assert time.perf_counter() - start < 0.5
         time.sleep(0.005)
     for viewer in viewers:
         viewer.join()
-    assert 3 <= len(drawn) <= 20  # 15 a second, whatever the viewers
+    # 15 a second, whatever the viewers and whatever else the machine does
+    assert 3 <= len(drawn) <= 15 * (time.monotonic() - start) + 5
     assert len(got) > len(drawn)
     assert threading.get_ident() not in drawn
 

@@ -1,4 +1,4 @@
-"""A camera, a video or images, classified frame by frame.
+"""Classification of a camera, a video or images, frame by frame.
 
 >>> with open_source(0) as source:  # doctest: +SKIP
 ...     run_camera(Classifier("x.tflite"), source, [Recorder("labelled.mp4")])

@@ -32,7 +32,7 @@ _PROBED = 5  # numbers tried if the system keeps no list
 
 
 class Capture(Protocol):
-    """The part of `cv2.VideoCapture` that a source needs; other cameras are adapted to it."""
+    """The part of `cv2.VideoCapture` that a source needs, and that other cameras are adapted to."""
 
     def read(self) -> tuple[bool, Any]:
         """Wait for a frame: (True, (H, W, 3) uint8 BGR), or (False, None)."""
@@ -43,9 +43,11 @@ class Capture(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CaptureOptions:
-    """What a camera is asked for: `size` (width, height) in pixels, `rate` in frames a second.
+    """Size and rate to request of a camera; drivers take the nearest that they have.
 
-    Drivers take the nearest they have.
+    Attributes:
+        size: (width, height) in pixels; None leaves it to the camera.
+        rate: Frames a second; None leaves it to the camera.
     """
 
     size: tuple[int, int] | None = None
@@ -58,7 +60,7 @@ AS_IT_IS = CaptureOptions()
 def open_device(device: int | str, options: CaptureOptions = AS_IT_IS) -> cv2.VideoCapture:
     """Open a camera by its index, or by its path /dev/videoN.
 
-    Raises SourceError with the reason, as far as the system tells it.
+    Raises SourceError with the reason, as far as the system reports it.
     """
     match = DEVICE.fullmatch(str(device))
     index = int(match[1]) if match else int(device)
@@ -87,7 +89,7 @@ def _ask(capture: cv2.VideoCapture, options: CaptureOptions) -> None:
 def open_url(url: str) -> cv2.VideoCapture:
     """Open an http, https or rtsp stream.
 
-    Raises SourceError with the reason, as far as the network tells it; never shows a password.
+    Raises SourceError with the reason, as far as the network reports it, without a password.
     """
     _be_quiet()
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG_OPTIONS)
@@ -101,7 +103,7 @@ def open_url(url: str) -> cv2.VideoCapture:
 
 
 def open_video(path: Path) -> cv2.VideoCapture:
-    """Open a video file; raises SourceError when it is missing or not a video."""
+    """Open a video file. Raises SourceError if it is missing or not a video."""
     try:
         with path.open("rb") as stream:
             empty = not stream.read(1)
@@ -128,7 +130,7 @@ def without_password(url: str) -> str:
 
 
 class PiCapture:
-    """The part of `cv2.VideoCapture` a live source needs, over a Picamera2 that was started."""
+    """A Capture over a Picamera2 that was started."""
 
     def __init__(self, camera: Any) -> None:
         self._camera = camera
@@ -146,7 +148,7 @@ class PiCapture:
 def open_picamera(number: int, options: CaptureOptions) -> PiCapture:
     """Start a camera by its number.
 
-    Raises MissingDependencyError without picamera2, SourceError when the camera does not start.
+    Raises MissingDependencyError without picamera2, SourceError if the camera does not start.
     """
     camera_class = _library()
     try:
@@ -165,7 +167,7 @@ def open_picamera(number: int, options: CaptureOptions) -> PiCapture:
 
 
 def list_cameras(system: Path = _SYSTEM, devices: Path = Path("/dev")) -> list[str]:
-    """Return a line for each camera: what to pass to --source, its name, what is wrong with it."""
+    """Return a line for each camera: the value of --source, the name, and any problem."""
     return [*_video_devices(system, devices), *list_picameras()]
 
 
@@ -220,7 +222,7 @@ def _library() -> Any:
 
 
 def _be_quiet() -> None:
-    """Keep OpenCV's and FFmpeg's own lines off the terminal: errors are said once, by us."""
+    """Keep the lines of OpenCV and FFmpeg off the terminal; lmedge reports each error once."""
     if os.environ.get(TALK):
         return
     # OpenCV 4 has the function at its top, OpenCV 5 in a module; 0 is silent in both.
@@ -247,7 +249,7 @@ def _why_no_device(index: int) -> str:
 
 
 def _why_no_stream(url: str) -> str:
-    """Ask the network itself: OpenCV does not tell why it gave up."""
+    """Find the reason by a connection of our own, since OpenCV reports none."""
     parts = urllib.parse.urlsplit(url)
     try:
         address = (parts.hostname or "", parts.port or PORTS[parts.scheme])

@@ -1,4 +1,4 @@
-"""Which file and how many threads classify: the keys 1 to 9 of the window change it."""
+"""The file and the thread count in use, which the keys 1 to 9 of the window change."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from .. import machine
 from ..classifier import Classifier
 from ..errors import LmedgeError
 
-SECONDS = 2.0  # between looks at what others do
+SECONDS = 2.0  # between measurements of other processes
 _DOWN, _UP = 0.5, 0.25  # cores that may lack to keep a thread count, and to go back to it
 
 
 class Sharing:
-    """Threads that the machine has cores for: `most` on an idle one, fewer beside others.
+    """The thread count that the machine has free cores for.
 
-    Where the system does not tell what others do it stays at `most`.
+    It is `most` on an idle machine and fewer beside other busy processes. If the system does not
+    report their work, it stays at `most`.
     """
 
     def __init__(
@@ -29,14 +30,14 @@ class Sharing:
         busy: Callable[[], float | None] = machine.busy_seconds,
         own: Callable[[], float] = time.process_time,
     ) -> None:
-        """`cores` of the machine; `busy` and `own` are seconds that all and our cores worked."""
+        """Take the cores, and functions of the busy seconds of all processes and of our own."""
         self._most = self._now = most
         self._cores = cores or os.cpu_count() or 1
         self._clock, self._busy, self._own = clock, busy, own
         self._before = (clock(), busy(), own())
 
     def threads(self) -> int:
-        """Return the thread count for the next frame; looks around every two seconds."""
+        """Return the thread count for the next frame, measured anew every SECONDS."""
         at, busy, own = self._before
         seconds = self._clock() - at
         if seconds < SECONDS:
@@ -59,9 +60,9 @@ class Sharing:
 class Choice:
     """One classifier in use, of several files or with several thread counts.
 
-    With several files `choose(n)` takes the n-th, all of them are loaded at once; with a single
-    file it loads that again with n threads. Threads that nobody chose give way to other processes,
-    see sharing.py.
+    With several files, which are loaded at once, `choose(n)` takes the n-th. With a single file it
+    loads that file again with n threads. A thread count that nobody chose gives way to other
+    processes, see Sharing.
     """
 
     def __init__(
@@ -71,7 +72,17 @@ class Choice:
         *,
         delegate: str | os.PathLike[str] | None = None,
     ) -> None:
-        """Load the files; threads and delegate as of Classifier, which says what is raised."""
+        """Load the files.
+
+        Args:
+            files: Paths of exported files, at least one.
+            threads: Threads of the runtime; None measures the fastest count.
+            delegate: Path of a TFLite delegate.
+
+        Raises:
+            LmedgeError: There is no file, or the delegate cannot be loaded.
+            ModelFileError: A file cannot be used.
+        """
         if not files:
             raise LmedgeError("name at least one .tflite file")
         self._delegate = delegate
@@ -96,7 +107,7 @@ class Choice:
         return self._fewer[key]
 
     def choose(self, number: int) -> str:
-        """Take file or thread count `number`, from 1, and return what was done, to be shown."""
+        """Take file or thread count `number`, from 1, and return a line about it."""
         if not self._several:
             self._sharing = None
             self._chosen = Classifier(self._chosen.model, threads=number, delegate=self._delegate)

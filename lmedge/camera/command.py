@@ -1,4 +1,4 @@
-"""`lmedge camera`: frames in, labels out, until the source ends or someone says stop."""
+"""`lmedge camera`: the labels of every frame, until the source ends or the user stops it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     is_eager=True,
     expose_value=False,
     callback=_list,
-    help="Show which cameras are there, and end.",
+    help="List the cameras of this machine, and end.",
 )
 @click.option(
     "--source",
@@ -173,10 +173,10 @@ def camera(
 ) -> None:
     """Classify a live camera, a video or images, and show both labels on each frame.
 
-    Of a camera or stream the newest frame is always the one classified; videos and folders are
-    read in full. A camera that goes away is waited for. Keys in the window: `q` ends, space
-    pauses, `s` saves the image, `o` hides the overlay, 1 to 9 choose one of several files, or
-    the number of threads. Ctrl-C ends too; recordings are finished then.
+    Of a camera or stream, only the newest frame is classified; videos and folders are read in
+    full. The command waits for a camera that goes away. Keys in the window: `q` ends, space
+    pauses, `s` saves the image, `o` hides the overlay, 1 to 9 choose one of several files or the
+    number of threads. Ctrl-C ends too, and recordings are then finished.
 
     \b
     lmedge camera landmarks.tflite
@@ -215,7 +215,7 @@ def camera(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SinkOptions:
-    """Where the results go, as the command line says."""
+    """The sinks that the command line names."""
 
     jsonl: str | None
     record: Path | None
@@ -224,7 +224,7 @@ class SinkOptions:
     window: bool
 
     def open(self, source: FrameSource, choice: Choice, stack: contextlib.ExitStack) -> list[Sink]:
-        """Open all of them, files before the window: a frame that is seen has been written."""
+        """Open all of them, files before the window, so that a frame that is seen was written."""
         sinks: list[Sink] = []
         if self.jsonl is not None:
             sinks.append(JsonLines(_open_lines(self.jsonl, stack)))
@@ -242,7 +242,7 @@ class SinkOptions:
 
 
 def _has_display(optional: bool) -> bool:
-    """Return whether there is a window to open; without one a preview is enough."""
+    """Return True if a window can be opened; raise LmedgeError unless it is `optional`."""
     try:
         require_display()
     except LmedgeError as error:
@@ -254,7 +254,7 @@ def _has_display(optional: bool) -> bool:
 
 
 def _steadiness(choice: Choice, seconds: float | None, none: bool) -> Steadiness | None:
-    """Return what was asked for; None leaves it to the file, and to the kind of source."""
+    """Return the smoothing of the options; None leaves it to the file and the kind of source."""
     if none:
         return UNSMOOTHED
     if seconds is None:

@@ -1,4 +1,4 @@
-"""What a source gives: frames, one after the other, each with its place in the stream."""
+"""Frames with their place in a stream, and the base of all sources of them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,16 @@ _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_C
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FrameView:
-    """Turn clockwise by `rotate` degrees, then mirror left to right, then keep `roi`.
+    """Rotation, mirroring and region of interest of every frame, applied in this order.
 
-    `rotate` is 0, 90, 180 or 270. `roi` is (left, top, width, height) as shares of the turned
-    image, 0 to 1, so that it holds at every resolution a camera comes back with.
+    Attributes:
+        rotate: Clockwise degrees: 0, 90, 180 or 270.
+        mirror: True mirrors left to right.
+        roi: (left, top, width, height) as shares of the rotated image, 0 to 1, which hold at every
+            resolution of a camera; None keeps the whole image.
+
+    Raises:
+        LmedgeError: A value is out of range.
     """
 
     rotate: int = 0
@@ -46,7 +52,7 @@ class FrameView:
             )
 
     def apply(self, image: BgrImage) -> BgrImage:
-        """Return (H, W, 3) uint8 as it is to be seen; at least one pixel is kept."""
+        """Return the (H, W, 3) uint8 image after the view; at least one pixel is kept."""
         if self.rotate:
             image = np.asarray(cv2.rotate(image, _TURNS[self.rotate]), np.uint8)
         if self.mirror:
@@ -68,9 +74,11 @@ WHOLE_FRAME = FrameView()
 class Frame:
     """One image of a stream.
 
-    `image` is (H, W, 3) uint8 BGR, OpenCV's own order, whatever the source. `index` counts the
-    frames the source delivered, from 0. `seconds` is the time in the stream for files, and since
-    the source was opened for live ones. `name` is the file's, for images.
+    Attributes:
+        image: (H, W, 3) uint8 BGR, OpenCV's own order, from every source.
+        index: Number of the frame among those the source delivered, from 0.
+        seconds: Time in the stream of a file; time since the source was opened if it is live.
+        name: Name of the file if the source is images, otherwise None.
     """
 
     image: BgrImage = dataclasses.field(repr=False)
@@ -81,7 +89,10 @@ class Frame:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Absence:
-    """A live source gives no frames at the moment; `message` says since when and what is done."""
+    """A notice that a live source has no frames at the moment.
+
+    `message` names the source, the time without frames and the next step.
+    """
 
     message: str
 
@@ -89,10 +100,15 @@ class Absence:
 class FrameSource(abc.ABC):
     """Frames to iterate over once, and the resource behind them; a context manager.
 
-    `rate` is the frames a second of a file, None for live sources. `sequence` says whether
-    neighbouring frames show the same scene. `dropped` counts frames a live source delivered that
-    nobody took, `skipped` the images that cannot be read, `absences` how often a live source
-    went away.
+    Attributes:
+        name: Name of the source, as messages show it.
+        view: Rotation, mirroring and region of every frame.
+        live: True for a camera or stream, of which only the newest frame is kept.
+        sequence: True if neighbouring frames show the same scene.
+        rate: Frames a second of a file; None for a live source.
+        dropped: Frames of a live source that nobody took.
+        skipped: Images that cannot be read.
+        absences: How often a live source went away.
     """
 
     live: bool = False
@@ -103,7 +119,7 @@ class FrameSource(abc.ABC):
     absences: int = 0
 
     def __init__(self, name: str, view: FrameView = WHOLE_FRAME) -> None:
-        """Name the source as messages show it; `view` is applied to every frame."""
+        """Set the name that messages show, and the view of every frame."""
         self.name = name
         self.view = view
         self._stop = threading.Event()
@@ -116,15 +132,15 @@ class FrameSource(abc.ABC):
 
     @abc.abstractmethod
     def __iter__(self) -> Iterator[Frame | Absence]:
-        """Yield the frames; raise SourceError when the source fails or holds none.
+        """Yield the frames; raise SourceError if the source fails or holds none.
 
-        While a live source is away an Absence comes several times a second, so that a window goes
-        on answering.
+        While a live source is away, an Absence comes several times a second, so that a window
+        still handles keys.
         """
 
     @property
     def stopped(self) -> bool:
-        """Whether `stop` was called."""
+        """True after `stop` was called."""
         return self._stop.is_set()
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Live sources: a thread that keeps only the newest frame, and opens again what went away."""
+"""Live sources: a thread keeps only the newest frame, and reopens a lost capture."""
 
 from __future__ import annotations
 
@@ -24,13 +24,10 @@ _log = logging.getLogger(__name__)
 
 
 class LiveSource(FrameSource):
-    """A camera or a network stream: the newest frame is given, older ones are dropped and counted.
+    """A camera or a network stream: only the newest frame is kept, older ones are counted.
 
-    A frame is never given twice. A source that goes away is opened again, with growing pauses,
-    and may come back at another resolution; meanwhile Absence is given. `give_up` seconds without
-    a frame end it with CameraLostError; None waits for ever. The first frame must come within
-    `first_frame` seconds, or SourceError is raised. `open_capture` is called in the caller's
-    thread first, then in the capture thread.
+    No frame comes twice. A source that goes away is opened again, with growing pauses, and may come
+    back at another resolution. Meanwhile an Absence comes in place of frames.
     """
 
     live = True
@@ -46,7 +43,21 @@ class LiveSource(FrameSource):
         first_frame: float = FIRST_FRAME,
         back_off: tuple[float, float] = BACK_OFF,
     ) -> None:
-        """Open the capture and start the thread; raises what `open_capture` raises."""
+        """Open the capture and start the thread.
+
+        Args:
+            name: Name of the source, as messages show it.
+            open_capture: Function that opens the capture. It is called in the caller's thread
+                first, then in the capture thread; its errors at the first call are raised.
+            view: Rotation, mirroring and region of every frame.
+            give_up: Seconds without a frame after which CameraLostError is raised; None waits for
+                ever.
+            patience: Seconds without a frame after which the source counts as away.
+            first_frame: Seconds within which the first frame must come, otherwise SourceError is
+                raised.
+            back_off: Seconds between attempts to open again: the first pause, doubled up to the
+                second.
+        """
         super().__init__(name, view)
         self._open = open_capture
         self._give_up, self._patience, self._first_frame = give_up, patience, first_frame
@@ -63,7 +74,7 @@ class LiveSource(FrameSource):
         self._thread.start()
 
     def __iter__(self) -> Iterator[Frame | Absence]:
-        """Yield the newest frame each time; wait for one where there is none yet."""
+        """Yield the newest frame each time; wait if there is none yet."""
         away = False
         while not self.stopped:
             frame = self._take()
@@ -85,13 +96,13 @@ class LiveSource(FrameSource):
             yield absence
 
     def close(self) -> None:
-        """Stop the thread, which releases the capture; one that hangs is left to the system."""
+        """Stop the thread, which releases the capture; leave a hanging one to the system."""
         super().close()
         if self._thread is not threading.current_thread():
             self._thread.join(_JOIN)
 
     def _take(self) -> tuple[BgrImage, int, float] | None:
-        """Take the newest frame; wait a slice for it: a signal handler cannot wake this thread."""
+        """Take the newest frame; wait a slice only, as no signal handler wakes this thread."""
         with self._changed:
             if self._newest is None:
                 self._changed.wait(_SLICE)
@@ -99,7 +110,7 @@ class LiveSource(FrameSource):
             return frame
 
     def _absence(self) -> Absence | None:
-        """Say how long there was no frame; None as long as that is nothing to speak of."""
+        """Return a notice if the source is away; raise an error if it stays away too long."""
         with self._changed:
             silent = time.monotonic() - self._latest
             gone = self._reason is not None
@@ -152,7 +163,7 @@ class LiveSource(FrameSource):
             return None
 
     def _deliver(self, capture: Capture) -> str:
-        """Put frames until reads fail for a second, and say so."""
+        """Put frames until reads fail for a second, and return the reason."""
         good = time.monotonic()
         while not self.stopped:
             delivered, image = capture.read()

@@ -1,4 +1,4 @@
-"""The loop: take a frame, classify it, smooth, hand the result on."""
+"""The loop: take a frame, classify it, smooth the result, pass it to the sinks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .frames import Absence, FrameSource
 from .sinks import FrameResult, Sink
 from .smoothing import UNSMOOTHED, Smoother, Steadiness
 
-# Of so many last frames the median time is taken: memory stays flat over days.
+# The median time is that of so many last frames, so that memory stays constant over days.
 _TIMED = 10_000
 _RATED = 1.0  # seconds over which the shown frame rate is measured
 
@@ -27,7 +27,7 @@ Clock = Callable[[], float]
 
 
 class End(enum.StrEnum):
-    """Why the loop ended."""
+    """The reason for the end of the loop."""
 
     SOURCE = "end of the source"
     LIMIT = "as many frames as asked for"
@@ -37,12 +37,18 @@ class End(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CameraSummary:
-    """What the loop did.
+    """The counts and times of a finished loop.
 
-    `frames` were classified, `dropped` came while another was classified, `skipped` could not be
-    read; the source went away `absences` times. `seconds` from the first frame's arrival to the
-    end; `rate` in frames a second; `median_ms` of the classification, over the last 10,000
-    frames; both 0 without a frame.
+    Attributes:
+        frames: Frames that were classified.
+        dropped: Frames that came while another was classified.
+        skipped: Images that could not be read.
+        absences: How often the source went away.
+        seconds: Time from the arrival of the first frame to the end.
+        rate: Frames a second, 0 without a frame.
+        median_ms: Median milliseconds of a classification, over the last 10,000 frames; 0 without
+            a frame.
+        end: The reason for the end.
     """
 
     frames: int
@@ -64,12 +70,23 @@ def run_camera(
     frames: int | None = None,
     clock: Clock = time.perf_counter,
 ) -> CameraSummary:
-    """Classify the frames of `source` and hand each result to every sink, in order.
+    """Classify the frames of a source and pass each result to every sink, in order.
 
-    `classifier` may be a Choice, which a sink changes while the loop runs. `smoothing`: None means
-    what the file's recipe says for sequences, and none for unrelated images. `frames`: end after
-    so many. The sinks are closed, whatever happens; the source is the caller's. Raises SourceError
-    when the source fails, LmedgeError when a sink does.
+    Args:
+        classifier: A classifier, or a Choice that a sink may change while the loop runs.
+        source: The frames; the caller closes it.
+        sinks: Receivers of the results, which are closed in any case.
+        smoothing: Resistance of the label against changes. None takes the values in the file for
+            sequences, and no smoothing for unrelated images.
+        frames: Number of frames after which the loop ends; None has no limit.
+        clock: Function that returns seconds.
+
+    Returns:
+        Counts, times and the reason for the end.
+
+    Raises:
+        SourceError: The source fails.
+        LmedgeError: A sink fails, or `frames` is below 1.
     """
     if frames is not None and frames < 1:
         raise LmedgeError(f"frames must be at least 1, not {frames}")
@@ -95,9 +112,9 @@ def run_camera(
 
 @contextlib.contextmanager
 def stopping_on_signals(source: FrameSource) -> Iterator[None]:
-    """End the loop over `source` cleanly on Ctrl-C and SIGTERM; a second one ends at once.
+    """End the loop over `source` cleanly on Ctrl-C and SIGTERM; a second signal ends at once.
 
-    For the main thread of a command. The handler only sets a flag, so that no write is cut short.
+    Use it in the main thread. The handler only sets a flag, so that no write is cut short.
     """
 
     def handler(number: int, stack: FrameType | None) -> None:
@@ -129,7 +146,7 @@ class _Tally:
             self._start = self._clock()
 
     def classified(self, milliseconds: float) -> float | None:
-        """Count a frame and return the rate, None as long as there is only one."""
+        """Count a frame and return the rate, None while there is only one frame."""
         self.frames += 1
         self.milliseconds.append(milliseconds)
         now = self._clock()

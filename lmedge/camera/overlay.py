@@ -13,13 +13,13 @@ from . import text
 from .frames import BgrImage
 
 # BGR. The bars are sky blue and orange of Okabe and Ito's palette (Color Universal Design, 2008),
-# told apart by every kind of colour vision; the panel keeps its contrast on any photograph.
+# which every kind of colour vision distinguishes. The panel keeps its contrast on any image.
 WHITE: text.Color = (255, 255, 255)
 PALE: text.Color = (205, 205, 205)
 TRACK: text.Color = (95, 95, 95)
 LANDMARK: text.Color = (233, 180, 86)
 CATEGORY: text.Color = (0, 159, 230)
-SHADE = 0.32  # what is left of the photograph's brightness under the panel
+SHADE = 0.32  # share of the image's brightness that stays under the panel
 
 # Lengths in units of the height of a capital letter.
 _MARGIN = 0.8
@@ -38,7 +38,7 @@ _ILLEGIBLE = 3.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Where the panel stands on a frame, in pixels; `unit` is the height of a capital letter."""
+    """Place of the panel on a frame, in pixels; `unit` is the height of a capital letter."""
 
     left: int
     top: int
@@ -50,8 +50,8 @@ class Panel:
 def panel(frame_width: int, frame_height: int) -> Panel | None:
     """Lay the panel out for a frame: a fixed share of its shorter side, always inside.
 
-    Capitals are at least 10 pixels high where the frame has room for that (from 200 x 100); None
-    where not even illegible ones fit.
+    Capitals are at least 10 pixels high if the frame has room for that (from 200 x 100). Returns
+    None if not even illegible ones fit.
     """
     unit = max(_SMALLEST, min(frame_width, frame_height) / 32)
     unit = min(unit, frame_width / (18 + 2 * _MARGIN), frame_height / (_HEIGHT + 2 * _MARGIN))
@@ -70,11 +70,19 @@ def annotate(
     known: bool = True,
     celsius: float | None = None,
 ) -> BgrImage:
-    """Return a copy of `frame` with both labels drawn on it; (H, W, 3) uint8 BGR in and out.
+    """Return a copy of a frame with both labels drawn on it.
 
-    Where `known` is False the panel says so in place of labels. The foot shows the
-    classification's milliseconds, the rate and the processor's temperature where they are given. A
-    frame under about 60 x 30 pixels has no room and is copied as it is.
+    A frame under about 60 x 30 pixels has no room and is copied as it is.
+
+    Args:
+        frame: (H, W, 3) uint8 BGR.
+        prediction: The labels, their probabilities, and the milliseconds at the foot.
+        frames_per_second: Rate at the foot; None leaves it out.
+        known: False shows UNKNOWN in place of labels.
+        celsius: Temperature of the processor at the foot; None leaves it out.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
     """
     image = frame.copy()
     box = panel(frame.shape[1], frame.shape[0])
@@ -89,8 +97,8 @@ def annotate(
         second = top + _ROW * unit
         _row(image, box, second, prediction.category, prediction.category_probability, CATEGORY)
     else:
-        said = text.cut_to_width(UNKNOWN, unit, room)
-        text.draw_text(image, said, (int(left), int(top + unit)), unit, WHITE)
+        line = text.cut_to_width(UNKNOWN, unit, room)
+        text.draw_text(image, line, (int(left), int(top + unit)), unit, WHITE)
     top += 2 * _ROW * unit
     figures = [
         "" if frames_per_second is None else f"{frames_per_second:.1f} fps",
@@ -105,7 +113,7 @@ def annotate(
 def notice(message: str, width: int, height: int) -> BgrImage:
     """Return a dark card with `message` in its middle, (height, width, 3) uint8 BGR.
 
-    It stands where a frame would be while there is none.
+    The card takes the place of a frame while there is none.
     """
     card = np.full((height, width, 3), 30, np.uint8)
     unit = max(_ILLEGIBLE, min(max(_SMALLEST, min(width, height) / 24), width / 22))

@@ -36,16 +36,22 @@ _HEADERS = {
 class Preview:
     """Serve the newest result to browsers.
 
-    The loop only leaves a reference here. An image is made smaller and encoded when a browser
-    asks for one newer than it has, once for all of them and at most 15 times a second; a browser
-    that is slow asks less often and so loses frames, nobody else's.
+    The loop only leaves a reference here. If a browser requests an image newer than its last, the
+    newest is scaled and encoded, once for all browsers and at most MAX_RATE times a second. A slow
+    browser requests less often, and only that browser loses frames.
     """
 
     def __init__(self, host: str, port: int, token: str | None = None) -> None:
-        """Listen at once; port 0 takes a free one.
+        """Listen at once.
 
-        Raises LmedgeError when the address is taken, or is not this machine's own and there is no
-        token; MissingDependencyError without bottle and waitress.
+        Args:
+            host: Address to listen on; any but this machine's own needs a token.
+            port: Port to listen on; 0 takes a free one.
+            token: Secret that a browser must send; None asks for none.
+
+        Raises:
+            LmedgeError: The address is in use, or needs a token.
+            MissingDependencyError: bottle or waitress is not installed.
         """
         check_token(host, port, token)
         bottle, waitress = _libraries()
@@ -84,7 +90,7 @@ class Preview:
         return True
 
     def absent(self, absence: Absence) -> bool:
-        """Keep the message, in place of an image."""
+        """Keep the message in place of an image."""
         with self._lock:
             if absence.message != self._message:
                 self._message = absence.message
@@ -98,9 +104,9 @@ class Preview:
         self._thread.join()
 
     def newest(self, after: int) -> tuple[int, bytes, str] | None:
-        """Return number, JPEG and figures as JSON of what is newer than `after`, None if nothing.
+        """Return number, JPEG and figures as JSON of the newest image, None unless above `after`.
 
-        Called in the server's threads.
+        The threads of the server call this.
         """
         with self._lock:
             number, encoded_at = self._number, self._encoded_at
@@ -124,7 +130,7 @@ class Preview:
 
 
 def check_token(host: str, port: int, token: str | None) -> None:
-    """Raise LmedgeError for an address that others can reach and that has no token."""
+    """Raise LmedgeError if other machines can reach the address and there is no token."""
     if token is None and not is_own(host):
         raise LmedgeError(
             f"--preview {host}:{port} can be reached from other machines: add --token with a "
@@ -133,7 +139,7 @@ def check_token(host: str, port: int, token: str | None) -> None:
 
 
 def is_own(host: str) -> bool:
-    """Return whether `host` can be reached from this machine alone."""
+    """Return True if `host` can be reached from this machine alone."""
     if host == "localhost":
         return True
     try:
@@ -206,5 +212,5 @@ def _libraries() -> tuple[Any, Any]:
         raise MissingDependencyError(
             f"the preview needs {error.name}: run `pip install 'lmedge[camera]'`"
         ) from error
-    logging.getLogger("waitress").setLevel(logging.ERROR)  # it tells of every slow moment
+    logging.getLogger("waitress").setLevel(logging.ERROR)  # by default it logs every slow moment
     return bottle, waitress

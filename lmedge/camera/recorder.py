@@ -1,4 +1,4 @@
-"""The annotated video: a fragmented mp4, which plays up to its last second whatever ends it."""
+"""The annotated video: a fragmented mp4 that plays to its last second after any end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import LmedgeError, MissingDependencyError
 from .frames import Absence, BgrImage
 from .sinks import FrameResult
 
-# Fragments begin at key frames, and each is flushed: a process that is killed loses the last one.
+# Fragments begin at key frames, and each is flushed, so that a kill loses the last one only.
 _CONTAINER = {
     "movflags": "frag_keyframe+empty_moov+default_base_moof",
     "flush_packets": "1",
@@ -30,13 +30,13 @@ _NOMINAL_RATE = 30  # frames a second, for players that ask; the times are those
 class Recorder:
     """Record annotated frames to an mp4 (H.264), at the times of the stream.
 
-    The first frame gives the size; a frame of another shape is fitted in with black bars. The file
-    appears with the first frame, in place of an older one, and is whole up to the last second
-    whatever ends the process; without any frame there is no file.
+    The first frame sets the size, and a frame of another shape gets black bars. The file appears
+    with the first frame and replaces an older one. It plays to the last second even if the process
+    is killed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Write nothing yet. Raises MissingDependencyError without PyAV."""
+        """Take the path of the file. Raises MissingDependencyError without PyAV."""
         self.path = Path(path)
         self.frames = 0
         self._av = _library()
@@ -47,24 +47,24 @@ class Recorder:
         self._key = 0  # ticks of the last key frame
 
     def take(self, result: FrameResult) -> bool:
-        """Write a frame; raises LmedgeError when the file cannot be written."""
+        """Write a frame. Raises LmedgeError if the file cannot be written."""
         image = result.annotated
-        with self._saying():
+        with self._one_line_errors():
             if self._container is None:
                 self._start(image)
             self._write(image, result.frame.seconds)
         return True
 
     def absent(self, absence: Absence) -> bool:
-        """Write nothing: the frame before stands that long in the video."""
+        """Write nothing, so that the frame before stands that long in the video."""
         return True
 
     def close(self) -> None:
-        """Finish the file; raises LmedgeError when it cannot be written."""
+        """Finish the file. Raises LmedgeError if it cannot be written."""
         if self._container is None:
             return
         container, self._container = self._container, None
-        with self._saying(), container:
+        with self._one_line_errors(), container:
             container.mux(self._stream.encode())
 
     def _start(self, image: BgrImage) -> None:
@@ -94,8 +94,8 @@ class Recorder:
         self.frames += 1
 
     @contextlib.contextmanager
-    def _saying(self) -> Any:
-        """Turn what PyAV and the system raise into one line."""
+    def _one_line_errors(self) -> Any:
+        """Turn errors of PyAV and of the system into one line."""
         try:
             yield
         except (OSError, self._av.FFmpegError) as error:
@@ -121,7 +121,7 @@ def letterbox(image: BgrImage, width: int, height: int) -> BgrImage:
 
 
 def _fitting(image: BgrImage) -> tuple[int, int]:
-    """Width and height of the recording: the image's, even as the codec wants, within limits."""
+    """Return width and height of the recording: those of the image, even and within limits."""
     height, width = image.shape[:2]
     scale = min(1.0, _LONGEST / max(height, width))
     return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)

@@ -1,4 +1,4 @@
-"""Where results go: JSON lines and plain lines here; the window and the recording next door."""
+"""Sinks of results: JSON lines and plain lines; window.py and recorder.py have others."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ _CELSIUS_SECONDS = 2.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FrameResult:
-    """A frame and what is in it, smoothed if asked for; `frames_per_second` over the last second.
+    """A frame and its prediction, smoothed if smoothing is on.
 
-    The rate is None for the first frame. `known` is False when the frame shows no landmark that
-    the file knows; the labels are then its best guess and are not shown.
+    Attributes:
+        frame: The frame.
+        prediction: The labels and probabilities.
+        frames_per_second: Rate over the last second; None for the first frame.
+        known: False if the frame shows none of the landmarks; the labels are then the nearest ones
+            and are not shown.
     """
 
     frame: Frame
@@ -32,7 +36,7 @@ class FrameResult:
 
     @functools.cached_property
     def annotated(self) -> BgrImage:
-        """The frame with the overlay, (H, W, 3) uint8 BGR; drawn once, for all sinks."""
+        """The frame with the overlay, (H, W, 3) uint8 BGR, drawn once for all sinks."""
         return annotate(
             self.frame.image,
             self.prediction,
@@ -44,28 +48,28 @@ class FrameResult:
 
 @functools.lru_cache(maxsize=1)
 def _celsius(period: int) -> float | None:
-    """Ask for the temperature once a `period`: it takes as long as the drawing."""
+    """Return the temperature, read once a `period` since that takes as long as the drawing."""
     return processor_celsius()
 
 
 class Sink(Protocol):
-    """Something that takes results: a window, a file, a terminal."""
+    """A receiver of results: a window, a file, a terminal."""
 
     def take(self, result: FrameResult) -> bool:
-        """Take one result; False asks the loop to end."""
+        """Take one result; return False to end the loop."""
 
     def absent(self, absence: Absence) -> bool:
-        """Show that a live source gives no frames at the moment; False asks the loop to end."""
+        """Show that a live source has no frames at the moment; return False to end the loop."""
 
     def close(self) -> None:
-        """Finish; called once, whatever ended the loop."""
+        """Finish; called once, also after an error."""
 
 
 class JsonLines:
     """One JSON object a line, flushed at once; `docs/formats.md` names its fields."""
 
     def __init__(self, stream: TextIO) -> None:
-        """`stream` is written to and left open."""
+        """Take an open text stream, which stays open."""
         self._stream = stream
 
     def take(self, result: FrameResult) -> bool:
@@ -79,19 +83,19 @@ class JsonLines:
         return True
 
     def close(self) -> None:
-        """Do nothing: every line is out already."""
+        """Do nothing, since every line is flushed."""
 
 
 class LabelLines:
-    """A plain line each time the landmark changes, and for every image that has a name."""
+    """A plain line each time the landmark changes, and for every image with a name."""
 
     def __init__(self, stream: TextIO) -> None:
-        """`stream` is written to and left open."""
+        """Take an open text stream, which stays open."""
         self._stream = stream
         self._shown: tuple[str, bool] | None = None
 
     def take(self, result: FrameResult) -> bool:
-        """Write a line if there is something new."""
+        """Write a line if the landmark changed or the image has a name."""
         frame, prediction = result.frame, result.prediction
         shown = (prediction.landmark if result.known else "", result.known)
         if frame.name is None and shown == self._shown:
@@ -111,7 +115,7 @@ class LabelLines:
         return True
 
     def close(self) -> None:
-        """Do nothing: every line is out already."""
+        """Do nothing, since every line is flushed."""
 
 
 def result_as_json(result: FrameResult) -> str:

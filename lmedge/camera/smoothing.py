@@ -18,11 +18,18 @@ DEFAULT_SECONDS = 0.3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Steadiness:
-    """How reluctantly the label of a stream changes.
+    """The resistance of a stream's label against changes.
 
-    `seconds`: time constant of the smoothing, 0 for none of all this. `margin`: by how much
-    another label's smoothed probability must exceed that of the label shown. `dwell`: seconds a
-    label stays at least. Measured by `benchmarks/studies/label_stability.py`.
+    The defaults were chosen by `benchmarks/studies/label_stability.py`.
+
+    Attributes:
+        seconds: Time constant of the exponential smoothing; 0 turns all of this off.
+        margin: Difference by which another label's smoothed probability must exceed that of the
+            label shown, 0 to below 1.
+        dwell: Seconds for which a label stays at least.
+
+    Raises:
+        LmedgeError: A value is out of range.
     """
 
     seconds: float = DEFAULT_SECONDS
@@ -40,9 +47,10 @@ class Steadiness:
 
     @classmethod
     def of(cls, model: ModelFile) -> Steadiness:
-        """Return what the recipe of a file says, the default for a file that says nothing.
+        """Return the values in a file, the defaults if it holds none.
 
-        Raises ModelFileError when its values cannot be used.
+        Raises:
+            ModelFileError: The values in the file cannot be used.
         """
         values = model.info.get("smoothing")
         if values is None:
@@ -59,7 +67,7 @@ UNSMOOTHED = Steadiness(seconds=0.0)
 
 
 class Steady(NamedTuple):
-    """The steady answer: `known` is False when the stream shows no landmark the file knows."""
+    """A smoothed prediction; `known` is False if the stream shows none of the landmarks."""
 
     prediction: Prediction
     known: bool
@@ -68,13 +76,13 @@ class Steady(NamedTuple):
 class Smoother:
     """Average predictions of one stream, older ones weighing less, and keep the label steady.
 
-    After `seconds` a frame weighs 1/e of what it did. The weight follows the time between frames,
-    so the result does not depend on the frame rate, and a long gap starts anew. "Not a landmark" is
-    one more label: a frame that is not known gives it all its probability.
+    After `seconds` the weight of a frame has fallen to 1/e. The weight follows the time between
+    frames, so that the result does not depend on the frame rate and a long gap starts anew. "Not a
+    landmark" is one more label, which gets all the probability of an unknown frame.
     """
 
     def __init__(self, classifier: Classifier, steadiness: Steadiness) -> None:
-        """`classifier` knows the labels."""
+        """Take the classifier whose labels are smoothed."""
         self._classifier = classifier
         self._steadiness = steadiness
         self._seconds = 0.0  # time of the last frame
@@ -84,13 +92,15 @@ class Smoother:
 
     @property
     def still(self) -> bool:
-        """Whether `update` gives back what it gets."""
+        """True if `update` returns its input."""
         return self._steadiness.seconds == 0
 
     def classify(self, image: npt.NDArray[np.uint8], seconds: float) -> Steady:
-        """Classify a frame, (H, W, 3) uint8 BGR, and return the steady answer.
+        """Classify a frame and smooth the result; labels are chosen once, after the smoothing.
 
-        Labels are chosen once, after the smoothing.
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            seconds: Time of the frame in the stream.
         """
         if self.still:
             prediction = self._classifier.classify(image, color="bgr")
@@ -99,21 +109,26 @@ class Smoother:
         return self._smooth(reading, reading.joint, seconds, reading.known)
 
     def use(self, classifier: Classifier) -> None:
-        """Go on with another classifier of the same file: with other threads, for instance."""
+        """Continue with another classifier of the same file, with other threads for example."""
         self._classifier = classifier
 
     def update(self, prediction: Prediction, seconds: float, known: bool = True) -> Steady:
-        """Return the steady answer; `seconds`: the frame's time in the stream.
+        """Smooth a prediction.
 
-        The marginals of the two heads stay those of the frame alone; labels, `top` and `joint` are
-        smoothed. The label shown leads `top`, also while another one's probability is higher.
+        Labels, `top` and `joint` are smoothed; the marginals stay those of the frame alone. The
+        label shown leads `top`, also while another label is more probable.
+
+        Args:
+            prediction: The prediction of one frame.
+            seconds: Time of the frame in the stream.
+            known: False if the frame shows none of the landmarks.
         """
         if self.still:
             return Steady(prediction, known)
         return self._smooth(prediction, prediction.joint.tolist(), seconds, known)
 
     def _smooth(
-        self, said: Prediction | Reading, joint: list[float], seconds: float, known: bool
+        self, reading: Prediction | Reading, joint: list[float], seconds: float, known: bool
     ) -> Steady:
         gap = max(0.0, seconds - self._seconds)
         self._seconds = seconds
@@ -128,7 +143,7 @@ class Smoother:
                 old + (new - old) * share for old, new in zip(self._scores, fresh, strict=True)
             ]
             self._choose(self._scores, seconds)
-        return self._answer(said, self._scores)
+        return self._result(reading, self._scores)
 
     def _choose(self, scores: list[float], seconds: float) -> None:
         best = scores.index(max(scores))
@@ -137,12 +152,12 @@ class Smoother:
         if scores[best] > scores[self._shown] + self._steadiness.margin:
             self._shown, self._since = best, seconds
 
-    def _answer(self, said: Prediction | Reading, scores: list[float]) -> Steady:
+    def _result(self, reading: Prediction | Reading, scores: list[float]) -> Steady:
         labels = scores[:-1]
         total = sum(labels)
         joint = np.array(
-            [label / total for label in labels] if total > 0 else said.joint, np.float32
+            [label / total for label in labels] if total > 0 else reading.joint, np.float32
         )
         known = self._shown < len(joint)
         lead = self._shown if known else None
-        return Steady(self._classifier.with_joint(said, joint, lead=lead), known)
+        return Steady(self._classifier.with_joint(reading, joint, lead=lead), known)

@@ -31,7 +31,7 @@ from .capture import (
 from .frames import WHOLE_FRAME, Frame, FrameSource, FrameView
 from .live import LiveSource
 
-DEFAULT_RATE = 25.0  # of a video that does not say
+DEFAULT_RATE = 25.0  # of a video without one
 IMAGES_RATE = 1.0  # a folder of images, seen or recorded: one a second
 # Containers may declare a few frames more than they hold; fewer than this share means damage.
 LEAST_SHARE = 0.95
@@ -46,18 +46,25 @@ def open_source(
     view: FrameView = WHOLE_FRAME,
     give_up: float | None = None,
 ) -> FrameSource:
-    """Open what `source` names; use the result in a `with` statement.
+    """Open a camera, a stream, a video or images; use the result in a `with` statement.
 
     - 0, "0" or "/dev/video0": a camera, live (a file named 0 is "./0");
     - "picamera2", or "picamera2:1" for the second: a Raspberry Pi's camera, live;
-    - "http://...", "https://...", "rtsp://...": a stream, live; one that has an end and says so,
+    - "http://...", "https://...", "rtsp://...": a stream, live; a stream with a known end, such as
       a video on a web server, is read in full instead;
-    - a folder, a file with an image's suffix, or a pattern such as "pictures/*.jpg": images;
+    - a folder, a file with an image's suffix, or a pattern such as "images/*.jpg": images;
     - any other file: a video.
 
-    `options`: size and rate, for cameras. `give_up`: seconds without a frame after which a live
-    source ends with CameraLostError; None tries for ever. Raises SourceError, naming the source,
-    why it does not open, and what to do.
+    Args:
+        source: One of the above.
+        options: Size and rate to request of a camera.
+        view: Rotation, mirroring and region of every frame.
+        give_up: Seconds without a frame after which a live source raises CameraLostError; None
+            waits for ever.
+
+    Raises:
+        SourceError: The source does not open; the message has the reason and the next step.
+        MissingDependencyError: picamera2 is not installed.
     """
     text = os.fspath(source) if not isinstance(source, int) else str(source)
     opener = _camera(text, options)
@@ -78,12 +85,12 @@ def open_source(
 
 
 def is_pattern(text: str) -> bool:
-    """Return whether `text` is a pattern and no file of that very name."""
+    """Return True if `text` is a pattern and no file has that very name."""
     return glob.has_magic(text) and not Path(text).exists()
 
 
 def _camera(text: str, options: CaptureOptions) -> Callable[[], Capture] | None:
-    """Return how to open a camera, or None for what is none."""
+    """Return the function that opens a camera, None if `text` names no camera."""
     if (text.isascii() and text.isdigit()) or DEVICE.fullmatch(text):
         return partial(open_device, text, options)
     kind, _, number = text.partition(":")
@@ -102,7 +109,7 @@ def _open_stream(url: str, scheme: str, view: FrameView, give_up: float | None) 
     first: Capture | None = opened_at_once
 
     def opened() -> Capture:
-        """Give the capture that is open already, and a new one when that was lost."""
+        """Return the capture that is open already, then new ones."""
         nonlocal first
         capture, first = first or open_url(url), None
         return capture
@@ -111,7 +118,7 @@ def _open_stream(url: str, scheme: str, view: FrameView, give_up: float | None) 
 
 
 class VideoSource(FrameSource):
-    """A video, each frame of it, in order and to its end."""
+    """Every frame of a video, in order."""
 
     def __init__(
         self,
@@ -119,7 +126,7 @@ class VideoSource(FrameSource):
         capture: cv2.VideoCapture | None = None,
         view: FrameView = WHOLE_FRAME,
     ) -> None:
-        """Open `path`, or take a `capture` already open; raises SourceError when it is no video."""
+        """Open `path`, or take an open `capture`. Raises SourceError if it is no video."""
         super().__init__(readable(path), view)
         self._capture = capture if capture is not None else open_video(Path(path))
         declared = self._capture.get(cv2.CAP_PROP_FPS)
@@ -127,7 +134,7 @@ class VideoSource(FrameSource):
         self._seconds = 0.0
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield every frame; raise SourceError when there is none."""
+        """Yield every frame. Raises SourceError if there is none."""
         index = 0
         while not self.stopped:
             delivered, image = self._capture.read()
@@ -147,7 +154,7 @@ class VideoSource(FrameSource):
         self._capture.release()
 
     def _time(self, index: int) -> float:
-        """Time of the frame just read; where the file's clock stands still, the frame rate's."""
+        """Return the time of the last frame, by the frame rate if the file's clock stands still."""
         seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
         if index and seconds <= self._seconds:
             seconds = self._seconds + 1.0 / (self.rate or DEFAULT_RATE)
@@ -165,7 +172,7 @@ class VideoSource(FrameSource):
 
 
 class ImageSource(FrameSource):
-    """Images, in the given order; those that cannot be read are named, skipped and counted."""
+    """Images in the given order; an image that cannot be read is logged, skipped and counted."""
 
     sequence = False
     rate = IMAGES_RATE
@@ -173,13 +180,13 @@ class ImageSource(FrameSource):
     def __init__(
         self, name: str, paths: Sequence[Path], root: Path, view: FrameView = WHOLE_FRAME
     ) -> None:
-        """Take `paths`, whose frames are named from `root` on."""
+        """Take `paths`; frames are named relative to `root`."""
         super().__init__(name, view)
         self.paths = tuple(paths)
         self._root = root
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield every image that can be read; raise SourceError when there is none."""
+        """Yield every image that can be read. Raises SourceError if there is none."""
         index = 0
         for path in self.paths:
             if self.stopped:
@@ -203,9 +210,9 @@ class ImageSource(FrameSource):
 
 
 def open_pattern(pattern: str, view: FrameView = WHOLE_FRAME) -> ImageSource:
-    """Open the images that a pattern with *, ? or [] names, sorted; ** goes into folders.
+    """Open the images that match a pattern with *, ? or [], sorted; ** matches folders.
 
-    Raises SourceError when it names none.
+    Raises SourceError if none matches.
     """
     found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob wants it relative
     paths = [Path(name) for name in found if Path(name).suffix.lower() in SUFFIXES]
@@ -217,7 +224,7 @@ def open_pattern(pattern: str, view: FrameView = WHOLE_FRAME) -> ImageSource:
 def open_images(path: Path, view: FrameView = WHOLE_FRAME) -> ImageSource:
     """Open an image, or a folder with all images in and below it, in a fixed order.
 
-    Hidden files are left out. Raises SourceError when the folder holds no image.
+    Hidden files are left out. Raises SourceError if the folder holds no image.
     """
     if not path.is_dir():
         return ImageSource(readable(path), [path], path.parent, view)
@@ -233,5 +240,5 @@ def open_images(path: Path, view: FrameView = WHOLE_FRAME) -> ImageSource:
 
 
 def readable(path: str | os.PathLike[str]) -> str:
-    """Return a path as text that can always be printed, whatever bytes the file system holds."""
+    """Return a path as printable text, also if its bytes are no UTF-8."""
     return os.fsencode(path).decode("utf-8", "replace")

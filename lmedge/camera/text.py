@@ -1,9 +1,9 @@
 """Text on images: OpenCV's own fonts, measured and shortened to fit.
 
-OpenCV 5 carries outline fonts and draws Latin, Greek, Cyrillic and Chinese, Japanese, Korean
-letters; OpenCV 4 draws ASCII only. Pillow shapes and draws a
-text with other letters if the system has a font for it. Otherwise a character is replaced by its
-nearest ASCII letters (é by e, ß by ss), or by ? if there are none.
+OpenCV 5 has outline fonts and draws Latin, Greek, Cyrillic, Chinese, Japanese and Korean letters;
+OpenCV 4 draws ASCII only. Pillow shapes and draws a text with other letters if the system has a
+font for it. Otherwise a character is replaced by its nearest ASCII letters (é by e, ß by ss), or
+by ? if there are none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SECONDS = 5.0  # the first list of a new system takes its time
 
 @functools.lru_cache(maxsize=64)
 def _font_for(text: str) -> str | None:
-    """Return the path of a font with all letters of `text`, None where there is none."""
+    """Return the path of a font with all letters of `text`, None if there is none."""
     if not _can_shape():
         return None
     letters = sorted({f"{ord(letter):x}" for letter in text if not letter.isspace()})
@@ -47,7 +47,7 @@ def _font_width(text: str, font: str, capital: float) -> int:
 
 @functools.lru_cache(maxsize=64)
 def _mask(text: str, font: str, capital: float) -> tuple[npt.NDArray[np.uint8], int, int]:
-    """Return the ink of `text`, (H, W) uint8, and where its upper left corner is from the base.
+    """Return the ink of `text`, (H, W) uint8, and the offset of its upper left corner.
 
     The offset is (right, down) in pixels from the left end of the base line.
     """
@@ -118,7 +118,7 @@ _SCRIPTS = ("LATIN", "GREEK", "CYRILLIC", "CJK", "HIRAGANA", "KATAKANA", "HANGUL
 
 
 def drawable(text: str, unicode: bool = UNICODE) -> str:
-    """Return `text` with the characters OpenCV cannot draw replaced; `unicode`: has OpenCV 5."""
+    """Return `text` without characters that OpenCV cannot draw; `unicode` is True for OpenCV 5."""
     return "".join(
         _drawable(character, unicode) for character in unicodedata.normalize("NFC", text)
     )
@@ -149,7 +149,7 @@ def cut_to_width(text: str, capital: float, available: float) -> str:
 
 
 def wrapped(text: str, capital: float, available: float) -> list[str]:
-    """Break `text` into lines of at most `available` pixels, at spaces; a longer word is cut."""
+    """Break `text` at spaces into lines of at most `available` pixels; a longer word is cut."""
     lines: list[str] = []
     for word in drawable(text).split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -172,7 +172,7 @@ def draw_text(
 
 
 def _written(text: str) -> tuple[str, str | None]:
-    """Return what is written of `text`, and the system font for it; None for OpenCV's own."""
+    """Return the text that can be written, and its system font, None if OpenCV's own will do."""
     whole, ours = unicodedata.normalize("NFC", text), drawable(text)
     font = None if ours == whole else _font_for(whole)
     return (ours, None) if font is None else (whole, font)
@@ -186,7 +186,7 @@ def _blend(
     at: tuple[int, int],
     color: Color,
 ) -> None:
-    """Lay ink, (H, W) uint8, on the image; what stands beyond its edges is cut."""
+    """Blend ink, (H, W) uint8, into the image, cut at its edges."""
     left, top = at[0] + right, at[1] + down
     x, y = max(0, left), max(0, top)
     region = image[y : max(0, top + ink.shape[0]), x : max(0, left + ink.shape[1])]
@@ -196,7 +196,7 @@ def _blend(
 
 
 def _thickness(capital: float) -> int:
-    """Of the stroke, in pixels, in OpenCV 4; a weight in OpenCV 5, where the font scales it."""
+    """Return the stroke in pixels for OpenCV 4, or a weight for OpenCV 5, which scales it."""
     return 1 if UNICODE else max(1, round(capital / 12))
 
 

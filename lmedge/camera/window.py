@@ -33,14 +33,14 @@ _INSTEAD = "use --headless, with --preview to see the image in a browser, --json
 class Window:
     """Show annotated frames: live ones as they come, videos at their speed, images in turn.
 
-    A folder's images stand a second each, a single one until a key is pressed; any other key
-    shows the next. `q`, Escape or closing the window end the loop; space pauses it, `s` saves the
-    image as shown to the working folder, `o` hides and shows the overlay, and 1 to 9 choose a
-    file or a number of threads where there is a `choice`.
+    Each image of a folder stands for a second, a single image until a key is pressed. `q`, Escape
+    or closing the window end the loop, and space pauses it. `s` saves the shown image to the
+    working folder, `o` toggles the overlay, 1 to 9 choose a file or a thread count if there is a
+    `choice`, and any other key shows the next image.
     """
 
     def __init__(self, source: FrameSource, choice: Choice | None = None) -> None:
-        """Open the window; raises LmedgeError where there is no display or no window support."""
+        """Open the window. Raises LmedgeError without a display or window support."""
         require_display()
         # OpenCV's Qt has no fonts of its own and complains about it line by line.
         os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
@@ -53,7 +53,7 @@ class Window:
         self._shown: BgrImage | None = None
 
     def take(self, result: FrameResult) -> bool:
-        """Show a frame; False when the user wants to leave."""
+        """Show a frame; return False if the user leaves."""
         deadline = time.monotonic() + self._hold - result.prediction.milliseconds / 1000.0
         self._show(result)
         while True:
@@ -70,7 +70,7 @@ class Window:
                 return True
 
     def absent(self, absence: Absence) -> bool:
-        """Show in place of a frame that there is none; False when the user wants to leave."""
+        """Show a notice in place of a frame; return False if the user leaves."""
         self._draw(notice(absence.message, *self._size))
         return self._key(1.0) not in QUIT_KEYS
 
@@ -95,14 +95,14 @@ class Window:
         self._shown = image
 
     def _key(self, milliseconds: float) -> int:
-        """Wait for a key, a slice at most: the stop flag must be seen. A closed window quits."""
+        """Wait for a key, a slice at most so that the stop flag is seen; a closed window quits."""
         key = cv2.waitKey(int(max(1.0, min(milliseconds, _SLICE)))) & 0xFF
         if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
             return ord("q")
         return key
 
     def _act(self, key: int, result: FrameResult) -> bool:
-        """Do what a key asks for; False for a key that has no meaning."""
+        """Act on a key; return False if the key has no meaning."""
         if key == ord(" "):
             self._paused = not self._paused
         elif key == ord("o"):
@@ -127,9 +127,9 @@ class Window:
 
 
 def require_display() -> None:
-    """Raise LmedgeError, saying what to do, unless a window can be opened.
+    """Raise LmedgeError with the next step unless a window can be opened.
 
-    On Linux another process tries: without a display Qt ends the whole process, with no exception.
+    On Linux another process tries, since without a display Qt ends the whole process.
     """
     if not sys.platform.startswith("linux"):
         try:

@@ -307,7 +307,7 @@ class Screen:
         self.shown: list[np.ndarray] = []
         self.visible = 1.0
         self.keys = iter(keys)
-        monkeypatch.setattr("lmedge.camera.window.check_display", lambda: None)
+        monkeypatch.setattr("lmedge.camera.window.require_display", lambda: None)
         for name in ("namedWindow", "resizeWindow", "destroyAllWindows"):
             monkeypatch.setattr(cv2, name, lambda *_: None)
         monkeypatch.setattr(cv2, "imshow", lambda _, image: self.shown.append(image))

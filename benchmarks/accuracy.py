@@ -1,4 +1,4 @@
-"""How often a file is right on labelled images, from the very bytes that are shipped."""
+"""Accuracy of a file on labelled images, from the same bytes that are shipped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .details import Details, details_of
 
 @dataclasses.dataclass(frozen=True)
 class UnreadableImage:
-    """An image that could not be decoded, and why."""
+    """An image that could not be decoded, and the reason."""
 
     path: Path
     reason: str
@@ -33,7 +33,7 @@ class UnreadableImage:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """The scores of both heads on the same images, and the images that were left out."""
+    """Scores of both heads on the same images, and the images that were left out."""
 
     taxonomy: Taxonomy
     scores: Scores
@@ -44,7 +44,7 @@ class Accuracy:
 
     @property
     def skipped(self) -> int:
-        """How many images were left out, for either reason."""
+        """Number of images that were left out, for either reason."""
         return sum(entry.pictures for entry in self.unknown_landmarks) + len(self.unreadable)
 
     def as_dict(self) -> dict[str, Any]:
@@ -151,5 +151,5 @@ def _tell_apart(classifier: Classifier, folder: Path, known: Sequence[Prediction
 
 
 def _printable(error: DataError) -> str:
-    """Return the message even where a file name in it is not valid UTF-8."""
+    """Return the message, even if a file name in it is not valid UTF-8."""
     return str(error).encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""What one asks behind the F1: how sure, how often nearly right, and which images went wrong."""
+"""Details behind the F1: confidence, intervals, confusions, mistakes and calibration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Interval = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """An image whose landmark was not named, and how sure the file was of another."""
+    """An image with a wrong prediction, `said`, and the probabilities of both landmarks."""
 
     path: Path
     truth: str
@@ -46,11 +46,11 @@ class CoveragePoint:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Details:
-    """Decoded together, on the images that were scored.
+    """Figures of the scored images, with both heads decoded together.
 
-    Intervals are Wilson's of 95 %. `category_of_wrong` is the share of wrong landmarks whose
-    category is right, None without any. The recalls are of every class that has images.
-    `calibration` is of each head alone, and of the landmark decoded `together`.
+    Intervals are Wilson's, of 95 %. `category_of_wrong` is the share of wrong landmarks with the
+    right category, None if all landmarks are right. Recalls cover every class that has images.
+    `calibration` has both heads alone and the landmark decoded `together`.
     """
 
     weighted_f1: dict[str, float]
@@ -80,9 +80,15 @@ def details_of(
     alone: dict[str, npt.NDArray[np.float32]],
     taxonomy: Taxonomy,
 ) -> Details:
-    """Return the details of (N,) true landmarks and (N, L) joint probabilities.
+    """Compute the details of N images.
 
-    scores: of both heads, decoded together. alone: what each head says, (N, L) and (N, C).
+    Args:
+        paths: The image files.
+        truth: (N,) indices of the true landmarks.
+        joint: (N, L) probabilities of the landmarks, both heads decoded together.
+        scores: Scores by head, both heads decoded together.
+        alone: Probabilities of each head alone, (N, L) and (N, C).
+        taxonomy: The labels of both heads.
     """
     said = joint.argmax(axis=1)
     right = said == truth
@@ -130,12 +136,12 @@ def _recalls(score: HeadScore) -> dict[str, Interval]:
 
 
 def _weighted(score: HeadScore) -> float:
-    """Mean of the classes' F1, each by its share of the images, as in scikit-learn."""
+    """Return the mean F1 of the classes, weighted by their images as in scikit-learn."""
     return sum(entry.f1 * entry.support for entry in score.classes) / max(1, score.n)
 
 
 def _rejections(sure: npt.NDArray[np.float32], right: npt.NDArray[np.bool_]) -> list[CoveragePoint]:
-    """Return the highest threshold that keeps each of LEVELS of the answers."""
+    """Return the highest threshold that keeps each of LEVELS of the predictions."""
     found: list[CoveragePoint] = []
     ordered = np.sort(sure)[::-1]
     for level in LEVELS:

@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 def write_report(report: Report, folder: Path) -> list[str]:
-    """Write everything below `folder` and return the names. Raises LmedgeError when that fails."""
+    """Write everything below `folder`; return the names. Raises LmedgeError if that fails."""
     report.write(folder / "report.json")
     report.write_samples(folder / "samples.csv")
     files.write_text(folder / "report.csv", _report_csv(report))
@@ -97,7 +97,7 @@ def _thumbnail(mistake: Mistake) -> str | None:
 
 
 def _place(mistake: Mistake, report: Report) -> str:
-    """Return where the image lies below the folder of the data, fit to be shown."""
+    """Return the place of the image below the folder of the data, fit to be shown."""
     path = mistake.path
     if report.data is not None and path.is_relative_to(report.data.path):
         path = path.relative_to(report.data.path)

@@ -85,7 +85,7 @@ def _draw_latency(report: Report, axes: Axes, _: Fonts) -> None:
 
 
 def _draw_stages(report: Report, axes: Axes, _: Fonts) -> None:
-    """Draw the stages of one JPEG behind each other."""
+    """Draw the stages of one JPEG one after the other."""
     left = 0.0
     for (name, spread), colour in zip(report.load.stages_ms.items(), _STAGE_COLOURS, strict=True):
         label = f"{name} {spread.p50:.2f}"
@@ -96,7 +96,7 @@ def _draw_stages(report: Report, axes: Axes, _: Fonts) -> None:
 
 
 def _draw_threads(report: Report, axes: Axes, _: Fonts) -> None:
-    """Draw the thread sweep."""
+    """Draw the time of an invoke by the number of threads."""
     sweep = report.load.sweep
     names = [f"{entry.threads} threads" if entry.threads > 1 else "1 thread" for entry in sweep]
     bars = axes.barh(names, [entry.invoke_p50_ms for entry in sweep], height=0.6, color=BLUE)
@@ -107,7 +107,7 @@ def _draw_threads(report: Report, axes: Axes, _: Fonts) -> None:
 
 
 def _draw_rejection(report: Report, axes: Axes, _: Fonts) -> None:
-    """Draw accuracy against the share of images that are answered."""
+    """Draw accuracy against the share of images that keep their prediction."""
     assert report.accuracy is not None
     points = report.accuracy.details.rejection
     axes.plot(
@@ -122,11 +122,11 @@ def _draw_rejection(report: Report, axes: Axes, _: Fonts) -> None:
 
 
 def _draw_reliability(report: Report, axes: Axes, _: Fonts) -> None:
-    """Draw how often answers are right by how sure they are: the area of a dot is their number.
+    """Draw accuracy by confidence; the area of a dot is its share of the images.
 
-    The answer shown to a user is the landmark decoded together with the category; its bins have
-    Wilson's 95 % intervals. The heads alone are drawn behind it. No line joins the dots: between
-    bins of one image each it would only go up and down.
+    A user is shown the landmark decoded together with the category; its bins have Wilson's 95 %
+    intervals. The heads alone are drawn behind it. No line joins the dots, since between bins of
+    one image each it would only go up and down.
     """
     assert report.accuracy is not None
     found = report.accuracy.details.calibration
@@ -148,7 +148,7 @@ def _draw_reliability(report: Report, axes: Axes, _: Fonts) -> None:
         axes.scatter(
             sure, right, areas, color=colour, marker=marker, clip_on=False, zorder=5 - layer
         )
-        # Of its own, for the legend: there dots of different areas would look like different marks.
+        # Dots of one area in the legend: different areas would look like different marks.
         label = f"{what}, ECE {found[name].error:.3f}"
         axes.plot([], [], marker, color=colour, markersize=5, label=label)
     axes.set(xlabel="probability of the answer", ylabel="share that is right")

@@ -1,4 +1,4 @@
-"""Two report.json held against each other, for continuous integration."""
+"""Comparison of two report.json, for continuous integration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from lmedge.errors import LmedgeError
 
-# what is compared: path into the report, and whether more of it is better
+# Figures to compare: the path in the report, and True if more is better.
 FIGURES = {
     "landmark macro F1": (("accuracy", "landmark", "macro_f1"), True),
     "category macro F1": (("accuracy", "category", "macro_f1"), True),
@@ -32,7 +32,7 @@ class Change:
 
 
 def changes(old: Path, new: Path) -> list[Change]:
-    """Return every figure that both reports have. Raises LmedgeError for what is no report."""
+    """Return every figure that both reports have. Raises LmedgeError for other files."""
     before, after = _read(old), _read(new)
     found = []
     for name, (path, more_is_better) in FIGURES.items():
@@ -47,13 +47,13 @@ def changes(old: Path, new: Path) -> list[Change]:
 
 
 def doubts(path: Path) -> list[str]:
-    """Return why the latency of a report is to be doubted; empty where it does not say."""
+    """Return the reasons to doubt the latency of a report, if it has any."""
     found = _read(path)["latency"].get("noisy", [])
     return [str(reason) for reason in found]
 
 
 def share(text: str) -> float:
-    """Read "5%" or "0.05". Raises ValueError for what is neither, or below zero."""
+    """Read "5%" or "0.05". Raises ValueError for other text and below zero."""
     value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     if not 0 <= value < 100:
         raise ValueError(text)

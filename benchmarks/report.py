@@ -1,4 +1,4 @@
-"""The report of a benchmark: everything a reader needs to believe or repeat it, as JSON."""
+"""The report of a benchmark: figures and the conditions to repeat them, as JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCHEMA = 2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OperatorCount:
-    """How often the graph holds one operator; `dtype` is that of its result."""
+    """The number of operators of one kind in the graph; `dtype` is that of the result."""
 
     operator: str
     dtype: str
@@ -36,7 +36,7 @@ class OperatorCount:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FileFacts:
-    """Which file was measured; `formats` is what its export wrote down, if anything."""
+    """The measured file; `formats` are those that its export stored, if any."""
 
     name: str
     sha256: str
@@ -62,7 +62,7 @@ class FileFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Environment:
-    """Where it was measured; `load_average` is over 1, 5 and 15 minutes, before the run."""
+    """The machine and its software; `load_average` is over 1, 5 and 15 minutes, before the run."""
 
     python: str
     platform: str
@@ -93,7 +93,7 @@ class Environment:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """Which images the accuracy was measured on; `part` is None for all of them."""
+    """The images of the accuracy; `part` is None for all of them."""
 
     path: Path
     part: str | None
@@ -101,7 +101,7 @@ class DataFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-    """One file on one machine; `data` and `accuracy` are None when no images were given."""
+    """One file on one machine; `data` and `accuracy` are None without images."""
 
     file: FileFacts
     environment: Environment
@@ -113,7 +113,7 @@ class Report:
 
     @property
     def doubts(self) -> list[str]:
-        """Why the latency is noisy; empty when nothing speaks against it."""
+        """Reasons to doubt the latency; empty on a quiet machine."""
         return self.conditions.doubts(self.latency.end_to_end_ms.tail)
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Several files or runtimes beside each other: speed in turns, answers image by image."""
+"""Several files or runtimes side by side: latency in turns, predictions image by image."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SCHEMA = 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ComparedFile:
-    """A file in a runtime. Ratios and differences are against the first, with their 95 % intervals.
+    """A file in a runtime. Ratios and differences are against the first, with 95 % intervals.
 
-    Times are of a 640 x 480 frame to labels, in milliseconds; macro F1 of the landmark, decoded
-    together, None without images.
+    Times are those from a 640 x 480 frame to labels, in milliseconds. Macro F1 is that of the
+    landmark decoded together with the category, None without images.
     """
 
     name: str
@@ -50,8 +50,8 @@ class ComparedFile:
 class BenchmarkComparison:
     """All files, in the order given, on the same frames and the same images.
 
-    `noisy`: why the times are to be doubted, nothing on a quiet machine. `samples`: (runs, entries)
-    nanoseconds, in the order they were taken.
+    `noisy` are the reasons to doubt the times, none on a quiet machine. `samples` are (runs,
+    entries) nanoseconds, in the order they were taken.
     """
 
     runs: int
@@ -61,7 +61,7 @@ class BenchmarkComparison:
     samples: Samples = dataclasses.field(repr=False, compare=False)
 
     def titles(self) -> list[str]:
-        """Name each entry: by its file, and by its runtime where there are several of them."""
+        """Name each entry by its file or its runtime, or by both if both differ."""
         if len({entry.runtime for entry in self.entries}) == 1:
             return [entry.name for entry in self.entries]
         if len({entry.name for entry in self.entries}) == 1:
@@ -88,10 +88,17 @@ def compare_files(
 ) -> BenchmarkComparison:
     """Measure files in turns, then classify every image with each of them.
 
-    With `runtimes` each file runs in each of them, in processes of their own. Raises ModelFileError
-    for a file that cannot be used, MissingDependencyError for a runtime that is not there,
-    DataError when the files do not know the same landmarks and images are given, or none of them
-    can be read.
+    Args:
+        paths: The files.
+        threads: Threads of each runtime.
+        effort: Runs and seconds of the measurement.
+        images: Labelled images; without any, latency alone is measured.
+        runtimes: Runtimes that each file runs in, in processes of their own.
+
+    Raises:
+        ModelFileError: A file cannot be used.
+        MissingDependencyError: A runtime is not installed.
+        DataError: The files have different landmarks, or no image can be read.
     """
     with contestants(paths, runtimes, threads) as rivals:
         if images:
@@ -119,7 +126,7 @@ def compare_files(
 
 
 def _now(rivals: Sequence[Contestant]) -> Moment:
-    """What the rivals do in processes of their own is not the work of others."""
+    """Read the clocks; work of the rivals in their own processes counts as our own."""
     return Moment.now(helpers=sum(rival.helper_seconds for rival in rivals))
 
 
@@ -128,7 +135,7 @@ def _check_same_landmarks(rivals: Sequence[Contestant]) -> None:
     for rival in rivals[1:]:
         if rival.model.taxonomy != first.taxonomy:
             raise DataError(
-                f"{rival.model.path} knows other landmarks than {first.path}; "
+                f"{rival.model.path}: its landmarks are others than those of {first.path}; "
                 "compare files of the same landmarks, or leave out --data"
             )
 
@@ -136,7 +143,7 @@ def _check_same_landmarks(rivals: Sequence[Contestant]) -> None:
 def _answers(
     rivals: Sequence[Contestant], images: Sequence[LabelledImage]
 ) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
-    """Return the true landmarks (N,) and what each says, (N,) each; decoded once for all."""
+    """Return the true landmarks, (N,), and the predictions of each rival, (N,) each."""
     taxonomy = rivals[0].model.taxonomy
     known, _ = split_known(taxonomy, images)
     index = {name: number for number, name in enumerate(taxonomy.landmarks)}

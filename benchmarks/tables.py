@@ -1,4 +1,4 @@
-"""A report for people: tables that are read at a glance and fit 80 columns."""
+"""Tables for the terminal, which fit 80 columns."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lmedge.evaluation.metrics import weakest_classes
+from lmedge.report.terminal import NAMED, count_images, first_names, plain_table, print_line
 
 from .accuracy import Accuracy
 from .latency import Latency, Spread
@@ -19,7 +20,7 @@ from .report import FileFacts, Report
 from .several import BenchmarkComparison
 
 _WEAKEST = 5
-_SHOWN_NAMES = 5
+_WIDTH = 34  # characters of the first column
 
 
 def show_report(report: Report, console: Console) -> None:
@@ -28,27 +29,29 @@ def show_report(report: Report, console: Console) -> None:
     title = Text(file.name, style="bold")
     title.append(f"  {_size(file.bytes)}, sha256 {file.sha256[:12]}", style="dim")
     console.print(title)
-    _say(console, _operators(file))
-    _say(console, f"{environment.processor}, {environment.cores} cores, {environment.runtime}")
+    print_line(console, _operators(file))
+    print_line(
+        console, f"{environment.processor}, {environment.cores} cores, {environment.runtime}"
+    )
     console.print()
     console.print(_latency_table(report.latency))
     for line in _latency_notes(report.latency, report.load):
-        _say(console, line)
+        print_line(console, line)
     for doubt in report.doubts:
-        _say(console, f"noisy: {doubt}; measure again on a quiet machine")
+        print_line(console, f"noisy: {doubt}; measure again on a quiet machine")
     if report.accuracy is None:
         return
     part = report.data.part if report.data else None
     console.print()
     console.print(_accuracy_table(report.accuracy, part))
     for line in _accuracy_notes(report.accuracy):
-        _say(console, line)
+        print_line(console, line)
 
 
 def show_comparison(compared: BenchmarkComparison, console: Console) -> None:
     """Print several files or runtimes beside each other."""
     titled = list(zip(compared.titles(), compared.entries, strict=True))
-    table = _table("", "MB", "p50 ms", "p90 ms", "x first (95 %)", width=20)
+    table = plain_table("", "MB", "p50 ms", "p90 ms", "x first (95 %)", width=20)
     for title, entry in titled:
         low, high = entry.ratio_interval
         ratio = f"{entry.ratio:.3f} ({low:.3f} to {high:.3f})"
@@ -56,11 +59,11 @@ def show_comparison(compared: BenchmarkComparison, console: Console) -> None:
         table.add_row(Text(title), f"{entry.bytes / 1e6:.2f}", *times, ratio)
     console.print(table)
     for doubt in compared.noisy:
-        _say(console, f"noisy: {doubt}; measure again on a quiet machine")
+        print_line(console, f"noisy: {doubt}; measure again on a quiet machine")
     if not compared.pictures:
         return
-    heading = f"landmarks of {_images(compared.pictures)}"
-    table = _table(heading, "macro F1", "less the first (95 %)", "same answer", width=20)
+    heading = f"landmarks of {count_images(compared.pictures)}"
+    table = plain_table(heading, "macro F1", "less the first (95 %)", "same answer", width=20)
     for title, entry in titled:
         assert entry.difference_interval is not None
         low, high = entry.difference_interval
@@ -72,7 +75,7 @@ def show_comparison(compared: BenchmarkComparison, console: Console) -> None:
 
 def show_changes(found: Sequence[Change], console: Console) -> None:
     """Print two reports beside each other."""
-    table = _table("", "old", "new", "change")
+    table = plain_table("", "old", "new", "change", width=_WIDTH)
     for change in found:
         verdict = "worse" if change.worse > 0 else "better" if change.worse < 0 else ""
         shown = f"{abs(change.worse):.1%} {verdict}".strip()
@@ -88,24 +91,10 @@ def _operators(file: FileFacts) -> str:
     return f"{counts.total()} operators: {kinds}"
 
 
-def _say(console: Console, line: str) -> None:
-    # In a file or a pipe a line stays one line, whatever its length.
-    soft = not console.is_terminal
-    console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=soft)
-
-
-def _table(title: str, *headings: str, width: int = 34) -> Table:
-    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column(Text(title, style="bold not dim"), min_width=width, overflow="fold")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    return table
-
-
 def _latency_table(latency: Latency) -> Table:
     threads = "1 thread" if latency.threads == 1 else f"{latency.threads} threads"
     title = f"latency in ms, {threads}, {latency.runs} runs"
-    table = _table(title, "p50", "p90", "p95", "p99", "mean")
+    table = plain_table(title, "p50", "p90", "p95", "p99", "mean", width=_WIDTH)
 
     def row(name: str, spread: Spread) -> None:
         times = (spread.p50, spread.p90, spread.p95, spread.p99, spread.mean)
@@ -135,8 +124,8 @@ def _accuracy_table(accuracy: Accuracy, part: str | None) -> Table:
     scores = accuracy.scores
     where = f" of {part}/" if part else ""
     count = scores["landmark"].n
-    title = f"accuracy on {_images(count)}{where}"
-    table = _table(title, "macro F1", "accuracy", "head alone")
+    title = f"accuracy on {count_images(count)}{where}"
+    table = plain_table(title, "macro F1", "accuracy", "head alone", width=_WIDTH)
     for name, score in scores.items():
         alone = scores.alone[name]
         table.add_row(
@@ -156,7 +145,7 @@ def _accuracy_notes(accuracy: Accuracy) -> Iterator[str]:
     if accuracy.unknown is not None:
         others = accuracy.unknown
         yield (
-            f"of {_images(others.pictures)} of anything else {others.false_accepts:.1%} are "
+            f"of {count_images(others.pictures)} of anything else {others.false_accepts:.1%} are "
             f"taken for a landmark, and {others.kept:.1%} of the landmarks' own; "
             f"AUROC {others.auroc:.3f}"
         )
@@ -168,20 +157,11 @@ def _accuracy_notes(accuracy: Accuracy) -> Iterator[str]:
     if accuracy.unknown_landmarks:
         images = sum(entry.pictures for entry in accuracy.unknown_landmarks)
         names = [entry.landmark for entry in accuracy.unknown_landmarks]
-        yield f"skipped, not known to the file: {_images(images)} of {_few(names)}"
+        yield f"skipped, not known to the file: {count_images(images)} of {first_names(names)}"
     if accuracy.unreadable:
-        yield f"skipped, not readable: {_images(len(accuracy.unreadable))}"
-        for entry in accuracy.unreadable[:_SHOWN_NAMES]:
+        yield f"skipped, not readable: {count_images(len(accuracy.unreadable))}"
+        for entry in accuracy.unreadable[:NAMED]:
             yield f"  {entry.reason}"
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
-
-
-def _few(names: list[str]) -> str:
-    rest = len(names) - _SHOWN_NAMES
-    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _milliseconds(value: float) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
+from rich.text import Text
 
 from lmedge.commands.options import data_option, out_option, part_option
 from lmedge.errors import DataError
@@ -23,6 +25,7 @@ from lmedge.evaluation.metrics import confusions, weakest_classes
 from lmedge.files import check_writable, write_json, write_text
 from lmedge.report.fonts import choose_fonts
 from lmedge.report.per_class import LISTED, report_csv, report_text
+from lmedge.report.terminal import count_images, first_names, plain_table, print_line
 
 if TYPE_CHECKING:
     from .data.store import ImageEntry
@@ -31,13 +34,12 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 WEAKEST = 5
-NAMED = 5  # names in one line
 logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The images to score, and what was left out. `part` is None for all images of `data`."""
+    """The images to score, and those left out. `part` is None for all images of `data`."""
 
     data: str
     part: str | None
@@ -70,7 +72,7 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     if data is not None and part is None and "test" in parts(data):
         part = "test"
     images = None if data is None else scan(data, part)
-    # Imported here: a mistake in the arguments is said before TensorFlow's seconds.
+    # Imported here: mistakes in the arguments come before the seconds of TensorFlow.
     from .network import load_network
     from .reports.predictions import predict_labelled
 
@@ -102,7 +104,7 @@ def _own(run: Run, part: str | None) -> Chosen:
 def _given(run: Run, data: Path, part: str | None, images: Sequence[LabelledImage]) -> Chosen:
     known, unknown = split_known(run.taxonomy, images, "the run")
     for entry in unknown:
-        left_out = _images(entry.pictures)
+        left_out = count_images(entry.pictures)
         logger.warning("%s: not known to the run, %s left out", entry.landmark, left_out)
     entries, unreadable = run.store.admit(known)
     if not entries:
@@ -142,48 +144,32 @@ def _title(chosen: Chosen) -> str:
 
 def _show(chosen: Chosen, predictions: Predictions) -> None:
     """Print the table; names are never read as markup."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     scores, console = predictions.scores, Console()
-    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
-    heading = f"{_images(scores['landmark'].n)}, float"
-    table.add_column(Text(heading, style="bold not dim"))
-    for heading in ("macro F1", "accuracy", "head alone"):
-        table.add_column(heading, justify="right")
+    table = plain_table(
+        f"{count_images(scores['landmark'].n)}, float", "macro F1", "accuracy", "head alone"
+    )
     for head, score in scores.items():
         figures = (score.macro_f1, score.accuracy, scores.alone[head].macro_f1)
         table.add_row(head, *(f"{value:.3f}" for value in figures))
     console.print(table)
     worst = weakest_classes(scores["landmark"], WEAKEST)
     if worst:
-        table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
-        table.add_column(Text("weakest landmarks", style="bold not dim"), overflow="fold")
-        for heading in ("F1", "precision", "recall", "pictures"):
-            table.add_column(heading, justify="right")
+        table = plain_table("weakest landmarks", "F1", "precision", "recall", "images")
         for entry in worst:
-            figures = (entry.f1, entry.precision, entry.recall)
-            shares = (f"{value:.2f}" for value in figures)
+            shares = (f"{value:.2f}" for value in (entry.f1, entry.precision, entry.recall))
             table.add_row(Text(entry.name), *shares, str(entry.support))
         console.print()
         console.print(table)
     for line in _notes(chosen):
-        console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        print_line(console, line)
 
 
 def _notes(chosen: Chosen) -> list[str]:
     lines = []
     if chosen.unknown:
         names = [entry.landmark for entry in chosen.unknown]
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        count = sum(entry.pictures for entry in chosen.unknown)
-        few = ", ".join(names[:NAMED]) + more
-        lines.append(f"skipped, not known to the run: {_images(count)} of {few}")
+        count = count_images(sum(entry.pictures for entry in chosen.unknown))
+        lines.append(f"skipped, not known to the run: {count} of {first_names(names)}")
     if chosen.unreadable:
-        lines.append(f"skipped, not readable: {_images(len(chosen.unreadable))}")
+        lines.append(f"skipped, not readable: {count_images(len(chosen.unreadable))}")
     return lines
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"

@@ -1,1 +1,1 @@
-"""Labelled images, metrics and intervals, with numpy alone."""
+"""Labelled images, metrics and intervals; needs numpy alone."""

@@ -1,7 +1,7 @@
-"""Photographs in labelled folders: the layout people already have, read and checked.
+"""Labelled folders of images: listing, checking, matching with the labels of a network.
 
 `<category>/<landmark>/*.jpg`, or `taxonomy.csv` (landmark,category) beside flat `<landmark>/`
-folders; either may stand inside `train/`, `val/` and `test/`. Images are listed, not decoded.
+folders. Either may stand inside `train/`, `val/` and `test/`. Images are listed, not decoded.
 """
 
 from __future__ import annotations
@@ -19,49 +19,6 @@ from ..errors import DataError
 from ..image import SUFFIXES
 from ..taxonomy import Taxonomy
 
-
-@dataclasses.dataclass(frozen=True)
-class UnknownLandmark:
-    """A landmark of the data that the network was not trained on, and its number of images."""
-
-    landmark: str
-    pictures: int
-
-
-def split_known(
-    taxonomy: Taxonomy, images: Iterable[LabelledImage], knower: str = "the file"
-) -> tuple[list[LabelledImage], tuple[UnknownLandmark, ...]]:
-    """Return the images whose landmark is in the taxonomy, and the landmarks that are not.
-
-    `knower` is what the taxonomy is of, for messages. Raises DataError when no image is left or
-    a landmark stands in another category.
-    """
-    known: list[LabelledImage] = []
-    unknown: collections.Counter[str] = collections.Counter()
-    hierarchy = taxonomy.hierarchy()
-    for image in images:
-        category = hierarchy.get(image.landmark)
-        if category is None:
-            unknown[image.landmark] += 1
-        elif category != image.category:
-            raise DataError(
-                f"{image.path}: {image.landmark!r} is in category {image.category!r} here "
-                f"and in {category!r} for {knower}; use the folders it was trained on"
-            )
-        else:
-            known.append(image)
-    if not known:
-        raise DataError(
-            f"{knower} knows none of the {len(unknown)} landmarks here ({_few(sorted(unknown))}), "
-            f"only {_few(taxonomy.landmarks)}; use the folders it was trained on"
-        )
-    return known, tuple(UnknownLandmark(*item) for item in sorted(unknown.items()))
-
-
-def _few(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
-
-
 PARTS = ("train", "val", "test")
 TAXONOMY_FILE = "taxonomy.csv"
 LAYOUT = (
@@ -74,11 +31,19 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class LabelledImage:
-    """An image file and its two labels, which are Unicode NFC whatever the file system gave."""
+    """An image file and its two labels, in Unicode NFC on every file system."""
 
     path: Path
     landmark: str
     category: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UnknownLandmark:
+    """A landmark of the data that is not among the labels, and its number of images."""
+
+    landmark: str
+    pictures: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +55,7 @@ class _Listing:
 
 
 def parts(data: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return which of train, val and test stand in `data`: none of them unless train does."""
+    """Return the parts in `data` out of train, val and test; none without train."""
     data = Path(data)
     found = tuple(name for name in PARTS if (data / name).is_dir())
     return found if "train" in found else ()
@@ -99,12 +64,18 @@ def parts(data: str | os.PathLike[str]) -> tuple[str, ...]:
 def scan(
     data: str | os.PathLike[str], part: str | None = None, *, one_category_each: bool = True
 ) -> list[LabelledImage]:
-    """List the labelled images of `data`, always in the same order.
+    """List the labelled images of a folder, always in the same order.
 
-    `part` is one of `parts(data)`; None means all of them, or the plain layout. Suffixes may be in
-    any case, hidden files and folders are ignored, symbolic links are followed. Raises DataError,
-    naming the folder or file, for any layout but the ones above and for contradictory labels; a
-    landmark under two category folders is let through with `one_category_each` off.
+    Suffixes may be in any case. Hidden files and folders are ignored, symbolic links are followed.
+
+    Args:
+        data: The folder, in one of the layouts above.
+        part: One of `parts(data)`; None means all of them, or the plain layout.
+        one_category_each: Refuse a landmark that stands under two categories.
+
+    Raises:
+        DataError: The folder has another layout, or its labels contradict each other. The message
+            names the folder or file.
     """
     data = Path(data)
     _check_folder(data)
@@ -121,15 +92,17 @@ def scan(
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """List every image under `folder`, at any depth and in a fixed order, without labels.
 
-    Hidden files and folders are ignored, symbolic links are followed, each folder once. Raises
-    DataError when a folder cannot be read.
+    Hidden files and folders are ignored. Symbolic links are followed, each folder once.
+
+    Raises:
+        DataError: A folder cannot be read.
     """
     return list(_walk(Path(folder), set()))
 
 
 def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
     real = folder.resolve()
-    if real in seen:  # a symbolic link back to where we have been
+    if real in seen:  # a symbolic link to a folder that was listed before
         return
     seen.add(real)
     listing = _list(folder)
@@ -269,3 +242,44 @@ def _check_one_category_each(images: list[LabelledImage]) -> None:
                 f"landmark {image.landmark!r} stands under two categories, {known.path.parent} "
                 f"and {image.path.parent}; keep one of them or rename it"
             )
+
+
+def split_known(
+    taxonomy: Taxonomy, images: Iterable[LabelledImage], owner: str = "the file"
+) -> tuple[list[LabelledImage], tuple[UnknownLandmark, ...]]:
+    """Return the images whose landmark is in a taxonomy, and the landmarks that are not.
+
+    Args:
+        taxonomy: The labels of a network.
+        images: Images with their true labels.
+        owner: Name of the taxonomy's owner in messages.
+
+    Raises:
+        DataError: No image is left, or a landmark stands in another category.
+    """
+    known: list[LabelledImage] = []
+    unknown: collections.Counter[str] = collections.Counter()
+    hierarchy = taxonomy.hierarchy()
+    for image in images:
+        category = hierarchy.get(image.landmark)
+        if category is None:
+            unknown[image.landmark] += 1
+        elif category != image.category:
+            raise DataError(
+                f"{image.path}: {image.landmark!r} is in category {image.category!r} here "
+                f"and in {category!r} in {owner}; use the folders it was trained on"
+            )
+        else:
+            known.append(image)
+    if not known:
+        raise DataError(
+            f"none of the {len(unknown)} landmarks here ({_few(sorted(unknown))}) is a label of "
+            f"{owner}, which has {_few(taxonomy.landmarks)}; use the folders it was trained on"
+        )
+    return known, tuple(
+        UnknownLandmark(landmark=name, pictures=count) for name, count in sorted(unknown.items())
+    )
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -21,16 +21,22 @@ def paired_interval(
 ) -> tuple[float, float]:
     """Return the 95 % interval of macro F1 `after` minus `before`, each in 0..1.
 
-    truth, before, after: (N,) class indices of the same N images. Images are drawn with
-    replacement RESAMPLES times, both guesses of an image together, and the percentiles of the
-    differences are taken (Efron and Tibshirani 1993, 13.3). Macro F1 is that of
-    `lmedge.evaluation.metrics.score_head`: over the classes that occur in the truth or among the
-    guesses of the resample.
+    Images are drawn with replacement RESAMPLES times, both predictions of an image together. The
+    interval lies between percentiles of the differences (Efron and Tibshirani 1993, 13.3). Macro
+    F1 is that of `score_head`, over the classes in the truth or among the predictions of the
+    resample.
+
+    Args:
+        truth: (N,) indices of the true classes.
+        before: (N,) predictions of one network for the same images.
+        after: (N,) predictions of the other.
+        classes: Number of classes.
+        seed: Seed of the resamples.
     """
     rng, count = np.random.default_rng(seed), len(truth)
     if count == 0:
         return 0.0, 0.0
-    # Images with the same truth and the same two guesses are drawn as one.
+    # Images with the same truth and the same two predictions are drawn as one.
     kinds, counts = np.unique(np.stack([truth, before, after]), axis=1, return_counts=True)
     truly, *guesses = (np.eye(classes)[kind] for kind in kinds)
     hits = [(kinds[0] == kind)[:, None] for kind in kinds[1:]]
@@ -50,14 +56,14 @@ def paired_interval(
 
 
 def _macro_f1(support: Floats, guessed: Floats, right: Floats) -> Floats:
-    """Macro F1 of each resample from counts by class, (R, classes) each: (R,)."""
+    """Return macro F1 of each resample, (R,), from (R, classes) counts."""
     total = support + guessed
     f1 = np.divide(2 * right, total, out=np.zeros_like(total), where=total > 0)
     return np.asarray(f1.sum(axis=1) / (total > 0).sum(axis=1), np.float64)
 
 
 def wilson_interval(right: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson, 1927); (0, 1) of nothing."""
+    """Return the 95 % interval of the share right / n (Wilson, 1927); (0, 1) if n is 0."""
     if n == 0:
         return 0.0, 1.0
     share, square = right / n, NORMAL**2
@@ -67,9 +73,9 @@ def wilson_interval(right: int, n: int) -> tuple[float, float]:
 
 
 def undetected_share(count: int) -> float:
-    """Return the share of answers that may differ although none of `count` images shows it.
+    """Return the largest share of differing predictions that `count` equal ones do not exclude.
 
-    The upper 95 % bound of Clopper and Pearson for no event: 1 - 0.05^(1/n).
+    It is the upper 95 % bound of Clopper and Pearson for no event: 1 - 0.05^(1/n).
     """
     return 1.0 if count == 0 else float(1 - (1 - COVERAGE) ** (1 / count))
 
@@ -77,7 +83,7 @@ def undetected_share(count: int) -> float:
 def ratio_interval(times: Floats, first: Floats, seed: int = 0) -> tuple[float, float]:
     """Return the 95 % percentile-bootstrap interval of median(times) / median(first).
 
-    Both are (rounds,); whole rounds are drawn, so that what hit both stays together.
+    Both are (rounds,). Whole rounds are drawn, so that disturbances of both stay together.
     """
     draws = np.random.default_rng(seed).integers(0, len(times), (RATIO_RESAMPLES, len(times)))
     ratios = np.median(times[draws], axis=1) / np.median(first[draws], axis=1)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 Labels = npt.NDArray[np.integer]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassScore:
     """Precision, recall and F1 of one class, each in 0..1, and its number of images."""
 
@@ -22,9 +22,9 @@ class ClassScore:
     support: int
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class HeadScore:
-    """The scores of one head on n images; `confusion[i, j]` counts class i taken for j."""
+    """The scores of one head on n images; `confusion[i, j]` counts class i predicted as j."""
 
     macro_f1: float
     accuracy: float
@@ -52,10 +52,15 @@ class HeadScore:
 
 
 def score_head(truth: Labels, guess: Labels, names: tuple[str, ...]) -> HeadScore:
-    """Score guesses against the truth: both (N,) integers below len(names).
+    """Score predictions of one head.
 
-    Macro F1 is the mean of the classes' F1 as in scikit-learn (zero where a class is never
-    right), over the classes that occur in the truth or among the guesses.
+    Macro F1 is the mean of F1 over the classes that occur in the truth or among the predictions,
+    as in scikit-learn. The F1 of a class that is never right is 0.
+
+    Args:
+        truth: (N,) indices of the true classes.
+        guess: (N,) indices of the predicted classes.
+        names: The classes, in the order of the indices.
     """
     size = len(names)
     confusion = np.zeros((size, size), np.int64)
@@ -67,7 +72,13 @@ def score_head(truth: Labels, guess: Labels, names: tuple[str, ...]) -> HeadScor
     f1 = 2 * right / np.maximum(guessed + support, 1)
     seen = (guessed + support) > 0
     classes = tuple(
-        ClassScore(name, float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
+        ClassScore(
+            name=name,
+            precision=float(precision[i]),
+            recall=float(recall[i]),
+            f1=float(f1[i]),
+            support=int(support[i]),
+        )
         for i, name in enumerate(names)
     )
     return HeadScore(
@@ -80,13 +91,13 @@ def score_head(truth: Labels, guess: Labels, names: tuple[str, ...]) -> HeadScor
 
 
 def macro_f1(truth: Labels, guess: Labels, classes: int) -> float:
-    """Macro F1 alone, as `score_head` defines it."""
+    """Return macro F1 alone, as `score_head` defines it."""
     return score_head(truth, guess, tuple(map(str, range(classes)))).macro_f1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """A pair of classes: `count` of the `pictures` images of `truth` were taken for `said`."""
+    """A pair of classes: `count` of the `pictures` images of `truth` were predicted as `said`."""
 
     truth: str
     said: str

@@ -1,4 +1,4 @@
-"""Score what two heads say together, from their probabilities alone; and fit how."""
+"""Scores of two heads decoded together, and the fitted weight of the category head."""
 
 from __future__ import annotations
 
@@ -68,9 +68,13 @@ def score_probabilities(
     taxonomy: Taxonomy,
     category_weight: float = 1.0,
 ) -> Scores:
-    """Score (N, L) and (N, C) probabilities, by head, against (N,) true indices, by head.
+    """Score the probabilities of both heads on the same images.
 
-    category_weight: of `joint_probabilities`.
+    Args:
+        probabilities: By head, (N, L) for "landmark" and (N, C) for "category".
+        truth: (N,) indices of the true classes, by head.
+        taxonomy: The labels of both heads.
+        category_weight: Weight of the category head in `joint_probabilities`.
     """
     parents = taxonomy.parent_index
     landmark, category = probabilities["landmark"], probabilities["category"]
@@ -96,11 +100,16 @@ def fit_category_weight(
     truth: Mapping[str, npt.NDArray[np.int64]],
     taxonomy: Taxonomy,
 ) -> float:
-    """Return the weight of `joint_probabilities` that is likeliest, in 0..2.
+    """Return the likeliest weight of the category head in `joint_probabilities`, in 0..2.
 
-    probabilities: (N, L) and (N, C), by head; truth: (N,) indices, by head. Likeliest by the
-    probability of the true landmarks times a normal prior of mean 1 and variance 1/2: independent
-    heads until the images say otherwise, which a few that are all right do not. 1 for none.
+    The likelihood is the probability of the true landmarks times a normal prior of mean 1 and
+    variance 1/2. The prior means independent heads: a few images that are all right do not change
+    it. Without images the weight is 1.
+
+    Args:
+        probabilities: By head, (N, L) for "landmark" and (N, C) for "category".
+        truth: (N,) indices of the true classes, by head.
+        taxonomy: The labels of both heads.
     """
     logarithms = {
         head: np.log(np.maximum(values.astype(np.float64), TINY))

@@ -71,7 +71,7 @@ def test_unreadable_and_unknown_are_left_out_and_listed(
     for path in bad:
         (red.with_name("new") / path.name).rename(path)
     accuracy = score(classifier, scan(photographs))
-    assert accuracy.unknown_landmarks == (UnknownLandmark("new", 2),)
+    assert accuracy.unknown_landmarks == (UnknownLandmark(landmark="new", pictures=2),)
     assert [entry.path for entry in accuracy.unreadable] == bad
     assert accuracy.scores["landmark"].n == 7
     assert accuracy.skipped == 5
@@ -84,7 +84,7 @@ def test_nothing_to_score(classifier: Classifier, photographs: Path, tmp_path: P
     strange = tmp_path / "strange" / "towers" / "new"
     strange.mkdir(parents=True)
     bad_images.text(strange / "1.jpg")
-    with pytest.raises(DataError, match="knows none of the 1 landmarks"):
+    with pytest.raises(DataError, match="none of the 1 landmarks here .* is a label of the file"):
         score(classifier, scan(tmp_path / "strange"))
     strange.rename(strange.with_name("red"))
     with pytest.raises(DataError, match="none of the 1 images could be read"):

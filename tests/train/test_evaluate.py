@@ -78,7 +78,7 @@ class TestRefused:
         data = small_run.write_photographs(tmp_path / "other", 1, landmarks=landmarks)
         out = tmp_path / "out"
         process = lmedge("evaluate", finished_run.folder, "--data", data, "--out", out)
-        assert_refused(process, 3, "the run knows none of the 2 landmarks here (one, two)")
+        assert_refused(process, 3, "none of the 2 landmarks here (one, two) is a label of the run")
         assert not out.exists()
 
     def test_a_landmark_in_another_category(self, finished_run: Run, tmp_path: Path) -> None:

@@ -47,14 +47,14 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--backbone",
     metavar="|".join(BACKBONE_NAMES),
-    help=f"Network body. [default: the recipe's, {DEFAULTS.network.backbone}]",
+    help=f"Backbone of the network. [default: the recipe's, {DEFAULTS.network.backbone}]",
 )
 @click.option(
     "--weights",
     default="imagenet",
     show_default=True,
     metavar="imagenet|none|PATH",
-    help="Where the backbone starts: the Keras download, nothing, or its .h5 file without top.",
+    help="Initial weights of the backbone: the Keras download, none, or its .h5 file without top.",
 )
 @click.option(
     "--image-size",
@@ -65,14 +65,14 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--split",
     type=click.Path(path_type=Path),
-    help="File of `lmedge data split`. [default: DATA/split.csv if it is there]",
+    help="File of `lmedge data split`. [default: DATA/split.csv if it exists]",
 )
 @exclude_option
 @click.option(
     "--refit",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Train as that finished run did, on its test images too. [--out: RUN-refit]",
+    help="Repeat that finished run and train on its test images too. [--out: RUN-refit]",
 )
 @allow_leak_option("Train although an image is in two parts.")
 @click.option(
@@ -80,14 +80,14 @@ logger = logging.getLogger(__name__)
     default="auto",
     show_default=True,
     metavar="|".join(DEVICES),
-    help="A GPU when there is one.",
+    help="auto: a GPU if there is one.",
 )
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
     default="auto",
     show_default=True,
-    help="mixed: float16 with float32 weights; auto takes it on GPUs with tensor cores.",
+    help="mixed: float16 with float32 weights; auto: mixed on GPUs with tensor cores.",
 )
 @click.option("--xla/--no-xla", default=None, help="Compile the step. [default: on a GPU]")
 @click.option(
@@ -97,7 +97,7 @@ logger = logging.getLogger(__name__)
     show_default=True,
     help="All devices of this machine, or all machines of TF_CONFIG.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --out where it was stopped.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out from its last epoch.")
 def train(
     data: Path,
     out: Path | None,
@@ -121,7 +121,7 @@ def train(
     """Train on photographs in DATA/<category>/<landmark>/*.jpg.
 
     A taxonomy.csv (landmark,category) beside flat <landmark>/ folders works too. DATA/train,
-    DATA/val and DATA/test are used as they are; what is missing is cut from the training part.
+    DATA/val and DATA/test are used as they are. A missing part is cut from the training part.
 
     \b
     lmedge train photographs
@@ -226,7 +226,7 @@ def _check_refit() -> None:
     ):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             option = next(one.opts[0] for one in context.command.params if one.name == name)
-            raise click.UsageError(f"--refit takes what {option} says from RUN; leave one out")
+            raise click.UsageError(f"--refit takes {option} from RUN; leave one of them out")
 
 
 def _unfinished(folder: Path, named: Path) -> Run:
@@ -252,10 +252,10 @@ def _beside(refit: Path) -> Path:
 
 @contextlib.contextmanager
 def _run_folder(named: Path, chief: bool, resume: bool) -> Iterator[Path]:
-    """Give the folder a worker writes to: the chief the one that was named, another its own.
+    """Give the folder that this worker writes to: the named one for the chief, otherwise its own.
 
-    Every worker keeps its state as it trains; only the chief's is kept. To go on, the others read
-    the chief's, which they must be able to reach.
+    Every worker writes its state as it trains, but only the chief's is kept. To resume, the other
+    workers read the chief's folder, which they must be able to reach.
     """
     if chief:
         yield named
@@ -270,7 +270,7 @@ def _run_folder(named: Path, chief: bool, resume: bool) -> Iterator[Path]:
 
 
 def _default_folder(data: Path, resume: bool) -> Path:
-    """Return runs/DATA, or runs/DATA-2, -3 ... where a run stands there already."""
+    """Return runs/DATA, or runs/DATA-2, -3 ... if there is a run already."""
     name = data.resolve().name or "run"
     folder, number = Path("runs") / name, 1
     while (following := Path("runs") / (name if number == 1 else f"{name}-{number}")).exists():

@@ -43,7 +43,7 @@ def test_no_mistake_waits_for_tensorflow(finished_run: Run, tmp_path: Path) -> N
         (multiworker, {"TF_CONFIG": ""}, 1, "needs TF_CONFIG"),
         (multiworker, {"TF_CONFIG": "{"}, 1, "TF_CONFIG is not a cluster"),
         (multiworker, {"TF_CONFIG": json.dumps(CLUSTER)}, 2, "multiworker needs --out"),
-        (["train", data, "--refit", folder, "--seed", "3"], {}, 2, "--refit takes what --seed"),
+        (["train", data, "--refit", folder, "--seed", "3"], {}, 2, "--refit takes --seed from RUN"),
         (["train", str(tmp_path), "--refit", folder], {}, 5, "was trained on"),
         (["train", data, "--refit", str(tmp_path)], {}, 5, "is not a run folder"),
         (["train", data, "--refit", str(unfinished)], {}, 5, "training has not ended"),

@@ -79,8 +79,8 @@ def test_the_command_says_what_is_known(
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["--seed", "3"], 2, "--refit takes what --seed says from RUN"),
-        (["--set", "fine_tune.epochs=1"], 2, "--refit takes what --set says from RUN"),
+        (["--seed", "3"], 2, "--refit takes --seed from RUN"),
+        (["--set", "fine_tune.epochs=1"], 2, "--refit takes --set from RUN"),
     ],
 )
 def test_what_it_takes_from_the_run_cannot_be_given(

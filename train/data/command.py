@@ -29,7 +29,7 @@ _EXCLUDE_HELP = "List of images to leave out. [default: DATA/exclude.txt if it i
 
 @click.group(short_help="Check photographs, and split them once and for all.")
 def data() -> None:
-    """Data you can trust: what is wrong with the photographs, and a split that travels with them.
+    """Check photographs, and write a split that travels with them.
 
     \b
     lmedge data check photographs --report checked
@@ -58,7 +58,7 @@ def data() -> None:
     show_default=True,
     help="An image with a shorter side below this many pixels is tiny.",
 )
-@click.option("--strict", is_flag=True, help="Exit with code 1 when something was found.")
+@click.option("--strict", is_flag=True, help="Exit with code 1 if there is a finding.")
 @click.pass_context
 def check_command(
     context: click.Context,
@@ -71,15 +71,15 @@ def check_command(
     min_side: int,
     strict: bool,
 ) -> None:
-    """Look at every photograph of DATA and say what is wrong. Nothing is changed or deleted.
+    """Check every photograph of DATA and report the findings. Nothing is changed or deleted.
 
-    DATA is laid out as for `lmedge train`. What is in the exclude file is not looked at.
+    DATA is laid out as for `lmedge train`. Excluded images are not read.
     """
     from .check import check_data
     from .exclude import exclude_file_of, read_exclusions, write_exclusions
 
     if exclude_file is not None:
-        check_writable(exclude_file)  # said before minutes of reading
+        check_writable(exclude_file)  # before minutes of reading
     listed = exclude_file_of(data, exclude)
     result = check_data(
         data,
@@ -158,7 +158,7 @@ def _show(findings: tuple[DataFinding, ...], summary: str) -> None:
     help="Of each landmark.",
 )
 @allow_leak_option("Write it although an image is in two parts.")
-@click.option("--overwrite", is_flag=True, help="Replace a split file that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing split file.")
 def split(
     data: Path,
     out: Path | None,
@@ -169,10 +169,11 @@ def split(
     allow_leak: bool,
     overwrite: bool,
 ) -> None:
-    """Cut DATA into training, validation and test part and write which image is where.
+    """Cut DATA into training, validation and test part and write the part of each image.
 
-    `lmedge train DATA` then uses DATA/split.csv. Its paths are relative to DATA, every image is
-    known by its hash: copy the folder, and the split is the same. Parts of your own are kept.
+    `lmedge train DATA` then uses DATA/split.csv. Its paths are relative to DATA, and every image is
+    identified by its hash, so that a copy of the folder has the same split. Parts of your own are
+    kept.
     """
     from .preparation import SplitOptions, prepare_split
     from .split_file import SPLIT_FILE, as_portable_csv
@@ -180,7 +181,7 @@ def split(
 
     path = out or data / SPLIT_FILE
     if path.exists() and not overwrite:
-        raise LmedgeError(f"{path} is there already; pass --overwrite to cut anew, or --out FILE")
+        raise LmedgeError(f"{path}: exists already; pass --overwrite to cut anew, or --out FILE")
     options = SplitOptions(
         seed=seed,
         val_fraction=val_fraction,

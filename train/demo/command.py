@@ -1,4 +1,4 @@
-"""`lmedge demo`: the whole way on drawn monuments, by the commands a user would type."""
+"""`lmedge demo`: the whole way on drawings of monuments, by the commands of a user."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def demo(out: Path, seed: int, quick: bool) -> None:
     draw_photographs(out, seed, TRAIN // 8 if quick else TRAIN)
     file = out / "monuments.tflite"
     settings = ["--set", "fine_tune.epochs=3", "--set", "quantize.epochs=1"] if quick else []
-    # Every drawing is made anew; two that happen to look alike are no copies.
+    # Two drawings that happen to look alike are not copies.
     show_and_run(
         "train",
         out / "photographs",
@@ -146,7 +146,7 @@ def show_and_run(*arguments: object) -> None:
 
 
 def print_summary(out: Path, seconds: float) -> None:
-    """Say what was made, where, and how good it is."""
+    """Print the scores and the files that were made."""
     report = json.loads((out / "report.json").read_text("utf-8"))
     accuracy, latency = report["accuracy"], report["latency"]
     width = shutil.get_terminal_size().columns
@@ -159,7 +159,7 @@ def print_summary(out: Path, seconds: float) -> None:
     )
     for name, what in (
         ("monuments.tflite", "the file to ship: model, labels and metrics in one"),
-        ("contact-sheet.png", "what was drawn"),
+        ("contact-sheet.png", "examples of the drawings"),
         ("annotated-frame.png", "a frame of the clip as the camera shows it"),
         ("clip-annotated.mp4", "the whole clip, and clip.jsonl"),
         ("run", "the training: recipe, split, weights, curves, confusion matrices"),

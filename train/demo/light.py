@@ -1,4 +1,4 @@
-"""Materials, and the light of an hour: what colour a surface has in the image.
+"""Materials, the light of an hour, and the brush that paints flat shapes in it.
 
 Every monument takes its materials from the same list, so that colour does not name it.
 """
@@ -110,7 +110,7 @@ class Light:
 
 
 def choose_light(rng: np.random.Generator) -> Light:
-    """Draw the hour, the weather and where the sun stands."""
+    """Draw the hour, the weather and the place of the sun."""
     shares = np.array([share for share, _ in _HOURS.values()])
     hour = list(_HOURS)[int(rng.choice(len(shares), p=shares / shares.sum()))]
     colours = np.array(_HOURS[hour][1])
@@ -135,7 +135,7 @@ def choose_light(rng: np.random.Generator) -> Light:
 
 @dataclass(frozen=True)
 class Brush:
-    """Paints on a canvas (H, W, 3) uint8 RGB in plane coordinates, see `View`.
+    """Paints on a canvas (H, W, 3) uint8 RGB in plane coordinates, see `Viewpoint`.
 
     to_canvas: (2, 3) affine map from the plane to pixels; aspect: width of the frame in heights.
     """

@@ -93,7 +93,7 @@ _CATALOGUE: dict[str, dict[str, _Monument]] = {
     },
 }
 _BY_NAME = {name: each for group in _CATALOGUE.values() for name, each in group.items()}
-_STRANGER = Stance(0.8, (0.2, 1.0), wet=0.2)
+_UNKNOWN = Stance(0.8, (0.2, 1.0), wet=0.2)
 
 MONUMENTS: dict[str, tuple[str, ...]] = {
     category: tuple(group) for category, group in _CATALOGUE.items()
@@ -139,10 +139,10 @@ def monument_scene(
 
 
 def unknown_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
-    """The scene behind `draw_unknown`."""
+    """Return the scene of `draw_unknown`."""
     _check(size)
     model = village(rng) if rng.random() < 0.7 else None
-    return paint_scene(model, _STRANGER, rng, size, fill=(0.4, 1.1), busy=0.6)
+    return paint_scene(model, _UNKNOWN, rng, size, fill=(0.4, 1.1), busy=0.6)
 
 
 def _check(size: tuple[int, int]) -> None:

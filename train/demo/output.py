@@ -1,4 +1,4 @@
-"""Drawn images as a folder of JPEG files, and as one sheet to look at."""
+"""Drawings as a folder of JPEG files, as one contact sheet, and as a camera clip with its truth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _QUALITY = 92
 _CAPTION = 16
 _SHOT = 30
 _WIDER = 1.5  # The painted scene against the frame, so that there is somewhere to pan to.
-_STRANGERS = 1 / 6
+_UNKNOWN = 1 / 6  # the share of shots without a landmark
 RgbImage = npt.NDArray[np.uint8]
 
 
@@ -123,8 +123,8 @@ def _shots(
         count = min(left, _SHOT + int(rng.integers(-5, 6)))
         left -= count
         # Only a landmark before it and none before the first: the clip opens on a monument.
-        stranger = last is not None and rng.random() < _STRANGERS
-        label = None if stranger else str(rng.choice([name for name in names if name != last]))
+        unknown = last is not None and rng.random() < _UNKNOWN
+        label = None if unknown else str(rng.choice([name for name in names if name != last]))
         if label is None:
             scene = unknown_scene(rng, wide)
         else:

@@ -19,7 +19,7 @@ RgbImage = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Lens:
-    """How one camera sees.
+    """The image quality of one camera.
 
     curves: (1, 256, 3) uint8, the tone curve of each channel; blur: standard deviation in shares
     of the image's height; noise: standard deviation in levels of 255.
@@ -30,7 +30,7 @@ class Lens:
     noise: float
 
     def take(self, image: RgbImage, rng: np.random.Generator) -> RgbImage:
-        """The image (H, W, 3) uint8 RGB as this camera gives it, with fresh noise."""
+        """Return the image (H, W, 3) uint8 RGB as this camera gives it, with fresh noise."""
         out = cv2.LUT(image, self.curves)
         sigma = self.blur * out.shape[0]
         if sigma > 0.25:

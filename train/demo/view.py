@@ -1,4 +1,4 @@
-"""The camera: where a model lies in the image, and painting it there."""
+"""The camera: the place of a model in the image, and the painting of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BARE = 0.62  # A round bar has no one normal: the share of the sun it catches o
 
 @dataclass(frozen=True)
 class Stance:
-    """How a subject is usually photographed.
+    """The usual way to photograph a subject.
 
     yaw: farthest turn to either side, in radians; rise: lowest and highest eye as shares of the
     subject's height; wet: probability that it stands in water.

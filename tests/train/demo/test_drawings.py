@@ -179,7 +179,7 @@ class TestClip:
         assert 2 <= len(cuts) <= 4
         assert labels[0] is not None
 
-    def test_has_strangers_now_and_then(self) -> None:
+    def test_has_scenes_without_a_landmark_now_and_then(self) -> None:
         labels = [label for _, label in clip(0, frames=600, size=(32, 24))]
         assert 0 < sum(label is None for label in labels) < 300
 

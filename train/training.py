@@ -26,7 +26,7 @@ from .fitting.devices import Placement, in_float32
 from .fitting.steps import Trainer
 from .network import build_network, get_weights, set_weights
 from .options import TrainingOptions
-from .reports.folder import report_run, spared
+from .reports.folder import logging_failure, report_run
 from .reports.predictions import Predictions, predict_labelled
 from .run import Run
 
@@ -163,7 +163,7 @@ def _finish(run: Run, network: keras.Model) -> Scores | None:
     # The run is finished with its weights: no report after them can undo that.
     write_arrays(run.weights_path, get_weights(network))
     shutil.rmtree(checkpoint_folder(run), ignore_errors=True)
-    with spared(run.folder / "plots"):
+    with logging_failure(run.folder / "plots"):
         report_run(run, network, found)
     return found["test"].scores if "test" in found else None
 

@@ -220,7 +220,7 @@ def _draw_frame(axes: Axes, matrix: _Matrix) -> None:
     for _, _, last in blocks[:-1]:
         axes.axhline(last + 0.5, color=_LINE, linewidth=width)
         axes.axvline(last + 0.5, color=_LINE, linewidth=width)
-    axes.set(xlabel="said", ylabel="truth")
+    axes.set(xlabel="predicted", ylabel="true")
     for side in axes.spines.values():
         side.set(visible=True, color=_LINE)
 

@@ -1,1 +1,1 @@
-"""What people look at after training: curves, confusion, reports, mistakes, activation maps."""
+"""Reports of a run: curves, predictions, mistakes and activation maps."""

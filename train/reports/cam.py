@@ -1,4 +1,4 @@
-"""Where the network looked: class-activation maps over images."""
+"""Class-activation maps over images: the places that speak for a landmark."""
 
 from __future__ import annotations
 
@@ -28,18 +28,26 @@ COLOURS = "viridis"  # told apart by colour-blind people, and rising in lightnes
 def activation_maps(
     network: keras.Model, images: npt.NDArray[np.uint8], classes: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.float32]:
-    """Return how much each place speaks for a landmark: (N, h, w) float32, not below zero.
+    """Return the weight of each place in favour of a landmark.
 
-    images: (N, S, S, 3) uint8 RGB, classes: (N,) landmark indices; h and w are of the last
-    convolutional maps. Each map is weighed by the mean gradient of the landmark's logit over it
-    (Grad-CAM, Selvaraju et al., arXiv:1610.02391). Where global average pooling and one linear
-    layer follow the maps, the gradient is the layer's weight over h x w: the map is then the exact
-    CAM of Zhou et al. (arXiv:1512.04150), over h x w, whose sum and the bias are the logit.
+    Each of the last convolutional maps is weighed by the mean gradient of the landmark's logit
+    over it (Grad-CAM, Selvaraju et al., arXiv:1610.02391). If global average pooling and one
+    linear layer follow the maps, the gradient is the weight of that layer over h x w. The result
+    is then the exact CAM of Zhou et al. (arXiv:1512.04150) over h x w: its sum and the bias are
+    the logit.
+
+    Args:
+        network: The float network.
+        images: (N, S, S, 3) uint8 RGB.
+        classes: (N,) landmark indices.
+
+    Returns:
+        (N, h, w) float32, not below zero, with h and w of the last convolutional maps.
     """
     last = _last_maps(network)
-    trunk = keras.Model(network.input, last)
+    backbone = keras.Model(network.input, last)
     head = keras.Model(last, network.get_layer("landmark").output)
-    maps = trunk(tf.constant(normalise(images)), training=False)
+    maps = backbone(tf.constant(normalise(images)), training=False)
     with tf.GradientTape() as tape:
         tape.watch(maps)
         logits = tf.gather(head(maps, training=False), classes, batch_dims=1)
@@ -62,7 +70,7 @@ def chosen(predictions: Predictions, most: int = SHOWN) -> list[int]:
     The right ones are spread evenly over the part, which is sorted by category and landmark.
     """
     wrong = predictions.mistakes()[: most // 2]
-    right = np.flatnonzero(predictions.said == predictions.truth)
+    right = np.flatnonzero(predictions.predicted == predictions.truth)
     wanted = min(most - len(wrong), len(right))
     spread = right[np.linspace(0, len(right) - 1, wanted).round().astype(int)] if wanted else right
     return [*wrong, *(int(place) for place in spread)]
@@ -76,11 +84,11 @@ def plot_activation_maps(
     path: Path,
     fonts: Fonts,
 ) -> None:
-    """Draw a few images beside what spoke for the landmark that was said, as PNG."""
+    """Draw a few images beside the activation map of the predicted landmark, as PNG."""
     places = chosen(predictions)
     images = store.prepared_many([predictions.entries[place] for place in places])
-    maps = activation_maps(network, images, predictions.said[places])
-    heading = f"{title}: what spoke for the landmark that was said (yellow: most)"
+    maps = activation_maps(network, images, predictions.predicted[places])
+    heading = f"{title}: what spoke for the predicted landmark (yellow: most)"
     tiles = Tiles(len(places), PAIRS, 2 * _SIDE, _SIDE)
     with drawing(path, tiles.size, fonts) as figure:
         for axes, place, image, heat in zip(
@@ -91,9 +99,9 @@ def plot_activation_maps(
 
 
 def overlay(image: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Lay a map (h, w) in colour over an image made grey, (S, S, 3) uint8 RGB, as it returns.
+    """Lay a map (h, w) in colour over an image made grey; both images are (S, S, 3) uint8 RGB.
 
-    The highest place of the map has the last colour; the more a place says, the more it covers.
+    The highest place of the map has the last colour. Higher places cover more of the image.
     """
     smooth = cv2.resize(heat, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     share = np.clip(smooth / max(float(heat.max()), 1e-9), 0, 1)

@@ -20,7 +20,7 @@ _UNFROZEN = "#FFF4D6"
 
 
 def unfrozen(run: Run) -> dict[str, str]:
-    """Return what each phase of a run that trains the backbone trains of it, by phase."""
+    """Return the trained part of the backbone, by phase; other phases train heads alone."""
     starts = run.recipe.fine_tune.start
     found: dict[str, str] = {}
     for phase in {row.phase for row in run.history() if FINE_TUNING in row.phase}:
@@ -33,8 +33,8 @@ def unfrozen(run: Run) -> dict[str, str]:
 def plot_curves(rows: Sequence[HistoryRow], unfrozen: Mapping[str, str], path: Path) -> None:
     """Draw the history as PNG: a column a phase, loss above, accuracy and macro F1 below.
 
-    `unfrozen` says which part of the backbone a phase trains; a phase that is not in it trains
-    heads on a frozen backbone. Curves of the validation part are left out where it is empty.
+    `unfrozen` names the part of the backbone that a phase trains. A phase that is not in it trains
+    heads on a frozen backbone. Curves of an empty validation part are left out.
     """
     phases = [
         (name, list(group)) for name, group in itertools.groupby(rows, key=lambda row: row.phase)
@@ -81,7 +81,7 @@ def _draw(upper: Any, lower: Any, rows: Sequence[HistoryRow]) -> None:
 
 
 def _mark(upper: Any, lower: Any, freed: str | None, *, begins: bool) -> None:
-    """Tint the panels of a phase that trains the backbone; a heavy edge where that begins."""
+    """Tint the panels of a phase that trains the backbone, with a heavy edge if it is the first."""
     if freed is None:
         return
     for axes in (upper, lower):
@@ -109,7 +109,7 @@ def _legend(figure: Any, axes: Any) -> None:
 
 
 def _validated(rows: Sequence[HistoryRow]) -> bool:
-    """Whether there was a validation part: without one every figure is zero."""
+    """Return True if there was a validation part: without one every figure is zero."""
     return any(row.val_loss or row.val_accuracy or row.val_macro_f1 for row in rows)
 
 
@@ -118,7 +118,7 @@ def _positive(rows: Sequence[HistoryRow]) -> bool:
 
 
 def _lowest(rows: Sequence[HistoryRow]) -> tuple[float, float]:
-    """Return the limits of the lower axis: from 0, or closer where all is far above it."""
+    """Return the limits of the lower axis: from 0, or closer if all is far above it."""
     values = [row.accuracy for row in rows]
     if _validated(rows):
         values += [value for row in rows for value in (row.val_accuracy, row.val_macro_f1)]

@@ -1,4 +1,4 @@
-"""All reports of one part of the data in one place; what cannot be drawn costs a line, no more."""
+"""All reports of one part of the data; a report that fails is logged, and the others follow."""
 
 from __future__ import annotations
 
@@ -26,21 +26,26 @@ logger = logging.getLogger(__name__)
 def report_run(run: Run, network: keras.Model, found: Mapping[str, Predictions]) -> None:
     """Write the reports of a finished run: reports at the top of its folder, PNG in plots/.
 
-    `found` has the predictions by part. The test part is shown, or the validation part where there
-    is no test part; the activation maps are of the validation part where there is one.
+    The reports show the test part, or the validation part if there is no test part. The activation
+    maps show the validation part if there is one.
+
+    Args:
+        run: The finished run.
+        network: Its float network.
+        found: Predictions by part.
     """
     plots = run.folder / "plots"
     history = run.history()
     if history:
-        with spared(plots / "curves.png") as path:
+        with logging_failure(plots / "curves.png") as path:
             plot_curves(history, unfrozen(run), path)
     part = next((part for part in ("test", "val") if part in found), None)
     if part is None:
         return
     title = f"{part} part, float network"
-    with spared(run.folder / "report.txt") as path:
+    with logging_failure(run.folder / "report.txt") as path:
         write_text(path, report_text(found[part].scores, title))
-    with spared(run.folder / "report.csv") as path:
+    with logging_failure(run.folder / "report.csv") as path:
         write_text(path, report_csv(found[part].scores))
     fonts = choose_fonts(run.taxonomy)
     draw_answers(found[part], run.store, title, plots, fonts)
@@ -55,9 +60,9 @@ def draw_answers(
     taxonomy, scores = predictions.taxonomy, predictions.scores
     groups = {"landmark": [taxonomy.categories[i] for i in taxonomy.parents], "category": None}
     for head, score in scores.items():
-        with spared(folder / f"confusion_{head}.png") as path:
+        with logging_failure(folder / f"confusion_{head}.png") as path:
             plot_confusion(score, f"{head}, {title}", path, fonts, groups[head])
-    with spared(folder / "mistakes.png") as path:
+    with logging_failure(folder / "mistakes.png") as path:
         plot_mistakes(predictions, store, title, path, fonts)
 
 
@@ -70,15 +75,15 @@ def draw_maps(
     fonts: Fonts,
 ) -> None:
     """Draw activation_maps.png."""
-    with spared(folder / "activation_maps.png") as path:
+    with logging_failure(folder / "activation_maps.png") as path:
         plot_activation_maps(network, predictions, store, title, path, fonts)
 
 
 @contextlib.contextmanager
-def spared(path: Path) -> Iterator[Path]:
-    """Give the path of a report; an error while it is made is a warning that names it."""
+def logging_failure(path: Path) -> Iterator[Path]:
+    """Give the path of a report; log an error of the block as a warning that names it."""
     try:
         yield path
     except Exception as error:
-        # Whatever it is: the weights and the metrics are there, and hours may be in them.
+        # Any error: the weights and the metrics are there, and may have taken hours.
         logger.warning("%s was not written: %s", path, " ".join(str(error).split()) or repr(error))

@@ -1,4 +1,4 @@
-"""What the float network says about labelled images, image by image."""
+"""Predictions of the float network for labelled images, image by image."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from ..network import predict_logits
 BATCH = 32
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Answers to N images: `truth` (N,) landmark indices, `joint` (N, L) probabilities in 0..1.
+    """Predictions for N images: `truth` (N,) landmark indices, `joint` (N, L) in 0..1.
 
-    `joint` is of both heads decoded together, as the scores are; `calibration` says how.
+    `joint` has the probabilities of the landmarks, both heads decoded together. `scores` and
+    `joint` were made with `calibration`.
     """
 
     entries: tuple[ImageEntry, ...]
@@ -42,18 +43,18 @@ class Predictions:
         return {**self.scores.as_dict(), "temperatures": dict(self.calibration.temperatures)}
 
     @property
-    def said(self) -> npt.NDArray[np.intp]:
-        """(N,) index of the landmark that was said."""
+    def predicted(self) -> npt.NDArray[np.intp]:
+        """(N,) indices of the predicted landmarks."""
         return np.asarray(self.joint.argmax(axis=1), np.intp)
 
     @property
     def confidence(self) -> npt.NDArray[np.float32]:
-        """(N,) probability of the landmark that was said."""
+        """(N,) probabilities of the predicted landmarks."""
         return np.asarray(self.joint.max(axis=1), np.float32)
 
     def mistakes(self) -> list[int]:
-        """Return the places of the wrong answers, the most confident first."""
-        wrong = np.flatnonzero(self.said != self.truth)
+        """Return the places of the wrong predictions, the most confident first."""
+        wrong = np.flatnonzero(self.predicted != self.truth)
         return [int(i) for i in wrong[np.argsort(-self.confidence[wrong], kind="stable")]]
 
 
@@ -66,7 +67,12 @@ def predict_labelled(
 ) -> Predictions:
     """Classify labelled images with the float network, showing progress, and score them.
 
-    calibration: None fits it on these very images.
+    Args:
+        network: The float network, from prepared images to logits by head.
+        store: Store of the decoded images.
+        entries: The images.
+        taxonomy: The labels of both heads.
+        calibration: Temperatures and decoding; None fits them to these images.
     """
     starts = range(0, len(entries), BATCH)
     parts = []
@@ -87,4 +93,11 @@ def predict_labelled(
         weight,
     )
     scores = score_probabilities(probabilities, truth, taxonomy, weight)
-    return Predictions(tuple(entries), taxonomy, truth["landmark"], joint, scores, calibration)
+    return Predictions(
+        entries=tuple(entries),
+        taxonomy=taxonomy,
+        truth=truth["landmark"],
+        joint=joint,
+        scores=scores,
+        calibration=calibration,
+    )

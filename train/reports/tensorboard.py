@@ -12,7 +12,7 @@ from ..backend import tf
 from ..run import HistoryRow
 
 FOLDER = "tensorboard"
-# Names with a slash are charts of one group; a phase is a run of its own.
+# Names with one word before the slash are charts of one group; a phase is a run of its own.
 TAGS = {
     "loss": "loss/training",
     "val_loss": "loss/validation",

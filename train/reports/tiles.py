@@ -1,4 +1,4 @@
-"""Images side by side, with what was said and what is true above each."""
+"""Images side by side, with the prediction and the truth above each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plot_mistakes(
 ) -> None:
     """Draw up to SHOWN wrongly classified images as PNG, as the network saw them.
 
-    Above each image stands what was said and its probability, then the truth and its.
+    Above each image stand the truth and the prediction with their probabilities.
     """
     wrong = predictions.mistakes()
     shown = wrong[:SHOWN]
@@ -83,8 +83,8 @@ class Tiles:
         return axes
 
     def caption(self, axes: Any, predictions: Predictions, place: int, fonts: Fonts) -> None:
-        """Write what was said of an image, the truth where it is another, and both shares."""
-        said, truth = int(predictions.said[place]), int(predictions.truth[place])
+        """Write the prediction for an image, the truth if it is another, and both probabilities."""
+        said, truth = int(predictions.predicted[place]), int(predictions.truth[place])
         lines = (
             [("said", truth, BLUE)]
             if said == truth

@@ -52,7 +52,15 @@ def predictions(folder: Path, truth: list[int], said: list[int], shares: list[fl
     index = np.array(truth, np.int64)
     indices = {"landmark": index, "category": labels.parent_index[index]}
     scores = score_probabilities({"landmark": joint, "category": above}, indices, labels)
-    return Predictions(tuple(entries), labels, index, joint, scores, Calibration.none()), store
+    found = Predictions(
+        entries=tuple(entries),
+        taxonomy=labels,
+        truth=index,
+        joint=joint,
+        scores=scores,
+        calibration=Calibration.none(),
+    )
+    return found, store
 
 
 def image(path: Path) -> np.ndarray:

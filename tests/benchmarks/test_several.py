@@ -59,6 +59,8 @@ def test_the_same_file_twice_is_the_same(
     for shown in (f"{second['ratio']:.3f}", "copy.tflite", "95 %"):
         assert shown in page
         assert shown in text
+    assert "8 images, both heads decoded together." in page
+    assert "8 images, both heads decoded together" in text
     assert "<svg" in page
     assert "http" not in page.replace("http://www.w3.org", "")
 

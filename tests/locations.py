@@ -1,7 +1,7 @@
 """Folders that tests read: the checkout, and the photographs and weights beside it.
 
 `LMEDGE_SHARED` names the folder with photographs (`data/`) and weights (`weights/`); the default is
-`shared` beside the checkout. A test that needs it is skipped if it is absent, with the reason.
+`shared` beside the checkout. A test that needs an absent folder is skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ LITE0_WEIGHTS = SHARED / "weights" / "efficientnet_lite0_notop.weights.h5"
 
 
 def missing(*paths: Path) -> str:
-    """Return the reason to skip a test that needs `paths`; empty if all are there."""
+    """Return the reason to skip a test that needs `paths`; empty if all exist."""
     absent = [str(path) for path in paths if not path.exists()]
     return f"LMEDGE_SHARED: no {' and no '.join(absent)}" if absent else ""
 
 
 def needs(*paths: Path) -> pytest.MarkDecorator:
-    """Skip a test or a class of tests unless all `paths` are there."""
+    """Skip a test or a class of tests unless all `paths` exist."""
     reason = missing(*paths)
     return pytest.mark.skipif(bool(reason), reason=reason)

@@ -69,7 +69,7 @@ class Accuracy:
 def score(
     classifier: Classifier, images: Iterable[LabelledImage], unknown: Path | None = None
 ) -> Accuracy:
-    """Classify labelled images, showing progress, and score the answers.
+    """Classify labelled images, showing progress, and score the predictions.
 
     Images that cannot be read, or whose landmark the file does not know, are left out and listed.
 

@@ -90,13 +90,12 @@ def details_of(
         alone: Probabilities of each head alone, (N, L) and (N, C).
         taxonomy: The labels of both heads.
     """
-    said = joint.argmax(axis=1)
-    right = said == truth
+    predicted = joint.argmax(axis=1)
+    right = predicted == truth
     order = (-joint).argsort(axis=1, kind="stable")[:, :TOP]
     parents = taxonomy.parent_index
     wrong = np.flatnonzero(~right)
-    same = (parents[said[wrong]] == parents[truth[wrong]]).mean() if len(wrong) else None
-    rows = np.arange(len(truth))
+    same = (parents[predicted[wrong]] == parents[truth[wrong]]).mean() if len(wrong) else None
     return Details(
         weighted_f1={head: _weighted(score) for head, score in scores.items()},
         top3=float((order == truth[:, None]).any(axis=1).mean()),
@@ -106,24 +105,36 @@ def details_of(
         },
         recall_interval=_recalls(scores["landmark"]),
         category_recall_interval=_recalls(scores["category"]),
-        rejection=tuple(_rejections(joint[rows, said], right)),
+        rejection=tuple(_rejections(joint.max(axis=1), right)),
         category_of_wrong=None if same is None else float(same),
         confusions=tuple(confusions(scores["landmark"], LISTED)),
-        mistakes=tuple(
-            Mistake(
-                path=paths[index],
-                truth=taxonomy.landmarks[truth[index]],
-                said=taxonomy.landmarks[said[index]],
-                probability=float(joint[index, said[index]]),
-                truth_probability=float(joint[index, truth[index]]),
-            )
-            for index in sorted(wrong.tolist(), key=lambda n: -joint[n, said[n]])[:LISTED]
-        ),
+        mistakes=_mistakes(paths, truth, joint, taxonomy),
         calibration={
             "landmark": reliability_diagram(alone["landmark"], truth),
             "category": reliability_diagram(alone["category"], parents[truth]),
             "together": reliability_diagram(joint, truth),
         },
+    )
+
+
+def _mistakes(
+    paths: Sequence[Path],
+    truth: npt.NDArray[np.int64],
+    joint: npt.NDArray[np.float32],
+    taxonomy: Taxonomy,
+) -> tuple[Mistake, ...]:
+    """Return the LISTED mistakes with the most probable predictions."""
+    predicted, probability = joint.argmax(axis=1), joint.max(axis=1)
+    wrong = np.flatnonzero(predicted != truth).tolist()
+    return tuple(
+        Mistake(
+            path=paths[index],
+            truth=taxonomy.landmarks[truth[index]],
+            said=taxonomy.landmarks[predicted[index]],
+            probability=float(probability[index]),
+            truth_probability=float(joint[index, truth[index]]),
+        )
+        for index in sorted(wrong, key=lambda n: -probability[n])[:LISTED]
     )
 
 

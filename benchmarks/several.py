@@ -112,8 +112,10 @@ def compare_files(
         samples = take_timed_turns(timers, effort)
         after = _now(rivals)
         times = samples.T / 1e6
-        truth, said = _answers(rivals, images) if images else (np.zeros(0, np.int64), [])
-    entries = [_entry(rival, times, truth, said, number) for number, rival in enumerate(rivals)]
+        truth, predicted = _predictions(rivals, images) if images else (np.zeros(0, np.int64), [])
+    entries = [
+        _entry(rival, times, truth, predicted, number) for number, rival in enumerate(rivals)
+    ]
     tail = max(Spread.of(own).tail for own in samples.T)
     doubts = Conditions(before=before, after=after).doubts(tail)
     return BenchmarkComparison(
@@ -140,7 +142,7 @@ def _check_same_landmarks(rivals: Sequence[Contestant]) -> None:
             )
 
 
-def _answers(
+def _predictions(
     rivals: Sequence[Contestant], images: Sequence[LabelledImage]
 ) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
     """Return the true landmarks, (N,), and the predictions of each rival, (N,) each."""
@@ -148,7 +150,7 @@ def _answers(
     known, _ = split_known(taxonomy, images)
     index = {name: number for number, name in enumerate(taxonomy.landmarks)}
     truth: list[int] = []
-    said: list[list[int]] = [[] for _ in rivals]
+    predicted: list[list[int]] = [[] for _ in rivals]
     with progress("classifying", len(known)) as advance:
         for image in known:
             advance()
@@ -157,18 +159,18 @@ def _answers(
             except DataError:
                 continue
             truth.append(index[image.landmark])
-            for own, rival in zip(said, rivals, strict=True):
+            for own, rival in zip(predicted, rivals, strict=True):
                 own.append(int(rival.joint(shown).argmax()))
     if not truth:
         raise DataError(f"none of the {len(known)} images could be read")
-    return np.array(truth, np.int64), [np.array(own, np.int64) for own in said]
+    return np.array(truth, np.int64), [np.array(own, np.int64) for own in predicted]
 
 
 def _entry(
     rival: Contestant,
     times: npt.NDArray[np.float64],
     truth: npt.NDArray[np.int64],
-    said: Sequence[npt.NDArray[np.int64]],
+    predicted: Sequence[npt.NDArray[np.int64]],
     number: int,
 ) -> ComparedFile:
     own, first = times[number], times[0]
@@ -182,14 +184,14 @@ def _entry(
         ratio=p50 / float(np.median(first)),
         ratio_interval=ratio_interval(own, first),
     )
-    if not said:
+    if not predicted:
         return timed
     classes = len(rival.model.taxonomy.landmarks)
-    score = macro_f1(truth, said[number], classes)
+    score = macro_f1(truth, predicted[number], classes)
     return dataclasses.replace(
         timed,
         macro_f1=score,
-        difference=score - macro_f1(truth, said[0], classes),
-        difference_interval=paired_interval(truth, said[0], said[number], classes),
-        same_answer=float((said[number] == said[0]).mean()),
+        difference=score - macro_f1(truth, predicted[0], classes),
+        difference_interval=paired_interval(truth, predicted[0], predicted[number], classes),
+        same_answer=float((predicted[number] == predicted[0]).mean()),
     )

@@ -87,7 +87,7 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     from .reports import folder as reports
 
     title, fonts = _title(chosen), choose_fonts(run.taxonomy)
-    reports.draw_answers(predictions, run.store, title, folder, fonts)
+    reports.draw_predictions(predictions, run.store, title, folder, fonts)
     reports.draw_maps(network, predictions, run.store, title, folder, fonts)
     _show(chosen, predictions)
     click.echo(f"reports: {click.format_filename(folder)}")

@@ -75,8 +75,8 @@ def draw_for_page(
 ) -> str:
     """Write a plot of `size` inches as `path`.png and `path`.svg; return the SVG for a page.
 
-    Colours of the returned SVG are variables of the page, light or dark, and its text has the
-    colour and the font of the text around it.
+    Colours of the returned SVG are variables of the page, light or dark. Its text has the colour
+    and the font of the text around it.
     """
     chosen = fonts or Fonts()
     png, svg = (path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "svg"))

@@ -48,12 +48,12 @@ def report_run(run: Run, network: keras.Model, found: Mapping[str, Predictions])
     with logging_failure(run.folder / "report.csv") as path:
         write_text(path, report_csv(found[part].scores))
     fonts = choose_fonts(run.taxonomy)
-    draw_answers(found[part], run.store, title, plots, fonts)
+    draw_predictions(found[part], run.store, title, plots, fonts)
     mapped = "val" if "val" in found else part
     draw_maps(network, found[mapped], run.store, f"{mapped} part, float network", plots, fonts)
 
 
-def draw_answers(
+def draw_predictions(
     predictions: Predictions, store: ImageStore, title: str, folder: Path, fonts: Fonts
 ) -> None:
     """Draw confusion_landmark.png, confusion_category.png and mistakes.png."""

@@ -16,7 +16,10 @@ Probabilities = npt.NDArray[np.float32]
 
 
 def softmax(logits: npt.NDArray[np.floating], temperature: float = 1.0) -> Probabilities:
-    """Softmax over the last axis of logits / temperature (Guo et al., arXiv:1706.04599)."""
+    """Return the softmax over the last axis of logits / temperature, float32.
+
+    The temperature is that of Guo et al., arXiv:1706.04599.
+    """
     scaled = np.asarray(logits, np.float64) / temperature
     scaled -= scaled.max(axis=-1, keepdims=True)
     exponentials = np.exp(scaled)
@@ -36,12 +39,21 @@ def joint_probabilities(
     parents: npt.NDArray[np.intp],
     category_weight: float = 1.0,
 ) -> Probabilities:
-    """Probability of each landmark when both heads speak: p(l) p(category of l)^w, renormalised.
+    """Return the probability of each landmark by both heads: p(l) p(category of l)^w, renormalised.
 
-    landmark: (..., L), category: (..., C), parents: (L,). Returns (..., L) float32. A product of
-    experts (Hinton 2002): with a weight w of 1 the two heads are independent witnesses of the
-    image, with less the category head repeats in part what the landmark head has seen, with 0 it
-    is not heard. Where the product vanishes everywhere the landmark head alone is returned.
+    This is a product of experts (Hinton 2002). With a weight w of 1 the heads are independent
+    witnesses of the image. With less, the category head repeats in part what the landmark head has
+    seen. With 0 it does not count.
+
+    Args:
+        landmark: Probabilities, (..., L).
+        category: Probabilities, (..., C).
+        parents: The category of each landmark, (L,).
+        category_weight: The weight w.
+
+    Returns:
+        Probabilities, (..., L) float32. If all products of an image are 0, they are those of the
+        landmark head.
     """
     above = category[..., parents]
     product = landmark * (above if category_weight == 1.0 else above**category_weight)
@@ -53,7 +65,7 @@ def joint_probabilities(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """How a file's two heads are decoded together: the weight of the category head, in 0..2."""
+    """The weight of the category head, in 0..2, in the joint decoding of a file's two heads."""
 
     category_weight: float = 1.0
 
@@ -66,9 +78,10 @@ class Decoding:
 
     @classmethod
     def of(cls, model: ModelFile) -> Decoding:
-        """Return what the export fitted; a weight of 1 for a file without.
+        """Return the decoding that the export fitted; without one, the weight is 1.
 
-        Raises ModelFileError when the value in the file cannot be used.
+        Raises:
+            ModelFileError: The value in the file cannot be used.
         """
         stored: Any = model.info.get("decoding")
         if stored is None:

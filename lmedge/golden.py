@@ -1,6 +1,6 @@
-"""Golden inputs: images made by a formula, whose answers the exporter writes into the file.
+"""Golden images, which a formula makes, and the outputs for them that the exporter stores.
 
-A device that gives the same answers runs the file as it was verified, on its own kernels.
+A device that computes the same outputs runs the file as it was verified, on its own kernels.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ LARGEST = 0.05  # difference of a probability that other kernels may make
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verification:
-    """How this machine's answers compare with those stored; `largest` is over probabilities.
+    """The outputs of this machine beside the stored ones.
 
-    `same_top` tells whether every output names the same class for every golden image.
+    `largest` is the largest difference of a probability. `same_top` is true if every output has the
+    same top class for every golden image.
     """
 
     pictures: int
@@ -33,17 +34,17 @@ class Verification:
 
     @property
     def identical(self) -> bool:
-        """Whether nothing differs beyond the digits that are stored."""
+        """True if nothing differs beyond the digits that are stored."""
         return self.same_top and self.largest <= 10.0**-DIGITS
 
     @property
     def passed(self) -> bool:
-        """Whether the file runs here as it was verified, but for rounding of other kernels."""
+        """True if the file runs here as it was verified, but for the rounding of other kernels."""
         return self.same_top and self.largest <= LARGEST
 
 
 def golden_image(number: int, size: int) -> RgbImage:
-    """Return the golden image `number`, (size, size, 3) uint8 RGB: integers alone, no chance."""
+    """Return golden image `number`, (size, size, 3) uint8 RGB, computed in integers alone."""
     y, x, channel = np.meshgrid(np.arange(size), np.arange(size), np.arange(3), indexing="ij")
     waves = (x * (3 + number) + y * (5 - number) + channel * 61) % 511
     return np.asarray(np.abs(waves - 255) * (number + 1) // COUNT, np.uint8)
@@ -52,9 +53,12 @@ def golden_image(number: int, size: int) -> RgbImage:
 def golden_answers(
     model: ModelFile, threads: int = 1, *, trusted: bool = False
 ) -> dict[str, list[list[float]]]:
-    """Return the rounded probabilities of each output on every golden image, as JSON has them.
+    """Return the rounded probabilities of each output for every golden image, as in the file.
 
-    trusted: as of an Interpreter.
+    Args:
+        model: The file, or a graph that becomes one.
+        threads: Threads of the runtime.
+        trusted: As of an Interpreter.
     """
     interpreter = Interpreter(model, threads, trusted=trusted)
     answers: dict[str, list[list[float]]] = {name: [] for name in _sizes(model)}
@@ -66,9 +70,14 @@ def golden_answers(
 
 
 def verify(model: ModelFile, *, trusted: bool = False) -> Verification:
-    """Run the golden images. Raises ModelFileError when the file holds no answers to them.
+    """Run the golden images and compare the outputs with those that the file holds.
 
-    trusted: as of an Interpreter.
+    Args:
+        model: The file.
+        trusted: As of an Interpreter.
+
+    Raises:
+        ModelFileError: The file holds no outputs for the golden images, or damaged ones.
     """
     stored = _stored(model)
     found = golden_answers(model, trusted=trusted)
@@ -87,10 +96,7 @@ def verify(model: ModelFile, *, trusted: bool = False) -> Verification:
 def _stored(model: ModelFile) -> dict[str, list[list[float]]]:
     golden: Any = model.info.get("golden")
     if golden is None:
-        raise ModelFileError(
-            f"{model.path}: holds no golden answers (exported by lmedge before it wrote them); "
-            "export it again to verify it"
-        )
+        raise ModelFileError(f"{model.path}: holds no golden answers; export it again to verify it")
     sizes = _sizes(model)
     try:
         fits = all(

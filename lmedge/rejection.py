@@ -1,8 +1,8 @@
-"""Whether an image shows a landmark that the file knows: how far its two heads agree.
+"""The threshold below which an image shows none of the landmarks that the file knows.
 
-A photograph of something else may make each head sure, but seldom of a landmark and the very
-category it belongs to. So the agreement, the sum over landmarks of p(landmark) p(its category),
-tells strangers better than the largest probability does, and needs nothing but the two outputs.
+An unknown image may make each head sure, but seldom of a landmark and of the very category that it
+belongs to. The agreement is the sum over landmarks of p(landmark) p(its category). It detects
+unknown images better than the largest probability does and needs nothing but the two outputs.
 docs/results.md has the comparison.
 """
 
@@ -24,9 +24,15 @@ Values = npt.NDArray[np.floating]
 
 
 def agreement(landmark: Values, category: Values, parents: npt.NDArray[np.intp]) -> Values:
-    """Return the probability that both heads mean the same, in 0..1, (...,).
+    """Return the probability that both heads name the same landmark, if they are independent.
 
-    landmark: (..., L), category: (..., C), parents: (L,); the heads taken as independent.
+    Args:
+        landmark: Probabilities, (..., L).
+        category: Probabilities, (..., C).
+        parents: The category of each landmark, (L,).
+
+    Returns:
+        Probabilities in 0..1, (...,).
     """
     return np.asarray((landmark * category[..., parents]).sum(axis=-1))
 
@@ -55,14 +61,15 @@ class Threshold:
         return f"{what} of {self.least:.3f}"
 
     def score_of(self, agreement: float, known: float | None) -> float:
-        """Return what is held against the threshold, of an image's two scores."""
+        """Return the one of an image's two scores that the threshold applies to."""
         return agreement if self.score == AGREEMENT or known is None else known
 
     @classmethod
     def of(cls, model: ModelFile) -> Threshold:
-        """Return what the export fitted; one that refuses nothing for a file without.
+        """Return the threshold that the export fitted; without one, nothing is refused.
 
-        Raises ModelFileError when the value in the file cannot be used.
+        Raises:
+            ModelFileError: The value in the file cannot be used.
         """
         stored: Any = model.info.get("rejection")
         if stored is None:
@@ -70,7 +77,7 @@ class Threshold:
         try:
             found = cls(least=float(stored["threshold"]), score=stored.get("score", AGREEMENT))
             if found.score == KNOWN and model.known is None:
-                raise LmedgeError("of an output that is not there")
+                raise LmedgeError("it applies to an output that the file does not have")
             return found
         except (LmedgeError, LookupError, TypeError, ValueError, OverflowError) as error:
             raise ModelFileError(

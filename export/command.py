@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     help="; ".join(f"{name}: {meaning}" for name, meaning in FORMATS.items())
     + ". all: FILE-<format>.tflite of each.",
 )
-@click.option("--auto", is_flag=True, help="Try the formats, write the fastest that passes.")
+@click.option("--auto", is_flag=True, help="Try the formats and write the fastest that passes.")
 @click.option(
     "--budget-ms",
     type=click.FloatRange(0, min_open=True),
     metavar="MS",
-    help="With --auto: the most an invoke may take on this machine, on one thread.",
+    help="With --auto: the most that an invoke may take on this machine, on one thread.",
 )
 @click.option(
     "--budget-mb",
     type=click.FloatRange(0, min_open=True),
     metavar="MB",
-    help="With --auto: the most the file may take.",
+    help="With --auto: the most that the file may take.",
 )
 @click.option(
     "--io",
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 100),
     default=100 * Limits.tolerance,
     show_default=True,
-    help="Points of macro F1 either head may lose, beyond doubt, before the file is refused.",
+    help="Points of macro F1 that either head may lose, beyond doubt, before the file is refused.",
 )
 @click.option(
     "--class-tolerance",
@@ -89,9 +89,10 @@ if TYPE_CHECKING:
 @click.option(
     "--explain",
     is_flag=True,
-    help="With --int8: print where quantization adds error, write FILE.explain.csv and .png.",
+    help="With --int8: print the tensors that quantization harms most, "
+    "and write FILE.explain.csv and .png.",
 )
-@click.option("--force", is_flag=True, help="Write the file even when it is refused.")
+@click.option("--force", is_flag=True, help="Write the file even if it is refused.")
 def export(
     run: Path,
     name: str | None,
@@ -110,9 +111,9 @@ def export(
 ) -> None:
     """Quantize a finished RUN folder and write one .tflite that any TFLite client can run.
 
-    The file is calibrated and fine-tuned on the run's training images, then run itself on the
-    validation images. If the 95 % interval of the difference says that it lost more macro F1
-    than the tolerance, it is not written; FILE.export.json says what fell.
+    The file is calibrated and fine-tuned on the run's training images. Then it runs on the
+    validation images. It is not written if it lost more macro F1 than the tolerance, by the
+    95 % interval of the difference. FILE.export.json lists the losses.
 
     \b
     lmedge export runs/photographs --int8 -o landmarks.tflite

@@ -30,9 +30,9 @@ def to_int8(
 ) -> bytes:
     """Convert the fine-tuned network: uint8 (1, S, S, 3) RGB in, float32 probabilities out.
 
-    Everything up to the logits is int8; behind them each head is divided by its temperature and
-    goes through a softmax in float32. With `known` there is the third output. Raises LmedgeError
-    when the converter fails.
+    Everything up to the logits is int8. Behind them the graph divides each head by its temperature
+    and computes a softmax in float32. With `known` it has the third output. Raises LmedgeError if
+    the converter fails.
     """
     converter = _converter(quantized, temperatures, known, rounded=True)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -131,14 +131,14 @@ def _converter(
 ) -> tf.lite.TFLiteConverter:
     """Return the converter of a graph; without temperatures it gives logits.
 
-    A quantized network shows its ranges when it is called for training. rounded: of
+    A quantized network shows its ranges if it is called for training. rounded: as of
     `Known.output`.
     """
     size = network.input_shape[1]
     if known is not None:
         network = with_features(network)
 
-    # A factor of exactly 1 would be optimised away, and with it the softmax would become int8.
+    # The converter would drop a factor of exactly 1, and the softmax would become int8 with it.
     factors = {
         head: 1.0 / temperature if abs(temperature - 1.0) > 1e-5 else 1.0 + 1e-5
         for head, temperature in (temperatures or {}).items()
@@ -156,8 +156,8 @@ def _converter(
         return found
 
     image = tf.TensorSpec((1, size, size, 3), tf.uint8 if from_bytes else tf.float32, name="image")
-    # The converter saves the module and loads it again. It is to find the graph and its variables
-    # there and no Keras layers, each of which would be traced on its own, four times.
+    # The converter saves the module and loads it again. The module holds the graph and its
+    # variables, without Keras layers: the converter would trace each of them four times.
     module = tf.Module()
     module.held = list(network.weights)
     module.graph = tf.function(graph, autograph=False, input_signature=[image])
@@ -170,5 +170,5 @@ def _convert(converter: tf.lite.TFLiteConverter) -> bytes:
         warnings.simplefilter("ignore")
         try:
             return bytes(converter.convert())
-        except Exception as error:  # the converter raises whatever its C++ side says
+        except Exception as error:  # the converter raises any error of its C++ side
             raise LmedgeError(f"the TFLite converter failed: {str(error)[:300]}") from error

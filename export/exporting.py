@@ -30,7 +30,7 @@ REPORT_SCHEMA = 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options of an export: what may be lost, and whether to write a file that lost more.
+    """Options of an export: the loss that is allowed, and whether to write a file that lost more.
 
     `coverage` is the share of known images that the thresholds keep; `unknown` are images of
     anything but the landmarks. `io` is "uint8" or "int8". `explain` writes, beside a file of format
@@ -67,8 +67,8 @@ class Outcome:
 def export_format(run: Run, path: Path, name: str, options: Options) -> Outcome:
     """Export one format of a finished run to `path`, and the report beside it.
 
-    Raises GateError when more is lost than allowed, unless forced; the report is written all the
-    same, the file is not.
+    Raises GateError if the file lost more than allowed, unless forced. The report is written all
+    the same, the file is not.
     """
     exporter = Exporter(run, options)
     outcome = exporter.make(name, path)
@@ -85,10 +85,10 @@ def export_format(run: Run, path: Path, name: str, options: Options) -> Outcome:
 
 
 class Exporter:
-    """The networks of one run, which all of its formats share."""
+    """An export of one run in any number of formats, which share its networks."""
 
     def __init__(self, run: Run, options: Options) -> None:
-        """Load the float network. Raises RunError when training has not ended."""
+        """Load the float network. Raises RunError if training has not ended."""
         keras.utils.set_random_seed(run.seed)
         tf.config.experimental.enable_op_determinism()
         self._run, self._options = run, options
@@ -119,7 +119,9 @@ class Exporter:
             card = describe_file(run, graph, findings, name=path.stem, io=options.io)
             file = parse_model(pack(graph.data, card), path)
             if not verify(file, trusted=True).identical:
-                raise LmedgeError(f"{path}: answers otherwise than before it was packed")
+                raise LmedgeError(
+                    f"{path}: its outputs changed as it was packed; nothing was written"
+                )
         return Outcome(
             file=file,
             format=name,

@@ -1,4 +1,4 @@
-"""The formats a run can be exported in, and what each is made of."""
+"""Conversion of a run to each format, and the networks that this needs."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from .verification.comparison import Logits
 from .verification.known import Known, fit_known, predict_with_features, spread
 
 logger = logging.getLogger(__name__)
-# The third output is left out where TensorFlow's post-training quantization would round it too: of
-# the squares and their sum int8 leaves nothing.
+# The third output is left out if TensorFlow's post-training quantization would round it too: int8
+# leaves nothing of the squares and their sum.
 WITH_KNOWN = ("dynamic", "float16", "float32")
 
 
@@ -37,7 +37,7 @@ class Stages:
     """Seconds by stage, in the order in which they were first entered."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Begin without stages."""
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -59,13 +59,13 @@ class Graph:
 
 
 class RunNetworks:
-    """The networks of a run: float as trained, and int8, which is made when first asked for.
+    """The networks of a run: the float one as trained, and the int8 one, made when first needed.
 
-    What they compute is kept: each runs over a part once.
+    Their logits are kept, so that each network runs over a part once.
     """
 
     def __init__(self, run: Run, stages: Stages) -> None:
-        """Load the float network; `stages` keeps the seconds of what is done."""
+        """Load the float network; `stages` keeps the seconds of each step."""
         self.run, self._stages = run, stages
         with stages.timed("load"):
             self.network = load_network(run)
@@ -86,7 +86,7 @@ class RunNetworks:
         return kept[part]
 
     def calibration(self) -> Calibration:
-        """Return the calibration of the float network, fitted as its training fits it."""
+        """Return the calibration of the float network, fitted as training fits it."""
         if self._float_calibration is None:
             self._float_calibration = self._fitted(self.logits(self._judging_part()))
         return self._float_calibration
@@ -125,10 +125,10 @@ class RunNetworks:
         return Graph(format="int8", data=data, temperatures=temperatures)
 
     def _known(self, network: keras.Model) -> Known:
-        """Fit the third output on training images, by the run's seed."""
+        """Fit the third output on training images that the run's seed chooses."""
         run = self.run
         with self._stages.timed("known"):
-            logger.info("computing what the landmarks look like")
+            logger.info("computing the mean features of the landmarks")
             truth = run.labels("train")["landmark"]
             chosen = spread(truth, _rng(run))
             found = predict_with_features(network, run.images("train", chosen.tolist()))
@@ -166,7 +166,7 @@ class RunNetworks:
         return self._inputs
 
     def quantized(self) -> keras.Model:
-        """Return the int8 network, calibrated and fine-tuned: made when first asked for."""
+        """Return the int8 network, calibrated and fine-tuned. The first call makes it."""
         if self._quantized is not None:
             return self._quantized
         run, stages, rng = self.run, self._stages, _rng(self.run)
@@ -190,7 +190,7 @@ def _rng(run: Run) -> np.random.Generator:
 
 
 def calibration_inputs(run: Run, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return network inputs of training images alone, chosen by the run's seed."""
+    """Return network inputs, (N, S, S, 3), of training images alone, chosen by the run's seed."""
     entries = run.entries("train")
     count = min(run.recipe.quantize.calibration_pictures, len(entries))
     chosen = np.sort(rng.choice(len(entries), count, replace=False))

@@ -35,7 +35,14 @@ from lmedge.taxonomy import Taxonomy
 METADATA_NAME = b"TFLITE_METADATA"
 METADATA_IDENTIFIER = b"M001"
 MIN_PARSER_VERSION = "1.3.0"
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold: the bytes must not tell the time
+_ZIP_DATE = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # the earliest a zip can hold: the bytes must not depend on the time
 
 # Enumerations of metadata_schema.fbs.
 _IMAGE_PROPERTIES, _FEATURE_PROPERTIES = 2, 1
@@ -46,9 +53,10 @@ _NORMALIZATION_OPTIONS, _SCORE_THRESHOLDING_OPTIONS = 1, 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Card:
-    """What goes into the file beside the graph; `info` is the free part of lmedge.json.
+    """The content of the file beside the graph; `info` is the free part of lmedge.json.
 
-    `score_thresholds`, 0..1 by head: clients of the metadata leave out answers less probable.
+    `score_thresholds` are 0..1 by head. Clients of the metadata leave out classes that are less
+    probable.
     """
 
     name: str
@@ -63,8 +71,8 @@ class Card:
 def pack(model: bytes, card: Card) -> bytes:
     """Return `model` (a converted .tflite) with its metadata and associated files.
 
-    Raises ModelFileError when the graph's outputs do not match the taxonomy: a wrong label count
-    fails in clients only at the first image, and equal heads swapped would never fail.
+    Raises ModelFileError if the graph's outputs do not match the taxonomy. Clients would notice a
+    wrong label count at the first image only, and two swapped heads of one size never.
     """
     graph = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
     order = _outputs_in_order(graph, card.taxonomy)
@@ -87,7 +95,7 @@ def _outputs_in_order(graph: Any, taxonomy: Taxonomy) -> list[str]:
     counts = {"landmark": len(taxonomy.landmarks), "category": len(taxonomy.categories)}
     counts[KNOWN] = len(KNOWN_LABELS)
     subgraph = graph.subgraphs[0]
-    # Clients that count outputs from the front find the two heads where they always were.
+    # Clients that count outputs from the front must find the two heads first.
     subgraph.outputs = sorted(subgraph.outputs, key=lambda index: heads.get(int(index)) == KNOWN)
     order = [heads[int(index)] for index in subgraph.outputs]
     if sorted({*order} - {KNOWN}) != sorted(HEADS) or len(order) != len({*order}):

@@ -20,19 +20,19 @@ from lmedge.train.run import Run
 from .exporting import Exporter, Options, Outcome, report, report_path, write_outcome
 
 SECONDS = 2.0  # of measurement for each file
-SAME = 0.05  # medians closer than that are not told apart on a busy machine
+SAME = 0.05  # medians closer than that cannot be distinguished on a busy machine
 LEAST_ROUNDS, MOST_ROUNDS = 8, 200
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The most a file may take; None for any. `megabytes` are of 1,000,000 bytes."""
+    """The most that a file may take; None sets no limit. `megabytes` are of 1,000,000 bytes."""
 
     milliseconds: float | None = None
     megabytes: float | None = None
 
     def allows(self, candidate: CandidateFormat) -> bool:
-        """Tell whether a format takes no more."""
+        """Return true if a format takes no more."""
         return not (
             (self.milliseconds is not None and candidate.milliseconds > self.milliseconds)
             or (self.megabytes is not None and candidate.megabytes > self.megabytes)
@@ -63,7 +63,7 @@ class CandidateFormat:
 
     @property
     def passed(self) -> bool:
-        """Whether the gate let it pass."""
+        """True if the gate let it pass."""
         return self.outcome.findings.verdict.passed
 
     def as_dict(self) -> dict[str, Any]:
@@ -89,8 +89,8 @@ def export_all(
 ) -> list[CandidateFormat]:
     """Export several formats, FILE-<format>.tflite each, and return them with their latencies.
 
-    A format that is refused is not written, unless forced; its verdict tells why. Raises GateError
-    when all are refused.
+    A refused format is not written, unless forced; its verdict has the reasons. Raises GateError if
+    all are refused.
     """
     paths = {name: path.with_name(f"{path.stem}-{name}.tflite") for name in names}
     candidates = make_candidates(run, paths, options)
@@ -110,7 +110,7 @@ def export_fastest(
 ) -> tuple[list[CandidateFormat], CandidateFormat]:
     """Try formats and write to `path` the fastest that passes the gate and the budget.
 
-    Returns all that were tried, and the one chosen. Raises GateError when none is left; the report
+    Returns all that were tried, and the chosen one. Raises GateError if none is left. The report
     beside `path` holds the table in either case.
     """
     candidates = make_candidates(run, dict.fromkeys(names, path), options)
@@ -142,7 +142,7 @@ def make_candidates(run: Run, paths: dict[str, Path], options: Options) -> list[
 def choose(candidates: Sequence[CandidateFormat], budget: Budget) -> CandidateFormat | None:
     """Return the fastest format that passes the gate and the budget; None when there is none.
 
-    Of formats as fast, to SAME, it is the one that agrees most with float on the validation part.
+    Among formats as fast, to SAME, it agrees most with float on the validation part.
     """
     fitting = [one for one in candidates if one.passed and budget.allows(one)]
     if not fitting:

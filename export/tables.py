@@ -1,4 +1,4 @@
-"""What `lmedge export` prints."""
+"""The tables and lines that `lmedge export` prints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .verification.rejection import FittedThresholds
 
 
 def print_outcome(path: Path, outcome: Outcome) -> None:
-    """Print one file beside float, by part and head, and what its probabilities mean."""
+    """Print one file beside float, by part and head, and the effect of its threshold."""
     table = Table(title=f"{path.name}: {len(outcome.file.data) / 1e6:.2f} MB, {outcome.format}")
     for column in ("part", "head", "float F1", "file F1", "change", "agreement", "ECE"):
         table.add_column(column, justify="left" if column in ("part", "head") else "right")
@@ -61,10 +61,10 @@ def print_noise(found: Sequence[Noise]) -> None:
 
 
 def _rejection(found: FittedThresholds) -> str:
-    """Return what the threshold does as one line."""
+    """Return the threshold and its effect as one line."""
     if found.threshold == 0:
         return (
-            f'"not a landmark": {found.known} validation images cannot tell what '
+            f'"not a landmark": {found.known} validation images are too few for a threshold that '
             f"{100 * found.coverage:g} % of images reach; nothing is refused"
         )
     parts = [
@@ -73,7 +73,7 @@ def _rejection(found: FittedThresholds) -> str:
     if found.kept is not None:
         parts.append(f"{100 * found.kept:.1f} % of test images pass")
     if found.false_accepts is not None:
-        parts.append(f"and {100 * found.false_accepts:.1f} % of strangers")
+        parts.append(f"and {100 * found.false_accepts:.1f} % of unknown images")
     if found.auroc is not None:
         parts.append(f"AUROC {found.auroc:.3f}")
     return "; ".join(parts)

@@ -1,1 +1,1 @@
-"""Quantization: from the float network to the int8 network the file computes."""
+"""Quantization: from the float network to the int8 network that the file computes."""

@@ -22,16 +22,17 @@ IMAGES = 32  # calibration images that are compared
 BATCH = 4  # all tensors of these are in memory at once
 WORST = 12  # of the table that is printed
 MARKED = 5  # of the plot
-CLEAN = 99.9  # decibels where no error is left to divide by
+CLEAN = 99.9  # decibels if no error is left to divide by
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Noise:
     """One tensor of the file, in the order of the graph.
 
-    `snr` is float's signal to the error of the int8 network, with all errors made before it;
-    `rounding` the same of float's own values rounded over the range `low`..`high`: what this tensor
-    alone adds. Both are 10 log10 of the ratio of the sums of squares, in decibels, CLEAN at most.
+    `snr` is the ratio of float's signal to the error of the int8 network, all earlier errors
+    included. `rounding` is the ratio if float's own values are rounded over `low`..`high`, the
+    error of this tensor alone. Both are 10 log10 of the ratio of sums of squares, in decibels,
+    CLEAN at most.
     """
 
     place: int
@@ -110,7 +111,7 @@ def worst(found: Sequence[Noise]) -> list[Noise]:
 
 
 def explanation_path(path: Path) -> Path:
-    """Return where the table of a file stands: FILE.tflite -> FILE.explain.csv."""
+    """Return the path of the table of a file: FILE.tflite -> FILE.explain.csv."""
     return path.with_suffix(".explain.csv")
 
 

@@ -1,4 +1,4 @@
-"""Quantization-aware fine-tuning: the int8 network learns to answer as the float one does."""
+"""Quantization-aware fine-tuning: the int8 network learns to predict as the float one does."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Closeness:
-    """How close the quantized network is to float on the validation part."""
+    """The closeness of the quantized network to float on the validation part.
+
+    `fall` is the macro F1 lost, `agreement` the share of equal top classes, both of the worse head
+    and in 0..1. `distance` is the sum of both heads' `_distance`.
+    """
 
     fall: float
     agreement: float
     distance: float
 
     def better_than(self, other: Closeness) -> bool:
-        """Less F1 lost, then more agreement, then a smaller distance."""
+        """Compare by less F1 lost, then by more agreement, then by a smaller distance."""
         return self._key() < other._key()
 
     def _key(self) -> tuple[float, float, float]:
@@ -100,11 +104,11 @@ def _step(
 
 
 def _distance(wanted: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
-    """Squared error of the logits without their mean, as a share of the wanted ones' square.
+    """Return the squared error of the logits without their mean, as a share of the wanted square.
 
-    Matching logits (Ba and Caruana, arXiv:1312.6184) and not probabilities: on training images
-    the float network is sure, its probabilities say little, and following them alone lets the
-    logits of all other images drift.
+    The loss matches logits (Ba and Caruana, arXiv:1312.6184) and not probabilities. On training
+    images the float network is sure and its probabilities carry little. If the student followed
+    them alone, the logits of all other images would drift.
     """
     wanted = wanted - tf.reduce_mean(wanted, axis=-1, keepdims=True)
     given = given - tf.reduce_mean(given, axis=-1, keepdims=True)

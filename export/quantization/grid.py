@@ -1,4 +1,4 @@
-"""The values a tensor of the file can have: steps of one size, zero among them."""
+"""The values that a tensor of the file can have: steps of one size, zero among them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPLIT = 2.0**38 + 1  # Veltkamp's: leaves 53 - 38 bits of a float64
 class Grid:
     """The 256 values of an int8 tensor: (step - zero) * scale, steps from -128 to 127.
 
-    The converter computes with `exact`; `scale` is what the file can hold of it.
+    The converter computes with `exact`; `scale` is its value in the file, a float32.
     """
 
     exact: float
@@ -48,7 +48,7 @@ class Grid:
 
 
 def grid_of(ends: Range) -> Grid:
-    """Return what the converter makes of a range; its ends reach it as float32."""
+    """Return the grid that the converter makes of a range, whose ends reach it as float32."""
     low, high = (float(np.float32(end)) for end in ends)
     scale = (high - low) / LEVELS
     return Grid(exact=scale, zero=int(np.clip(round(-128 - low / scale), -128, 127)))

@@ -1,11 +1,11 @@
 """The int8 network in whole numbers, rounded as the file's operations round.
 
-Where floats simulate, sums differ in their last bit. Now and then one value is rounded the other
-way, the next layer spreads it, and a dozen layers on most values of the image have been rounded
-anew: the logits are off by as much as rounding itself costs. So here a tensor is its steps, whole
-numbers in float32, whose sums are exact below 2^24, and each operation ends with the very roundings
-of XNNPACK's kernel for it, with the same float32 factors. All kernels for x86-64 round alike; the
-docstrings name them.
+If floats simulate the file, sums differ in their last bit. Now and then one value is rounded the
+other way, and the next layers spread it. A dozen layers on, most values of the image have been
+rounded anew, and the logits are off by as much as rounding itself costs. Here a tensor therefore is
+its steps: whole numbers in float32, whose sums are exact below 2^24. Each operation ends with the
+roundings of XNNPACK's kernel, with the same float32 factors. All kernels for x86-64 round alike.
+The docstrings name them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Steps:
     grid: Grid
 
     def real(self) -> tf.Tensor:
-        """Return what the steps stand for, float32."""
+        """Return the values that the steps represent, float32."""
         return self.values * self.grid.scale
 
 
@@ -62,7 +62,7 @@ def _apply(wrapper: keras.layers.Layer, inputs: list[Steps], images: tf.Tensor) 
     if not inputs:
         return _quantized(images, grid_of(INPUT_RANGE))
     if isinstance(layer, keras.layers.ReLU):
-        return inputs[0]  # the convolution before it has cut off what is outside its range
+        return inputs[0]  # the convolution before it has cut off the values outside its range
     if isinstance(layer, keras.layers.MaxPooling2D):
         return Steps(values=layer.call(inputs[0].values), grid=inputs[0].grid)
     if output is None:

@@ -1,8 +1,8 @@
-"""Rewrite a trained network as the device will compute it, before anything is quantized.
+"""Lowering: a trained network rewritten as the device computes it, before it is quantized.
 
 Batch norm is folded into the convolution before it, swish becomes a sigmoid and a product, and
-dropout goes: each layer that is left is one TFLite operation (two for a border), so that each
-tensor the file will hold has a name here and can be given a range.
+dropout is dropped. Each remaining layer is one TFLite operation, or two for a border. Each tensor
+of the file therefore has a name here and can be given a range.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _uneven(weights: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
     """Return weights whose bias is not the same for all channels, unless that is zero.
 
     The converter of TensorFlow 2.21 keeps a bias of equal values as one value, and quantizes it by
-    the scale of the first channel for all. The last bit of one value is enough to tell it better.
+    the scale of the first channel for all. A change of one value's last bit prevents that.
     """
     if len(weights) != 2:
         return weights

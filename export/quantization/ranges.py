@@ -1,11 +1,10 @@
-"""The range of each tensor, from what the float network computes on calibration images.
+"""The range of each tensor, from the values of the float network on calibration images.
 
-A range is chosen for the least mean squared error, taken where it counts. For a tensor that feeds
-a swish or a sigmoid that is behind it: the long negative tail in front of a swish carries nothing,
-and spending steps on it costs accuracy. And an error in a channel counts as much as the next
-convolution multiplies it: a few channels of the early blocks reach ten times the range of all
-others, but their kernels are as much smaller, and without these weights they would set the step
-for all.
+A range is chosen for the least mean squared error. If the tensor feeds a swish or a sigmoid, the
+error is taken behind it: the long negative tail in front of a swish carries nothing, and steps
+spent on it cost accuracy. An error in a channel counts as much as the next convolution multiplies
+it. A few channels of the early blocks reach ten times the range of all others, but their kernels
+are as much smaller. Without these weights they would set the step for all.
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ def channel_energy(layer: keras.layers.Layer) -> npt.NDArray[np.float64] | None:
     """Return how much an error in each output channel grows in what follows, (C,), mean 1.
 
     To first order the squared error of a channel is multiplied by the squared kernel values that
-    read it. Layers that pass channels on unmixed are looked through. None where nothing is read.
+    read it. Layers that pass channels on unmixed are looked through. None if no layer reads it.
     """
     total: npt.NDArray[np.float64] | None = None
     for follower in consumers(layer):

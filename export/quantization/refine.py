@@ -1,10 +1,10 @@
-"""Ranges and biases once more, layer by layer, with the rounding of all layers before.
+"""Refinement of ranges and biases, layer by layer, with the rounding of all earlier layers.
 
-`ranges.py` looks at one tensor at a time. Two things only show behind the next layer. An error that
-has the same sign all over an image, as clipping has, survives the averaging at the end of the
-network, while the rounding of single values does not. And a channel much smaller than the step of
-its tensor is rounded to a constant, which the next layer multiplies to a shift of its outputs: that
-shift is measured and taken from the bias (Nagel et al., arXiv:1906.04721, section 4.2).
+`ranges.py` looks at one tensor at a time. Two effects appear only behind the next layer. First, an
+error of one sign all over an image, as from clipping, survives the averaging at the end of the
+network. The rounding of single values does not. Second, a channel much smaller than the step of its
+tensor is rounded to a constant, which the next layer turns into a shift of its outputs. That shift
+is measured and taken from the bias (Nagel et al., arXiv:1906.04721, section 4.2).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from .lower import consumers, input_names
 from .ranges import Range
 
 IMAGES = 24
-# Tensors are kept and computed in parts of so many images: what is computed from them in between,
-# for every range that is tried, is then small beside them.
+# Tensors are kept and computed in parts of so many images. The tensors computed from them for every
+# range that is tried are then small beside them.
 PART = 4
-# A range is searched on as many parts as have so many positions, on one at least.
+# A range is searched on so many parts that they have this many positions; on one part at least.
 SEARCH_POSITIONS = 50_000
 FRACTIONS = (0.1, 0.15, 0.2, 0.27, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.93, 1.0)
 LOW_FRACTIONS = (0.3, 0.5, 0.7, 0.85, 1.0)
@@ -33,9 +33,9 @@ SHORT_TAIL = -0.5  # a low end above this, that of a swish, is kept whole
 # How much more an error that all of an image shares counts than one of a single value: the network
 # ends with a mean over 7 x 7 positions.
 COHERENCE = 49.0
-# The mean of a channel over fewer values is of these images rather than of the channel.
+# Over fewer values, the mean of a channel describes these images rather than the channel.
 MIN_VALUES = 50_000
-# Where the answers themselves are computed for every candidate.
+# The limits within which the network's own outputs are computed for every candidate.
 LAST_LAYERS = 24
 LAST_POSITIONS = 64
 Parts = list[tf.Tensor]
@@ -56,7 +56,7 @@ def refine(
     rounded: dict[str, Parts] = {}
     pending = {layer.name: len(consumers(layer)) for layer in lowered.layers}
     for head in lowered.output_names:
-        pending[head] += 1  # is an answer, also where it is a feature of the other head
+        pending[head] += 1  # an output, even if it is also a feature of the other head
     with progress("Refining the ranges", len(lowered.layers)) as advance:
         for layer in lowered.layers:
             advance()
@@ -66,7 +66,7 @@ def refine(
             names = input_names(layer)
             target = _apply(layer, [exact[name] for name in names])
             found = _rounded(layer, [rounded[name] for name in names], target)
-            for name in names:  # what nobody will read any more
+            for name in names:  # tensors that no other layer reads
                 pending[name] -= 1
                 if not pending[name]:
                     del exact[name], rounded[name]
@@ -159,22 +159,22 @@ def _cost_of(
 ) -> Cost:
     """Return what an error of this layer's output costs in what the next layers compute.
 
-    The error may be that of the first parts alone. Near the end of the network, where that takes no
-    time, it is what it costs in the answers.
+    The error may be that of the first parts alone. Near the end of the network, it is the cost in
+    the network's own outputs, which takes little time there.
     """
     rest = network.layers[network.layers.index(layer) + 1 :]
     if len(rest) <= LAST_LAYERS and np.prod(target[0].shape[1:-1]) <= LAST_POSITIONS:
-        answers = _answers(network, rest, {**exact, layer.name: target})
+        wanted = _outputs(network, rest, {**exact, layer.name: target})
 
-        def in_the_answers(errors: Parts) -> float:
+        def in_the_outputs(errors: Parts) -> float:
             moved = [part + error for part, error in zip(target, errors, strict=True)]
-            found = _answers(network, rest, {**exact, layer.name: moved})
+            found = _outputs(network, rest, {**exact, layer.name: moved})
             return sum(
                 float(tf.reduce_mean((a - b) ** 2) / (tf.math.reduce_variance(b) + 1e-6))
-                for a, b in zip(found, answers, strict=True)
+                for a, b in zip(found, wanted, strict=True)
             )
 
-        return in_the_answers
+        return in_the_outputs
     readers = [(reader, reader.get_weights()[0]) for reader in consumers(layer)]
 
     def in_the_next(errors: Parts) -> float:
@@ -186,7 +186,7 @@ def _cost_of(
     return in_the_next
 
 
-def _answers(
+def _outputs(
     network: keras.Model, rest: Sequence[keras.layers.Layer], known: Mapping[str, Parts]
 ) -> list[tf.Tensor]:
     """Return the logits of each head from what is known in front of `rest`."""
@@ -197,9 +197,9 @@ def _answers(
 
 
 def _size(errors: Parts) -> float:
-    """Mean squared error, what an image shares counted COHERENCE times; parts of (N, ..., C).
+    """Return the mean squared error of parts (N, ..., C), an image's common error COHERENCE times.
 
-    What all images share is left out where `_rounded` takes it from the bias.
+    The error that all images share is left out if `_rounded` takes it from the bias.
     """
     squares = tf.concat([_means(tf.square(error)) for error in errors], 0)
     shared = tf.concat([_means(error) for error in errors], 0)

@@ -36,7 +36,7 @@ class KernelQuantizer(tfmot.quantizers.Quantizer):  # type: ignore[misc]
         self.axis = axis
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
-        """Nothing to keep: the range follows the kernel."""
+        """Keep nothing: the range follows the kernel."""
         return {}
 
     def __call__(self, inputs: tf.Tensor, training: bool, weights: Any, **_: Any) -> tf.Tensor:
@@ -55,7 +55,7 @@ class RangeQuantizer(tfmot.quantizers.Quantizer):  # type: ignore[misc]
         self.low, self.high = low, high
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
-        """Nothing to keep: the range is a constant."""
+        """Keep nothing: the range is a constant."""
         return {}
 
     def __call__(self, inputs: tf.Tensor, training: bool, weights: Any, **_: Any) -> tf.Tensor:
@@ -68,7 +68,7 @@ class RangeQuantizer(tfmot.quantizers.Quantizer):  # type: ignore[misc]
 
 
 class LayerConfig(tfmot.QuantizeConfig):  # type: ignore[misc]
-    """What is quantized of one layer: its kernel by `axis`, its output over `output`."""
+    """The quantization of one layer: its kernel by `axis`, its output over `output`."""
 
     def __init__(self, kernel: str | None, axis: int, output: Range | None) -> None:
         self.kernel, self.axis, self.output = kernel, axis, output
@@ -140,6 +140,6 @@ def output_range(quantized: keras.Model, name: str) -> Range | None:
 
 
 def layer_config(layer: keras.layers.Layer, ranges: Mapping[str, Range]) -> LayerConfig:
-    """Return what the scheme says of one lowered layer."""
+    """Return the quantization of one lowered layer."""
     kernel, axis = kernel_axis(layer)
     return LayerConfig(kernel, axis, scheme_range(layer, ranges))

@@ -36,7 +36,7 @@ class SizedImages(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TemperatureEffect:
-    """Expected calibration error of one head of the file, 0..1: without temperature, and with."""
+    """Expected calibration error, 0..1, of one head of the file without its temperature and with."""
 
     before: float
     after: float
@@ -44,12 +44,12 @@ class TemperatureEffect:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FileComparison:
-    """Float and file on the same images.
+    """The float network and the file on the same images.
 
-    `agreement` is the share, 0..1, of equal top classes. `swapped` tells that each of two heads of
-    one size is far closer to float's other head. `answers` are the true class, float's and the
-    file's by head, decoded together, (N,) each. `calibration` is the file's, by head.
-    `correlation` is Pearson's, of float's and the file's logits less their mean over the classes.
+    `agreement` is the share, 0..1, of equal top classes. `swapped` is true if each of two heads of
+    one size is far closer to float's other head. `predictions` holds by head the true class, that
+    of float and that of the file, decoded together, (N,) each. `calibration` is that of the file,
+    by head. `correlation` is Pearson's, of both logits less their mean over the classes.
     """
 
     part: str
@@ -57,12 +57,12 @@ class FileComparison:
     file_scores: Scores
     agreement: Mapping[str, float]
     swapped: bool
-    answers: Mapping[str, tuple[Labels, Labels, Labels]]
+    predictions: Mapping[str, tuple[Labels, Labels, Labels]]
     calibration: Mapping[str, TemperatureEffect]
     correlation: Mapping[str, float]
 
     def fall(self, head: str) -> float:
-        """Macro F1 lost by the file, in 0..1; below zero where it gained."""
+        """Return the macro F1 that the file lost, in 0..1; below zero if it gained."""
         before, after = self.float_scores[head], self.file_scores[head]
         return float(before.macro_f1 - after.macro_f1)
 
@@ -81,9 +81,11 @@ class FileComparison:
 
 
 def run_file(model: ModelFile, images: SizedImages) -> dict[str, Any]:
-    """Run the exact file on (N, S, S, 3) uint8 RGB: probabilities by head, (N, L) and (N, C).
+    """Run the exact file on (N, S, S, 3) uint8 RGB images.
 
-    With KNOWN, (N, 2), of a file that has that output.
+    Returns:
+        Probabilities by head, (N, L) and (N, C); KNOWN, (N, 2), as well if the file has that
+        output.
     """
     interpreter = Interpreter(model, trusted=True)
     outputs = []
@@ -107,8 +109,15 @@ def compare_outputs(
 ) -> FileComparison:
     """Score the float network's logits and the file's probabilities on the same images.
 
-    temperatures: by head, fitted for the float network, and those inside the file. weights: of the
-    category head in the joint decoding of the float network, and of the file.
+    Args:
+        part: The name of the images.
+        logits: Those of the float network, (N, L) and (N, C), by head.
+        temperatures: Those fitted for the float network, by head.
+        file: Probabilities of the file, (N, L) and (N, C), by head.
+        file_temperatures: Those inside the file, by head.
+        truth: True classes, (N,), by head.
+        taxonomy: The labels.
+        weights: Of the category head in the joint decoding of the float network and of the file.
     """
     floats = {head: softmax(logits[head], temperatures[head]) for head in HEADS}
     agreement = {
@@ -116,7 +125,7 @@ def compare_outputs(
         for head in HEADS
     }
     before, after = (
-        answers(found, taxonomy, weight)
+        decoded_classes(found, taxonomy, weight)
         for found, weight in zip((floats, file), weights, strict=True)
     )
     given = {head: _logits(file[head], file_temperatures[head]) for head in HEADS}
@@ -126,7 +135,7 @@ def compare_outputs(
         file_scores=score_probabilities(file, truth, taxonomy, weights[1]),
         agreement=agreement,
         swapped=_swapped(floats, file),
-        answers={head: (truth[head], before[head], after[head]) for head in HEADS},
+        predictions={head: (truth[head], before[head], after[head]) for head in HEADS},
         calibration={
             head: TemperatureEffect(
                 before=expected_calibration_error(softmax(given[head]), truth[head]),
@@ -139,7 +148,7 @@ def compare_outputs(
 
 
 def _logits(probabilities: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:
-    """Return what a softmax was given, but for a constant of each image."""
+    """Return the logits behind probabilities, up to a constant of each image."""
     logarithms = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
     return np.asarray(temperature * logarithms, np.float32)
 
@@ -164,7 +173,7 @@ def _swapped(floats: Probabilities, file: Probabilities) -> bool:
     )
 
 
-def answers(
+def decoded_classes(
     probabilities: Probabilities, taxonomy: Taxonomy, category_weight: float = 1.0
 ) -> dict[str, Labels]:
     """Return the top class of each head, decoded together, (N,) indices by head."""

@@ -1,4 +1,4 @@
-"""The gate: what is worse than promised is not shipped."""
+"""The gate, which refuses a file that lost more than it may."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENOUGH = 10  # images of a class before it is judged alone
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What may be lost: macro F1 of a head, and recall of one class; both in 0..1."""
+    """The loss that is allowed: macro F1 of a head, and recall of one class; both in 0..1."""
 
     tolerance: float = 0.005
     class_tolerance: float = 0.20
@@ -36,7 +36,7 @@ class ClassChange:
 
     @property
     def fall(self) -> float:
-        """Recall lost, below zero where it gained."""
+        """The recall that was lost; below zero if it rose."""
         return self.float_recall - self.file_recall
 
 
@@ -45,8 +45,7 @@ class HeadChange:
     """One head of the file against float on the same images; all shares in 0..1.
 
     `low` and `high` are the 95 % interval of `difference`, macro F1 of the file less that of float.
-    `changed` counts the images that are answered otherwise. `worst` are the classes that lost
-    most.
+    `changed` counts the images whose prediction changed. `worst` are the classes that lost most.
     """
 
     head: str
@@ -62,16 +61,17 @@ class HeadChange:
     worst: tuple[ClassChange, ...]
 
     def describe(self) -> str:
-        """Return what these images can show, and what they cannot, as one line."""
+        """Return what these images show, and what they cannot show, as one line."""
         if not self.changed:
             return (
-                f"{self.head}: no answer changed; {self.pictures} images cannot show it unless "
-                f"more than {100 * undetected_share(self.pictures):.1f} % of answers do (95 %)"
+                f"{self.head}: no prediction changed; with {self.pictures} images, a change of up "
+                f"to {100 * undetected_share(self.pictures):.1f} % of predictions can go unseen "
+                "(95 %)"
             )
         lost = [change for change in self.worst if change.fall > 0]
         names = ", ".join(f"{c.name} {100 * c.fall:.0f} ({c.pictures} images)" for c in lost[:3])
         return (
-            f"{self.head}: {self.changed} of {self.pictures} answers changed, macro F1 by "
+            f"{self.head}: {self.changed} of {self.pictures} predictions changed, macro F1 by "
             f"{100 * self.difference:+.1f} points, 95 % interval {100 * self.low:+.1f} to "
             f"{100 * self.high:+.1f}" + (f"; points of recall lost: {names}" if names else "")
         )
@@ -79,7 +79,7 @@ class HeadChange:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the gate found; `problems` is empty when the file may be shipped."""
+    """The judgement of the gate; `problems` is empty if the file may be shipped."""
 
     tolerance: float
     class_tolerance: float
@@ -88,15 +88,15 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing was found."""
+        """True if there are no problems."""
         return not self.problems
 
 
 def gate(comparison: FileComparison | None, file: Probabilities | None, limits: Limits) -> Verdict:
-    """Judge the file by what it said of the validation part.
+    """Judge a file by its outputs for the validation part.
 
-    It is refused where the whole 95 % interval of the change lies below what may be lost, in
-    either head; where one class of at least ENOUGH images lost too much; and where an output is
+    A file is refused if, in either head, the whole 95 % interval of the change lies below the
+    tolerance. It is refused if a class of at least ENOUGH images lost too much, or if an output is
     not finite, never changes, or is that of the other head.
     """
     if comparison is None or file is None:
@@ -149,7 +149,7 @@ def _lost_classes(comparison: FileComparison, change: HeadChange, limits: Limits
 def _change(comparison: FileComparison, head: str) -> HeadChange:
     before = comparison.float_scores[head]
     after = comparison.file_scores[head]
-    truth, first, second = comparison.answers[head]
+    truth, first, second = comparison.predictions[head]
     low, high = paired_interval(truth, first, second, len(before.classes))
     classes = sorted(_class_changes(comparison, head), key=lambda one: -one.fall)
     return HeadChange(

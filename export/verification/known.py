@@ -1,9 +1,9 @@
-"""The file's third output: how far an image looks like one of its landmarks.
+"""The file's third output: the likeness of an image to the landmark that both heads name.
 
-Both heads may agree on a landmark of which the image has nothing else, and the features of a
-image may lie near those of a landmark that no head means. The output holds one against the other:
-the sum over landmarks of p(landmark) p(its category) cosine, where the cosine is that of the
-features and the mean features of the landmark's training images. docs/results.md compares scores.
+Both heads may agree on a landmark whose training images have other features. The features of an
+image may lie near those of a landmark that no head names. The output therefore combines the two. It
+is the sum over landmarks of p(landmark) p(its category) cosine. The cosine is that of the features
+and the mean features of the landmark's training images. docs/results.md compares scores.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Values = npt.NDArray[np.floating]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Known:
-    """What the third output is computed with.
+    """The constants of the third output.
 
-    directions: (F, L) float32, the mean features of each landmark, of length 1. belongs: (C, L)
-    float32, 1 where the landmark is of the category. `largest`: the end of the range, from 0, of
-    features times directions where that is rounded to int8.
+    `directions`, (F, L) float32, are the mean features of each landmark, of length 1. `belongs`,
+    (C, L) float32, is 1 if the landmark is of the category, 0 otherwise. Features times directions
+    are rounded to int8 over 0..`largest`.
     """
 
     directions: npt.NDArray[np.float32]
@@ -40,10 +40,10 @@ class Known:
     def output(
         self, features: tf.Tensor, heads: Mapping[str, tf.Tensor], *, rounded: bool
     ) -> tf.Tensor:
-        """Draw the output, (1, 2): the score in 0..1, and its complement.
+        """Build the output, (1, 2): the score in 0..1, and its complement.
 
-        features: (1, F). heads: probabilities, (1, L) and (1, C), by name. rounded: the products
-        leave an int8 operation; the features are in int8 already.
+        features: (1, F). heads: probabilities, (1, L) and (1, C), by name. rounded: whether an int8
+        operation computes the products, of features that are in int8 already.
         """
         products = tf.matmul(features, tf.constant(self.directions))
         if rounded:
@@ -72,7 +72,7 @@ def fit_known(
 
 
 def mean_directions(features: Values, truth: npt.NDArray[np.int64], landmarks: int) -> Values:
-    """Return the mean of the features of each landmark, of length 1, (F, L); 0 of none."""
+    """Return the mean of the features of each landmark, of length 1, (F, L); 0 without images."""
     sums = np.zeros((landmarks, features.shape[1]))
     np.add.at(sums, truth, features)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
@@ -88,8 +88,8 @@ def cosines(features: Values, directions: Values) -> Values:
 def with_features(network: keras.Model) -> keras.Model:
     """Return the network with another output, `features`, the pooled ones of the backbone."""
     outputs = {**network.output, FEATURES: network.get_layer(FEATURES).output}
-    # A name of its own would be counted up, and stand in the file: no two would be the same. A
-    # quantized network stays one, so that its answers are those of whole numbers.
+    # A new name would be counted up and enter the file, and no two files would be the same. A
+    # quantized network keeps its class, and with it its predictions in whole numbers.
     return type(network)(network.input, outputs, name=network.name)
 
 
@@ -104,7 +104,7 @@ def predict_with_features(
 
 
 def spread(truth: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Return PER_LANDMARK images of each landmark, or all where there are fewer: indices."""
+    """Return the indices of PER_LANDMARK images of each landmark, or of all if there are fewer."""
     order = rng.permutation(len(truth))
     chosen = [order[truth[order] == landmark][:PER_LANDMARK] for landmark in np.unique(truth)]
     return np.sort(np.concatenate(chosen))

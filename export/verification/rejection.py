@@ -1,4 +1,4 @@
-"""Thresholds fitted on the file's own outputs: when to say "not a landmark"."""
+"""Thresholds for "not a landmark", fitted on the outputs of the file itself."""
 
 from __future__ import annotations
 
@@ -25,21 +25,23 @@ LEAST_UNKNOWN = 2  # one to fit with, one to test
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FittedThresholds:
-    """Thresholds, and how they do on images that did not choose them.
+    """Thresholds, and figures of images that did not choose them.
 
-    `threshold` is of `score`: KNOWN, the probability of the file's third output, or AGREEMENT of
-    both heads where there is none. `heads` is by output, for clients that know only that: of each
-    head's largest probability, and of KNOWN. All in 0..1. `known` and `strangers` count the
-    images that chose them, `coverage` is the share of known images they were to keep. `kept` is
-    the share of the test part that passes; `auroc` and `false_accepts` (a share) are of the test
-    part against the other half of the strangers, None without.
+    `threshold` applies to `score`. The score is KNOWN, the probability of the file's third output,
+    or AGREEMENT of both heads if there is no such output. `heads` holds a threshold for each
+    output, for clients that compare the largest probability alone. All are in 0..1.
+
+    `known` and `unknown` count the images that chose the thresholds. `coverage` is the share of
+    known images that they were to keep, `kept` the share of the test part that passes. `auroc` and
+    the share `false_accepts` hold the test part against the other half of the unknown images. They
+    are None without unknown images.
     """
 
     threshold: float
     heads: Mapping[str, float]
     coverage: float
     known: int
-    strangers: int
+    unknown: int
     kept: float | None = None
     auroc: float | None = None
     false_accepts: float | None = None
@@ -47,21 +49,22 @@ class FittedThresholds:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return dataclasses.asdict(self)
+        names = {"unknown": "strangers"}
+        return {names.get(name, name): value for name, value in dataclasses.asdict(self).items()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UnknownOutputs:
-    """What the file says of photographs of anything else, by head: to fit with, and to test."""
+    """Outputs of the file for unknown images, by head: one half to fit with, the other to test."""
 
     fit: Probabilities
     test: Probabilities
 
 
 def run_unknown(model: ModelFile, paths: Sequence[Path]) -> UnknownOutputs:
-    """Run the file on strangers. Every second image by name fits, the others test.
+    """Run the file on unknown images. Every second image by name fits, the others test.
 
-    Raises DataError, naming the image, for one that cannot be read.
+    Raises DataError, which names the image, if one cannot be read.
     """
     parts = []
     for start in range(0, len(paths), CHUNK):
@@ -79,12 +82,18 @@ def fit_rejection(
     parents: npt.NDArray[np.intp],
     known: Probabilities,
     test: Probabilities | None,
-    strangers: UnknownOutputs | None,
+    unknown: UnknownOutputs | None,
     coverage: float,
 ) -> FittedThresholds:
-    """Fit on the validation part's probabilities, (N, L) and (N, C), and measure on the test part.
+    """Fit thresholds on outputs of the validation part, and measure them on the test part.
 
-    With KNOWN, (N, 2), of a file that has it. parents: the category of each landmark, (L,).
+    Args:
+        parents: The category of each landmark, (L,).
+        known: Outputs for the validation part, (N, L) and (N, C) by head; KNOWN, (N, 2), as well if
+            the file has it.
+        test: Outputs for the test part, if there is one.
+        unknown: Outputs for unknown images, if there are any.
+        coverage: The share of known images, 0..1, that the thresholds keep.
     """
 
     def scored(found: Probabilities) -> npt.NDArray[np.floating]:
@@ -93,17 +102,17 @@ def fit_rejection(
         return agreement(found["landmark"], found["category"], parents)
 
     threshold = _floor(
-        threshold_for(scored(known), coverage, None if strangers is None else scored(strangers.fit))
+        threshold_for(scored(known), coverage, None if unknown is None else scored(unknown.fit))
     )
     passed = None if test is None else scored(test)
-    others = None if strangers is None else scored(strangers.test)
+    others = None if unknown is None else scored(unknown.test)
     heads = {head: _floor(threshold_for(known[head].max(axis=1), coverage)) for head in HEADS}
     return FittedThresholds(
         threshold=threshold,
         heads={**heads, KNOWN: threshold} if KNOWN in known else heads,
         coverage=coverage,
         known=len(known["landmark"]),
-        strangers=0 if strangers is None else len(strangers.fit["landmark"]),
+        unknown=0 if unknown is None else len(unknown.fit["landmark"]),
         kept=None if passed is None else float((passed >= threshold).mean()),
         auroc=None if passed is None or others is None else auroc(passed, others),
         false_accepts=None if others is None else float((others >= threshold).mean()),

@@ -23,7 +23,7 @@ class Findings:
     """All that is measured on a graph, and all that is fitted to its outputs.
 
     `comparisons` are of the validation and the test part, those that have images. `golden` holds
-    the answers to the golden images, see lmedge/golden.py.
+    the outputs for the golden images, see lmedge/golden.py.
     """
 
     comparisons: tuple[FileComparison, ...]

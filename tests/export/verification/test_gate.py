@@ -123,7 +123,7 @@ class TestByTheInterval:
             "val", sure(truth), ONES, probabilities(sure(truth)), ONES, truth, TAXONOMY
         )
         said = gate(comparison, probabilities(sure(truth)), Limits()).changes[0].describe()
-        assert "no answer changed" in said
+        assert "no prediction changed" in said
         assert "3.0 %" in said  # three in a hundred
 
 

@@ -38,7 +38,7 @@ def test_heads_that_exclude_each_other_are_a_stranger() -> None:
     assert found.kept == found.auroc == 1.0
     assert found.false_accepts == 0.0
     assert 0.14 < found.threshold < 0.86
-    assert (found.known, found.strangers) == (40, 10)
+    assert (found.known, found.unknown) == (40, 10)
     assert found.heads["landmark"] == pytest.approx(0.9, abs=1e-5)
 
 

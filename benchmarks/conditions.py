@@ -1,4 +1,4 @@
-"""What the machine was doing meanwhile: the reasons to doubt a latency."""
+"""The state of the machine before and after: the reasons to doubt a latency."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from pathlib import Path
 
 from lmedge import machine
 
-TAIL = 2.0  # times the median that the 99th percentile may be
-OTHERS = 0.25  # cores that other processes may keep busy
+TAIL = 2.0  # highest ratio of the 99th percentile to the median
+OTHERS = 0.25  # most cores that other processes keep busy
 _CPU = Path("sys/devices/system/cpu")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Moment:
-    """The state of the processor at one moment; None where the system does not tell.
+    """The state of the processor at one moment; None if the system does not report a value.
 
-    `frequency_mhz` is of the first core, `temperature_c` the warmest sensor, `throttled` how often
-    the processor was slowed for heat or for want of power since it was started. `busy_seconds` are
-    of all cores together, `own_seconds` of this process.
+    Attributes:
+        governor: Frequency governor of the first core.
+        frequency_mhz: Frequency of the first core.
+        temperature_c: Temperature of the warmest sensor.
+        throttled: How often heat or low voltage slowed the processor since it was started.
+        busy_seconds: Busy time of all cores together.
+        own_seconds: Processor time of this process and its children.
+        seconds: The monotonic clock.
     """
 
     governor: str | None
@@ -33,7 +38,7 @@ class Moment:
 
     @classmethod
     def now(cls, root: Path = Path("/"), helpers: float = 0.0) -> Moment:
-        """Look; `helpers`: processor seconds of our own other processes that are still there."""
+        """Read the state; `helpers` is the processor time of our own running child processes."""
         frequency = _number(root / _CPU / "cpu0/cpufreq/scaling_cur_freq")
         times = os.times()
         return cls(
@@ -49,14 +54,14 @@ class Moment:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """Before and after; `others` is how many cores other processes kept busy, on average."""
+    """The state before and after a measurement."""
 
     before: Moment
     after: Moment
 
     @property
     def others(self) -> float | None:
-        """Busy cores less our own, or None where the system does not tell."""
+        """Cores that other processes kept busy on average, None if not available."""
         if self.before.busy_seconds is None or self.after.busy_seconds is None:
             return None
         busy = self.after.busy_seconds - self.before.busy_seconds
@@ -64,7 +69,7 @@ class Conditions:
         return max(0.0, (busy - own) / max(self.after.seconds - self.before.seconds, 1e-9))
 
     def doubts(self, tail: float) -> list[str]:
-        """Return why the run is noisy; `tail` is the 99th percentile over the median."""
+        """Return the reasons to doubt a run; `tail` is the 99th percentile over the median."""
         found = []
         if tail > TAIL:
             found.append(f"the 99th percentile is {tail:.1f} times the median")
@@ -87,7 +92,7 @@ class Conditions:
 
 
 def _throttled(root: Path) -> int | None:
-    """Return Intel's count of throttling, or the bits of a Raspberry Pi that say it happened."""
+    """Return Intel's count of throttling, or the number of a Raspberry Pi's throttling bits."""
     count = _number(root / _CPU / "cpu0/thermal_throttle/core_throttle_count")
     if count is not None:
         return int(count)

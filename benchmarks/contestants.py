@@ -1,4 +1,4 @@
-"""What `lmedge benchmark` holds against each other: files, in this process or in runtimes' own."""
+"""The contestants of a comparison: files in this process, or in a process for each runtime."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .workers.parent import Worker, classifier
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """A runtime to measure with; `python` is that of another environment, None for this one."""
+    """A runtime to measure with; `python` is that of another environment, None of this one."""
 
     name: str
     python: Path | None = None
 
     @classmethod
     def parse(cls, text: str) -> tuple[Runtime, ...]:
-        """Read "litert,tflite-runtime=PATH/TO/python". Raises LmedgeError for other names."""
+        """Parse "litert,tflite-runtime=PATH/TO/python". Raises LmedgeError for other names."""
         found = []
         for part in text.split(","):
             name, equals, python = part.strip().partition("=")
@@ -52,14 +52,14 @@ class Contestant(Protocol):
     model: ModelFile
 
     def show(self, frame: npt.NDArray[np.uint8]) -> None:
-        """Take the frame, (H, W, 3) uint8 RGB, that `time` classifies."""
+        """Set the frame, (H, W, 3) uint8 RGB, that `time` classifies."""
 
     def time(self) -> int:
         """Classify the frame and return the nanoseconds."""
 
     @property
     def helper_seconds(self) -> float:
-        """Processor seconds that it took in a process of its own."""
+        """Processor seconds of its own process, 0 without one."""
 
     def joint(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the joint probabilities of the landmarks, (L,)."""
@@ -69,13 +69,13 @@ class Here:
     """A file in this process, with the runtime that lmedge uses here."""
 
     def __init__(self, name: str, model: ModelFile, threads: int) -> None:
-        """Load it. Raises ModelFileError when the file cannot be used."""
+        """Load the file. Raises ModelFileError if it cannot be used."""
         self.name, self.model = name, model
         self._classifier = Classifier(model, threads=threads)
         self.runtime = runtime_label(self._classifier.interpreter.runtime)
 
     def show(self, frame: npt.NDArray[np.uint8]) -> None:
-        """Take a frame."""
+        """Set the frame."""
         self._frame = frame
 
     def time(self) -> int:
@@ -86,7 +86,7 @@ class Here:
 
     @property
     def helper_seconds(self) -> float:
-        """Return 0: it is in this process."""
+        """Return 0, since it is in this process."""
         return 0.0
 
     def joint(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -95,7 +95,7 @@ class Here:
 
 
 class There:
-    """A file in a process of its own, which runs this lmedge with the runtime of its Python."""
+    """A file in its own process, which runs this lmedge with the runtime of its Python."""
 
     def __init__(self, name: str, model: ModelFile, worker: Worker) -> None:
         """Take a worker of `workers.parent.classifier`."""
@@ -103,7 +103,7 @@ class There:
         self.runtime = worker.label
 
     def show(self, frame: npt.NDArray[np.uint8]) -> None:
-        """Take a frame."""
+        """Set the frame."""
         self._worker.show(frame)
 
     def time(self) -> int:
@@ -112,7 +112,7 @@ class There:
 
     @property
     def helper_seconds(self) -> float:
-        """Processor seconds of the process until it was last asked."""
+        """Processor seconds of the process up to its last answer."""
         return self._worker.processor_seconds
 
     def joint(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -124,15 +124,18 @@ class There:
 def contestants(
     paths: Sequence[Path], runtimes: Sequence[Runtime], threads: int
 ) -> Iterator[list[Contestant]]:
-    """Load every file, with every runtime if there are any: each then in a process of its own.
+    """Load every file, with every runtime if any are given, each then in its own process.
 
-    All in processes or none: what a process costs falls on all alike, and two runtimes that
-    register the same types are never in one. Raises ModelFileError for a file that cannot be used,
-    MissingDependencyError for a runtime or a Python that is not there.
+    Either all run in processes or none, so that the cost of a process affects all alike. Two
+    runtimes that register the same types are never in one process.
+
+    Raises:
+        ModelFileError: A file cannot be used.
+        MissingDependencyError: A runtime or a Python is missing.
     """
     models = [read_model(path) for path in paths]
     names = [path.name for path in paths]
-    if len(set(names)) < len(names):  # told apart by their folders
+    if len(set(names)) < len(names):  # their folders distinguish them
         names = [click.format_filename(path) for path in paths]
     named = list(zip(names, models, strict=True))
     if not runtimes:

@@ -1,7 +1,7 @@
-"""Single-stream latency of a file: one image at a time, as a device sees them.
+"""Single-stream latency of a file: one image at a time, as on a device.
 
-After MLPerf Inference's single-stream scenario: the next query is sent when the one before is
-answered, at least 1,024 of them and for at least 10 seconds, and percentiles are reported.
+The method is the single-stream scenario of MLPerf Inference: the next query follows the answer to
+the one before, for at least 1,024 queries and 10 seconds, and percentiles are reported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lmedge.errors import LmedgeError
 from lmedge.image import prepare
 from lmedge.runtime import load_runtime
 
-FRAME_SIZE = (480, 640)  # height, width: what webcams give unless asked
+FRAME_SIZE = (480, 640)  # height, width: the default of webcams
 WARM_UP_RUNS = 10
 WARM_UP_SECONDS = 0.3
 
@@ -29,7 +29,7 @@ Samples = npt.NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How long to measure: at least so many runs, and at least so many seconds."""
+    """The length of a measurement: at least so many runs, and at least so many seconds."""
 
     runs: int
     seconds: float
@@ -48,7 +48,7 @@ QUICK, USUAL, THOROUGH = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spread:
-    """A series in milliseconds: percentiles (linearly interpolated), mean, least, deviation."""
+    """Summary of a series in milliseconds; percentiles are linearly interpolated."""
 
     p50: float
     p90: float
@@ -81,12 +81,17 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Latency:
-    """How long a file takes; every time is in milliseconds.
+    """The times of a file, in milliseconds.
 
-    `load_ms` is reading, checking and preparing the file with the runtime already imported,
-    `first_ms` the first invoke, `invoke_ms` the graph alone, `end_to_end_ms` from a decoded
-    640 x 480 frame to a Prediction. `runs` of each were measured after `warm_up` of each;
-    `samples` are (runs, 2) nanoseconds, invoke and end to end, in the order they were taken.
+    Attributes:
+        threads: Threads of the runtime.
+        runs: Measured invokes, and as many whole classifications.
+        warm_up: Runs of each before those.
+        load_ms: Time to read, check and prepare the file, with the runtime imported before.
+        first_ms: Time of the first invoke.
+        invoke_ms: Times of the graph alone.
+        end_to_end_ms: Times from a decoded 640 x 480 frame to a Prediction.
+        samples: (runs, 2) int64 nanoseconds, invoke and end to end, in the order of measurement.
     """
 
     threads: int
@@ -100,12 +105,12 @@ class Latency:
 
     @property
     def overhead(self) -> float:
-        """Median end-to-end time over median invoke time: 1.0 would be free."""
+        """Median end-to-end time over median invoke time."""
         return self.end_to_end_ms.p50 / self.invoke_ms.p50
 
     @property
     def frames_per_second(self) -> float:
-        """How many frames a second one stream classifies, by the mean end-to-end time."""
+        """Frames a second of one stream, by the mean end-to-end time."""
         return 1000.0 / self.end_to_end_ms.mean
 
     def as_dict(self) -> dict[str, object]:
@@ -136,11 +141,20 @@ def measure(
 ) -> Latency:
     """Measure a file.
 
-    A bare invoke and a whole classification take turns, and who goes first alternates, so that
-    whatever else the machine does falls on both alike. `clock` gives nanoseconds. Raises
-    ModelFileError when the file cannot be used.
+    A bare invoke and a whole classification take turns in alternating order, so that other work of
+    the machine affects both alike.
+
+    Args:
+        path: The file.
+        threads: Threads of the runtime.
+        effort: The length of the measurement.
+        clock: Function that returns nanoseconds.
+        runtime: One of RUNTIMES; None takes the first one installed.
+
+    Raises:
+        ModelFileError: The file cannot be used.
     """
-    load_runtime(runtime)  # its import belongs to the process, not to the file
+    load_runtime(runtime)  # its import is no part of the time to load the file
     start = clock()
     classifier = Classifier(path, threads=threads, runtime=runtime)
     loaded = clock()
@@ -183,7 +197,7 @@ def take_turns(
 def take_timed_turns(
     timers: Sequence[Callable[[], int]], effort: Effort, clock: Clock = time.perf_counter_ns
 ) -> Samples:
-    """Return what each timer says, (runs, timers) nanoseconds; every second round backwards."""
+    """Return (runs, timers) nanoseconds of the timers; every second round goes backwards."""
     taken: list[list[int]] = []
     began = clock()
     while len(taken) < effort.runs or clock() - began < effort.seconds * 1e9:

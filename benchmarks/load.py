@@ -1,4 +1,4 @@
-"""Where the time goes, what more threads bring, and how much memory it takes."""
+"""The time of each stage, the effect of more threads, and the memory of a file."""
 
 from __future__ import annotations
 
@@ -32,11 +32,15 @@ class ThreadTime:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Load:
-    """Stages of one JPEG of 640 x 480, in milliseconds; thread sweep; all cores at once.
+    """The load of a file on this machine.
 
-    `offline_per_second` is images a second with one classifier on each of `offline_workers`
-    cores. Memory is of the whole process, in MB: `steady_mb` after the measurements, `peak_mb` the
-    most there was; None where the system does not tell.
+    Attributes:
+        stages_ms: Milliseconds of each of STAGES for one JPEG of 640 x 480.
+        sweep: Invoke times by threads.
+        offline_per_second: Images a second with one classifier on each of `offline_workers` cores.
+        offline_workers: The number of cores.
+        steady_mb: Memory of the process in MB after the measurements, None if not available.
+        peak_mb: The most memory of the process in MB, None if not available.
     """
 
     stages_ms: dict[str, Spread]

@@ -1,7 +1,7 @@
-"""`lmedge benchmark --host`: the same benchmark on a board, its report brought here.
+"""`lmedge benchmark --host`: the same benchmark on a remote host, with the report copied here.
 
-What runs there goes on when the connection is lost, and is looked for again; the folder made for
-it is removed however it ends.
+The benchmark continues if the connection is lost. The folder made for it on the host is removed
+after every end.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from lmedge.remote.payload import Payload, megabytes
 from lmedge.remote.ssh import Connection, Link
 
 _log = logging.getLogger(__name__)
-_REPORT = "report"  # the folder's name on the board
+_REPORT = "report"  # name of the folder on the remote host
 
 
 def default_folder(payload: Payload, host: str) -> Path:
-    """Return runs/benchmark-FILE-BOARD: a report of another machine replaces none of this one."""
+    """Return runs/benchmark-FILE-HOST, so that no report of this machine is replaced."""
     remote = re.sub(r"[^\w.-]+", "-", host.rpartition("@")[2]).strip("-.")
     others = "-and-others" if len(payload.files) > 1 else ""
     return Path("runs") / f"benchmark-{payload.files[0].stem}{others}-{remote}"
 
 
 def benchmark_there(link: Link, payload: Payload, out: Path, python: str | None) -> None:
-    """Run a benchmark on the board and put its report into the folder `out`.
+    """Run a benchmark on a remote host and put its report into the folder `out`.
 
-    `python` is the board's Python; found when None. Raises HostError when the board refuses or is
-    lost, else what the same benchmark would raise here.
+    `python` is the Python there; None looks for one. Raises HostError if the host refuses or is
+    lost, otherwise the error that the same benchmark would raise here.
     """
     for file in payload.files:
-        read_model(file)  # what is no file of ours need not travel
+        read_model(file)  # an unusable file is an error before anything is sent
     _check_folder(out)
     with (
         _ended_by_signals(),
@@ -90,16 +90,16 @@ def _measure(remote: RemoteHost, packed: Path, arguments: list[str], python: str
 
 
 def _failure(remote: RemoteHost, code: int) -> LmedgeError:
-    """Return the error that the command there ended with: its line, and the same exit code."""
+    """Return the error of the command there: its line, and the class of its exit code."""
     lines = [line.strip() for line in remote.printed("errors").splitlines()]
-    said = next((line for line in reversed(lines) if line), "no message")
-    said = said.removeprefix("lmedge: ").removeprefix("Error: ")
+    message = next((line for line in reversed(lines) if line), "no message")
+    message = message.removeprefix("lmedge: ").removeprefix("Error: ")
     kind = error_class(code) or HostError
-    return kind(f"{remote.host}: {said}")
+    return kind(f"{remote.host}: {message}")
 
 
 def _check_folder(out: Path) -> None:
-    """Raise LmedgeError before anything travels when a report could not be written to `out`."""
+    """Raise LmedgeError before anything is sent if a report cannot be written to `out`."""
     if out.exists() and not out.is_dir():
         raise LmedgeError(f"{out} is a file; name another folder with --out")
     new = not out.exists()
@@ -109,7 +109,7 @@ def _check_folder(out: Path) -> None:
 
 
 def _place(report: Path, out: Path) -> None:
-    """Move what came back to its place, file by file: older files of other names stay."""
+    """Move the files that came back to `out`; older files of other names stay."""
     for path in sorted(report.rglob("*")):
         if path.is_file() and not path.is_symlink():
             files.write_bytes(out / path.relative_to(report), path.read_bytes())
@@ -117,7 +117,7 @@ def _place(report: Path, out: Path) -> None:
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end this as Ctrl-C does: the board is cleared first."""
+    """Let SIGTERM and SIGHUP end this as Ctrl-C does, after the folder there is removed."""
 
     def end(number: int, _: object) -> None:
         raise SystemExit(128 + number)

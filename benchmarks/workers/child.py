@@ -1,11 +1,11 @@
-"""The other end of `Worker`: one file in one runtime, run when asked to.
+"""The child process of a `Worker`: one file in one runtime, run on request.
 
-Started by path, with the Python of whichever environment holds the runtime. That environment needs
-numpy and the runtime, not lmedge; so nothing of lmedge is imported at the top, and `classifier`,
-the one kind that needs it, takes the package of the process that asks.
+It is started by its path, with the Python of the environment that holds the runtime. That
+environment needs numpy and the runtime, but not lmedge. So nothing of lmedge is imported at the
+top, and `classifier`, the one kind that needs it, takes the package of the parent.
 
-Messages are bytes on a socket (`multiprocessing.connection`, never pickled): a request is a JSON
-object, followed by the bytes of an image if it has a `shape`, and is answered by one JSON object.
+Messages are bytes on a socket (`multiprocessing.connection`, never pickled). A request is a JSON
+object, followed by the bytes of an image if it has a `shape`. The reply is one JSON object.
 """
 
 from __future__ import annotations
@@ -29,39 +29,39 @@ Answer = dict[str, list[float]]
 
 
 class Runner(Protocol):
-    """One file, loaded. `label` is name and version of what runs it."""
+    """One loaded file; `label` is name and version of its runtime."""
 
     label: str
 
     def load(self, image: Any) -> None:
-        """Take the image, (H, W, 3) uint8 RGB, that `step` shall run on."""
+        """Set the image, (H, W, 3) uint8 RGB, for `step`."""
 
     def step(self) -> None:
-        """Run: this is what is timed."""
+        """Run once; this is the part that is timed."""
 
     def answer(self) -> Answer:
         """Return the probabilities of the last step, a list of floats a head."""
 
 
 class JpegFile:
-    """A JPEG file that lives as long as the process."""
+    """A JPEG file that exists as long as the process."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
-        self.path = str(Path(self._folder.name) / "picture.jpg")
+        self.path = str(Path(self._folder.name) / "image.jpg")
 
     def write(self, image: Any) -> None:
-        """Make it of (H, W, 3) uint8 RGB, in the quality that cameras use."""
+        """Write (H, W, 3) uint8 RGB in the quality that cameras use."""
         import cv2
 
         cv2.imwrite(self.path, image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
 
 
 class ClassifierRunner:
-    """`lmedge.Classifier`: a frame of any size to labels, with the runtime asked for.
+    """`lmedge.Classifier`: a frame of any size to labels, with a given runtime.
 
-    With `bgr` the frame is as OpenCV's cameras give it, and its colours are turned in the step;
-    with `jpeg` it is a file, which the step reads.
+    With `bgr` the frame has OpenCV's order of colours, which the step turns. With `jpeg` it is a
+    file, which the step reads.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -71,7 +71,7 @@ class ClassifierRunner:
         from lmedge.runtime import load_runtime, runtime_label
 
         runtime = spec["runtime"]
-        # told once, by the parent: the warning of a slow runtime belongs to no frame
+        # Discarded, since the parent warns once: the warning of a slow runtime belongs to no frame.
         self.label = runtime_label(load_runtime(runtime)[0])
         self._classifier = Classifier(spec["file"], threads=spec["threads"], runtime=runtime)
         self._color: Any = "bgr" if spec.get("bgr") else "rgb"
@@ -163,8 +163,8 @@ class OnnxRunner:
 class OpenvinoRunner:
     """OpenVINO on the CPU, hinted to latency; the heads are bound by their tensors' names.
 
-    Left alone it computes in bfloat16 where the processor can; `precision` asks for another. The
-    label says which it was.
+    Its default is bfloat16 if the processor has it; `precision` names another. The label contains
+    the precision in use.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -205,8 +205,8 @@ class OpenvinoRunner:
 class MediapipeRunner:
     """MediaPipe's ImageClassifier: a frame of any size to labels; unreported scores are NaN.
 
-    The frame is as OpenCV's cameras give it, and its colours are turned in the step; with `jpeg` it
-    is a file, which MediaPipe reads.
+    The frame has OpenCV's order of colours, which the step turns. With `jpeg` it is a file, which
+    MediaPipe reads.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -260,7 +260,7 @@ KINDS: dict[str, Callable[[Spec], Runner]] = {
 
 
 def serve(connection: Connection) -> None:
-    """Answer requests until the other end is closed; `open` comes first, and once."""
+    """Answer requests until the other end is closed; the first is `open`, which comes once."""
     runner: Runner | None = None
     while True:
         try:
@@ -278,7 +278,7 @@ def serve(connection: Connection) -> None:
                 reply = _do(runner, request, image)
         except ImportError as error:
             reply = {"error": str(error), "missing": error.name, "code": MISSING}
-        except Exception as error:  # told to the other end, which ends both
+        except Exception as error:  # sent to the other end, which ends both
             message = f"{error}" or type(error).__name__
             reply = {"error": message, "code": getattr(error, "exit_code", 1)}
         connection.send_bytes(json.dumps(reply).encode())

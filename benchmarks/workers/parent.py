@@ -1,4 +1,4 @@
-"""A runtime in a process of its own, perhaps of another virtual environment."""
+"""A runtime in its own process, which may be of another virtual environment."""
 
 from __future__ import annotations
 
@@ -24,23 +24,35 @@ from lmedge.model_file import ModelFile
 
 CHILD = Path(__file__).with_name("child.py")
 PACKAGE = Path(lmedge.__file__).parent
-SECONDS = 120.0  # to answer anything, loading included; a board's slowest format takes seconds
+SECONDS = 120.0  # for one answer, loading included; the slowest format takes seconds on a board
 
 Answer = dict[str, npt.NDArray[np.float32]]
 
 
 class Worker:
-    """One file in one runtime. Use it in a `with`, so that the process ends.
+    """One file in one runtime; a context manager that ends the process.
 
-    `label` is name and version of the runtime. Nothing runs until it is asked to.
-    `processor_seconds` is what the process has taken when it last ran.
+    Nothing runs without a request.
+
+    Attributes:
+        name: Name used in errors.
+        python: The Python of the process.
+        label: Name and version of the runtime.
+        processor_seconds: Processor time of the process up to its last answer.
     """
 
     def __init__(self, name: str, python: str | os.PathLike[str], spec: Mapping[str, Any]) -> None:
-        """Start `python` and load a file there; `name` is used in errors.
+        """Start `python` and load a file there.
 
-        `spec` is what child.py takes. Raises MissingDependencyError when there is no such Python
-        or it lacks a package, ModelFileError or LmedgeError when the file cannot be used there.
+        Args:
+            name: Name used in errors.
+            python: Path of the Python.
+            spec: The request `open` of child.py.
+
+        Raises:
+            MissingDependencyError: There is no such Python, or it lacks a package.
+            ModelFileError: The file cannot be used there.
+            LmedgeError: The process fails.
         """
         self.name = name
         self.python = os.path.abspath(python)  # noqa: PTH100  (a link may be what makes a venv)
@@ -76,21 +88,21 @@ class Worker:
         self.close()
 
     def show(self, frame: npt.NDArray[np.uint8]) -> None:
-        """Run once on a frame, (H, W, 3) uint8 RGB, which `time` then repeats."""
+        """Set a frame, (H, W, 3) uint8 RGB, and run once; `time` repeats it."""
         self._ask({"do": "time"}, frame)
 
     def time(self, warm: int = 0) -> int:
         """Run once more and return its nanoseconds, by the worker's clock.
 
-        `warm`: runs before it that are not timed. They bring code and weights back into the caches
-        that other workers have filled meanwhile.
+        `warm` runs before it are not timed. They bring code and weights back into the caches that
+        other workers have filled meanwhile.
         """
         return int(self._ask({"do": "time", "warm": warm})["ns"])
 
     def answer(self, frame: npt.NDArray[np.uint8]) -> Answer:
         """Run on a frame and return the probabilities of each head, float32 by its name.
 
-        Those of `classifier` hold `joint` too; a score that a client does not report is NaN.
+        The answer of `classifier` holds `joint` too. A score that a client does not report is NaN.
         """
         found = self._ask({"do": "answer"}, frame)["answer"]
         return {head: np.array(values, np.float32) for head, values in found.items()}
@@ -136,7 +148,7 @@ class Worker:
         return kind(f"{self.name}: {reply['error']}")
 
     def _end(self) -> str:
-        """Return how the process ended, with the last line it wrote."""
+        """Return the reason for the end of the process, with the last line it wrote."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         code = self._process.returncode
@@ -164,8 +176,8 @@ def classifier(
 ) -> Worker:
     """Start `lmedge.Classifier` on a file; that Python needs numpy, OpenCV and the runtime.
 
-    `bgr`: what is timed begins with a frame in OpenCV's order, `jpeg`: with a file; images are
-    handed over as RGB frames either way. Raises as Worker does.
+    With `bgr` the timed part begins with a frame in OpenCV's order of colours, with `jpeg` with a
+    file. Images are passed as RGB frames in both cases. Errors are those of Worker.
     """
     return Worker(
         name,
@@ -193,8 +205,8 @@ def bare(
 ) -> Worker:
     """Start one of the other kinds of child.py on a file, on one thread.
 
-    `file` is what is run in place of `model`, the same network in another format. Raises as Worker
-    does.
+    `file` is run in place of `model`: the same network in another format. Errors are those of
+    Worker.
     """
     labels = {"landmark": model.taxonomy.landmarks, "category": model.taxonomy.categories}
     (graph,) = Table.root(model.data).tables(2)

@@ -1,4 +1,4 @@
-"""A board during a benchmark: its Python, the folder of ours on it, the command that runs there."""
+"""A remote host: its Python, a folder of ours on it, and the command that runs there."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .packing import unpack, write_wheel
 from .ssh import Connection, LostError, printable
 
 OLDEST = (3, 11)
-POLL_SECONDS = 10  # how long one look at the board waits for the end
-# Runs under any Python 3: what is there is found without importing it.
+POLL_SECONDS = 10  # for which one request waits for the end of the command
+# Runs under any Python 3, and finds packages without importing them.
 _PROBE = """
 import json, sys
 from importlib.util import find_spec
@@ -48,7 +48,14 @@ done
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RemotePython:
-    """A Python on the board; `lmedge` is the version of ours it has, `missing` what ours needs."""
+    """A Python on the remote host.
+
+    Attributes:
+        path: The Python, or a script that starts one.
+        version: Major and minor version.
+        missing: Packages that lmedge needs and this Python lacks.
+        lmedge: Version of lmedge that is installed there, if any.
+    """
 
     path: str
     version: tuple[int, int]
@@ -57,12 +64,12 @@ class RemotePython:
 
     @property
     def rank(self) -> int:
-        """0: has this very lmedge; 1: all that ours needs; 2: neither."""
+        """0: it has this version of lmedge; 1: it has all that lmedge needs; 2: neither."""
         return 2 if self.missing else int(self.lmedge != __version__)
 
 
 def choose_python(found: Sequence[RemotePython], host: str) -> RemotePython:
-    """Return the Python that needs the least. Raises HostError when none is new enough."""
+    """Return the Python that needs the least. Raises HostError if none is new enough."""
     usable = [one for one in found if one.version >= OLDEST]
     if not usable:
         raise HostError(
@@ -73,13 +80,13 @@ def choose_python(found: Sequence[RemotePython], host: str) -> RemotePython:
 
 
 class RemoteHost:
-    """The board behind a connection, with a folder of its own that `remove` takes away."""
+    """The host behind a connection, with a folder of ours on it that `remove` deletes."""
 
     def __init__(self, connection: Connection) -> None:
-        """Nothing happens there yet; the name of the folder is chosen here, to be always known."""
+        """Choose the name of the folder, so that it is known before anything is sent."""
         self.connection = connection
         self._name = f"lmedge-{secrets.token_hex(8)}"
-        # /var/tmp: /tmp may be memory, of which a board has little.
+        # /var/tmp, since /tmp may be memory, of which a small host has little.
         self._start = (
             'for base in "${TMPDIR:-}" /var/tmp /tmp; do\n'
             '  [ -n "$base" ] && [ -d "$base" ] && [ -w "$base" ] && break\ndone\n'
@@ -91,13 +98,13 @@ class RemoteHost:
 
     @property
     def host(self) -> str:
-        """The name it was given."""
+        """Name of the host, as the user wrote it."""
         return self.connection.link.host
 
     def prepare(self, python: str | None) -> RemotePython:
         """Make the folder, look for Python (or at `python`) and return the one to use.
 
-        Raises HostError when there is none, or the machine refuses.
+        Raises HostError if there is none, or the host refuses.
         """
         output = self.connection.run(
             f'{self._start}umask 077\nmkdir -p "$dir" && cd "$dir" || exit 1\necho "$dir"\n'
@@ -116,7 +123,7 @@ class RemoteHost:
         return choose_python([_remote_python(line) for line in lines], self.host)
 
     def outfit(self, interpreter: RemotePython, folder: Path) -> None:
-        """Add to a parcel what this Python lacks: lmedge's modules, or its wheel."""
+        """Add to a payload what this Python lacks: lmedge's modules, or its wheel."""
         if interpreter.rank:
             wheel = write_wheel(folder)
             if interpreter.rank == 1:
@@ -124,9 +131,9 @@ class RemoteHost:
                 wheel.unlink()
 
     def install(self, interpreter: RemotePython) -> str:
-        """Return the Python to run; one that lacks packages gets an environment in our folder.
+        """Return the Python to run; make an environment in our folder if packages are missing.
 
-        Raises HostError when pip fails there, saying what to do.
+        Raises HostError with the next step if pip fails there.
         """
         if interpreter.rank < 2:
             return interpreter.path
@@ -145,7 +152,7 @@ class RemoteHost:
         return f"{self.folder}/venv/bin/python"
 
     def start(self, python: str, arguments: Sequence[str], columns: int) -> None:
-        """Start `lmedge benchmark` there, in a way that outlives the connection."""
+        """Start `lmedge benchmark` there, so that it survives a lost connection."""
         words = shlex.join([python, "-m", "lmedge", "benchmark", *arguments])
         settings = f"COLUMNS={columns} PYTHONUTF8=1"
         job = (
@@ -160,7 +167,7 @@ class RemoteHost:
         )
 
     def wait(self) -> int:
-        """Return the exit code of what was started. Raises HostError when it ends without one."""
+        """Return the exit code of the command. Raises HostError if it ends without one."""
         look = (
             f"i=0; while [ ! -e code ] && [ $i -lt {4 * POLL_SECONDS} ]; do\n"
             "  i=$((i + 1)); sleep 0.25 2>/dev/null || sleep 1\n"
@@ -171,15 +178,15 @@ class RemoteHost:
         while (state := self._do(look).strip()) == "running":
             pass
         if not state.isdigit():
-            raise HostError(f"{self.host}: the benchmark was ended there, or the board restarted")
+            raise HostError(f"{self.host}: the benchmark was ended there, or the host restarted")
         return int(state)
 
     def printed(self, name: str) -> str:
-        """Return what the command wrote to `output` or `errors`, safe for this terminal."""
+        """Return the text of `output` or `errors`, safe for this terminal."""
         return printable(self._do(f"cat {name}\n"))
 
     def remove(self) -> bool:
-        """End what runs there and remove the folder; False when the board cannot be reached."""
+        """End the command and remove the folder; return False if the host cannot be reached."""
         end = (
             f'{self._start}[ -d "$dir" ] || exit 0\ncd "$dir"\n'
             'pid="$(cat pid 2>/dev/null)"\n'
@@ -211,11 +218,13 @@ def _remote_python(line: str) -> RemotePython:
             lmedge=found["lmedge"],
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise HostError(f"no answer to understand from the board: {printable(line)}") from error
+        raise HostError(
+            f"its probe of Python printed {printable(line)!r}; name another with --host-python"
+        ) from error
 
 
 def _at_home(python: str) -> str:
-    """Return a word of a shell: a path is that of a log-in, where ~ and the start are at home."""
+    """Return a path as a word of a shell, relative to the home folder as after a log-in."""
     if python.startswith("~/"):
         return f'"$HOME"/{shlex.quote(python[2:])}'
     if "/" in python and not python.startswith("/"):

@@ -1,6 +1,6 @@
-"""The device's part of lmedge as a wheel, made of the files that are running.
+"""A wheel of the device's part of lmedge, made of the files of this installation.
 
-An installed lmedge has no source tree to build from; its modules and its metadata are enough.
+An installed lmedge has no source tree to build from, but its modules and metadata are enough.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _DATE = (2020, 1, 1, 0, 0, 0)  # the same files give the same bytes
 
 
 def write_wheel(folder: Path) -> Path:
-    """Write lmedge-VERSION-py3-none-any.whl to `folder`: what runs on the device, and benchmarks.
+    """Write lmedge-VERSION-py3-none-any.whl to `folder`, with the device part and benchmarks.
 
-    Training and export stay out, they need TensorFlow. Raises LmedgeError when lmedge runs from
-    loose files, without the metadata that says what it needs.
+    Training and export are left out, since they need TensorFlow. Raises LmedgeError if lmedge runs
+    from loose files, without metadata.
     """
     try:
         distribution = importlib.metadata.distribution("lmedge")

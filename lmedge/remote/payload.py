@@ -1,4 +1,4 @@
-"""What travels to a board for a benchmark: the files and the photographs that will be read."""
+"""The payload of a remote benchmark: the files, and the images that will be read."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from ..evaluation.unknown import list_unknown_images
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Payload:
-    """What is to be measured: as the command line has it, and the images it stands for.
+    """The files and images of a benchmark, and its options.
 
-    `options` are further words of `lmedge benchmark` that the board is to be given as they are.
+    Attributes:
+        files: The .tflite files.
+        options: Further words of `lmedge benchmark`, which are passed on as they are.
+        data: Folder of labelled images.
+        part: Part of `data`.
+        pictures: The images of `data` that will be read.
+        unknown: Folder of images that show none of the landmarks.
     """
 
     files: tuple[Path, ...]
@@ -25,9 +31,9 @@ class Payload:
     unknown: Path | None = None
 
     def pack(self, folder: Path) -> list[str]:
-        """Fill `folder` with links to all that is needed; return the arguments in its terms.
+        """Fill `folder` with links to the payload; return the arguments with paths inside it.
 
-        Only the images that were chosen are there, under their names below the data's folder.
+        Only the chosen images are in it, under their names below the folder of the data.
         Raises DataError when there are no unknown images to send.
         """
         words = []
@@ -68,5 +74,5 @@ def _link(path: Path, folder: Path, name: str) -> str:
 
 
 def megabytes(folder: Path) -> float:
-    """Return how much a folder's files hold, links followed, in MB."""
+    """Return the size of a folder's files in MB, with links followed."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

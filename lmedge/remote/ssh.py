@@ -1,7 +1,7 @@
-"""The system's ssh, rsync and scp: scripts and folders to another machine, and what goes wrong.
+"""Scripts and folders for another machine, by the system's ssh, rsync and scp.
 
-All commands share one connection (OpenSSH's ControlMaster), so that a password is asked for once;
-when it is lost the next command opens another. Host keys are always checked.
+All commands share one connection (OpenSSH's ControlMaster), so that a password is asked for once.
+If it is lost, the next command opens another. Host keys are always checked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 PATIENCE = 60.0  # seconds
 _LOST = 255  # what ssh itself exits with; the scripts below never do
 _RSYNC_LOST = {10, 12, 30, 35, _LOST}  # rsync(1): socket, data stream, time-outs, ssh
-# Refusals that another attempt would meet again: words of ssh, what to say.
+# Refusals that another attempt would meet again: words of ssh, and our message.
 _REFUSALS = (
     (
         "HOST IDENTIFICATION HAS CHANGED",
@@ -45,13 +45,13 @@ _REFUSALS = (
 
 
 class LostError(Exception):
-    """The connection does not stand; another attempt may succeed."""
+    """The connection is lost; another attempt may succeed."""
 
 
 def check_host(text: str) -> str:
-    """Return `text` when it can be the name of a machine; raise ValueError otherwise.
+    """Return `text` if it can be the name of a machine; otherwise raise ValueError.
 
-    What begins with - would be an option of ssh, and / or a space never are in a name.
+    A word that begins with - would be an option of ssh, and no name has / or a space.
     """
     user, _, host = text.rpartition("@")
     if not re.fullmatch(r"[^\s/\x00-\x1f\x7f]+", text) or user.startswith("-"):
@@ -62,20 +62,24 @@ def check_host(text: str) -> str:
 
 
 def check_option(text: str) -> str:
-    """Return `text`, KEY=VALUE of ssh_config(5); raise ValueError for what may not be changed."""
+    """Return `text`, KEY=VALUE of ssh_config(5); raise ValueError for an option of no choice."""
     key, equals, _ = text.partition("=")
     if not equals or not key.isalnum():
         raise ValueError("write it as KEY=VALUE, as in `man ssh_config`")
     if key.lower() == "stricthostkeychecking":
-        raise ValueError("host keys are always checked; `ssh` to the board once to add its key")
+        raise ValueError("host keys are always checked; `ssh` to the host once to add its key")
     return text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Link:
-    """How to reach a machine: its name, options of ssh (KEY=VALUE), whether a person can answer.
+    """The way to reach a machine.
 
-    `patience`: seconds for which a connection that was lost is tried again.
+    Attributes:
+        host: HOST or USER@HOST.
+        options: Options of ssh_config(5), KEY=VALUE each.
+        interactive: True if a person can answer questions of ssh.
+        patience: Seconds for which a lost connection is tried again.
     """
 
     host: str
@@ -113,15 +117,15 @@ class Link:
 
 
 class Connection:
-    """Commands to one machine. Use it in a `with`: that ends the shared connection."""
+    """Commands to one machine; a context manager that ends the shared connection."""
 
     def __init__(self, link: Link) -> None:
-        """Raises MissingDependencyError without ssh; the first command connects."""
+        """Look for ssh; the first command connects. Raises MissingDependencyError without ssh."""
         if shutil.which("ssh") is None:
             raise MissingDependencyError("ssh is not installed: sudo apt install openssh-client")
         self.link = link
-        self.stood = False  # whether it ever did: only then a failure is a loss
-        # A socket's path may have about 100 bytes; TMPDIR may be longer.
+        self.stood = False  # True after a first success, since when a failure is a loss
+        # The path of a socket may have about 100 bytes, and TMPDIR may be longer.
         short = "/tmp" if Path("/tmp").is_dir() else None
         self._folder = Path(tempfile.mkdtemp(prefix="lmedge-ssh-", dir=short))
 
@@ -132,25 +136,25 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """End the shared connection and forget it."""
+        """End the shared connection and delete its folder."""
         self._execute([*self._ssh(), "-O", "exit", "--", self.link.host])
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def run(self, script: str) -> str:
-        """Run a POSIX shell script there and return what it printed.
+        """Run a POSIX shell script there and return its output.
 
-        It goes through standard input: whatever the log-in shell is, only `sh -s` passes through
-        it. When the connection is lost it is run again, so it must be one that may. Raises
-        HostError when it fails, is refused, or the machine does not come back.
+        The script goes through standard input to `sh -s`, so that the log-in shell does not read
+        it. If the connection is lost the script runs again, so it must be repeatable. Raises
+        HostError if it fails, is refused, or the machine does not come back.
         """
         return self._persist(lambda: self._run(script))
 
     def attempt(self, script: str) -> str:
-        """Run a script once. Raises LostError when the connection does not stand."""
+        """Run a script once. Raises LostError if the connection is lost."""
         return self._run(script)
 
     def send(self, folder: Path, there: str, *, rsync: bool) -> None:
-        """Copy what is in a folder into a folder there, following symbolic links."""
+        """Copy the content of a folder into a folder there, following symbolic links."""
         if rsync:
             command = [*self._rsync(), "--copy-links", f"{folder}/", self.link.address(f"{there}/")]
         else:
@@ -173,7 +177,7 @@ class Connection:
         return ["ssh", "-T", *self._settings()]
 
     def _rsync(self) -> list[str]:
-        # -s: names are not read by a shell there. No -l: a link there is not followed here.
+        # -s: no shell there reads the names. No -l: a link there is not followed here.
         return ["rsync", "-rts", "--partial", "--timeout=60", "-e", shlex.join(self._ssh())]
 
     def _scp(self) -> list[str]:
@@ -204,7 +208,7 @@ class Connection:
         raise HostError(f"{self.link.host}: copying failed: {first.strip()}")
 
     def _execute(self, command: list[str], given: bytes = b"") -> tuple[int, str, str]:
-        # A file, not a pipe: the shared connection may keep it open behind the command's end.
+        # A file, not a pipe, since the shared connection may keep it open after the command.
         with tempfile.TemporaryFile() as stream:
             try:
                 done = subprocess.run(
@@ -220,8 +224,8 @@ class Connection:
         for words, meaning in _REFUSALS:
             if words in errors:
                 return HostError(f"{self.link.host}: {meaning}")
-        said = _last(errors) or "the connection was closed"
-        return LostError(said) if self.stood else HostError(f"{self.link.host}: {said}")
+        reason = _last(errors) or "the connection was closed"
+        return LostError(reason) if self.stood else HostError(f"{self.link.host}: {reason}")
 
     def _persist(self, action: Callable[[], T]) -> T:
         end, pause = 0.0, 0.5
@@ -243,7 +247,7 @@ class Connection:
 
 
 def printable(text: str) -> str:
-    """Return text of another machine without what could steer this terminal."""
+    """Return text of another machine without characters that control this terminal."""
     return "".join(c for c in text if c == "\n" or c.isprintable())
 
 

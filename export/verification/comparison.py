@@ -36,7 +36,7 @@ class SizedImages(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TemperatureEffect:
-    """Expected calibration error, 0..1, of one head of the file without its temperature and with."""
+    """Expected calibration error of one head of the file, 0..1: without temperature, and with."""
 
     before: float
     after: float

@@ -111,7 +111,7 @@ def start_refit(finished: Run, out: Path) -> Run:
 
 
 def train_run(run: Run, placement: Placement | None = None) -> Scores | None:
-    """Fit the network of an open run from where it stands and finish the run folder.
+    """Fit the network of an open run from its last checkpoint and finish the run folder.
 
     Returns:
         The scores on the test part. None without a test part, and for a worker that is not the

@@ -2,8 +2,8 @@
 
 Stock Keras models cannot be quantized whole: their input layers, fused activations and the pooling
 in squeeze-and-excite branches leave float islands in the converted file. The same networks are
-built here with each activation a layer of its own, pooling that keeps its dimensions and no input
-layers: their effect is folded into the first convolution when weights are loaded.
+built here with a layer for each activation and pooling that keeps its dimensions. They have no
+input layers: the effect of those is folded into the first convolution with the weights.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class Inspected:
 
     @property
     def entry(self) -> ImageEntry:
-        """The image as training knows it."""
+        """The image as an entry of the training data."""
         return ImageEntry(self.image, self.sha256)
 
 
@@ -203,7 +203,7 @@ def kind_of(encoded: bytes) -> str | None:
 
 
 def end_is_missing(encoded: bytes, kind: str) -> bool:
-    """Return whether a file of a known kind stops before its end."""
+    """Return true if a file of a known kind stops before its end."""
     if kind == "JPEG":
         return not _jpeg_ends(encoded)
     if kind == "PNG":
@@ -237,7 +237,7 @@ def _jpeg_ends(encoded: bytes) -> bool:
 
 
 def ends_grey(image: RgbImage, kind: str) -> bool:
-    """Return whether the last rows of a JPEG are the even grey of blocks that were not there.
+    """Return true if the last rows of a JPEG are the even grey of missing blocks.
 
     A truncated file has them after a program saved it again or closed it with an end marker.
     image: (H, W, 3) uint8 RGB. An image that begins grey as well is not meant, and an image that

@@ -112,7 +112,7 @@ def _draw(strips: Sequence[_Strip], data: Path) -> Image.Image:
 
 
 class _Pen:
-    """Writes on a page with matplotlib's own font: it is everywhere and knows most alphabets."""
+    """A pen with matplotlib's own font, which is always installed and has most alphabets."""
 
     def __init__(self, page: Image.Image) -> None:
         self.page, self.draw = page, ImageDraw.Draw(page)

@@ -1,7 +1,7 @@
 """Near-duplicates: images of the same photograph, or nearly.
 
-Two images are alike when the 64-bit perceptual hash of one differs from that of the other, or of
-its mirror image, in at most MAX_HASH_DISTANCE bits, and their grey thumbnails correlate.
+Two images are alike if their 64-bit perceptual hashes differ in at most MAX_HASH_DISTANCE bits and
+their grey thumbnails correlate. One of the two may be mirrored.
 
 That is right for keeping images on one side of a split, because a pair too many costs nothing
 there. Two towers before a plain sky pass it as well, so that a finding needs equal details too.

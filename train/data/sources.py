@@ -1,18 +1,18 @@
 """Properties of the files that give the landmark away, whatever the images show.
 
-A class that comes from one camera, one website or one program is told apart by the size, the border
-or the compression of its files; the network learns that in place of the building, and the figures
-on images of the same source do not show it.
+The files of a class from one camera, website or program may share their size, border or
+compression. The network then learns that in place of the building. Figures on images of the same
+source do not show it.
 
 Two statistics, over images that can be read:
 
 - For a landmark c and a value v of a property, the share of c's images with v, against the share
   of all other images with v. Reported if at least MIN_IMAGES of c have v, and if the first
   share is at least MIN_INSIDE and at least MIN_RATIO times the second.
-- For a property, how often the landmark is guessed right from its value alone: the most frequent
-  landmark among the *other* images with that value (leave one out; a value nobody else has counts
-  as wrong), against always guessing the largest class. Reported if the first is at least
-  MIN_GAIN above the second.
+- For a property, the accuracy of guessing the landmark from its value alone, against always
+  guessing the largest class. The guess is the most frequent landmark among the *other* images with
+  that value (leave one out). A value without other images counts as wrong. Reported if
+  the accuracy is at least MIN_GAIN above that of always guessing the largest class.
 """
 
 from __future__ import annotations

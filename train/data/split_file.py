@@ -1,7 +1,7 @@
 """split.csv beside the photographs: a split that travels with the data.
 
-The columns are those of the run folder's split.csv, but paths are relative to DATA with forward
-slashes, so that the same data at another place is split the same.
+The columns are those of the run folder's split.csv. Paths are relative to DATA with forward
+slashes, so that a copy of the data at another place has the same split.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Decoded images on disk, so that later epochs and runs do not decode again.
 
-Each image is kept twice, keyed by the SHA-256 of its file: prepared as the device prepares it
-(for features and scores), and at working size (for random views). The cache is bounded: the files
-used longest ago go first. It may be deleted at any time.
+Each image is kept twice, under the SHA-256 of its file. One copy is prepared as on the device, for
+features and scores; the other has the working size, for random views. The cache is bounded and
+drops the files that were used longest ago. It may be deleted at any time.
 """
 
 from __future__ import annotations

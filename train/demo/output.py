@@ -104,7 +104,7 @@ def clip(
 
     A shot lasts about 30 frames, then there is a cut to another landmark, now and then to a scene
     with none. size: (width, height) in pixels. Yields `frames` pairs of a frame (height, width, 3)
-    uint8 RGB and the landmark in it, None where there is none. Raises ValueError if frames or the
+    uint8 RGB and the landmark in it, None for none. Raises ValueError if frames or the
     seed is negative, or the size is below 16 pixels.
     """
     if frames < 0 or seed < 0:

@@ -1,8 +1,8 @@
 """One step on several replicas: each gets its share of the batch that a single one would get.
 
-Keras would rebatch a Sequence by itself, and differently on every worker; here a batch is cut into
-equal shares. A batch that does not divide is filled up with images of weight 0, and the weights
-of the others rise by as much as Keras' mean falls: the gradient is that of one device.
+Keras would rebatch a Sequence by itself, differently on every worker. Here a batch is cut into
+equal shares. A batch that does not divide is filled up with images of weight 0. The weights of the
+others rise by as much as Keras' mean falls, so that the gradient is that of one device.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import functools
-import importlib.metadata
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from lmedge import __version__
 from lmedge.errors import LmedgeError, RecipeError, RunError
 from lmedge.files import replacing, write_json, write_text
 from lmedge.image import Resize
+from lmedge.machine import package_version
 from lmedge.taxonomy import Taxonomy
 
 from .arrays import Floats, Weights, read_arrays
@@ -74,13 +74,9 @@ class NetworkSpec:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    found = {package: package_version(package) for package in PACKAGES}
+    installed = {package: version for package, version in found.items() if version is not None}
+    return {"python": platform.python_version(), **installed}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -116,8 +116,6 @@ class Prediction:
 class Classifier:
     """Classify images with one exported file.
 
-    >>> Classifier("landmarks.tflite").classify(frame).landmark  # doctest: +SKIP
-
     Several threads may use one classifier, which then runs one image after the other. To run
     more at a time, give each thread its own.
 
@@ -127,6 +125,9 @@ class Classifier:
         interpreter: The runtime with the graph loaded.
         decoding: The weight of the category head.
         threshold: The least score of an image that shows a known landmark.
+
+    Examples:
+        >>> Classifier("landmarks.tflite").classify(frame).landmark  # doctest: +SKIP
     """
 
     def __init__(

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from lmedge.errors import ModelFileError
 from lmedge.flatbuffer import Table
-from lmedge.model_file import OPERATORS, ModelFile
+from lmedge.graph import OPERATORS
+from lmedge.model_file import ModelFile
 
 DTYPES = {0: np.float32, 2: np.int32, 3: np.uint8, 4: np.int64}
 ACTIVATIONS = {0: None, 1: "Relu", 3: "Relu6"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ class FileFacts:
             name=click.format_filename(model.path.name),
             sha256=model.sha256,
             bytes=len(model.data),
-            formats=_formats(model.info),
+            formats=(str(model.info["format"]),) if "format" in model.info else (),
             operators=tuple(
                 OperatorCount(operator=name, dtype=dtype, count=count)
                 for (name, dtype), count in counts
@@ -141,9 +140,3 @@ class Report:
         """Write every measured time, in the order it was taken, as CSV in milliseconds."""
         rows = [f"{a / 1e6:.6f},{b / 1e6:.6f}" for a, b in self.latency.samples.tolist()]
         files.write_text(path, "\n".join(["invoke_ms,end_to_end_ms", *rows, ""]))
-
-
-def _formats(info: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return `formats` (a list) or `format` (a string) of lmedge.json."""
-    found = info.get("formats", info.get("format", ()))
-    return (found,) if isinstance(found, str) else tuple(map(str, found))

@@ -13,8 +13,6 @@ from ..classifier import Classifier, Prediction, Reading
 from ..errors import LmedgeError, ModelFileError
 from ..model_file import ModelFile
 
-DEFAULT_SECONDS = 0.3
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Steadiness:
@@ -32,7 +30,7 @@ class Steadiness:
         LmedgeError: A value is out of range.
     """
 
-    seconds: float = DEFAULT_SECONDS
+    seconds: float = 0.3
     margin: float = 0.3
     dwell: float = 0.5
 

@@ -16,7 +16,7 @@ from benchmarks.studies.answers import Answers, answer, load
 from benchmarks.studies.arm64 import CORES, EMULATOR, compare, cpuinfo, write_payload
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import list_images
-from tests.studies.test_scripts import read, run
+from tests.studies.running import read, run
 
 ROOT = os.environ.get("LMEDGE_ARM64_ROOT")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -10,17 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.studies import baselines, latency_ratios, quality, stage_times
+from lmedge.errors import RunError
 from tests import small_run
 from tests.export.conftest import Exported
+from tests.locations import ROOT
+from tests.studies.running import read
 
 NAMES = {"float32.tflite", "int8_post_training.tflite"}
-
-
-def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    lines = path.read_text("utf-8").splitlines()
-    heads = [line for line in lines if line.startswith("# ")]
-    assert [line.split(":")[0] for line in heads] == ["# command", "# machine", "# data"]
-    return heads, list(csv.DictReader(lines[len(heads) :]))
 
 
 def call(
@@ -66,3 +64,30 @@ def test_quality_of_two_runs(
     assert rows[4]["pictures"] == str(2 * int(rows[0]["pictures"]))
     assert all(0 <= float(row["auroc"]) <= 1 for row in rows[:4:2])
     assert rows[4]["landmark_agreement"] == rows[0]["landmark_agreement"]  # the same run twice
+
+
+@pytest.mark.parametrize("script", ["stage_times", "equality"])
+def test_a_folder_that_is_no_run(script: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    images = ["empty"] if script == "equality" else []
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            f"benchmarks.studies.{script}",
+            "empty",
+            *images,
+            "--out",
+            "out.csv",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == RunError.exit_code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "empty is not a run folder" in done.stderr
+    assert not (tmp_path / "out.csv").exists()

@@ -53,7 +53,13 @@ _log = logging.getLogger(__name__)
 @data_option("Labelled photographs, in the folders that training reads; without them only speed.")
 @part_option("Part of the data  [default: test where the data has one, else everything]")
 @unknown_option("With --data: images of anything else, to see whether the file tells them apart.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Threads of the runtime.",
+)
 @click.option(
     "--runtime",
     metavar="NAMES",

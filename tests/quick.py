@@ -17,9 +17,7 @@ from typing import Any
 import pytest
 
 TENSORFLOW = {"tensorflow", "tf_keras", "tensorflow_model_optimization"}
-STARTS = {
-    "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"
-}  # fmt: skip
+STARTS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
 _lifted = False
 
 

@@ -81,7 +81,7 @@ def set_option(name: str, help: str) -> Callable[[Command], Command]:
     return click.option("--set", name, multiple=True, metavar="KEY=VALUE", help=help)
 
 
-def seed_option(help: str | None = None) -> Callable[[Command], Command]:
+def seed_option(help: str) -> Callable[[Command], Command]:
     """Make `--seed`, 0 unless given."""
     limits = click.IntRange(0, MAX_SEED)
     return click.option("--seed", type=limits, default=0, show_default=True, help=help)

@@ -141,7 +141,7 @@ def _show(findings: tuple[DataFinding, ...], summary: str) -> None:
 @data.command(short_help="Write the split to a file that travels with the data.")
 @click.argument("data", type=_FOLDER)
 @click.option("--out", type=_FILE, help="Where to write it. [default: DATA/split.csv]")
-@seed_option()
+@seed_option("Fixes the choice of the images.")
 @click.option("--exclude", type=_FILE, help=_EXCLUDE_HELP)
 @click.option(
     "--val-fraction",

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
     show_default=True,
     help="Folder for all that is made.",
 )
-@seed_option()
+@seed_option("Fixes the drawings and the training.")
 @click.option("--quick", is_flag=True, help="A tenth of the training: a check, not a result.")
 def demo(out: Path, seed: int, quick: bool) -> None:
     """Go the whole way without photographs, weights or a network connection.

@@ -21,10 +21,11 @@ from .fitting.strategies import DEFAULT_STRATEGY, STRATEGIES
 from .options import DEVICES, DISTRIBUTIONS, PRECISIONS, DeviceOptions, TrainingOptions
 from .recipes import load_recipe
 from .recipes.sections import BACKBONE_NAMES
-from .run import Run
 
 if TYPE_CHECKING:
     from lmedge.evaluation.scoring import Scores
+
+    from .run import Run
 
 DEFAULTS = load_recipe("default")
 logger = logging.getLogger(__name__)
@@ -231,6 +232,8 @@ def _check_refit() -> None:
 
 def _unfinished(folder: Path, named: Path) -> Run:
     """Open the run to go on with. Raises RunError if it has ended."""
+    from .run import Run
+
     run = Run.open(folder)
     if run.finished:
         raise RunError(f"{named} is finished; there is nothing to resume")
@@ -239,6 +242,8 @@ def _unfinished(folder: Path, named: Path) -> Run:
 
 def _finished(refit: Path, data: Path) -> Run:
     """Open the run to repeat. Raises RunError if it has not ended, or is of other photographs."""
+    from .run import Run
+
     run = Run.open(refit)
     if data.resolve() != Path(run.data):
         raise RunError(f"{refit} was trained on {run.data}, not on {data}; pass its photographs")

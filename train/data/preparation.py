@@ -11,8 +11,9 @@ from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage, parts, scan
 
 from ..recipes.sections import DataSettings
+from .check import duplicate_findings, size_findings, with_identical
 from .exclude import Exclusion, exclude_file_of, leave_out, read_exclusions
-from .findings import DataFinding, duplicate_findings, size_findings, with_identical
+from .findings import DataFinding
 from .inspection import Inspected, relative_name
 from .similar import ImageFingerprint, Pairs, fingerprint_all, groups_of, pairs_alike
 from .split import PARTS, Split, make_folds, make_split

@@ -120,15 +120,10 @@ def export(
     lmedge export runs/photographs --format all
     lmedge export runs/photographs --auto --budget-ms 10 --budget-mb 6 -o landmarks.tflite
     """  # noqa: D301  (click needs the control character)
-    _check(name, auto, budget_ms, budget_mb, io, force)
-    if explain and name != "int8":
-        raise click.UsageError("--explain goes with --int8: it looks into the int8 network")
+    _check(name, auto, budget_ms, budget_mb, io, explain, force)
     chosen = "auto" if auto else name
-    path = output or run / (
-        f"{run.resolve().name}.tflite"
-        if chosen == "all"
-        else f"{run.resolve().name}-{chosen}.tflite"
-    )
+    ending = "" if chosen == "all" else f"-{chosen}"
+    path = output or run / f"{run.resolve().name}{ending}.tflite"
     if path.suffix != ".tflite":
         raise click.BadParameter("the file must end in .tflite", param_hint="--output")
     check_writable(path)
@@ -158,6 +153,7 @@ def _check(
     budget_ms: float | None,
     budget_mb: float | None,
     io: str,
+    explain: bool,
     force: bool,
 ) -> None:
     if auto == (name is not None):
@@ -166,6 +162,8 @@ def _check(
         raise click.UsageError("--budget-ms and --budget-mb need --auto")
     if io == "int8" and name != "int8":
         raise click.UsageError("--io int8 goes with --int8 alone: other formats compute in float")
+    if explain and name != "int8":
+        raise click.UsageError("--explain goes with --int8: it looks into the int8 network")
     if auto and force:
         raise click.UsageError("--auto chooses among files that pass; --force needs a format")
 

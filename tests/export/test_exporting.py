@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from lmedge.errors import GateError, RunError
+from lmedge.errors import GateError, LmedgeError, RunError
 from lmedge.export import convert, exporting, formats
 from lmedge.export.exporting import report_path
 from lmedge.export.verification import verify as verify_module
@@ -159,6 +159,23 @@ class TestGate:
         )
         assert outcome.findings.verdict.passed
         assert (tmp_path / "x.tflite").exists()
+
+    def test_a_file_that_packing_changed_is_not_written(
+        self, ruined: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The graph gives other outputs for the golden images than the file does."""
+        exact = verify_module.golden_answers
+
+        def moved(*words: Any, **more: Any) -> dict[str, list[list[float]]]:
+            answers = exact(*words, **more)
+            answers["landmark"][0][0] += 0.01
+            return answers
+
+        monkeypatch.setattr(verify_module, "golden_answers", moved)
+        options = exporting.Options(limits=Limits(tolerance=1.0, class_tolerance=1.0))
+        with pytest.raises(LmedgeError, match="outputs changed as it was packed"):
+            exporting.export_format(ruined, tmp_path / "x.tflite", "int8", options)
+        assert not list(tmp_path.iterdir())
 
     def test_an_interrupt_leaves_nothing(
         self, ruined: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

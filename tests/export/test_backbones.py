@@ -230,7 +230,9 @@ def test_from_photographs_to_a_file_at_the_command_line(name: str, tmp_path: Pat
     floats = {key: n for key, n in file.operators.items() if key[1] != "int8"}
     assert floats == {(operator, "float32"): n for operator, n in KNOWN_ENDS.items()}
     if name in OPERATORS:
-        assert dict(file.operators) == expected_operators(name)
+        expected = expected_operators(name) | floats
+        expected["FULLY_CONNECTED", "int8"] += 1  # `known` reads the features as the heads do
+        assert dict(file.operators) == expected
     images = np.stack([small_run.draw((90, 90, 90), n, (64, 64)) for n in range(3)])
     for values in run_file(file, images).values():
         np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-5)

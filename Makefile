@@ -22,13 +22,14 @@ test-quick: $(VENV)/.dev ## What needs neither TensorFlow nor another process: a
 test-all: $(VENV)/.dev $(VENV)-clients/.done ## Real trainings and the studies too
 	$(PYTEST) -m ""
 
-lint: $(VENV)/.dev wheel ## Format, lint, words of pages and help, types of the installed wheel
+lint: $(VENV)/.dev wheel ## Format, lint, words of pages and help, types of the installed wheel and the studies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m tests.glossary
 	rm -rf build/installed
 	$(PIP) --no-deps --target build/installed dist/*.whl
 	cd build/installed && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p lmedge
+	MYPYPATH=build/installed $(BIN)/mypy -p benchmarks.studies
 
 docs: $(VENV)/.dev ## The pages and the reference of the Python API: build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet

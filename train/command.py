@@ -54,8 +54,10 @@ logger = logging.getLogger(__name__)
     "--weights",
     default="imagenet",
     show_default=True,
-    metavar="imagenet|none|PATH",
-    help="Initial weights of the backbone: the Keras download, none, or its .h5 file without top.",
+    metavar="imagenet|none|PATH[@INPUT]",
+    help="Initial weights of the backbone: the Keras download, none, or a file or folder of Keras, "
+    "KerasHub or timm (docs/usage.md). @imagenet or @advprop gives the input of a file that does "
+    "not contain it.",
 )
 @click.option(
     "--image-size",

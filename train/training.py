@@ -37,7 +37,7 @@ def start(options: TrainingOptions) -> Run:
     """Read the photographs, split them and write the description of the run."""
     recipe, settings = options.recipe, options.recipe.data
     check_backbone(recipe.network.backbone)
-    check_pretrained(recipe.network.backbone, options.weights)
+    check_pretrained(recipe.network.backbone, options.weights, settings.image_size)
     for group in recipe.fine_tune.start:
         check_start(recipe.network.backbone, group)
     store = ImageStore(settings.image_size, Resize(settings.resize))

@@ -16,6 +16,7 @@ from lmedge.errors import RecipeError
 from ..backend import keras
 from ..recipes.sections import check_known
 from .convention import Convention, Stem, fold, shrink_pixels
+from .files import EfficientNetFiles
 from .graphs import (
     EFFICIENTNET_GROUPS,
     VGG_GROUPS,
@@ -68,14 +69,16 @@ class Backbone:
 _EFFICIENTNET_STEM = Stem("stem_pad", "stem_conv", "stem_bn")
 # Keras divides by the square root of ImageNet's deviations once more, for its download alone.
 _B0_DOWNLOAD = Download(
-    md5="50bc09e76180e00e4465e1a485ddc09d", gain=(0.229**-0.5, 0.224**-0.5, 0.225**-0.5)
+    md5="50bc09e76180e00e4465e1a485ddc09d",
+    md5_top="902e53a9f72be733fc0bcb005b3ebbac",
+    gain=(0.229**-0.5, 0.224**-0.5, 0.225**-0.5),
 )
 
 BACKBONES = {
     "efficientnetb0": Backbone(
         name="efficientnetb0",
         build=efficientnetb0,
-        pretrained=StockModel(
+        pretrained=EfficientNetFiles(
             keras.applications.EfficientNetB0, _EFFICIENTNET_STEM, download=_B0_DOWNLOAD
         ),
         groups=EFFICIENTNET_GROUPS,
@@ -121,13 +124,13 @@ def check_start(backbone: str, start: str) -> None:
         )
 
 
-def check_pretrained(backbone: str, weights: str) -> None:
+def check_pretrained(backbone: str, weights: str, size: int | None = None) -> None:
     """Raise WeightsError at once for weights that a first look shows to be missing or wrong.
 
-    weights: as for `load_stock_weights`, or "none".
+    weights: as for `load_stock_weights`, or "none". size: the side of the images in pixels.
     """
     if weights != "none":
-        BACKBONES[backbone].pretrained.check(backbone, weights)
+        BACKBONES[backbone].pretrained.check(backbone, weights, size)
 
 
 def load_stock_weights(
@@ -135,8 +138,9 @@ def load_stock_weights(
 ) -> None:
     """Put pretrained weights into `model` by layer name and fold their input convention.
 
-    weights: "imagenet" (downloaded as Keras does) or the path of an HDF5 file without top. Raises
-    WeightsError when they cannot be had or do not fit; the model is then as it was.
+    weights: "imagenet" (downloaded as Keras does) or the path of a file, or PATH@INPUT (see
+    `files`). Raises WeightsError when they cannot be had or do not fit; the model is then as it
+    was.
     normalisation: "stock" as the weights expect, or "unit" for pixels divided by 255 before that.
     """
     backbone.pretrained.load(model, backbone.name, weights)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-import h5py
 import numpy as np
-import numpy.typing as npt
 
 from lmedge.errors import WeightsError
 
 from ..backend import keras
 from .convention import Convention, Images, Stem, fold
+from .hdf5 import read_bare
+from .tensors import LayoutError, layers_of
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 IMAGENET = "imagenet"
@@ -28,8 +28,11 @@ class Pretrained(Protocol):
     def stem(self) -> Stem:
         """The layers that the input convention is folded into."""
 
-    def check(self, backbone: str, weights: str) -> None:
-        """Raise WeightsError for weights that a first look shows to be missing or wrong."""
+    def check(self, backbone: str, weights: str, size: int | None = None) -> None:
+        """Raise WeightsError for weights that a first look shows to be missing or wrong.
+
+        size: the side of the images in pixels, if it is known.
+        """
 
     def load(self, model: keras.Model, backbone: str, weights: str) -> None:
         """Put the weights into `model` and fold their input convention, or raise WeightsError.
@@ -43,11 +46,12 @@ class Download:
     """The file Keras downloads, for a model that treats it otherwise than a file given by path.
 
     Keras multiplies the stock input by `gain`, (3,), for the download alone. The same file given
-    by path is recognised by its MD5 and gets the gain too.
+    by path is recognised by its MD5 and gets the gain too. `md5_top` is of the file with top.
     """
 
     md5: str
     gain: tuple[float, float, float]
+    md5_top: str = ""
 
     def is_at(self, weights: str) -> bool:
         """Return true if the file at a path is the download."""
@@ -72,7 +76,7 @@ class StockModel:
     preprocess: Callable[[Images], Images] | None = None
     download: Download | None = None
 
-    def check(self, backbone: str, weights: str) -> None:
+    def check(self, backbone: str, weights: str, size: int | None = None) -> None:
         """Check the signature of a file; a download is not tried."""
         if weights != IMAGENET:
             check_signature(weights, f"a stock {backbone} file without top (.h5)")
@@ -130,7 +134,7 @@ class BareFile:
     stem: Stem
     origin: str
 
-    def check(self, backbone: str, weights: str) -> None:
+    def check(self, backbone: str, weights: str, size: int | None = None) -> None:
         """Check the signature of the file; there is nothing to download."""
         if weights == IMAGENET:
             raise WeightsError(
@@ -143,60 +147,14 @@ class BareFile:
         """Read every layer of the backbone, then set them all."""
         self.check(backbone, weights)
         try:
-            with h5py.File(weights, "r") as file:
-                found = [(layer, _read(file, layer, name)) for layer, name in _stored_names(model)]
-                _no_more(file, [name for _, name in _stored_names(model)])
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = str(error.args[0]) if error.args else type(error).__name__
+            stored = read_bare(Path(weights), layers_of(model))
+        except LayoutError as error:
             raise WeightsError(
-                f"{weights} does not hold {backbone} weights without top: {reason}"
+                f"{weights} does not hold {backbone} weights without top: {error}"
             ) from error
-        for layer, values in found:
-            layer.set_weights(values)
+        for name, values in stored.tensors.items():
+            model.get_layer(name).set_weights(values)
         fold(model, self.stem, self.convention)
-
-
-_KINDS = {
-    keras.layers.Conv2D: "conv2d",
-    keras.layers.DepthwiseConv2D: "depthwise_conv2d",
-    keras.layers.BatchNormalization: "batch_normalization",
-}
-
-
-def _stored_names(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, str]]:
-    """Yield the layers of the backbone that hold weights, and their names in a bare file."""
-    counts = dict.fromkeys(_KINDS.values(), 0)
-    for layer in model.layers:
-        kind = _KINDS.get(type(layer))
-        if kind is not None:
-            yield layer, f"{kind}_{counts[kind]}" if counts[kind] else kind
-            counts[kind] += 1
-
-
-def _read(file: h5py.File, layer: keras.layers.Layer, name: str) -> list[npt.NDArray[np.float32]]:
-    """Return the weights of one layer, checked. Raises ValueError."""
-    values = []
-    for number, ours in enumerate(layer.weights):
-        path, shape = f"layers/{name}/vars/{number}", tuple(ours.shape)
-        stored = file.get(path)
-        if not isinstance(stored, h5py.Dataset):
-            raise ValueError(f"{path} is missing")
-        if stored.shape != shape or stored.dtype.kind != "f":
-            kind = f"{stored.dtype} {stored.shape}"
-            raise ValueError(f"{path} is {kind}, expected are floats of {shape}")
-        values.append(stored[()].astype(np.float32))
-        if not np.isfinite(values[-1]).all():
-            raise ValueError(f"{path} holds numbers that are not finite")
-    return values
-
-
-def _no_more(file: h5py.File, names: list[str]) -> None:
-    """Raise ValueError for a file of a larger network."""
-    layers = ((n, layer) for n, layer in file["layers"].items() if isinstance(layer, h5py.Group))
-    held = {name for name, layer in layers if len(layer.get("vars", ()))}
-    more = sorted(held - set(names))
-    if more:
-        raise ValueError(f"it also holds layers/{more[0]}, which the network does not have")
 
 
 def check_signature(weights: str, wanted: str) -> None:

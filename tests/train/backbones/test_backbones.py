@@ -135,6 +135,7 @@ def test_the_download_is_the_one_of_keras(real: Backbone) -> None:
     assert isinstance(real.pretrained, StockModel)
     assert real.pretrained.download is not None
     assert real.pretrained.download.md5 == module.WEIGHTS_HASHES["b0"][1]
+    assert real.pretrained.download.md5_top == module.WEIGHTS_HASHES["b0"][0]
     gain = np.asarray(module.IMAGENET_STDDEV_RGB) ** -0.5
     np.testing.assert_allclose(real.pretrained.download.gain, gain)
 

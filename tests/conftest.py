@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep TensorFlow and other processes out, but not in the process that starts the workers."""
+    """Prepare this process: signals, and with --quick no TensorFlow and no other processes."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, inherited
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The process that starts the workers of pytest-xdist has to start them
     shares_out = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
     if config.getoption("quick") and not shares_out:
         quick.install()

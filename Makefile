@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test test-quick test-all lint docs wheel clean
+.PHONY: demo test test-quick test-all test-distributions lint docs wheel clean
 
 demo: $(VENV)/.train ## Draw, train, export, classify and measure: lmedge-demo/
 	$(BIN)/lmedge demo
@@ -21,6 +21,9 @@ test-quick: $(VENV)/.dev ## What needs neither TensorFlow nor another process: a
 
 test-all: $(VENV)/.dev $(VENV)-clients/.done ## Real trainings and the studies too
 	$(PYTEST) -m ""
+
+test-distributions: $(VENV)/.dev ## The sdist and the wheel, each installed in an environment of its own
+	$(BIN)/python -m pytest -m "" tests/test_distributions.py
 
 lint: $(VENV)/.dev wheel ## Format, lint, words of pages and help, types of the installed wheel and the studies
 	$(BIN)/ruff format --check .

@@ -1,1 +1,1 @@
-"""How good and how fast a .tflite is, measured on its very bytes; never TensorFlow."""
+"""Latency and accuracy of a .tflite, measured on its very bytes; never TensorFlow."""

@@ -49,7 +49,7 @@ class StockInput:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkDetails:
-    """What one training of a network has that the shapes of its weights do not show.
+    """Details of one training of a network that the shapes of its weights do not show.
 
     Attributes:
         convention: the input that the weights expect; None if the file does not contain it.

@@ -68,9 +68,11 @@ class TensorSpec:
     dtype: str
 
 
-def read_graph(
-    data: bytes, required: Collection[str], optional: str
-) -> tuple[TensorSpec, dict[str, TensorSpec], dict[tuple[str, str], int]]:
+# Input, outputs by name, number of operators by name and dtype.
+Graph = tuple[TensorSpec, dict[str, TensorSpec], dict[tuple[str, str], int]]
+
+
+def read_graph(data: bytes, required: Collection[str], optional: str) -> Graph:
     """Return the input, the outputs by name, and the number of operators by name and dtype.
 
     Args:

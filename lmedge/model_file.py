@@ -16,7 +16,7 @@ from typing import Any
 
 from .errors import DataError, ModelFileError
 from .flatbuffer import DamagedError
-from .graph import TensorSpec, read_graph
+from .graph import Graph, TensorSpec, read_graph
 from .image import Resize
 from .taxonomy import Taxonomy
 
@@ -119,18 +119,7 @@ def parse_model(data: bytes, path: Path) -> ModelFile:
             f"{path}: damaged or without lmedge's metadata ({_reason(error)}); "
             "export it again with `lmedge export`"
         ) from error
-    return ModelFile(
-        path=path,
-        data=data,
-        sha256=hashlib.sha256(data).hexdigest(),
-        image=image,
-        heads={head: outputs[head] for head in HEADS},
-        operators=operators,
-        taxonomy=taxonomy,
-        resize=resize,
-        info=info,
-        known=outputs.get(KNOWN),
-    )
+    return _model(data, path, (image, outputs, operators), taxonomy, resize, info)
 
 
 def bare_model(
@@ -145,9 +134,21 @@ def bare_model(
     The other facts stand in place of the metadata; `path` is used in errors. Raises ModelFileError
     when the graph does not fit them.
     """
-    image, outputs, operators = read_graph(data, HEADS, KNOWN)
+    graph = image, outputs, _ = read_graph(data, HEADS, KNOWN)
     labels = {"landmark": taxonomy.landmarks, "category": taxonomy.categories, KNOWN: KNOWN_LABELS}
     _check_shapes(image, outputs, labels, taxonomy)
+    return _model(data, path, graph, taxonomy, resize, {"temperatures": temperatures})
+
+
+def _model(
+    data: bytes,
+    path: Path,
+    graph: Graph,
+    taxonomy: Taxonomy,
+    resize: Resize,
+    info: Mapping[str, Any],
+) -> ModelFile:
+    image, outputs, operators = graph
     return ModelFile(
         path=path,
         data=data,
@@ -157,7 +158,7 @@ def bare_model(
         operators=operators,
         taxonomy=taxonomy,
         resize=resize,
-        info={"temperatures": temperatures},
+        info=info,
         known=outputs.get(KNOWN),
     )
 

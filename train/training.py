@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmedge.errors import RunError
+from lmedge.evaluation import PARTS
 from lmedge.evaluation.scoring import Scores
 from lmedge.files import write_json
 from lmedge.image import Resize
@@ -19,7 +20,7 @@ from .backbones import BACKBONES, check_backbone, check_pretrained, check_start,
 from .backend import keras, tf
 from .calibration import Calibration
 from .data.preparation import SplitOptions, prepare_split
-from .data.split import PARTS, Split
+from .data.split import Split
 from .data.store import ImageStore
 from .fitting.checkpoint import checkpoint_folder
 from .fitting.devices import Placement, in_float32

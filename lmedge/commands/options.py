@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..evaluation.folders import PARTS
+from ..evaluation import PARTS
 
 Command = TypeVar("Command", bound=Callable[..., Any] | click.Command)
 PATH = click.Path(path_type=Path)

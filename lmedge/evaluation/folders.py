@@ -18,8 +18,8 @@ from pathlib import Path
 from ..errors import DataError
 from ..image import SUFFIXES
 from ..taxonomy import Taxonomy
+from . import PARTS
 
-PARTS = ("train", "val", "test")
 TAXONOMY_FILE = "taxonomy.csv"
 LAYOUT = (
     "photographs belong in <category>/<landmark>/*.jpg (or .jpeg, .png, .webp, .bmp), or in flat "

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lmedge.errors import DataError
+from lmedge.evaluation import PARTS
 from lmedge.evaluation.folders import LabelledImage, parts, scan
 
 from ..recipes.sections import DataSettings
@@ -16,7 +17,7 @@ from .exclude import Exclusion, exclude_file_of, leave_out, read_exclusions
 from .findings import DataFinding
 from .inspection import Inspected, relative_name
 from .similar import ImageFingerprint, Pairs, fingerprint_all, groups_of, pairs_alike
-from .split import PARTS, Split, make_folds, make_split
+from .split import Split, make_folds, make_split
 from .split_file import read_split, split_file_of
 from .store import ImageEntry, ImageStore
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.errors import DataError, RunError
+from lmedge.evaluation import PARTS
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.taxonomy import Taxonomy
 
@@ -22,7 +23,6 @@ from .similar import ImageFingerprint, near_duplicates
 from .store import ImageEntry, ImageStore
 
 logger = logging.getLogger(__name__)
-PARTS = ("train", "val", "test")
 _COLUMNS = ("part", "category", "landmark", "sha256", "path")
 
 

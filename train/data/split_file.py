@@ -14,9 +14,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from lmedge.errors import DataError, RunError
+from lmedge.evaluation import PARTS
 
 from .inspection import relative_name
-from .split import PARTS, Split, check_trained
+from .split import Split, check_trained
 from .store import ImageEntry
 
 SPLIT_FILE = "split.csv"

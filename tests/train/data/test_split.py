@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from lmedge.errors import DataError, RunError
+from lmedge.evaluation import PARTS
 from lmedge.evaluation.folders import LabelledImage, scan
 from lmedge.image import Resize, read_image
 from lmedge.train.data.similar import near_duplicates
-from lmedge.train.data.split import PARTS, Split, label_indices, make_split
+from lmedge.train.data.split import Split, label_indices, make_split
 from lmedge.train.data.store import ImageEntry, ImageStore
 from tests import small_run
 from tests.locations import PHOTOGRAPHS, needs

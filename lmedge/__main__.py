@@ -1,5 +1,9 @@
 """`python -m lmedge`: the same as `lmedge`."""
 
-from .cli import main
+from .processes import leave_working_folder
+
+leave_working_folder()  # before any other module is looked for
+
+from .cli import main  # noqa: E402
 
 main()

@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 
 from . import __version__
 from .errors import LmedgeError, MissingDependencyError
+from .processes import leave_working_folder
 from .progress import TALK
 
 # verb -> (module, its click command, the line shown by `lmedge --help`)
@@ -150,6 +151,7 @@ def cli(quiet: bool, verbose: int) -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; every LmedgeError is one line on standard error."""
+    leave_working_folder()
     try:
         result: Any = cli.main(args=arguments, prog_name="lmedge", standalone_mode=False)
         code = result if isinstance(result, int) else 0

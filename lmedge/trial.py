@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from .errors import ModelFileError
 from .machine import address_space_bytes
 from .model_file import ModelFile
+from .processes import child_environment, python_command
 from .progress import quiet_stderr
 from .runtime import load_runtime
 
@@ -88,10 +89,15 @@ def _ticks() -> Iterator[None]:
 
 
 def _spawned(model: ModelFile, runtime: str | None = None) -> int | None:
-    command = [sys.executable, "-m", "lmedge.trial", str(model.image.index), runtime or ""]
+    command = python_command("-m", "lmedge.trial", str(model.image.index), runtime or "")
     try:
         return subprocess.run(
-            command, input=model.data, capture_output=True, timeout=SECONDS, check=False
+            command,
+            input=model.data,
+            env=child_environment(),
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
         ).returncode
     except subprocess.TimeoutExpired:
         return None

@@ -21,6 +21,7 @@ import lmedge
 from lmedge.errors import LmedgeError, MissingDependencyError, error_class
 from lmedge.flatbuffer import Table
 from lmedge.model_file import ModelFile
+from lmedge.processes import child_environment
 
 CHILD = Path(__file__).with_name("child.py")
 PACKAGE = Path(lmedge.__file__).parent
@@ -64,6 +65,7 @@ class Worker:
         try:
             self._process = subprocess.Popen(
                 [self.python, str(CHILD), str(other.fileno())],
+                env=child_environment(),
                 pass_fds=[other.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ import cv2
 
 from ..errors import LmedgeError
 from ..files import write_bytes
+from ..processes import child_environment, python_command
 from .choice import Choice
 from .frames import Absence, BgrImage, FrameSource
 from .overlay import notice
@@ -142,7 +143,8 @@ def require_display() -> None:
         raise LmedgeError(f"there is no display to open a window on; {_INSTEAD}")
     try:
         probe = subprocess.run(
-            [sys.executable, "-c", _PROBE],
+            python_command("-c", _PROBE),
+            env=child_environment(),
             capture_output=True,
             text=True,
             timeout=_PROBE_SECONDS,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from .. import __version__, machine
+from ..processes import child_environment, python_command
 from ..runtime import RUNTIME_PACKAGES, runtime_label
 
 Status = Literal["ok", "missing", "action"]
@@ -195,7 +196,7 @@ def check_gpu() -> Diagnosis:
             detail=f"{', '.join(devices)}, TensorFlow not installed",
             action="pip install 'lmedge[gpu]' to train on it",
         )
-    return ask_tensorflow([sys.executable, "-c", _ASK_TENSORFLOW], GPU_SECONDS)
+    return ask_tensorflow(python_command("-c", _ASK_TENSORFLOW), GPU_SECONDS)
 
 
 def ask_tensorflow(command: list[str], seconds: float) -> Diagnosis:
@@ -203,7 +204,12 @@ def ask_tensorflow(command: list[str], seconds: float) -> Diagnosis:
     action = "pip install 'lmedge[gpu]' and a driver that `nvidia-smi` finds"
     try:
         answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds, check=False
+            command,
+            env=child_environment(),
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return Diagnosis(

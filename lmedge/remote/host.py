@@ -36,6 +36,7 @@ print(json.dumps({"path": given if "/" in given else sys.executable,
                   "version": list(sys.version_info[:2]), "missing": missing,
                   "lmedge": version}))
 """
+_SAFE_PATH = "export PYTHONSAFEPATH=1\n"  # no Python there imports from the folder it runs in
 # A log-in without a terminal often has a short PATH: the script of an installed lmedge names the
 # Python it belongs to.
 _SEARCH = """
@@ -109,6 +110,7 @@ class RemoteHost:
         output = self.connection.run(
             f'{self._start}umask 077\nmkdir -p "$dir" && cd "$dir" || exit 1\necho "$dir"\n'
             "command -v rsync >/dev/null 2>&1 && echo rsync || echo scp\n"
+            f"{_SAFE_PATH}"
             f"probe={shlex.quote(_PROBE)}\n"
             'try() { [ -n "$1" ] && "$1" -c "$probe" "$1" </dev/null 2>/dev/null; }\n'
             f"{_SEARCH if python is None else f'try {_at_home(python)}'}\nexit 0\n"
@@ -139,7 +141,7 @@ class RemoteHost:
             return interpreter.path
         try:
             self._do(
-                f"{shlex.quote(interpreter.path)} -m venv venv </dev/null 1>&2 && "
+                f"{_SAFE_PATH}{shlex.quote(interpreter.path)} -m venv venv </dev/null 1>&2 && "
                 "venv/bin/python -m pip install --quiet --disable-pip-version-check "
                 '--no-cache-dir "$(echo "$dir"/lmedge-*.whl)[report]" </dev/null 1>&2\n'
             )
@@ -154,7 +156,7 @@ class RemoteHost:
     def start(self, python: str, arguments: Sequence[str], columns: int) -> None:
         """Start `lmedge benchmark` there, so that it survives a lost connection."""
         words = shlex.join([python, "-m", "lmedge", "benchmark", *arguments])
-        settings = f"COLUMNS={columns} PYTHONUTF8=1"
+        settings = f"COLUMNS={columns} PYTHONUTF8=1 PYTHONSAFEPATH=1"
         job = (
             f'export {settings} PYTHONPATH="$PWD/packages" LMEDGE_CACHE="$PWD/cache" '
             'MPLCONFIGDIR="$PWD/cache"\n'

@@ -61,12 +61,14 @@ def drawing(
     from matplotlib.figure import Figure
 
     with (
-        mpl.rc_context({**STYLE, "font.family": list((fonts or Fonts()).families)}),
+        mpl.rc_context(),
         warnings.catch_warnings(),
         replacing(path) as temporary,
     ):
         # A control character or a letter without a glyph is drawn as a box; that is enough.
         warnings.simplefilter("ignore")
+        mpl.rcdefaults()  # a matplotlibrc of the working folder could start a TeX
+        mpl.rcParams.update({**STYLE, "font.family": list((fonts or Fonts()).families)})
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import logging
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors import safe_open
 
 from lmedge.errors import TrialError
 from lmedge.files import write_json, write_text
+from lmedge.processes import child_environment, python_command
 from lmedge.progress import progress
 
 from ..data.split_file import as_portable_csv
@@ -221,10 +221,14 @@ def _lmedge(folder: Path, step: str, *arguments: object) -> None:
     The time it works is added up in `folder`/STEP.seconds, over calls that were killed too.
     """
     log, before, began = folder / f"{step}.log", _seconds(folder, step), time.monotonic()
-    words = [sys.executable, *CHILD, *map(str, arguments)]
+    words = python_command(*CHILD, *map(str, arguments))
     with log.open("a", encoding="utf-8") as stream:
         process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=stream, stderr=subprocess.STDOUT
+            words,
+            env=child_environment(),
+            stdin=subprocess.PIPE,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
         )
         try:
             code = None

@@ -8,7 +8,6 @@ import logging
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from lmedge.commands.options import seed_option
 from lmedge.errors import LmedgeError
 from lmedge.files import replacing
 from lmedge.image import RgbImage
+from lmedge.processes import child_environment, python_command
 from lmedge.progress import Advance, progress
 
 from .. import demo as drawings
@@ -140,7 +140,9 @@ def show_and_run(*arguments: object) -> None:
     words = [str(argument) for argument in arguments]
     click.secho(f"\n$ lmedge {shlex.join(words)}", bold=True)
     quiet = [] if logging.getLogger("lmedge").isEnabledFor(logging.INFO) else ["-q"]
-    done = subprocess.run([sys.executable, "-m", "lmedge", *quiet, *words], check=False)
+    done = subprocess.run(
+        python_command("-m", "lmedge", *quiet, *words), env=child_environment(), check=False
+    )
     if done.returncode:
         raise LmedgeError(f"`lmedge {words[0]}` ended with code {done.returncode}; see above")
 

@@ -10,7 +10,6 @@ import filecmp
 import itertools
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,9 +18,9 @@ from typing import Any
 import click
 
 from ..classifier import TOP, Classifier, Prediction
-from ..errors import DataError, LmedgeError
+from ..errors import DataError
 from ..evaluation.folders import list_images
-from ..files import replacing
+from ..files import copy_as
 from ..image import RgbImage, read_image
 from ..machine import cores
 from ..progress import Advance, progress
@@ -49,30 +48,14 @@ def copy_sorted(image: Path, prediction: Prediction, folder: Path) -> Path:
     for number in itertools.count(1):
         name = image.name if number == 1 else f"{image.stem}-{number}{image.suffix}"
         target = inside / name
-        if target.exists() and filecmp.cmp(image, target, shallow=False):
-            return target
-        if not os.path.lexists(target) and _copied(image, target):
-            return target
+        while True:
+            if target.exists() and filecmp.cmp(image, target, shallow=False):
+                return target
+            if os.path.lexists(target):
+                break  # another image: the next number
+            if copy_as(image, target):
+                return target
     raise AssertionError("itertools.count ends")
-
-
-def _copied(image: Path, target: Path) -> bool:
-    """Copy; return False if another process took the name meanwhile."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.open("xb").close()  # the name is ours from here on
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise LmedgeError(f"cannot write {target}: {error.strerror}") from error
-    try:
-        with replacing(target) as temporary:
-            shutil.copyfile(image, temporary)
-            shutil.copystat(image, temporary)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    return True
 
 
 CSV_COLUMNS = (

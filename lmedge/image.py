@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DataError
+from .jpeg import END, START, find_damage
 
 # JPEG markers that start a frame and hold its size: SOF0..SOF15 without DHT, JPG and DAC.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -60,7 +61,7 @@ def _size(data: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:
-    if data.rfind(b"\xff\xd9") < 0:  # some decoders fill the missing part with grey, silently
+    if data.rfind(END) < 0:  # some decoders fill the missing part with grey, silently
         raise ValueError("no end of image")
     at = 2
     while True:
@@ -146,7 +147,8 @@ def read_image(path: str | os.PathLike[str], side: int | None = None) -> RgbImag
 def decode_image(encoded: bytes, name: str, side: int | None = None) -> RgbImage:
     """Decode the bytes of an image file as `read_image` does; `name` is used in errors.
 
-    The header is checked before a decoder reads the bytes. With `side`, a large JPEG is decoded at
+    The header is checked before a decoder reads the bytes, and a JPEG that is cut or damaged inside
+    is refused, see `lmedge.jpeg`. With `side`, a large JPEG is decoded at
     half, a quarter or an eighth of its size, as often as `prepare` would halve it for that side.
     The decoder then leaves out the detail that the halving would average away.
     """
@@ -156,6 +158,9 @@ def decode_image(encoded: bytes, name: str, side: int | None = None) -> RgbImage
             f"{name}: {width} x {height} pixels is over the limit of {MAX_PIXELS // 1_000_000} "
             "megapixels; make it smaller"
         )
+    damage = find_damage(encoded) if encoded.startswith(START) else None
+    if damage is not None:
+        raise DataError(f"{name}: damaged JPEG data ({damage}); replace or remove it")
     try:
         scale = _scale(encoded, width, height, side)
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), scale)
@@ -171,7 +176,7 @@ def decode_image(encoded: bytes, name: str, side: int | None = None) -> RgbImage
 def _scale(encoded: bytes, width: int, height: int, side: int | None) -> int:
     """Return OpenCV's flag for the scale to decode at, the full one unless it is a JPEG."""
     scale = 1
-    if side is not None and encoded[:2] == b"\xff\xd8":
+    if side is not None and encoded[:2] == START:
         while scale < 8 and min(width, height) / (scale * side) >= HALVE_FROM:
             scale *= 2
     return {

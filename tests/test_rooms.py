@@ -14,7 +14,10 @@ import pytest
 
 from tests.locations import ROOT
 
-DEVICE = {"numpy", "cv2", "ai_edge_litert", "tflite_runtime", "flatbuffers", "click", "rich"}
+DEVICE = {
+    *("numpy", "cv2", "simplejpeg", "ai_edge_litert", "tflite_runtime", "flatbuffers"),
+    *("click", "rich"),
+}
 # What a part of the device package may import beyond DEVICE: the extra that it names.
 EXTRAS = {
     "lmedge/camera": {"av", "bottle", "waitress", "PIL", "picamera2"},

@@ -23,13 +23,13 @@ def describe_file(run: Run, graph: Graph, findings: Findings, *, name: str, io: 
         description="landmarks and their categories, both heads; made by lmedge",
         version=__version__,
         taxonomy=run.taxonomy,
-        size=run.recipe.data.image_size,
+        size=run.recipe.data.input_size,
         score_thresholds=None if rejection is None or io == "int8" else rejection.heads,
         info={
             "format": graph.format,
             "io": io,
             "preprocessing": {
-                "size": run.recipe.data.image_size,
+                "size": run.recipe.data.input_size,
                 "resize": run.recipe.data.resize,
                 "color": "RGB",
                 "mean": PIXEL_MEAN,

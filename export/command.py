@@ -132,7 +132,7 @@ def export(
     # TensorFlow's seconds.
     from lmedge.train.run import Run
 
-    opened = Run.open(run).with_settings(settings)
+    opened = Run.open(run).for_export(settings)
     opened.check_finished()
     from .exporting import Options
 

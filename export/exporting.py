@@ -22,6 +22,7 @@ from .card import describe_file, provenance
 from .formats import RunNetworks, Stages
 from .metadata import pack
 from .quantization.explain import Noise, write_explanation
+from .verification.comparison import check_reference
 from .verification.gate import Limits
 from .verification.verify import Findings, verify_graph
 
@@ -94,6 +95,7 @@ class Exporter:
         self._run, self._options = run, options
         self._stages = Stages()
         self._networks = RunNetworks(run, self._stages)
+        check_reference(run.as_trained, self._networks.reference("val"))
 
     def make(self, name: str, path: Path) -> Outcome:
         """Convert to a format, verify it, and pack it; `path` is the name it is to have."""
@@ -106,11 +108,11 @@ class Exporter:
                 run,
                 bare,
                 floats={
-                    part: self._networks.logits(part)
+                    part: self._networks.reference(part)
                     for part in ("val", "test")
                     if run.entries(part)
                 },
-                calibration=self._networks.calibration(),
+                calibration=self._networks.reference_calibration(),
                 temperatures=graph.temperatures,
                 limits=options.limits,
                 coverage=options.coverage,

@@ -70,6 +70,7 @@ class RunNetworks:
         with stages.timed("load"):
             self.network = load_network(run)
         self._float_logits: dict[str, Logits] = {}
+        self._reference_logits: dict[str, Logits] = {}
         self._int8_logits: dict[str, Logits] = {}
         self._float_calibration: Calibration | None = None
         self._float_known: Known | None = None
@@ -84,6 +85,22 @@ class RunNetworks:
         if part not in kept:
             kept[part] = predict_logits(network, self.run.images(part))
         return kept[part]
+
+    def reference(self, part: str) -> Logits:
+        """Return the logits of the float network as it was trained, on images of its own size."""
+        trained = self.run.as_trained
+        if trained.input_spec == self.run.input_spec:
+            return self.logits(part)
+        if part not in self._reference_logits:
+            network = load_network(trained)
+            self._reference_logits[part] = predict_logits(network, trained.images(part))
+        return self._reference_logits[part]
+
+    def reference_calibration(self) -> Calibration:
+        """Return the calibration of `reference`, fitted as training fits it."""
+        if self.run.as_trained.input_spec == self.run.input_spec:
+            return self.calibration()
+        return self._fitted(self.reference(self._judging_part()))
 
     def calibration(self) -> Calibration:
         """Return the calibration of the float network, fitted as training fits it."""
@@ -194,4 +211,4 @@ def calibration_inputs(run: Run, rng: np.random.Generator) -> np.ndarray[Any, np
     entries = run.entries("train")
     count = min(run.recipe.quantize.calibration_pictures, len(entries))
     chosen = np.sort(rng.choice(len(entries), count, replace=False))
-    return normalise(run.store.prepared_many([entries[index] for index in chosen]))
+    return normalise(run.input_store.prepared_many([entries[index] for index in chosen]))

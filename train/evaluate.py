@@ -81,14 +81,14 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     folder = out or run_folder / "evaluation"
     check_writable(folder / "evaluation.json")
     predictions = predict_labelled(
-        network, run.store, chosen.entries, run.taxonomy, run.calibration()
+        network, run.input_store, chosen.entries, run.taxonomy, run.calibration()
     )
     _write(run, chosen, predictions, folder)
     from .reports import folder as reports
 
     title, fonts = _title(chosen), choose_fonts(run.taxonomy)
-    reports.draw_predictions(predictions, run.store, title, folder, fonts)
-    reports.draw_maps(network, predictions, run.store, title, folder, fonts)
+    reports.draw_predictions(predictions, run.input_store, title, folder, fonts)
+    reports.draw_maps(network, predictions, run.input_store, title, folder, fonts)
     _show(chosen, predictions)
     click.echo(f"reports: {click.format_filename(folder)}")
 
@@ -106,7 +106,7 @@ def _given(run: Run, data: Path, part: str | None, images: Sequence[LabelledImag
     for entry in unknown:
         left_out = count_images(entry.pictures)
         logger.warning("%s: not known to the run, %s left out", entry.landmark, left_out)
-    entries, unreadable = run.store.admit(known)
+    entries, unreadable = run.input_store.admit(known)
     if not entries:
         raise DataError(f"none of the {len(known)} images could be read; {unreadable[0]}")
     trained = {entry.sha256 for entry in run.entries("train")}

@@ -105,13 +105,13 @@ def head_network(network: keras.Model, heads: Sequence[str]) -> keras.Model:
 
 
 def load_network(run: Run) -> keras.Model:
-    """Build the trained network of a run.
+    """Build the trained network of a run for the images that it is measured on.
 
     Raises:
         RunError: if training has not ended, or the weights are damaged or do not fit.
     """
     weights = run.trained_weights()
-    network = build_network(run.spec)
+    network = build_network(run.input_spec)
     set_weights(network, weights, run.weights_path)
     return network
 

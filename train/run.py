@@ -34,6 +34,8 @@ from .fitting.strategies import STRATEGIES, check_strategy
 from .recipes import Recipe, change_recipe, parse_recipe
 
 FORMAT = 1
+EXPORT_SECTIONS = ("quantize.", "camera.")  # of the recipe, which an export may change
+EXPORT_KEYS = ("data.test_size",)
 PACKAGES = (
     "tensorflow",
     "tf_keras",
@@ -95,6 +97,7 @@ class Run:
         skipped: a line for each image that could not be read.
         refit_of: None, or for a refit the name of the earlier run (`run`) and the scores of that
             run on its test part (`test`, as in metrics.json).
+        trained_recipe: the recipe of the folder if an export has changed `recipe`, otherwise None.
     """
 
     folder: Path
@@ -107,6 +110,7 @@ class Run:
     versions: Mapping[str, str] = dataclasses.field(default_factory=versions)
     skipped: tuple[str, ...] = ()
     refit_of: Mapping[str, Any] | None = None
+    trained_recipe: Recipe | None = None
 
     def create(self) -> None:
         """Write the description of this new run.
@@ -216,9 +220,29 @@ class Run:
         self.check_finished()
         return read_arrays(self.weights_path)
 
-    def with_settings(self, settings: Sequence[str]) -> Run:
-        """Return the run with "section.key=value" changes to its recipe; nothing is written."""
-        return dataclasses.replace(self, recipe=change_recipe(self.recipe, settings))
+    def for_export(self, settings: Sequence[str]) -> Run:
+        """Return the run with "section.key=value" changes to its recipe; nothing is written.
+
+        Raises:
+            RecipeError: for a value that is not allowed, or that an export does not use: the
+                network would not be the one that was trained and measured.
+        """
+        recipe = change_recipe(self.recipe, settings)
+        for setting in settings:
+            key = setting.partition("=")[0].strip()
+            if key not in EXPORT_KEYS and not key.startswith(EXPORT_SECTIONS):
+                raise RecipeError(
+                    f"recipe value {key}: an export cannot change it; train with it, or set "
+                    f"{', '.join(f'{name}*' for name in EXPORT_SECTIONS)} or "
+                    f"{', '.join(EXPORT_KEYS)}"
+                )
+        return dataclasses.replace(self, recipe=recipe, trained_recipe=self.as_trained.recipe)
+
+    @property
+    def as_trained(self) -> Run:
+        """The run with the recipe of its folder."""
+        recipe = self.trained_recipe or self.recipe
+        return dataclasses.replace(self, recipe=recipe, trained_recipe=None)
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -227,16 +251,29 @@ class Run:
 
     @functools.cached_property
     def store(self) -> ImageStore:
-        """The decoded images at this run's input size."""
+        """The decoded images at the size that the network learns from."""
         return ImageStore(self.recipe.data.image_size, Resize(self.recipe.data.resize))
+
+    @functools.cached_property
+    def input_store(self) -> ImageStore:
+        """The decoded images at the size that is measured and that a file takes."""
+        return ImageStore(self.recipe.data.input_size, Resize(self.recipe.data.resize))
 
     @property
     def spec(self) -> NetworkSpec:
-        """All that is needed to build the network of this run."""
+        """All that is needed to build the network that learns."""
+        return self._spec(self.recipe.data.image_size)
+
+    @property
+    def input_spec(self) -> NetworkSpec:
+        """All that is needed to build the network that is measured; its weights are the same."""
+        return self._spec(self.recipe.data.input_size)
+
+    def _spec(self, size: int) -> NetworkSpec:
         settings, taxonomy = self.recipe.network, self.taxonomy
         return NetworkSpec(
             backbone=settings.backbone,
-            size=self.recipe.data.image_size,
+            size=size,
             landmarks=len(taxonomy.landmarks),
             categories=len(taxonomy.categories),
             head_layers=settings.head_layers,
@@ -259,15 +296,15 @@ class Run:
         """
         entries = self.entries(part)
         chosen = entries if indices is None else [entries[index] for index in indices]
-        return PreparedImages(self.store, chosen)
+        return PreparedImages(self.input_store, chosen)
 
     def training_inputs(self, epoch: int, batch: int) -> Iterator[Floats]:
-        """Yield one epoch of augmented training images as network inputs, without labels.
+        """Yield one epoch of augmented training images as inputs of the network that is measured.
 
-        Each batch is (N, S, S, 3) float32 with N up to `batch`.
+        There are no labels. Each batch is (N, S, S, 3) float32 with N up to `batch`.
         """
-        entries = self.entries("train")
-        views = RandomViews(self.store, entries, self.recipe.augment, seed=self.seed, epoch=epoch)
+        entries, settings = self.entries("train"), self.recipe.augment
+        views = RandomViews(self.input_store, entries, settings, seed=self.seed, epoch=epoch)
         order = random_order(len(entries), seed=self.seed, epoch=epoch).tolist()
         for start in range(0, len(order), batch):
             yield views.inputs([(index,) for index in order[start : start + batch]])

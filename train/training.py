@@ -38,7 +38,8 @@ def start(options: TrainingOptions) -> Run:
     """Read the photographs, split them and write the description of the run."""
     recipe, settings = options.recipe, options.recipe.data
     check_backbone(recipe.network.backbone)
-    check_pretrained(recipe.network.backbone, options.weights, settings.image_size)
+    for size in {settings.image_size, settings.input_size}:
+        check_pretrained(recipe.network.backbone, options.weights, size)
     for group in recipe.fine_tune.start:
         check_start(recipe.network.backbone, group)
     store = ImageStore(settings.image_size, Resize(settings.resize))
@@ -139,14 +140,23 @@ def train_run(run: Run, placement: Placement | None = None) -> Scores | None:
         xla = placement is not None and placement.xla
         Trainer(run=run, network=network, pretrained=pretrained, xla=xla).train()
         if placement is None:
-            return _finish(run, network)
+            return _finish(run, measured(run, network))
         weights = get_weights(network)  # read by all workers together
     if not placement.chief:
         return None
     with in_float32(), _log_file(run.folder / "train.log"):
-        network = build_network(run.spec)
+        network = build_network(run.input_spec)
         set_weights(network, weights, run.folder)
         return _finish(run, network)
+
+
+def measured(run: Run, network: keras.Model) -> keras.Model:
+    """Return the network, as it is now, for the images that it is measured on."""
+    if run.spec == run.input_spec:
+        return network
+    twin = build_network(run.input_spec)
+    set_weights(twin, get_weights(network), run.folder)
+    return twin
 
 
 def _finish(run: Run, network: keras.Model) -> Scores | None:
@@ -156,7 +166,7 @@ def _finish(run: Run, network: keras.Model) -> Scores | None:
     for part in ("val", "test"):
         if run.entries(part):
             found[part] = predict_labelled(
-                network, run.store, run.entries(part), run.taxonomy, calibration
+                network, run.input_store, run.entries(part), run.taxonomy, calibration
             )
             calibration = found[part].calibration
     report = {part: predictions.as_dict() for part, predictions in found.items()}

@@ -129,7 +129,7 @@ def read_some(folder: Path, count: int, run: Run) -> npt.NDArray[np.uint8]:
         raise DataError(f"{folder}: no images there; pass a folder of photographs")
     chosen = np.random.default_rng(0).permutation(len(paths))[:count]
     data = run.recipe.data
-    size, resize = data.image_size, Resize(data.resize)
+    size, resize = data.input_size, Resize(data.resize)
     return np.stack(
         [prepare(read_image(paths[i], size), size, resize) for i in sorted(chosen.tolist())]
     )
@@ -145,7 +145,7 @@ def main(
     run: Path, folders: tuple[Path, ...], out: Path, count: int, settings: tuple[str, ...]
 ) -> None:
     """Compare the int8 network of a finished RUN with its file, on IMAGES of folders."""
-    opened = Run.open(run).with_settings(settings)
+    opened = Run.open(run).for_export(settings)
     images = {}
     for folder in folders:
         if count > 0:

@@ -77,7 +77,7 @@ def main(run: Path, out: Path) -> None:
     """Calibrate and convert a finished RUN to int8, and write what each stage took."""
     stages = MeasuredStages()
     opened = Run.open(run)
-    RunNetworks(opened.with_settings(("quantize.epochs=0",)), stages).graph("int8", "uint8")
+    RunNetworks(opened.for_export(("quantize.epochs=0",)), stages).graph("int8", "uint8")
     data = f"a run on {Path(opened.data).name}"
     write_csv(out, stages.rows(), data=data, command=study_command(sys.argv, {run: "RUN"}))
     click.echo(out.read_text("utf-8"), nl=False)

@@ -126,7 +126,7 @@ def measure(
 ) -> dict[tuple[str, str], tuple[float, float]]:
     """Return AUROC and the share of unknown images accepted at COVERAGE, by folder and score."""
     scorer = Scorer(run, file)
-    size, resize = run.recipe.data.image_size, Resize(run.recipe.data.resize)
+    size, resize = run.recipe.data.input_size, Resize(run.recipe.data.resize)
     val, test = (scorer(run.images(part)[:]) for part in ("val", "test"))
     table = {}
     for name, paths in unknown.items():

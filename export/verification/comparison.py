@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.decoding import joint_probabilities, softmax
+from lmedge.errors import RunError
 from lmedge.evaluation.calibration_error import expected_calibration_error
 from lmedge.evaluation.scoring import Scores, score_probabilities
 from lmedge.image import RgbImage
@@ -17,7 +18,10 @@ from lmedge.interpreter import Interpreter
 from lmedge.model_file import HEADS, KNOWN, ModelFile
 from lmedge.progress import progress
 from lmedge.taxonomy import Taxonomy
+from lmedge.train.run import Run
 
+# Another machine sums in another order: a few predictions between two classes may change.
+FLIPPED, FLIPPED_SHARE = 1, 0.002
 Probabilities = Mapping[str, npt.NDArray[np.float32]]
 Logits = Mapping[str, npt.NDArray[np.float32]]
 Labels = npt.NDArray[np.int64]
@@ -78,6 +82,34 @@ class FileComparison:
                 head: dataclasses.asdict(one) for head, one in self.calibration.items()
             },
         }
+
+
+def check_reference(run: Run, logits: Logits) -> None:
+    """Compare the float network with the figures that training wrote down for it.
+
+    Args:
+        run: The run, with the recipe that it was trained with.
+        logits: Of its float network on the validation part, (N, L) and (N, C) by head.
+
+    Raises:
+        RunError: The network is right on another number of images than metrics.json has. Some
+            part of the run folder is not that of its training, and no file can be judged by it.
+    """
+    truth, scores = run.labels("val"), run.metrics().get("val") or {}
+    for head in HEADS if scores else ():
+        try:
+            alone = scores[f"{head}_marginal"]
+            count, right = int(alone["n"]), round(alone["accuracy"] * alone["n"])
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
+            path = run.folder / "metrics.json"
+            raise RunError(f"{path} is damaged ({error}); train anew") from error
+        found = int((logits[head].argmax(axis=1) == truth[head]).sum())
+        if count == len(truth[head]) and abs(found - right) > FLIPPED + FLIPPED_SHARE * count:
+            raise RunError(
+                f"{run.folder}: the {head} head is right on {found} of {count} validation images, "
+                f"and metrics.json has {right}; put back the recipe.toml and the weights of the "
+                "training, or train anew"
+            )
 
 
 def run_file(model: ModelFile, images: SizedImages) -> dict[str, Any]:

@@ -76,6 +76,10 @@ def _toml(value: Any) -> str:
     return repr(value)
 
 
+# Values that the recipe of an earlier run folder does not name.
+_ADDED = {"data": {"test_size": 0}}
+
+
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with lmedge."""
     files = resources.files("lmedge.train.recipes").iterdir()
@@ -99,11 +103,17 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
 def parse_recipe(text: str) -> Recipe:
     """Return the recipe of a TOML text that names every value, such as a run folder's.
 
+    A recipe of an earlier version may lack values that did not exist; they get their old meaning.
+
     Raises:
         RecipeError: for a value that is missing, unknown or impossible.
         ValueError: if the text is not TOML.
     """
-    return recipe_from(tomllib.loads(text))
+    values = tomllib.loads(text)
+    for section, added in _ADDED.items():
+        if isinstance(values.get(section), dict):
+            values[section] = {**added, **values[section]}
+    return recipe_from(values)
 
 
 def change_recipe(recipe: Recipe, settings: Sequence[str]) -> Recipe:

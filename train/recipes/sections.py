@@ -52,7 +52,8 @@ class DataSettings:
     """The size of the input, the split, and the balance of the landmarks.
 
     Attributes:
-        image_size: the side of the network's input, in pixels.
+        image_size: the side of the images that the network learns from, in pixels.
+        test_size: the side of the images that it is measured on and shipped for; 0 for image_size.
         resize: how an image becomes a square: "squash", "crop" or "pad".
         normalisation: the input of the backbone's weights: "stock" pixels as the stock model
             normalises them, or "unit" pixels divided by 255 before that.
@@ -63,6 +64,7 @@ class DataSettings:
     """
 
     image_size: int
+    test_size: int
     resize: str
     normalisation: str
     val_fraction: float
@@ -73,6 +75,11 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         require(32 <= self.image_size <= 1024, "data.image_size", "allowed are 32 to 1024 pixels")
+        require(
+            self.test_size == 0 or 32 <= self.test_size <= 1024,
+            "data.test_size",
+            "allowed are 32 to 1024 pixels, or 0 for data.image_size",
+        )
         one_of(self.resize, "data.resize", [policy.value for policy in Resize])
         one_of(self.normalisation, "data.normalisation", NORMALISATIONS)
         one_of(self.balance, "data.balance", BALANCES)
@@ -80,6 +87,11 @@ class DataSettings:
             value, count = getattr(self, f"{name}_fraction"), getattr(self, f"{name}_count")
             require(0 <= value <= 0.5, f"data.{name}_fraction", "allowed are 0 to 0.5")
             require(count >= 0, f"data.{name}_count", "allowed are 0 and above")
+
+    @property
+    def input_size(self) -> int:
+        """The side of the images that are measured and that a file takes, in pixels."""
+        return self.test_size or self.image_size
 
 
 @dataclasses.dataclass(frozen=True)

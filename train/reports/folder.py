@@ -48,9 +48,11 @@ def report_run(run: Run, network: keras.Model, found: Mapping[str, Predictions])
     with logging_failure(run.folder / "report.csv") as path:
         write_text(path, report_csv(found[part].scores))
     fonts = choose_fonts(run.taxonomy)
-    draw_predictions(found[part], run.store, title, plots, fonts)
+    draw_predictions(found[part], run.input_store, title, plots, fonts)
     mapped = "val" if "val" in found else part
-    draw_maps(network, found[mapped], run.store, f"{mapped} part, float network", plots, fonts)
+    draw_maps(
+        network, found[mapped], run.input_store, f"{mapped} part, float network", plots, fonts
+    )
 
 
 def draw_predictions(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lmedge.errors import RecipeError
-from lmedge.train.recipes import Recipe, load_recipe, recipe_from, recipe_names
+from lmedge.train.recipes import Recipe, load_recipe, parse_recipe, recipe_from, recipe_names
 
 
 def test_the_recipes_that_come_along_load() -> None:
@@ -89,6 +89,7 @@ def test_a_setting_is_read_as_its_kind(setting: str, value: Any) -> None:
         ("network.head_layers=[1.5]", ["network.head_layers", "1.5"]),
         ("data.resize=stretch", ["data.resize", "crop, pad, squash"]),
         ("data.image_size=16", ["data.image_size", "32 to 1024"]),
+        ("data.test_size=16", ["data.test_size", "32 to 1024 pixels, or 0"]),
         ("data.val_fraction=0.6", ["data.val_fraction", "0 to 0.5"]),
         ("augment.crop_scale=[0.9, 0.5]", ["augment.crop_scale", "[low, high]"]),
         ("augment.brightness=1", ["augment.brightness", "below 1"]),
@@ -194,6 +195,20 @@ def test_what_is_written_reads_the_same(seed: int, tmp_path: Path) -> None:
 def test_the_closed_form_has_no_head_layers() -> None:
     with pytest.raises(RecipeError, match=r"second_head\.optimizer: .*network\.head_layers"):
         load_recipe("default", ["head.optimizer=adam", "network.head_layers=[8]"])
+
+
+def test_a_recipe_of_an_earlier_run_has_no_test_size() -> None:
+    text = load_recipe("default", ["data.image_size=96"]).as_toml()
+    earlier = parse_recipe(text.replace("test_size = 0\n", ""))
+    assert earlier == parse_recipe(text)
+    assert earlier.data.input_size == 96
+    with pytest.raises(RecipeError, match=r"data\.resize: missing"):
+        parse_recipe(text.replace('resize = "squash"\n', ""))
+
+
+def test_the_test_size_is_that_of_the_file() -> None:
+    assert load_recipe("default", ["data.test_size=256"]).data.input_size == 256
+    assert load_recipe("default").data.input_size == 224
 
 
 def test_missing_values_are_named() -> None:

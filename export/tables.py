@@ -85,11 +85,12 @@ def print_candidates(candidates: Sequence[CandidateFormat]) -> None:
     table = Table(title=f"macro F1 and agreement with float on the {part} part; one thread")
     for column in ("format", "landmark", "category", "agree %", "MB", "ms", "operators", ""):
         table.add_column(column, justify="left" if column in ("format", "") else "right")
+    several = len({one.size for one in candidates}) > 1
     for one in candidates:
         judged = one.outcome.findings.comparisons[-1]
         counts = one.outcome.operators()
         table.add_row(
-            one.format,
+            f"{one.format}, {one.size} pixels" if several else one.format,
             *(f"{judged.file_scores[head].macro_f1:.3f}" for head in HEADS),
             " ".join(f"{100 * judged.agreement[head]:.0f}" for head in HEADS),
             f"{one.megabytes:.2f}",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lmedge.decoding import joint_probabilities, softmax
 from lmedge.errors import RunError
 from lmedge.evaluation.calibration_error import expected_calibration_error
-from lmedge.evaluation.scoring import Scores, score_probabilities
+from lmedge.evaluation.scoring import TINY, Scores, score_probabilities
 from lmedge.image import RgbImage
 from lmedge.interpreter import Interpreter
 from lmedge.model_file import HEADS, KNOWN, ModelFile
@@ -53,7 +53,8 @@ class FileComparison:
     `agreement` is the share, 0..1, of equal top classes. `swapped` is true if each of two heads of
     one size is far closer to float's other head. `predictions` holds by head the true class, that
     of float and that of the file, decoded together, (N,) each. `calibration` is that of the file,
-    by head. `correlation` is Pearson's, of both logits less their mean over the classes.
+    by head. `correlation` is Pearson's, of both logits less their mean over the classes. `losses`
+    are -log p(true landmark) of the file, decoded together, (N,).
     """
 
     part: str
@@ -64,6 +65,7 @@ class FileComparison:
     predictions: Mapping[str, tuple[Labels, Labels, Labels]]
     calibration: Mapping[str, TemperatureEffect]
     correlation: Mapping[str, float]
+    losses: npt.NDArray[np.float64]
 
     def fall(self, head: str) -> float:
         """Return the macro F1 that the file lost, in 0..1; below zero if it gained."""
@@ -160,6 +162,10 @@ def compare_outputs(
         decoded_classes(found, taxonomy, weight)
         for found, weight in zip((floats, file), weights, strict=True)
     )
+    joint = joint_probabilities(
+        file["landmark"], file["category"], taxonomy.parent_index, weights[1]
+    )
+    true = joint[np.arange(len(joint)), truth["landmark"]].astype(np.float64)
     given = {head: _logits(file[head], file_temperatures[head]) for head in HEADS}
     return FileComparison(
         part=part,
@@ -176,6 +182,7 @@ def compare_outputs(
             for head in HEADS
         },
         correlation={head: _correlation(logits[head], given[head]) for head in HEADS},
+        losses=-np.log(np.maximum(true, TINY)),
     )
 
 

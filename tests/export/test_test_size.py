@@ -6,12 +6,13 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from lmedge.errors import GateError, RecipeError, RunError
-from lmedge.export import exporting
+from lmedge.export import exporting, selection
 from lmedge.export.verification.gate import Limits
 from lmedge.image import Resize, RgbImage, prepare, read_image
 from lmedge.interpreter import Interpreter
@@ -20,6 +21,9 @@ from lmedge.train.data.store import ImageEntry, ImageStore
 from lmedge.train.network import load_network
 from lmedge.train.run import Run
 from tests import small_run
+
+if TYPE_CHECKING:
+    from tests.export.conftest import Exported
 
 SIZE = 48
 LOOSE = exporting.Options(limits=Limits(tolerance=1.0, class_tolerance=1.0))
@@ -163,6 +167,71 @@ class TestReference:
             exporting.export_format(run, path, "float32", exporting.Options())
         part = json.loads(exporting.report_path(path).read_text("utf-8"))["parts"][0]
         assert part["float"]["landmark"]["accuracy"] > part["file"]["landmark"]["accuracy"]
+
+
+class TestSizes:
+    def test_auto_takes_the_size_within_the_budget(
+        self, trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(selection, "time_files", lambda models: [float(m.size) for m in models])
+        path, sizes = tmp_path / "best.tflite", (small_run.SIZE, SIZE)
+        candidates, chosen = selection.export_fastest(
+            trained, path, ("float32",), LOOSE, selection.Budget(milliseconds=40.0), sizes
+        )
+        assert [one.size for one in candidates] == list(sizes)
+        assert read_model(path).size == chosen.size == small_run.SIZE
+        report = json.loads(exporting.report_path(path).read_text("utf-8"))
+        assert [one["size"] for one in report["tried"]] == list(sizes)
+        assert report["provenance"]["recipe"]["data"]["test_size"] == 0
+
+    def test_a_size_needs_auto(
+        self, trained: Run, main: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        code, _, told = main("export", trained.folder, "--int8", "--size", "64")
+        assert code == 2
+        assert "--set data.test_size=PIXELS" in told
+        code, _, told = main("export", trained.folder, "--auto", "--size", "7")
+        assert code == RecipeError.exit_code
+        assert "data.test_size" in told
+
+
+class TestChoice:
+    """`selection.choose` among sizes, by the log losses of the same images."""
+
+    @pytest.fixture
+    def of(self, exported: Exported) -> Callable[..., selection.CandidateFormat]:
+        import dataclasses
+
+        def make(size: int, losses: list[float]) -> selection.CandidateFormat:
+            outcome = exported.outcome
+            first = dataclasses.replace(
+                outcome.findings.comparisons[0], losses=np.array(losses, np.float64)
+            )
+            findings = dataclasses.replace(outcome.findings, comparisons=(first,))
+            model = dataclasses.replace(
+                outcome.file,
+                image=dataclasses.replace(outcome.file.image, shape=(1, size, size, 3)),
+            )
+            return selection.CandidateFormat(
+                format="int8",
+                outcome=dataclasses.replace(outcome, findings=findings, file=model),
+                milliseconds=size / 10,
+            )
+
+        return make
+
+    def test_a_larger_size_must_be_better_beyond_noise(
+        self, of: Callable[..., selection.CandidateFormat]
+    ) -> None:
+        small = of(32, [0.5, 0.5, 0.5, 0.5])
+        noisy, better = of(48, [0.0, 1.0, 0.0, 0.9]), of(64, [0.3, 0.4, 0.3, 0.4])
+        anything = selection.Budget()
+        assert selection.choose([small, noisy], anything) is small
+        assert selection.choose([small, better], anything) is better
+        assert selection.choose([better, small], anything) is better
+        assert selection.choose([better, small], selection.Budget(milliseconds=5.0)) is small
+        worse = of(64, [0.6, 0.7, 0.6, 0.7])
+        assert selection.choose([worse, small], anything) is small
 
 
 def test_the_network_of_another_size_has_the_same_weights(trained: Run) -> None:

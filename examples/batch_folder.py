@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lmedge import Classifier, LmedgeError, read_image
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".heic"}
 
 
 def main() -> None:

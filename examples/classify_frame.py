@@ -17,7 +17,7 @@ def main() -> None:
     """Read the arguments, classify, print."""
     parser = argparse.ArgumentParser(description="Classify one image and print its labels.")
     parser.add_argument("file", help="a .tflite made by `lmedge export`")
-    parser.add_argument("image", help="a JPEG, PNG, WebP or BMP file")
+    parser.add_argument("image", help="a JPEG, PNG or other image file")
     arguments = parser.parse_args()
 
     classifier = Classifier(arguments.file)

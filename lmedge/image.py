@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import os
-import struct
 from pathlib import Path
 from typing import Literal
 
@@ -18,83 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DataError
-from .jpeg import END, START, find_damage
-
-# JPEG markers that start a frame and hold its size: SOF0..SOF15 without DHT, JPG and DAC.
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-
-
-def read_size(encoded: bytes, name: str) -> tuple[int, int]:
-    """Return (width, height) in pixels from the header, before any EXIF rotation.
-
-    Args:
-        encoded: The bytes of an image file.
-        name: Name of the file, used in errors.
-
-    Raises:
-        DataError: The bytes are damaged, or no JPEG, PNG, WebP or BMP image.
-    """
-    try:
-        size = _size(encoded)
-    except (struct.error, IndexError, ValueError) as error:
-        raise DataError(f"{name}: truncated or damaged; replace or remove it") from error
-    if size is None:
-        raise DataError(f"{name}: not a JPEG, PNG, WebP or BMP image; replace or remove it")
-    if size[0] < 1 or size[1] < 1:
-        raise DataError(f"{name}: its header gives no size; replace or remove it")
-    return size
-
-
-def _size(data: bytes) -> tuple[int, int] | None:
-    if data[:3] == b"\xff\xd8\xff":
-        return _jpeg(data)
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        width, height = struct.unpack_from(">II", data, 16)
-        return width, height
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _webp(data)
-    if data[:2] == b"BM":
-        width, height = struct.unpack_from("<ii", data, 18)
-        return abs(width), abs(height)
-    return None
-
-
-def _jpeg(data: bytes) -> tuple[int, int]:
-    if data.rfind(END) < 0:  # some decoders fill the missing part with grey, silently
-        raise ValueError("no end of image")
-    at = 2
-    while True:
-        while data[at] != 0xFF:
-            at += 1
-        while data[at] == 0xFF:
-            at += 1
-        marker = data[at]
-        at += 1
-        if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", data, at + 3)
-            return width, height
-        if marker == 0xD9:
-            raise ValueError("no frame before the end of image")
-        if marker not in _JPEG_STANDALONE:
-            at += int(struct.unpack_from(">H", data, at)[0])
-
-
-def _webp(data: bytes) -> tuple[int, int]:
-    kind = data[12:16]
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, 26)
-        return width & 0x3FFF, height & 0x3FFF
-    if kind == b"VP8L":
-        bits = int(struct.unpack_from("<I", data, 21)[0])
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if kind == b"VP8X":
-        return (
-            int.from_bytes(data[24:27], "little") + 1,
-            int.from_bytes(data[27:30], "little") + 1,
-        )
-    raise ValueError("unknown WebP chunk")
-
+from .formats import kind_of, read_size
+from .jpeg import find_damage
+from .pixels import decode_pixels
 
 RgbImage = npt.NDArray[np.uint8]
 Color = Literal["rgb", "bgr"]
@@ -104,7 +29,6 @@ Color = Literal["rgb", "bgr"]
 PIXEL_MEAN = 114.0
 PIXEL_SCALE = 57.0
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 # Up to here a bilinear sample reads nearly every pixel; a VGA frame at 224 is at 2.14, and halving
 # it first would double the time of the resize.
 HALVE_FROM = 2.5
@@ -124,12 +48,12 @@ def read_image(path: str | os.PathLike[str], side: int | None = None) -> RgbImag
     """Decode an image file.
 
     Args:
-        path: A JPEG, PNG, WebP or BMP file.
+        path: A file of one of the formats in docs/formats.md, JPEG and PNG among them.
         side: Side in pixels at which the image will be prepared; a large JPEG is then decoded
             smaller, see `decode_image`. None decodes it in full.
 
     Returns:
-        (H, W, 3) uint8 RGB, upright by its EXIF orientation.
+        (H, W, 3) uint8 RGB, upright by its metadata; what is transparent is white.
 
     Raises:
         DataError: The file is missing, too large, or cannot be decoded.
@@ -158,33 +82,23 @@ def decode_image(encoded: bytes, name: str, side: int | None = None) -> RgbImage
             f"{name}: {width} x {height} pixels is over the limit of {MAX_PIXELS // 1_000_000} "
             "megapixels; make it smaller"
         )
-    damage = find_damage(encoded) if encoded.startswith(START) else None
+    kind = kind_of(encoded) or ""
+    damage = find_damage(encoded) if kind == "JPEG" else None
     if damage is not None:
         raise DataError(f"{name}: damaged JPEG data ({damage}); replace or remove it")
-    try:
-        scale = _scale(encoded, width, height, side)
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), scale)
-        if image is not None and scale != cv2.IMREAD_COLOR_RGB:  # the reduced ones are BGR only
-            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    except cv2.error:
-        image = None
+    image = decode_pixels(encoded, kind, name, _scale(kind, min(width, height), side))
     if image is None:
         raise DataError(f"{name}: truncated or damaged; replace or remove it")
-    return np.asarray(image, np.uint8)
+    return image
 
 
-def _scale(encoded: bytes, width: int, height: int, side: int | None) -> int:
-    """Return OpenCV's flag for the scale to decode at, the full one unless it is a JPEG."""
+def _scale(kind: str, shorter: int, side: int | None) -> int:
+    """Return the scale to decode at, 1 unless it is a JPEG."""
     scale = 1
-    if side is not None and encoded[:2] == START:
-        while scale < 8 and min(width, height) / (scale * side) >= HALVE_FROM:
+    if side is not None and kind == "JPEG":
+        while scale < 8 and shorter / (scale * side) >= HALVE_FROM:
             scale *= 2
-    return {
-        1: cv2.IMREAD_COLOR_RGB,
-        2: cv2.IMREAD_REDUCED_COLOR_2,
-        4: cv2.IMREAD_REDUCED_COLOR_4,
-        8: cv2.IMREAD_REDUCED_COLOR_8,
-    }[scale]
+    return scale
 
 
 def check_frame(frame: npt.NDArray[np.uint8]) -> None:

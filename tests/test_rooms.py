@@ -22,6 +22,7 @@ DEVICE = {
 EXTRAS = {
     "lmedge/camera": {"av", "bottle", "waitress", "PIL", "picamera2"},
     "lmedge/report": {"jinja2", "matplotlib"},
+    "lmedge/pixels.py": {"PIL", "pi_heif"},
 }
 # A part of the device package that is narrower than its room: numpy and click alone.
 NARROW = {"lmedge/evaluation": {"numpy", "click"}}

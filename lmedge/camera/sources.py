@@ -14,7 +14,8 @@ import numpy as np
 
 from ..errors import DataError, SourceError
 from ..evaluation.folders import list_images
-from ..image import SUFFIXES, read_image
+from ..formats import SUFFIXES
+from ..image import read_image
 from .capture import (
     AS_IT_IS,
     DEVICE,

@@ -21,6 +21,7 @@ from ..classifier import TOP, Classifier, Prediction
 from ..errors import DataError
 from ..evaluation.folders import list_images
 from ..files import copy_as
+from ..formats import SUFFIXES
 from ..image import RgbImage, read_image
 from ..machine import cores
 from ..progress import Advance, progress
@@ -190,7 +191,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             raise DataError(f"{path}: no such file or folder; check the name")
         inside = list_images(path) if path.is_dir() else [path]
         if not inside:
-            raise DataError(f"{path}: holds no images (.jpg, .jpeg, .png, .webp, .bmp)")
+            raise DataError(f"{path}: holds no images ({', '.join(sorted(SUFFIXES))})")
         found += inside
     return found
 

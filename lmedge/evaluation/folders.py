@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import DataError
-from ..image import SUFFIXES
+from ..formats import SUFFIXES
 from ..taxonomy import Taxonomy
 from . import PARTS
 
 TAXONOMY_FILE = "taxonomy.csv"
 LAYOUT = (
-    "photographs belong in <category>/<landmark>/*.jpg (or .jpeg, .png, .webp, .bmp), or in flat "
+    "photographs belong in <category>/<landmark>/*.jpg (or .png, .heic and so on), or in flat "
     f"<landmark>/ folders beside a {TAXONOMY_FILE} with the columns landmark,category"
 )
 

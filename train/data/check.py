@@ -13,10 +13,11 @@ from typing import Any
 
 from lmedge import __version__
 from lmedge.evaluation.folders import parts, scan
+from lmedge.formats import SUFFIXES_OF
 
 from .exclude import Exclusion, leave_out
 from .findings import IMBALANCE, KINDS, DataFinding, by_kind
-from .inspection import SUFFIXES, Inspected, inspect_images
+from .inspection import Inspected, inspect_images
 from .similar import Pairs, groups_of, pairs_alike
 from .sources import Property, properties, source_findings
 
@@ -33,7 +34,7 @@ def file_findings(seen: Sequence[Inspected], min_side: int) -> Iterator[DataFind
             kind, why = one.problem
             yield about(kind, f"{one.name}: {why}", exclude=names)
         suffix = PurePosixPath(one.name).suffix.lower()
-        if one.kind in SUFFIXES and suffix not in SUFFIXES[one.kind]:
+        if suffix not in SUFFIXES_OF.get(one.kind or "", (suffix,)):
             yield about("wrong-suffix", f"{one.name}: a {one.kind} image")
         if one.size is not None and min(one.size) < min_side:
             width, height = one.size

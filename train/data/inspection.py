@@ -23,18 +23,13 @@ from PIL import Image
 
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage
-from lmedge.image import Resize, RgbImage, decode_image, prepare, read_size
+from lmedge.formats import READ, SUFFIXES_OF, kind_of, read_size
+from lmedge.image import Resize, RgbImage, decode_image, prepare
 from lmedge.progress import progress
 
 from .similar import ImageFingerprint, fingerprint
 from .store import ImageEntry, check_name, read_file
 
-SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg"),
-    "PNG": (".png",),
-    "WebP": (".webp",),
-    "BMP": (".bmp",),
-}
 FINGERPRINT_SIZE = 224
 BORDER_RANGE = 6  # grey levels a border may vary by, in each channel
 MIN_BORDER = 0.02  # of the height or width
@@ -44,20 +39,6 @@ MIN_GREY_SHARE = 0.05  # of the rows
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
 _SCAN, _END = 0xDA, 0xD9
 _ALONE = {0x01, 0xD8}  # markers without a length
-# After the formats that lmedge reads, others that people keep under an image's name.
-_MAGIC = (
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
-    (0, b"BM", "BMP"),
-    (0, b"GIF8", "GIF"),
-    (0, b"II*\x00", "TIFF"),
-    (0, b"MM\x00*", "TIFF"),
-    (0, b"%PDF", "PDF"),
-    (4, b"ftypavif", "AVIF"),
-    (4, b"ftypheic", "HEIC"),
-    (4, b"ftypmif1", "HEIF"),
-    (4, b"ftyp", "MP4"),
-)
 Border = tuple[str, ...]
 
 
@@ -132,8 +113,8 @@ def _inspect(image: LabelledImage, part: str | None, data: Path) -> Inspected:
         return dataclasses.replace(seen, problem=("unreadable", _reason(error, image.path)))
     kind = kind_of(encoded)
     seen = dataclasses.replace(seen, sha256=hashlib.sha256(encoded).hexdigest(), kind=kind)
-    if kind not in SUFFIXES:
-        why = f"{kind}, not a JPEG, PNG, WebP or BMP image" if kind else "not an image"
+    if kind is None or kind not in SUFFIXES_OF:
+        why = f"{kind}, not a {READ} image" if kind else "not an image"
         return dataclasses.replace(seen, problem=("unreadable", why if encoded else "empty file"))
     if end_is_missing(encoded, kind):
         seen = dataclasses.replace(seen, problem=("truncated", "its end is missing"))
@@ -188,18 +169,6 @@ def _colour(low: npt.NDArray[np.uint8]) -> str:
     if (low <= 12).all():
         return "black"
     return "white" if (low >= 240).all() else "coloured"
-
-
-def kind_of(encoded: bytes) -> str | None:
-    """Return the format by the first bytes: a key of SUFFIXES, another known one, or None."""
-    if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
-        return "WebP"
-    if encoded[:15].lower().lstrip().startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
-        return "HTML or XML"
-    for at, magic, name in _MAGIC:
-        if encoded[at : at + len(magic)] == magic:
-            return name
-    return None
 
 
 def end_is_missing(encoded: bytes, kind: str) -> bool:

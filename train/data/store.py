@@ -31,7 +31,7 @@ from lmedge.progress import progress
 from .cache import image_limit, trim
 
 WORK_SCALE = 8 / 7  # working size over input size: room for a random crop
-CACHE_VERSION = 1  # raised with every change of the preprocessing
+CACHE_VERSION = 2  # raised with every change of the preprocessing
 _SIDES = struct.Struct("<II")  # height, width
 logger = logging.getLogger(__name__)
 

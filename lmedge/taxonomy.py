@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import DataError
+
+LEAST_LANDMARKS = 2
+_REFUSED = {"Cc": "a control character", "Zl": "a line separator", "Zp": "a line separator"}
+
+
+def label_problem(name: str) -> str | None:
+    """Return why a name cannot be a label, None if it can: the one list of rules for all commands.
+
+    A folder made by a script with CR LF line ends has a carriage return at its end, for example.
+    """
+    if not name.strip():
+        return "it is empty"
+    found = next((c for c in name if unicodedata.category(c) in _REFUSED), None)
+    if found is not None:
+        return f"it holds {_REFUSED[unicodedata.category(found)]} (U+{ord(found):04X})"
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        return "it is not valid UTF-8"
+    return None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,10 +52,13 @@ class Taxonomy:
             if len(set(names)) != len(names):
                 raise DataError(f"a {kind} is named twice; rename one of the two")
             for name in names:
-                if not name.strip() or any(ord(character) < 32 for character in name):
-                    raise DataError(f"{name!r} cannot be the name of a {kind}; rename it")
-        if len(self.landmarks) < 2:
-            raise DataError("at least two landmarks are needed")
+                problem = label_problem(name)
+                if problem is not None:
+                    raise DataError(
+                        f"{name!r} cannot be the name of a {kind}, {problem}; rename it"
+                    )
+        if len(self.landmarks) < LEAST_LANDMARKS:
+            raise DataError("at least two landmarks are needed; add the folder of another one")
         if len(self.parents) != len(self.landmarks):
             raise DataError("every landmark needs exactly one category")
         if set(self.parents) != set(range(len(self.categories))):

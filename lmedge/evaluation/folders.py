@@ -7,20 +7,20 @@ folders. Either may stand inside `train/`, `val/` and `test/`. Images are listed
 from __future__ import annotations
 
 import collections
-import csv
 import dataclasses
 import logging
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import DataError
 from ..formats import SUFFIXES
-from ..taxonomy import Taxonomy
+from ..taxonomy import Taxonomy, label_problem
+from ..text_files import TableLine, nfc, read_user_text, table_lines
 from . import PARTS
 
 TAXONOMY_FILE = "taxonomy.csv"
+_TAXONOMY_COLUMNS = ("landmark", "category")
 LAYOUT = (
     "photographs belong in <category>/<landmark>/*.jpg (or .png, .heic and so on), or in flat "
     f"<landmark>/ folders beside a {TAXONOMY_FILE} with the columns landmark,category"
@@ -62,7 +62,7 @@ def parts(data: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def scan(
-    data: str | os.PathLike[str], part: str | None = None, *, one_category_each: bool = True
+    data: str | os.PathLike[str], part: str | None = None, *, check_labels: bool = True
 ) -> list[LabelledImage]:
     """List the labelled images of a folder, always in the same order.
 
@@ -71,7 +71,8 @@ def scan(
     Args:
         data: The folder, in one of the layouts above.
         part: One of `parts(data)`; None means all of them, or the plain layout.
-        one_category_each: Refuse a landmark that stands under two categories.
+        check_labels: Refuse names that cannot be labels, and a landmark that stands under two
+            categories.
 
     Raises:
         DataError: The folder has another layout, or its labels contradict each other. The message
@@ -84,7 +85,11 @@ def scan(
     ]
     if not images:
         raise DataError(f"{data if part is None else data / part}: no images found; {LAYOUT}")
-    if one_category_each:
+    if part in {None, "train"}:  # once for all parts
+        for message in unmatched_taxonomy_lines(data):
+            _log.warning("%s", message)
+    if check_labels:
+        _check_names(images)
         _check_one_category_each(images)
     return images
 
@@ -164,7 +169,7 @@ def _list(folder: Path, leaf: bool = True) -> _Listing:
         with os.scandir(folder) as entries:
             visible = sorted(
                 (entry for entry in entries if not entry.name.startswith(".")),
-                key=lambda entry: (_nfc(entry.name), entry.name),
+                key=lambda entry: (nfc(entry.name), entry.name),
             )
             folders = {entry.name for entry in visible if entry.is_dir()}
     except OSError as error:
@@ -183,7 +188,7 @@ def _list(folder: Path, leaf: bool = True) -> _Listing:
 
 
 def _label(folder: Path) -> str:
-    name = _nfc(folder.name)
+    name = nfc(folder.name)
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -191,46 +196,79 @@ def _label(folder: Path) -> str:
     return name
 
 
-def _nfc(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
 def _taxonomy(data: Path, root: Path) -> dict[str, str] | None:
     """Return landmark -> category from the taxonomy.csv of the part, or of the whole."""
-    for folder in (root, data):
-        path = folder / TAXONOMY_FILE
-        if path.is_file():
-            return _read_taxonomy(path)
-    return None
+    path = _taxonomy_file(data, root)
+    if path is None:
+        return None
+    return {name: category for name, category, _ in _read_taxonomy(path)}
 
 
-def _read_taxonomy(path: Path) -> dict[str, str]:
+def _taxonomy_file(data: Path, root: Path) -> Path | None:
+    paths = (folder / TAXONOMY_FILE for folder in (root, data))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def unmatched_taxonomy_lines(data: Path) -> list[str]:
+    """Return a message for each line of a taxonomy.csv whose landmark has no folder."""
+    roots = [data / name for name in parts(data)] or [data]
+    folders: dict[Path, set[str]] = collections.defaultdict(set)
+    for root in roots:
+        path = _taxonomy_file(data, root)
+        if path is not None:
+            folders[path] |= {nfc(folder.name) for folder in _list(root, leaf=False).folders}
+    return [
+        f"{path}: line {line}: there is no folder {name!r}; correct the name or remove the line"
+        for path, found in folders.items()
+        for name, _, line in _read_taxonomy(path)
+        if name not in found
+    ]
+
+
+def _read_taxonomy(path: Path) -> list[tuple[str, str, int]]:
+    """Return (landmark, category, line) of each line."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            header, *rows = [
-                [_nfc(cell.strip()) for cell in row] for row in csv.reader(stream)
-            ] or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 CSV ({error}); save it again") from error
-    missing = [column for column in ("landmark", "category") if column not in header]
+        header, *lines = list(table_lines(read_user_text(path), _TAXONOMY_COLUMNS)) or [
+            TableLine(1, ())
+        ]
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path}: cannot be read as CSV ({why}); save it again") from error
+    titles = [nfc(cell.strip()) for cell in header.cells]
+    missing = [column for column in _TAXONOMY_COLUMNS if column not in titles]
     if missing:
         raise DataError(
             f"{path}: no column {missing[0]!r}; its first line must be landmark,category"
         )
-    at = header.index("landmark"), header.index("category")
+    at = [titles.index(column) for column in _TAXONOMY_COLUMNS]
+    rows = []
     categories: dict[str, str] = {}
-    for row in filter(any, rows):
-        landmark, category = (row[i] if i < len(row) else "" for i in at)
+    for line in lines:
+        cells = [nfc(cell.strip()) for cell in line.cells]
+        landmark, category = (cells[i] if i < len(cells) else "" for i in at)
         if not landmark or not category:
             raise DataError(
-                f"{path}: {','.join(row)!r} lacks its landmark or category; complete it"
+                f"{path}: line {line.number}: {','.join(cells)!r} lacks its landmark or category; "
+                "complete it"
             )
         if categories.setdefault(landmark, category) != category:
             raise DataError(
                 f"{path}: landmark {landmark!r} has two categories, {categories[landmark]!r} and "
                 f"{category!r}; keep one"
             )
-    return categories
+        rows.append((landmark, category, line.number))
+    return rows
+
+
+def _check_names(images: list[LabelledImage]) -> None:
+    for image in {(image.landmark, image.category): image for image in images}.values():
+        for kind, name in (("landmark", image.landmark), ("category", image.category)):
+            problem = label_problem(name)
+            if problem is not None:
+                raise DataError(
+                    f"{str(image.path.parent)!r}: {name!r} cannot be the name of a {kind}, "
+                    f"{problem}; rename the folder"
+                )
 
 
 def _check_one_category_each(images: list[LabelledImage]) -> None:

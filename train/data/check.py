@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import statistics
-import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +17,8 @@ from lmedge.formats import SUFFIXES_OF
 from .exclude import Exclusion, leave_out
 from .findings import IMBALANCE, KINDS, DataFinding, by_kind
 from .inspection import Inspected, inspect_images
+from .labels import name_findings
+from .lists import BesideData
 from .similar import Pairs, groups_of, pairs_alike
 from .sources import Property, properties, source_findings
 
@@ -107,31 +108,6 @@ def _parts(group: list[Inspected]) -> str:
     return " and ".join(
         sorted({one.part or "" for one in group}, key=lambda part: _RANK.get(part, 0))
     )
-
-
-def name_findings(seen: Sequence[Inspected]) -> Iterator[DataFinding]:
-    """Yield landmarks under two categories, and landmarks whose names are nearly the same."""
-    categories: dict[str, dict[str, str]] = defaultdict(dict)
-    alike: dict[str, set[str]] = defaultdict(set)
-    for one in seen:
-        landmark = one.image.landmark
-        categories[landmark].setdefault(one.image.category, one.name)
-        alike[_plain(landmark)].add(landmark)
-    for landmark, examples in sorted(categories.items()):
-        if len(examples) > 1:
-            message = f"{landmark}: under {' and '.join(sorted(examples))}"
-            names = tuple(examples.values())
-            yield DataFinding("two-categories", message, names=names, landmarks=(landmark,))
-    for landmarks in sorted(map(sorted, alike.values())):
-        if len(landmarks) > 1:
-            message = f"{' and '.join(map(repr, landmarks))} are nearly the same name"
-            yield DataFinding("similar-names", message, landmarks=tuple(landmarks))
-
-
-def _plain(name: str) -> str:
-    """Return a name's letters and digits alone, in one case and without accents."""
-    letters = "".join(c for c in unicodedata.normalize("NFKD", name).casefold() if c.isalnum())
-    return letters or name
 
 
 def size_findings(
@@ -236,7 +212,7 @@ def _why(finding: DataFinding, name: str) -> str:
 def check_data(
     data: Path,
     *,
-    exclusions: Sequence[Exclusion] = (),
+    exclude: Path | None = None,
     ignore: Sequence[str] = (),
     min_side: int,
     fractions: Mapping[str, float],
@@ -245,7 +221,7 @@ def check_data(
 
     Args:
         data: the folder, laid out as for training.
-        exclusions: images that are not read.
+        exclude: a list of images that are not read.
         ignore: kinds that are not wanted.
         min_side: in pixels; an image with a shorter side below it is tiny.
         fractions: of the "test" and "val" parts that training cuts.
@@ -253,16 +229,21 @@ def check_data(
     Raises:
         DataError: for a layout that cannot be read at all.
     """
-    listed = []
-    for part in parts(data) or (None,):
-        found = scan(data, part, one_category_each=False)
-        listed += [(part, image) for image in leave_out(found, exclusions, data)]
-    seen = inspect_images(listed, data)
+    found = {part: scan(data, part, check_labels=False) for part in parts(data) or (None,)}
+    images = [image for listed in found.values() for image in listed]
+    lists = BesideData(data, exclude, images)
+    left = [
+        (part, image)
+        for part, listed in found.items()
+        for image in leave_out(listed, lists.exclusions.found, data)
+    ]
+    seen = inspect_images(left, data)
     pairs = with_identical(seen, alike_images(seen))
     findings = [
         *file_findings(seen, min_side),
         *duplicate_findings(seen, pairs),
         *name_findings(seen),
+        *lists.findings(seen),
         *size_findings(seen, pairs, fractions),
         *source_findings(seen),
     ]
@@ -271,7 +252,7 @@ def check_data(
     return DataReport(
         data=data,
         seen=tuple(seen),
-        excluded=tuple(exclusions),
+        excluded=lists.written,
         findings=tuple(sorted(wanted, key=lambda finding: order[finding.kind])),
         properties=tuple(properties(seen)),
     )

@@ -76,14 +76,14 @@ def check_command(
     DATA is laid out as for `lmedge train`. Excluded images are not read.
     """
     from .check import check_data
-    from .exclude import exclude_file_of, read_exclusions, write_exclusions
+    from .exclude import exclude_file_of, write_exclusions
 
     if exclude_file is not None:
         check_writable(exclude_file)  # before minutes of reading
     listed = exclude_file_of(data, exclude)
     result = check_data(
         data,
-        exclusions=read_exclusions(listed) if listed is not None else (),
+        exclude=listed,
         ignore=ignore,
         min_side=min_side,
         fractions={"test": DEFAULTS.test_fraction, "val": DEFAULTS.val_fraction},

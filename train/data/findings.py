@@ -20,10 +20,20 @@ KINDS = {
         "the same image in two parts",
         "remove it from one; the exclude file keeps it in test, else in val",
     ),
+    "unmatched": (
+        "a line of exclude.txt, split.csv or taxonomy.csv that names nothing",
+        "correct or remove the line; training refuses the first two",
+    ),
+    "not-in-split": (
+        "a landmark without an image in split.csv",
+        "write the split anew; training does not learn it",
+    ),
+    "bad-name": ("a name that cannot be a label", "rename the folder; training refuses it"),
+    "one-landmark": ("one landmark alone", "add another one; training refuses it"),
     "two-categories": ("a landmark under two categories", "move its images into one folder"),
     "similar-names": (
-        "landmark names that differ in case, spaces or marks only",
-        "if they are one landmark, move the images into one folder",
+        "names of landmarks or categories that differ in case, spaces or marks only",
+        "if they mean the same, move the images into one folder",
     ),
     "too-small": ("too few different images for the split", "add images or remove the class"),
     "imbalance": (

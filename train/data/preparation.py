@@ -13,12 +13,19 @@ from lmedge.evaluation.folders import LabelledImage, parts, scan
 
 from ..recipes.sections import DataSettings
 from .check import duplicate_findings, size_findings, with_identical
-from .exclude import Exclusion, exclude_file_of, leave_out, read_exclusions
+from .exclude import (
+    MatchedExclusions,
+    check_matched,
+    exclude_file_of,
+    leave_out,
+    match_exclusions,
+    read_exclusions,
+)
 from .findings import DataFinding
 from .inspection import Inspected, relative_name
 from .similar import ImageFingerprint, Pairs, fingerprint_all, groups_of, pairs_alike
 from .split import Split, make_folds, make_split
-from .split_file import read_split, split_file_of
+from .split_file import read_split, read_split_rows, split_file_of
 from .store import ImageEntry, ImageStore
 
 logger = logging.getLogger(__name__)
@@ -124,14 +131,13 @@ def prepare_split(
         DataError: for images that cannot be used, and for a split with the same image in two
             parts unless that is allowed.
     """
-    exclusions = _exclusions(data, options.exclude)
-    given, skipped = _admit(data, store, exclusions)
+    path = None if cut_anew else split_file_of(data, options.split)
+    given, skipped, excluded = _admit(data, store, options.exclude, path)
     entries = [entry for found in given.values() for entry in found]
     fingerprints = fingerprint_all(entries, store)
-    path = None if cut_anew else split_file_of(data, options.split)
     if path is not None:
         logger.info("the split of %s is used", path)
-        split = read_split(path, entries, data, {one.name for one in exclusions})
+        split = read_split(path, entries, data, excluded)
     else:
         split = make_split(
             given,
@@ -142,6 +148,7 @@ def prepare_split(
             counts=options.counts,
             fingerprints=fingerprints,
         )
+    split.taxonomy()  # whose rules a split that is written must keep too
     leaks = _Leaks(entries, fingerprints, options, data)
     return leaks.settle(split, None if path else set(given)), skipped
 
@@ -152,7 +159,7 @@ def prepare_folds(data: Path, store: ImageStore, options: SplitOptions, folds: i
     `options.split`, the test fraction and the test count are not used. Raises DataError as
     `prepare_split` does.
     """
-    given, _ = _admit(data, store, _exclusions(data, options.exclude))
+    given, _, _ = _admit(data, store, options.exclude)
     entries = sorted((e for found in given.values() for e in found), key=lambda entry: entry.order)
     fingerprints = fingerprint_all(entries, store)
     made = make_folds(
@@ -168,27 +175,39 @@ def prepare_folds(data: Path, store: ImageStore, options: SplitOptions, folds: i
     return [leaks.settle(split, set()) for split in made]
 
 
-def _exclusions(data: Path, given: Path | None) -> tuple[Exclusion, ...]:
+def _exclusions(
+    data: Path, given: Path | None, images: Sequence[LabelledImage], split: Path | None
+) -> MatchedExclusions:
     path = exclude_file_of(data, given)
     if path is None:
-        return ()
-    exclusions = read_exclusions(path)
-    logger.info("%s lists %d images to leave out", path, len(exclusions))
+        return MatchedExclusions()
+    named = [] if split is None else [row.name for row in read_split_rows(split)]
+    exclusions = match_exclusions(read_exclusions(path), images, data, named)
+    check_matched(path, exclusions)
+    logger.info("%s lists %d images to leave out", path, len(exclusions.found))
     return exclusions
 
 
 def _admit(
-    data: Path, store: ImageStore, exclusions: tuple[Exclusion, ...]
-) -> tuple[dict[str, list[ImageEntry]], list[str]]:
-    """Read the images of each part; without parts all are "train"."""
+    data: Path, store: ImageStore, exclude: Path | None, split: Path | None = None
+) -> tuple[dict[str, list[ImageEntry]], list[str], frozenset[str]]:
+    """Read the images of each part; without parts all are "train".
+
+    Returns:
+        The images, a line for each unreadable one, and the names of those that are left out.
+    """
+    listed: dict[str | None, list[LabelledImage]] = {
+        part: scan(data, part) for part in parts(data) or (None,)
+    }
+    images = [image for found in listed.values() for image in found]
+    exclusions = _exclusions(data, exclude, images, split)
     found: dict[str, list[ImageEntry]] = {}
     skipped: list[str] = []
-    for part in parts(data) or (None,):
-        listed: list[LabelledImage] = scan(data, part)
-        images = leave_out(listed, exclusions, data)
+    for part, all_images in listed.items():
+        images = leave_out(all_images, exclusions.found, data)
         where = data if part is None else data / part
         if not images:
-            raise DataError(f"{where}: all {len(listed)} images are excluded; exclude fewer")
+            raise DataError(f"{where}: all {len(all_images)} images are excluded; exclude fewer")
         entries, bad = store.admit(images)
         if not entries:
             raise DataError(f"{where}: none of the {len(bad)} images could be read")
@@ -196,7 +215,7 @@ def _admit(
         skipped += bad
     if skipped:
         logger.warning("%d images were skipped because they cannot be read", len(skipped))
-    return found, skipped
+    return found, skipped, exclusions.names
 
 
 def _keep_together(split: Split, seen: list[Inspected], pairs: Pairs, given: set[str]) -> Split:

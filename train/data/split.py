@@ -8,7 +8,7 @@ import hashlib
 import io
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from lmedge.errors import DataError, RunError
 from lmedge.evaluation import PARTS
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.taxonomy import Taxonomy
+from lmedge.text_files import nfc, table_lines
 
 from .similar import ImageFingerprint, near_duplicates
 from .store import ImageEntry, ImageStore
@@ -65,14 +66,42 @@ class Split:
     def from_csv(cls, text: str, name: str) -> Split:
         """Read the text of split.csv; `name` is used in errors. Raises RunError."""
         parts: dict[str, list[ImageEntry]] = {part: [] for part in PARTS}
-        reader = csv.DictReader(io.StringIO(text))
-        try:
-            for row in reader:
-                image = LabelledImage(Path(row["path"]), row["landmark"], row["category"])
-                parts[row["part"]].append(ImageEntry(image, row["sha256"]))
-        except (KeyError, TypeError) as error:
-            raise RunError(f"{name}: line {reader.line_num} is not part of a split") from error
+        for row in split_rows(text, name):
+            parts[row.part].append(row.entry)
         return cls({part: tuple(entries) for part, entries in parts.items()})
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitRow:
+    """A row of split.csv, and the number of its line."""
+
+    line: int
+    part: str
+    entry: ImageEntry
+
+    @property
+    def name(self) -> str:
+        """The path as it stands there, with forward slashes on Windows too."""
+        return self.entry.image.path.as_posix()
+
+
+def split_rows(text: str, name: str) -> Iterator[SplitRow]:
+    """Yield the rows of split.csv; `name` is used in errors. Raises RunError."""
+    try:
+        header, *lines = table_lines(text, _COLUMNS)
+        titles = [cell.strip() for cell in header.cells]
+        places = {column: titles.index(column) for column in _COLUMNS}
+    except ValueError as error:
+        raise RunError(f"{name}: not a table of {','.join(_COLUMNS)} ({error})") from error
+    for line in lines:
+        try:
+            row = {column: line.cells[place] for column, place in places.items()}
+            if row["part"] not in PARTS:
+                raise IndexError
+        except IndexError:
+            raise RunError(f"{name}: line {line.number} is not part of a split") from None
+        image = LabelledImage(Path(row["path"]), nfc(row["landmark"]), nfc(row["category"]))
+        yield SplitRow(line.number, row["part"], ImageEntry(image, row["sha256"].strip().lower()))
 
 
 def label_indices(

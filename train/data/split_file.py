@@ -6,18 +6,20 @@ slashes, so that a copy of the data at another place has the same split.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from lmedge.errors import DataError, RunError
 from lmedge.evaluation import PARTS
+from lmedge.evaluation.folders import LabelledImage
+from lmedge.text_files import read_user_text
 
 from .inspection import relative_name
-from .split import Split, check_trained
+from .names import ImageNames
+from .split import Split, SplitRow, check_trained, split_rows
 from .store import ImageEntry
 
 SPLIT_FILE = "split.csv"
@@ -62,37 +64,60 @@ def read_split(
     Raises:
         DataError: if an image is missing, changed or labelled otherwise.
     """
-    wanted = _rows(path)
+    wanted = read_split_rows(path)
     by_name = {relative_name(entry.image.path, data): entry for entry in entries}
     by_hash = defaultdict(list)
     for entry in entries:
         by_hash[entry.sha256, entry.image.landmark].append(entry)
-    named = {name for _, name, _ in wanted}
+    names = ImageNames([*by_name, *excluded], data)
+    rows = [(row, names.find(row.name) or row.name) for row in wanted]
+    named = {name for _, name in rows}
     parts: dict[str, list[ImageEntry]] = {part: [] for part in PARTS}
     missing, used = [], set()
-    for part, name, row in wanted:
+    for row, name in rows:
         if name in excluded:
             continue
         found = by_name.get(name)
-        if found is None or found.sha256 != row.sha256:
-            moved = by_hash[row.sha256, row.image.landmark]
+        if found is None or found.sha256 != row.entry.sha256:
+            moved = by_hash[row.entry.sha256, row.entry.image.landmark]
             found = next((e for e in moved if relative_name(e.image.path, data) not in named), None)
         if found is None:
-            missing.append(name)
+            missing.append(row)
             continue
-        _check_labels(path, name, row, found)
+        _check_labels(path, row, found)
         if found.image.path in used:
-            raise DataError(f"{path}: names {name} twice; keep one line of it")
+            raise DataError(f"{path}: line {row.line} names {name} twice; keep one line of it")
         used.add(found.image.path)
-        parts[part].append(found)
+        parts[row.part].append(found)
     if missing:
         raise DataError(
             f"{path}: {len(missing)} of its {len(wanted)} images are not in {data} or were "
-            f"changed, {missing[0]} for one; put them back or write the split anew"
+            f"changed, line {missing[0].line}: {missing[0].name} for one; put them back or write "
+            "the split anew"
         )
-    if len(used) < len(entries):
-        logger.warning("%s: does not name %d images, left out", path, len(entries) - len(used))
+    _report_unnamed(path, entries, used)
     return _checked(path, parts)
+
+
+def _report_unnamed(path: Path, entries: Sequence[ImageEntry], used: Collection[Path]) -> None:
+    """Log what a split file leaves out; a whole landmark, which no head learns, is an error."""
+    if len(used) == len(entries):
+        return
+    logger.warning("%s: does not name %d images, left out", path, len(entries) - len(used))
+    for landmark, count in sorted(unnamed_landmarks([e.image for e in entries], used).items()):
+        logger.error(
+            "%s: names none of the %d images of %s, which is not learnt; write the split anew with "
+            "`lmedge data split --overwrite`, or remove the folder",
+            path,
+            count,
+            landmark,
+        )
+
+
+def unnamed_landmarks(images: Sequence[LabelledImage], used: Collection[Path]) -> dict[str, int]:
+    """Return the landmarks that have no image among `used`, with their numbers of images."""
+    named = {image.landmark for image in images if image.path in used}
+    return dict(Counter(image.landmark for image in images if image.landmark not in named))
 
 
 def _checked(path: Path, parts: dict[str, list[ImageEntry]]) -> Split:
@@ -102,24 +127,24 @@ def _checked(path: Path, parts: dict[str, list[ImageEntry]]) -> Split:
     return Split({part: tuple(found) for part, found in parts.items()})
 
 
-def _rows(path: Path) -> list[tuple[str, str, ImageEntry]]:
+def read_split_rows(path: Path) -> list[SplitRow]:
+    """Return the rows of a split file, part by part. Raises DataError if it is none."""
     try:
-        split = Split.from_csv(path.read_text("utf-8-sig"), str(path))
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+        rows = list(split_rows(read_user_text(path), str(path)))
+    except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{path}: cannot be read as a split ({why}); check the name") from error
     except RunError as error:
         raise DataError(f"{error}; write it anew with `lmedge data split`") from error
-    rows = [(p, e.image.path.as_posix(), e) for p in PARTS for e in split.parts[p]]
     if not rows:
         raise DataError(f"{path}: names no images; write it anew with `lmedge data split`")
-    return rows
+    return sorted(rows, key=lambda row: PARTS.index(row.part))
 
 
-def _check_labels(path: Path, name: str, row: ImageEntry, found: ImageEntry) -> None:
-    listed, actual = ((e.image.category, e.image.landmark) for e in (row, found))
+def _check_labels(path: Path, row: SplitRow, found: ImageEntry) -> None:
+    listed, actual = ((e.image.category, e.image.landmark) for e in (row.entry, found))
     if listed != actual:
         raise DataError(
-            f"{path}: {name} is {'/'.join(listed)} there, but stands in the folder of "
-            f"{'/'.join(actual)}; write the split anew"
+            f"{path}: line {row.line}: {row.name} is {'/'.join(listed)} there, but stands in the "
+            f"folder of {'/'.join(actual)}; write the split anew"
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lmedge.errors import RecipeError
+from lmedge.text_files import read_user_text
 
 from .sections import (
     AugmentSettings,
@@ -143,8 +144,10 @@ def _read(name: str) -> dict[str, dict[str, Any]]:
         text = resources.files("lmedge.train.recipes").joinpath(f"{name}.toml").read_text("utf-8")
     else:
         try:
-            text = Path(name).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_user_text(Path(name))
+        except ValueError as error:
+            raise RecipeError(f"{name}: not a recipe ({error}); save it as UTF-8 text") from error
+        except OSError as error:
             near = difflib.get_close_matches(name, recipe_names(), 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise RecipeError(

@@ -158,7 +158,6 @@ def test_a_landmark_under_two_categories(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("landmark;category\nx;a\n", "no column 'landmark'"),
         ("landmark,kind\nx,a\n", "no column 'category'"),
         ("", "no column 'landmark'"),
         ("landmark,category\ny,a\n", "not listed"),
@@ -175,10 +174,40 @@ def test_a_taxonomy_that_cannot_be_used(tmp_path: Path, text: str, words: str) -
     assert str(tmp_path) in message
 
 
-def test_a_taxonomy_that_is_not_utf8(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"]
+)
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_taxonomy_as_editors_save_it(encoding: str, separator: str, tmp_path: Path) -> None:
     touch(tmp_path, "x/1.jpg")
-    (tmp_path / "taxonomy.csv").write_bytes("landmark,category\nx,\xe9glise\n".encode("latin-1"))
-    assert "UTF-8" in refusal(tmp_path)
+    lines = ("landmark,category", "x,église", "")
+    text = "\r\n".join(lines).replace(",", separator)
+    (tmp_path / "taxonomy.csv").write_bytes(text.encode(encoding))
+    assert [image.category for image in scan(tmp_path)] == ["église"]
+
+
+def test_a_taxonomy_that_is_no_text(tmp_path: Path) -> None:
+    touch(tmp_path, "x/1.jpg")
+    (tmp_path / "taxonomy.csv").write_bytes(bytes(200))
+    assert "zero bytes" in refusal(tmp_path)
+
+
+def test_a_line_of_a_taxonomy_without_a_folder_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path, "train/x/1.jpg", "train/y/1.jpg", "val/z/1.jpg")
+    (tmp_path / "taxonomy.csv").write_text("landmark,category\nx,a\ny,a\nz,b\nhill,b\n", "utf-8")
+    scan(tmp_path, "val")
+    assert "hill" not in caplog.text  # reported once, with the training part
+    scan(tmp_path, "train")
+    assert "taxonomy.csv: line 5: there is no folder 'hill'" in caplog.text
+
+
+@pytest.mark.parametrize("place", ["tower\r/x", "a/x\x85"])
+def test_a_name_that_cannot_be_a_label(place: str, tmp_path: Path) -> None:
+    touch(tmp_path, f"{place}/1.jpg", "a/y/1.jpg")
+    assert "holds a control character (U+00" in refusal(tmp_path)
+    assert "rename the folder" in refusal(tmp_path)
 
 
 def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lmedge.train.data.check import DataReport, check_data
-from lmedge.train.data.exclude import Exclusion
+from lmedge.train.data.exclude import Exclusion, write_exclusions
 from tests import small_run
 
 FRACTIONS = {"test": 0.2, "val": 0.15}
@@ -32,7 +32,10 @@ def in_parts(tmp_path: Path) -> Path:
 
 def run_check(data: Path, *exclusions: Exclusion, min_side: int = 16) -> DataReport:
     """Check `data`, whose drawings are smaller than what people bring."""
-    return check_data(data, exclusions=exclusions, min_side=min_side, fractions=FRACTIONS)
+    exclude = data.parent / "excluded.txt" if exclusions else None
+    if exclude is not None:
+        write_exclusions(exclude, exclusions)
+    return check_data(data, exclude=exclude, min_side=min_side, fractions=FRACTIONS)
 
 
 def kinds(report: DataReport) -> list[str]:

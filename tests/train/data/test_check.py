@@ -198,7 +198,7 @@ class TestReport:
             first(in_parts / "train" / TOWER), in_parts / "test" / TOWER / "leak of train.jpg"
         )
         bad_images.text(in_parts / "train" / BRIDGE / "text.jpg")
-        earlier = Exclusion("train/tower/tower/gone.jpg", "", "long gone")
+        earlier = Exclusion("train/tower/tower/gone.jpg", "0" * 64, "long gone")
         report = run_check(in_parts, earlier)
         assert kinds(report) == ["unreadable", "leak"]
         exclusions = report.exclusions()

@@ -72,7 +72,8 @@ class TestExcludeFile:
         )
 
     @pytest.mark.parametrize(
-        ("content", "told"), [(b"a.jpg,abc\n", "'abc'"), (b"\xff\xfe\n", "UTF-8"), (b'"a\n', "CSV")]
+        ("content", "told"),
+        [(b"a.jpg,abc\n", "'abc'"), (b"\xff\xfe\n", "byte order"), (b'"a\n', "CSV")],
     )
     def test_damage_is_said(self, content: bytes, told: str, tmp_path: Path) -> None:
         path = tmp_path / "exclude.txt"

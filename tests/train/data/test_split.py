@@ -268,10 +268,11 @@ class TestOnDisk:
         [
             "part,category,landmark,sha256,path\ntrain,a\n",
             "part,category,landmark,sha256,path\nexam,a,b,00,/x\n",
-            "part,category\ntrain,a\n",
         ],
     )
     def test_a_damaged_file_is_refused(self, text: str) -> None:
+        with pytest.raises(RunError, match=r"split\.csv: not a table of part,category,landmark"):
+            Split.from_csv("part,category\ntrain,a\n", "split.csv")
         with pytest.raises(RunError, match=r"split\.csv: line 2 is not part of a split"):
             Split.from_csv(text, "split.csv")
 

@@ -11,10 +11,12 @@ from rich.console import Console
 
 from lmedge.classifier import Classifier
 from lmedge.commands.options import (
+    THREADS,
     data_option,
     out_option,
     part_option,
     unknown_option,
+    warn_of_threads,
 )
 from lmedge.errors import LmedgeError, RegressionError
 from lmedge.evaluation.folders import LabelledImage, parts, scan
@@ -55,7 +57,7 @@ _log = logging.getLogger(__name__)
 @unknown_option("With --data: images of anything else, to see whether the file tells them apart.")
 @click.option(
     "--threads",
-    type=click.IntRange(1),
+    type=THREADS,
     default=1,
     show_default=True,
     help="Threads of the runtime.",
@@ -172,6 +174,7 @@ def benchmark(
         return
     if host_python is not None or ssh_options or give_up is not None:
         raise click.UsageError("--host-python, --ssh-option and --give-up need --host")
+    warn_of_threads(threads)
     chosen = EFFORTS[effort] if runs is None else Effort(runs=runs, seconds=0.0)
     if together:
         images = _choose(data, part)[1]

@@ -15,6 +15,7 @@ from . import __version__
 from .errors import LmedgeError, MissingDependencyError
 from .processes import leave_working_folder
 from .progress import TALK
+from .streams import STDOUT, ReaderLeftError, prepare_streams
 
 # verb -> (module, its click command, the line shown by `lmedge --help`)
 COMMANDS = {
@@ -75,7 +76,9 @@ class LazyGroup(click.Group):
         module, attribute, _ = COMMANDS[cmd_name]
         try:
             command = getattr(importlib.import_module(module), attribute)
-        except ImportError as error:
+            if (cv2 := sys.modules.get("cv2")) is not None:
+                cv2.imdecode  # noqa: B018  (an installation that lost its files has no names)
+        except (ImportError, AttributeError) as error:
             raise _missing(cmd_name, error) from error
         assert isinstance(command, click.Command)
         return command
@@ -84,11 +87,15 @@ class LazyGroup(click.Group):
         """Run the command; a reader that closes the pipe, such as `head`, is no error."""
         try:
             return super().invoke(ctx)
-        except ImportError as error:  # commands import TensorFlow when they run
+        except (ImportError, AttributeError) as error:  # commands import TensorFlow as they run
             raise _missing(ctx.invoked_subcommand or "", error) from error
-        except BrokenPipeError:
+        except ReaderLeftError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
+        except BrokenPipeError as error:  # click would end without a word
+            raise LmedgeError(
+                f"cannot go on: a process that was asked has ended ({error})"
+            ) from error
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete a verb from the table, without importing its module."""
@@ -109,15 +116,24 @@ class LazyGroup(click.Group):
             formatter.write_dl([(verb, line) for verb, (_, _, line) in COMMANDS.items()])
 
 
-def _missing(verb: str, error: ImportError) -> Exception:
-    """Return the error of a missing package; return other import errors as they are."""
+def _missing(verb: str, error: ImportError | AttributeError) -> Exception:
+    """Return the error of a package that is missing or broken; return other errors as they are."""
     name = (error.name or "").split(".")[0]
+    if isinstance(error, AttributeError) and getattr(error.obj, "__name__", "") != "cv2":
+        return error
     if name == "lmedge":
         return error
     if name in TRAIN_EXTRA:
         return MissingDependencyError(
             f"`lmedge {verb}` needs {name}: run `pip install 'lmedge[train]'` on the computer that "
             "trains; the device does not need it"
+        )
+    from .commands.packages import check_opencv
+
+    opencv = check_opencv()
+    if opencv.blocks:
+        return MissingDependencyError(
+            f"`lmedge {verb}` needs OpenCV: {opencv.detail}; {opencv.action}"
         )
     return MissingDependencyError(
         f"`lmedge {verb}` cannot start ({error}); run `lmedge doctor` to see what is missing"
@@ -152,6 +168,7 @@ def cli(quiet: bool, verbose: int) -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; every LmedgeError is one line on standard error."""
     leave_working_folder()
+    prepare_streams()
     try:
         result: Any = cli.main(args=arguments, prog_name="lmedge", standalone_mode=False)
         code = result if isinstance(result, int) else 0
@@ -166,9 +183,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         code = 130
     except OSError as error:  # a full disk behind standard output, say
-        _print_error(LmedgeError(f"cannot go on: {error}"))
+        _print_error(LmedgeError(_place_and_reason(error)))
         code = 1
     sys.exit(code)
+
+
+def _place_and_reason(error: OSError) -> str:
+    if error.filename == STDOUT:
+        return f"cannot write {STDOUT}: {error.strerror}; free space or choose another file"
+    return f"cannot go on: {error}"
 
 
 def _print_error(error: LmedgeError) -> None:

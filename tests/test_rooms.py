@@ -204,7 +204,9 @@ def test_help_is_shown_at_once() -> None:
     assert "doctor" in process.stdout
     loaded = [line.rpartition("|")[2].strip() for line in process.stderr.splitlines()]
     ours = {name for name in loaded if name.startswith("lmedge.")}
-    assert ours == {f"lmedge.{name}" for name in ("cli", "errors", "processes", "progress")}
+    assert ours == {
+        f"lmedge.{name}" for name in ("cli", "errors", "processes", "progress", "streams")
+    }
     outside = {name.split(".")[0] for name in loaded}
     assert not outside & (DEVICE - {"click"} | {"tensorflow", "tf_keras", "matplotlib"})
     assert 50 < len(loaded) < 200

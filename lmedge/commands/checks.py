@@ -6,7 +6,6 @@ reports what goes wrong.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import os
 import platform
@@ -14,15 +13,15 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from .. import __version__, machine
+from ..errors import LmedgeError
+from ..files import cache_folder, check_writable
 from ..processes import child_environment, python_command
 from ..runtime import RUNTIME_PACKAGES, runtime_label
-
-Status = Literal["ok", "missing", "action"]
+from .packages import INSTALL_TRAINING, Diagnosis, reason
 
 WEIGHTS_FILE = "efficientnetb0_notop.h5"
 WEIGHTS_URL = f"https://storage.googleapis.com/keras-applications/{WEIGHTS_FILE}"
@@ -32,28 +31,6 @@ GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")  # NVIDIA, AMD, the Linux subsystem
 _ASK_TENSORFLOW = (
     "import tensorflow as tf; print('GPUS', len(tf.config.list_physical_devices('GPU')))"
 )
-TENSORFLOW_PACKAGES = ("tensorflow", "tf_keras", "tensorflow-model-optimization")
-TOOL_PACKAGES = ("scipy", "matplotlib", "safetensors", "imagehash", "pillow")
-_INSTALL_TRAINING = "pip install 'lmedge[train]', on the computer that trains"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """One line of the doctor.
-
-    Attributes:
-        name: Name of the package, device or file.
-        status: "ok"; "missing" if it is absent; "action" if it is there and needs a step.
-        detail: The version, the path or the problem.
-        action: The next step, unless the status is ok.
-        blocks: True if `lmedge predict` and `lmedge camera` cannot run because of it.
-    """
-
-    name: str
-    status: Status
-    detail: str
-    action: str = ""
-    blocks: bool = False
 
 
 def examine(check: Callable[[], Diagnosis]) -> Diagnosis:
@@ -64,7 +41,7 @@ def examine(check: Callable[[], Diagnosis]) -> Diagnosis:
         return Diagnosis(
             name=check.__name__.removeprefix("check_"),
             status="action",
-            detail=f"could not be checked: {_reason(error)}",
+            detail=f"could not be checked: {reason(error)}",
         )
 
 
@@ -75,17 +52,6 @@ def check_python() -> Diagnosis:
     return Diagnosis(name="Python", status="ok", detail=f"{versions}, {machine.processor_model()}")
 
 
-def check_numpy() -> Diagnosis:
-    """Import NumPy."""
-    return _imported("NumPy", "numpy", "pip install numpy")
-
-
-def check_opencv() -> Diagnosis:
-    """Import OpenCV, whose shared libraries are often missing on small systems."""
-    action = "pip install opencv-python, or opencv-python-headless on a system without libGL"
-    return _imported("OpenCV", "cv2", action)
-
-
 def check_runtime() -> Diagnosis:
     """Name the runtime that will be used, the first that imports."""
     failed = []
@@ -94,7 +60,7 @@ def check_runtime() -> Diagnosis:
             importlib.import_module(f"{module}.interpreter")
         except Exception as error:
             if machine.package_version(package):
-                failed.append(f"{package} is installed but fails ({_reason(error)})")
+                failed.append(f"{package} is installed but fails ({reason(error)})")
             continue
         detail = "; ".join([f"{runtime_label(module)} will be used", *failed])
         if module == "tflite_runtime":
@@ -161,22 +127,20 @@ def check_display() -> Diagnosis:
     return Diagnosis(name="display", status="ok", detail=f"{screen}, windows by {toolkit}")
 
 
-def check_tensorflow() -> Diagnosis:
-    """Look at the packages of training and export; two of them need the same minor version."""
-    diagnosis = _packages("TensorFlow", TENSORFLOW_PACKAGES)
-    minors = [
-        ".".join((machine.package_version(name) or "").split(".")[:2])
-        for name in TENSORFLOW_PACKAGES[:2]
-    ]
-    if diagnosis.status == "ok" and len(set(minors)) > 1:
-        action = f"pip install 'tf_keras=={minors[0]}.*': it goes with TensorFlow {minors[0]}"
-        return dataclasses.replace(diagnosis, status="action", action=action)
-    return diagnosis
-
-
-def check_tools() -> Diagnosis:
-    """Look at the other packages of the training extra."""
-    return _packages("tools", TOOL_PACKAGES)
+def check_cache() -> Diagnosis:
+    """Look for a folder in which files that can be made again are kept."""
+    folder = cache_folder()
+    try:
+        check_writable(folder / "doctor.txt")
+    except LmedgeError as error:
+        return Diagnosis(
+            name="cache",
+            status="action",
+            detail=f"not used: {str(error).partition(';')[0]}",
+            action="set LMEDGE_CACHE to a folder that can be written; without it the thread count "
+            "is measured at each start, and training prepares its images anew",
+        )
+    return Diagnosis(name="cache", status="ok", detail=str(folder))
 
 
 def check_gpu() -> Diagnosis:
@@ -225,7 +189,7 @@ def ask_tensorflow(command: list[str], seconds: float) -> Diagnosis:
             name="GPU",
             status="action",
             detail=f"TensorFlow does not import: {last}",
-            action=_INSTALL_TRAINING,
+            action=INSTALL_TRAINING,
         )
     if found[0] == "0":
         return Diagnosis(
@@ -239,7 +203,15 @@ def ask_tensorflow(command: list[str], seconds: float) -> Diagnosis:
 
 def check_weights_file() -> Diagnosis:
     """Look for the ImageNet weights, on this machine or at the download host."""
-    cached = Path("~/.keras/models").expanduser() / WEIGHTS_FILE
+    try:
+        cached = Path("~/.keras/models").expanduser() / WEIGHTS_FILE
+    except RuntimeError:  # no home folder
+        return Diagnosis(
+            name="weights",
+            status="missing",
+            detail="no home folder to keep them in: neither HOME nor an entry for this user",
+            action="set HOME, or pass `lmedge train --weights PATH`",
+        )
     if cached.is_file():
         return Diagnosis(name="weights", status="ok", detail=str(cached))
     if _answers(WEIGHTS_URL, NETWORK_SECONDS):
@@ -257,34 +229,6 @@ def check_weights_file() -> Diagnosis:
 
 def _devices(*patterns: str) -> list[str]:
     return sorted(str(path) for pattern in patterns for path in Path("/dev").glob(pattern))
-
-
-def _packages(name: str, packages: Sequence[str]) -> Diagnosis:
-    versions = {package: machine.package_version(package) for package in packages}
-    absent = [package for package, version in versions.items() if version is None]
-    present = [f"{package} {version}" for package, version in versions.items() if version]
-    if absent:
-        detail = "; ".join(filter(None, [f"no {', '.join(absent)}", ", ".join(present)]))
-        return Diagnosis(name=name, status="missing", detail=detail, action=_INSTALL_TRAINING)
-    return Diagnosis(name=name, status="ok", detail=", ".join(present))
-
-
-def _imported(name: str, module: str, action: str) -> Diagnosis:
-    try:
-        version = importlib.import_module(module).__version__
-    except ModuleNotFoundError:
-        return Diagnosis(
-            name=name, status="missing", detail="not installed", action=action, blocks=True
-        )
-    except Exception as error:
-        return Diagnosis(
-            name=name,
-            status="action",
-            detail=f"does not import: {_reason(error)}",
-            action=action,
-            blocks=True,
-        )
-    return Diagnosis(name=name, status="ok", detail=str(version))
 
 
 def _window_toolkit() -> str:
@@ -316,7 +260,3 @@ def _answers(url: str, seconds: float) -> bool:
     thread.start()
     thread.join(seconds)
     return answered.is_set()
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import click
 
-from . import checks
-from .checks import Diagnosis
+from . import checks, packages
+from .packages import Diagnosis
 
 _COLOURS = {"ok": "green", "missing": "yellow", "action": "red"}
 _STATUS = 9  # cells of the first column
@@ -30,15 +30,16 @@ def diagnose() -> tuple[Group, ...]:
     examine = checks.examine
     device = (
         checks.check_python,
-        checks.check_numpy,
-        checks.check_opencv,
+        packages.check_numpy,
+        packages.check_opencv,
         checks.check_runtime,
+        checks.check_cache,
         checks.check_camera,
         checks.check_display,
     )
     host = (
-        checks.check_tensorflow,
-        checks.check_tools,
+        packages.check_tensorflow,
+        packages.check_tools,
         checks.check_gpu,
         checks.check_weights_file,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,10 +10,14 @@ from typing import Any, TypeVar
 import click
 
 from ..evaluation import PARTS
+from ..machine import cores
 
 Command = TypeVar("Command", bound=Callable[..., Any] | click.Command)
 PATH = click.Path(path_type=Path)
 MAX_SEED = 2**31 - 1
+MAX_THREADS = 128  # of the runtime, which starts as many as it is asked for
+
+_log = logging.getLogger(__name__)
 
 
 class RenamedOption(click.Option):
@@ -36,9 +41,26 @@ class RenamedOption(click.Option):
             self.opts = shown
 
 
+THREADS = click.IntRange(1, MAX_THREADS)
+
+
+def warn_of_threads(threads: int | None) -> None:
+    """Log a warning if more threads are asked for than the machine has cores."""
+    if threads is not None and threads > cores():
+        _log.warning(
+            "%d threads on %d cores: more threads than cores slow it down", threads, cores()
+        )
+
+
+def _asked_threads(_: click.Context, __: click.Parameter, threads: int | None) -> int | None:
+    warn_of_threads(threads)
+    return threads
+
+
 threads_option = click.option(
     "--threads",
-    type=click.IntRange(1),
+    type=THREADS,
+    callback=_asked_threads,
     help="Threads of the runtime  [default: the fastest count, measured once for each file]",
 )
 delegate_option = click.option(

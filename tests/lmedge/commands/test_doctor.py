@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import lmedge as package
-from lmedge.commands import checks
+from lmedge.commands import checks, packages
 from tests import processes
 from tests.in_process import lmedge
 
 # Nothing may go out to the network from a test; a refused connection is an answer at once.
 OFFLINE = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
-DEVICE = ["Python", "NumPy", "OpenCV", "runtime", "camera", "display"]
+DEVICE = ["Python", "NumPy", "OpenCV", "runtime", "cache", "camera", "display"]
 TRAINING = ["TensorFlow", "tools", "GPU", "weights"]
 
 
@@ -51,7 +51,7 @@ def test_cached_weights_need_no_network(tmp_path: Path, monkeypatch: pytest.Monk
     cached.parent.mkdir(parents=True)
     cached.touch()
     monkeypatch.setattr(checks, "_answers", lambda *_: pytest.fail("asked the network"))
-    assert checks.check_weights_file() == checks.Diagnosis(
+    assert checks.check_weights_file() == packages.Diagnosis(
         name="weights", status="ok", detail=str(cached)
     )
 
@@ -94,7 +94,7 @@ def test_what_is_asked_of_tensorflow_ends_in_time() -> None:
 
 
 def test_a_check_that_fails_is_a_finding() -> None:
-    def broken() -> checks.Diagnosis:
+    def broken() -> packages.Diagnosis:
         raise RuntimeError("first line\nsecond line")
 
     diagnosis = checks.examine(broken)
@@ -120,8 +120,8 @@ def test_a_display_without_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_mismatched_versions_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"tensorflow": "2.19.1", "tf_keras": "2.18.0"}
-    monkeypatch.setattr(checks.machine, "package_version", lambda name: versions.get(name, "1.0"))
-    diagnosis = checks.check_tensorflow()
+    monkeypatch.setattr(packages.machine, "package_version", lambda name: versions.get(name, "1.0"))
+    diagnosis = packages.check_tensorflow()
     assert diagnosis.status == "action"
     assert "tf_keras==2.19.*" in diagnosis.action
 
@@ -131,3 +131,44 @@ def test_wrong_arguments(arguments: list[str]) -> None:
     process = lmedge("doctor", *arguments)
     assert process.returncode == 2
     assert "Traceback" not in process.stderr
+
+
+def test_a_home_that_is_missing_or_read_only_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMEDGE_CACHE", "/dev/null/cache")
+    diagnosis = checks.check_cache()
+    assert (diagnosis.status, diagnosis.blocks) == ("action", False)
+    assert "cannot write /dev/null/cache" in diagnosis.detail
+    assert "LMEDGE_CACHE" in diagnosis.action
+    monkeypatch.setenv("LMEDGE_CACHE", str(tmp_path))
+    assert checks.check_cache().detail == str(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+    def homeless(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    diagnosis = checks.check_weights_file()
+    assert diagnosis.status == "missing" and "no home folder" in diagnosis.detail
+
+
+@pytest.mark.parametrize("command", ["predict", "camera", "benchmark", "data"])
+def test_a_broken_opencv_is_one_line_of_every_command(tmp_path: Path, command: str) -> None:
+    emptied = command in {"predict", "data"}  # by the removal of another package
+    says = "has no imdecode" if emptied else "libGL.so.1"
+    (tmp_path / "cv2.py").write_text(
+        "__version__ = '4.0'" if emptied else "raise ImportError('libGL.so.1: cannot open')"
+    )
+    words = ["check", tmp_path] if command == "data" else [tmp_path, tmp_path]
+    process = processes.lmedge(command, *words, PYTHONPATH=str(tmp_path))
+    processes.assert_refused(process, 8, f"`lmedge {command}` needs OpenCV", says, "pip install")
+
+
+def test_two_opencv_packages_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"opencv-python": "5.0.0", "opencv-python-headless": "4.12.0"}
+    monkeypatch.setattr(packages.machine, "package_version", lambda *names: versions.get(names[0]))
+    diagnosis = packages.check_opencv()
+    assert (diagnosis.status, diagnosis.blocks) == ("action", False)
+    assert "opencv-python 5.0.0 and opencv-python-headless 4.12.0" in diagnosis.detail
+    assert "pip uninstall -y opencv-python opencv-python-headless" in diagnosis.action

@@ -1,4 +1,4 @@
-"""An option that was renamed takes its former name, and says only the new one."""
+"""Options that several commands share: former names, and limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from lmedge.commands.options import RenamedOption
+from lmedge.commands import options
+from lmedge.commands.options import RenamedOption, threads_option
 
 
 @click.command()
@@ -41,3 +42,21 @@ def test_help_and_errors_mention_the_new_name_alone() -> None:
     wrong = CliRunner().invoke(command, ["--old", "three"])
     assert wrong.exit_code == 2
     assert "'--new'" in wrong.output
+
+
+def test_threads_have_a_limit_and_more_than_the_cores_are_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @click.command()
+    @threads_option
+    def count(threads: int | None) -> None:
+        click.echo(threads)
+
+    monkeypatch.setattr(options, "cores", lambda: 2)
+    for given in ("0", str(options.MAX_THREADS + 1), "1000000"):
+        assert CliRunner().invoke(count, ["--threads", given]).exit_code == 2
+    for given in ([], ["--threads", "2"]):
+        assert CliRunner().invoke(count, given).exit_code == 0
+        assert not caplog.messages
+    assert CliRunner().invoke(count, ["--threads", "64"]).output == "64\n"
+    assert "64 threads on 2 cores" in caplog.text

@@ -1,6 +1,6 @@
-"""Captures: cameras and streams by OpenCV, a Raspberry Pi's camera by picamera2.
+"""Captures: cameras and video files by OpenCV, a Raspberry Pi's camera by picamera2.
 
-Both are opened quietly, and an error names the reason and the remedy.
+They are opened quietly, and an error names the reason and the remedy.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import socket
+import stat
 import sys
-import urllib.parse
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,17 +17,17 @@ import cv2
 
 from ..errors import MissingDependencyError, SourceError
 from ..progress import TALK
+from .mjpeg import MjpegCapture, leaving_jpeg
 
-OPEN_SECONDS = 10.0
-READ_SECONDS = 5.0
-PORTS = {"http": 80, "https": 443, "rtsp": 554}
 DEVICE = re.compile(r"/dev/video(\d+)")
+STABLE_NAMES = "/dev/v4l/"  # by-id and by-path: links of udev to /dev/videoN
+VIDEO_MAJOR = 81  # of every video device of Linux
 PICAMERA = "picamera2"
 PICAMERA_SIZE = (640, 480)
-# Over TCP, as OpenCV has it by default; a frame cut short by the network is not shown in part.
-_FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;discardcorrupt|err_detect;explode"
 _SYSTEM = Path("/sys/class/video4linux")
 _PROBED = 5  # numbers tried if the system keeps no list
+_JPEG = b"\xff\xd8\xff"
+_INSTEAD = "save the stream as a file, or serve it over http and pass its address"
 
 
 class Capture(Protocol):
@@ -57,23 +56,41 @@ class CaptureOptions:
 AS_IT_IS = CaptureOptions()
 
 
-def open_device(device: int | str, options: CaptureOptions = AS_IT_IS) -> cv2.VideoCapture:
-    """Open a camera by its index, or by its path /dev/videoN.
+def names_camera(text: str) -> bool:
+    """Return True for a camera's number, its /dev/videoN, or a link to it, also a broken one."""
+    if (text.isascii() and text.isdigit()) or text.startswith(STABLE_NAMES):
+        return True
+    if DEVICE.fullmatch(os.path.realpath(text)):
+        return True
+    try:
+        found = Path(text).stat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISCHR(found.st_mode) and os.major(found.st_rdev) == VIDEO_MAJOR
+
+
+def open_device(device: str, options: CaptureOptions = AS_IT_IS) -> Capture:
+    """Open a camera by its index, by its path /dev/videoN, or by a link to that.
+
+    A link is followed at each call: a camera that returns may have another number.
 
     Raises SourceError with the reason, as far as the system reports it.
     """
-    match = DEVICE.fullmatch(str(device))
-    index = int(match[1]) if match else int(device)
-    capture = None
+    path = Path(f"/dev/video{device}" if device.isdigit() else device)
+    match = DEVICE.fullmatch(os.path.realpath(path))
     # OpenCV adds the numbers of its backends to the index, so a large one means something else.
-    if index < 100:
-        _be_quiet()
-        capture = cv2.VideoCapture(index)
+    if path.exists() if match is None else int(match[1]) < 100:
+        be_quiet()
+        if match is None:
+            capture = cv2.VideoCapture(str(path), cv2.CAP_V4L2)
+        else:
+            capture = cv2.VideoCapture(int(match[1]))
         if capture.isOpened():
             _ask(capture, options)
-            return capture
+            # V4L2 then hands over what the camera sent; other systems know no such setting.
+            return leaving_jpeg(capture, cv2.CAP_PROP_CONVERT_RGB, 0)
         capture.release()
-    raise SourceError(f"camera {device} does not open: {_why_no_device(index)}")
+    raise SourceError(f"camera {device} does not open: {_why_no_device(path)}")
 
 
 def _ask(capture: cv2.VideoCapture, options: CaptureOptions) -> None:
@@ -86,47 +103,40 @@ def _ask(capture: cv2.VideoCapture, options: CaptureOptions) -> None:
         capture.set(cv2.CAP_PROP_FPS, options.rate)
 
 
-def open_url(url: str) -> cv2.VideoCapture:
-    """Open an http, https or rtsp stream.
-
-    Raises SourceError with the reason, as far as the network reports it, without a password.
-    """
-    _be_quiet()
-    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG_OPTIONS)
-    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1000 * OPEN_SECONDS)]
-    limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * READ_SECONDS)]
-    capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
-    if not capture.isOpened():
-        capture.release()
-        raise SourceError(f"{without_password(url)} does not open: {_why_no_stream(url)}")
-    return capture
-
-
-def open_video(path: Path) -> cv2.VideoCapture:
-    """Open a video file. Raises SourceError if it is missing or not a video."""
+def open_video(path: Path) -> cv2.VideoCapture | Capture:
+    """Open a video file. Raises SourceError if it is missing, no file or not a video."""
     try:
         with path.open("rb") as stream:
-            empty = not stream.read(1)
+            head = stream.read(len(_JPEG))
     except OSError as error:
         raise SourceError(
             f"{path}: cannot be read ({error.strerror}); check the name, or pass a camera's "
             "number, a folder or a URL"
         ) from error
-    _be_quiet()
+    if head == _JPEG:
+        stream = path.open("rb")
+        return MjpegCapture(stream.read, stream.close)
+    be_quiet()
     capture = cv2.VideoCapture(str(path))
-    if empty or not capture.isOpened():
+    if not head or not capture.isOpened():
         capture.release()
         raise SourceError(
-            f"{path}: {'an empty file' if empty else 'not a video that OpenCV can read'}; pass a "
-            "video (.mp4, .avi, .mkv, .mov), an image or a folder of images"
+            f"{path}: {'an empty file' if not head else 'not a video that OpenCV can read'}; pass "
+            "a video (.mp4, .avi, .mkv, .mov), an image or a folder of images"
         )
-    return capture
+    return leaving_jpeg(capture, cv2.CAP_PROP_FORMAT, -1)
 
 
-def without_password(url: str) -> str:
-    """Return `url` without its user and password, fit for messages."""
-    parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+def refuse_special(path: Path) -> None:
+    """Raise SourceError for a pipe, a socket or a device, whose end nobody knows."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        kinds = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+        kind = next((name for test, name in kinds.items() if test(mode)), "a device, no camera")
+        raise SourceError(f"{path}: {kind}, which is not read; {_INSTEAD}")
 
 
 class PiCapture:
@@ -188,7 +198,7 @@ def _video_devices(system: Path, devices: Path) -> list[str]:
 
 def _opens(number: int) -> bool:
     try:
-        open_device(number).release()
+        open_device(str(number)).release()
     except SourceError:
         return False
     return True
@@ -221,9 +231,12 @@ def _library() -> Any:
     return Picamera2
 
 
-def _be_quiet() -> None:
-    """Keep the lines of OpenCV and FFmpeg off the terminal; lmedge reports each error once."""
-    if os.environ.get(TALK):
+def be_quiet(*, secret: bool = False) -> None:
+    """Keep the lines of OpenCV and FFmpeg off the terminal; lmedge reports each error once.
+
+    With `-vv` they appear, unless the address in them is `secret`.
+    """
+    if os.environ.get(TALK) and not secret:
         return
     # OpenCV 4 has the function at its top, OpenCV 5 in a module; 0 is silent in both.
     home = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
@@ -231,10 +244,9 @@ def _be_quiet() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET, read at the first open
 
 
-def _why_no_device(index: int) -> str:
+def _why_no_device(device: Path) -> str:
     if not sys.platform.startswith("linux"):
         return "it is absent or in use, or the system denies access; check the privacy settings"
-    device = Path(f"/dev/video{index}")
     if not device.exists():
         present = sorted(str(path) for path in Path("/dev").glob("video*"))
         return (
@@ -246,19 +258,3 @@ def _why_no_device(index: int) -> str:
     if not os.access(device, os.R_OK | os.W_OK):
         return f"no permission on {device}; run `sudo usermod -aG video $USER` and log in again"
     return f"{device} is in use by another program or gives no images; try another number"
-
-
-def _why_no_stream(url: str) -> str:
-    """Find the reason by a connection of our own, since OpenCV reports none."""
-    parts = urllib.parse.urlsplit(url)
-    try:
-        address = (parts.hostname or "", parts.port or PORTS[parts.scheme])
-        socket.create_connection(address, timeout=3).close()
-    except socket.gaierror:
-        return f"no host is named {parts.hostname!r}; check the address and the network"
-    except ValueError:
-        return "the port is not a number from 0 to 65535; check the address"
-    except OSError as error:
-        reason = str(error.strerror or error).lower()
-        return f"no connection to {address[0]}:{address[1]} ({reason}); is the camera on?"
-    return "the server answers, but not with a video OpenCV can read; check path and password"

@@ -101,8 +101,8 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     default="0",
     show_default=True,
     metavar="0|PATH|URL",
-    help="A camera's number, /dev/videoN or picamera2, a video, an image, a folder or pattern of "
-    "images, or an http, https or rtsp address.",
+    help="A camera's number, /dev/videoN, /dev/v4l/by-id/NAME or picamera2, a video, an image, a "
+    "folder or pattern of images, or an http, https or rtsp address.",
 )
 @click.option("--size", type=Pair(), help="Ask the camera for this size.")
 @click.option(
@@ -275,6 +275,7 @@ def _sentence(summary: CameraSummary) -> str:
     frames = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
     extra = f", {summary.dropped} dropped" if summary.dropped else ""
     extra += f", {summary.skipped} skipped" if summary.skipped else ""
+    extra += f", {summary.damaged} damaged" if summary.damaged else ""
     if summary.absences:
         extra += f", away {summary.absences} time{'s' if summary.absences > 1 else ''}"
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import logging
 import threading
 from collections.abc import Iterator
 from typing import Self
@@ -16,6 +17,7 @@ from ..errors import LmedgeError
 
 BgrImage = npt.NDArray[np.uint8]
 
+_log = logging.getLogger(__name__)
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
@@ -108,6 +110,7 @@ class FrameSource(abc.ABC):
         rate: Frames a second of a file; None for a live source.
         dropped: Frames of a live source that nobody took.
         skipped: Images that cannot be read.
+        damaged: Frames that arrived cut or damaged, and that nobody saw.
         absences: How often a live source went away.
     """
 
@@ -116,6 +119,7 @@ class FrameSource(abc.ABC):
     rate: float | None = None
     dropped: int = 0
     skipped: int = 0
+    damaged: int = 0
     absences: int = 0
 
     def __init__(self, name: str, view: FrameView = WHOLE_FRAME) -> None:
@@ -129,6 +133,14 @@ class FrameSource(abc.ABC):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def count_damaged(self) -> None:
+        """Count a frame that arrived damaged, and log the first."""
+        self.damaged += 1
+        if self.damaged == 1:
+            _log.warning(
+                "%s: an image arrived damaged and is left out; more are counted", self.name
+            )
 
     @abc.abstractmethod
     def __iter__(self) -> Iterator[Frame | Absence]:

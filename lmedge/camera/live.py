@@ -6,28 +6,78 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
 from ..errors import CameraLostError, SourceError
 from .capture import Capture
 from .frames import WHOLE_FRAME, Absence, BgrImage, Frame, FrameSource, FrameView
+from .mjpeg import DamagedFrameError
 
 FIRST_FRAME = 10.0  # seconds until a source that opened must have given a frame
 PATIENCE = 3.0  # seconds without a frame until a source counts as away, its read may be hanging
 BACK_OFF = (0.5, 10.0)  # seconds between attempts to open again: the first, doubled up to the last
 _FAILING = 1.0  # seconds of failing reads until the capture is given back and opened again
-_SLICE = 0.1  # seconds between looks at the stop flag while waiting
-_JOIN = 2.0  # seconds a closing source waits for its thread
+_SLICE = 0.1  # seconds between looks at the stop flag, or for Ctrl-C, while waiting
+_JOIN = 0.5  # seconds a closing source waits for its thread
 
 _log = logging.getLogger(__name__)
+
+
+_T = TypeVar("_T")
+
+
+class ReplayedError(Exception):
+    """A stream that ended would begin again with the same bytes."""
+
+
+class AbandonedError(Exception):
+    """Nobody waits for the result any more."""
+
+
+def interruptible(
+    work: Callable[[], _T],
+    release: Callable[[_T], object],
+    stopped: Callable[[], bool] = lambda: False,
+) -> _T:
+    """Do `work` in a thread, so that Ctrl-C ends this one although a library waits for a server.
+
+    If that happens, or if `stopped` returns True, `release` gets the result when it comes. Raises
+    AbandonedError in the latter case, and errors of `work` otherwise.
+    """
+    done, left = threading.Event(), threading.Event()
+    results: list[_T] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except Exception as error:  # raised below, in the thread that waits
+            errors.append(error)
+        done.set()
+        if left.is_set() and results:
+            release(results[0])
+
+    threading.Thread(target=run, name="interruptible", daemon=True).start()
+    try:
+        while not done.wait(_SLICE):
+            if stopped():
+                raise AbandonedError
+    except BaseException:
+        left.set()
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 class LiveSource(FrameSource):
     """A camera or a network stream: only the newest frame is kept, older ones are counted.
 
     No frame comes twice. A source that goes away is opened again, with growing pauses, and may come
-    back at another resolution. Meanwhile an Absence comes in place of frames.
+    back at another resolution. Meanwhile an Absence comes in place of frames. A stream that ends
+    and would begin again with the same bytes is a file, and its end is the end of the source.
     """
 
     live = True
@@ -62,11 +112,13 @@ class LiveSource(FrameSource):
         self._open = open_capture
         self._give_up, self._patience, self._first_frame = give_up, patience, first_frame
         self._back_off = back_off
-        capture = open_capture()
+        capture = interruptible(open_capture, lambda late: late.release())
         self._start = self._latest = time.monotonic()
         self._newest: tuple[BgrImage, int, float] | None = None  # with index and seconds
         self._delivered = 0
         self._reason: str | None = None  # why the capture was given back
+        self._damage: str | None = None  # why frames that came were left out
+        self._ended = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(
             target=self._pump, args=(capture,), name=f"capture {name}", daemon=True
@@ -77,6 +129,7 @@ class LiveSource(FrameSource):
         """Yield the newest frame each time; wait if there is none yet."""
         away = False
         while not self.stopped:
+            ended = self._ended
             frame = self._take()
             if frame is not None:
                 if away:
@@ -85,13 +138,15 @@ class LiveSource(FrameSource):
                 image, index, seconds = frame
                 yield Frame(image=self.view.apply(image), index=index, seconds=seconds)
                 continue
+            if ended:
+                return
             absence = self._absence()
             if absence is None:
                 continue
             if not away:
                 away = True
                 self.absences += 1
-                why = f" ({self._reason})" if self._reason else ""
+                why = self._why()
                 _log.warning("%s gives no frames%s; trying again", self.name, why)
             yield absence
 
@@ -116,7 +171,7 @@ class LiveSource(FrameSource):
             gone = self._reason is not None
             if self._newest is not None:
                 return None
-        why = f" ({self._reason})" if self._reason else ""
+        why = self._why()
         if not self._delivered and silent >= self._first_frame:
             raise SourceError(
                 f"{self.name} opened but delivers no frames (none for {silent:.0f} s){why}; try "
@@ -131,9 +186,13 @@ class LiveSource(FrameSource):
             return Absence(message=f"{self.name}: no frames for {silent:.0f} s, trying again")
         return None
 
+    def _why(self) -> str:
+        reason = self._reason or self._damage
+        return f" ({reason})" if reason else ""
+
     def _pump(self, capture: Capture | None) -> None:
         pause = self._back_off[0]
-        while not self.stopped:
+        while not self.stopped and not self._ended:
             if capture is None:
                 self._stop.wait(pause)
                 pause = min(2 * pause, self._back_off[1])
@@ -158,6 +217,9 @@ class LiveSource(FrameSource):
             return None
         try:
             return self._open()
+        except ReplayedError:
+            self._ended = True
+            return None
         except Exception as error:
             self._note(str(error) or type(error).__name__)
             return None
@@ -166,7 +228,12 @@ class LiveSource(FrameSource):
         """Put frames until reads fail for a second, and return the reason."""
         good = time.monotonic()
         while not self.stopped:
-            delivered, image = capture.read()
+            try:
+                delivered, image = capture.read()
+            except DamagedFrameError as error:  # the camera is there
+                good, self._damage = time.monotonic(), str(error)
+                self.count_damaged()
+                continue
             if delivered and image is not None:
                 good = time.monotonic()
                 self._put(np.asarray(image, np.uint8), good)
@@ -187,5 +254,5 @@ class LiveSource(FrameSource):
                 self.dropped += 1
             self._newest = (image, self._delivered, now - self._start)
             self._delivered += 1
-            self._latest, self._reason = now, None
+            self._latest, self._reason, self._damage = now, None, None
             self._changed.notify_all()

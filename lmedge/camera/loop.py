@@ -43,6 +43,7 @@ class CameraSummary:
         frames: Frames that were classified.
         dropped: Frames that came while another was classified.
         skipped: Images that could not be read.
+        damaged: Frames that arrived cut or damaged and were left out.
         absences: How often the source went away.
         seconds: Time from the arrival of the first frame to the end.
         rate: Frames a second, 0 without a frame.
@@ -54,6 +55,7 @@ class CameraSummary:
     frames: int
     dropped: int
     skipped: int
+    damaged: int
     absences: int
     seconds: float
     rate: float
@@ -102,6 +104,7 @@ def run_camera(
         frames=tally.frames,
         dropped=source.dropped,
         skipped=source.skipped,
+        damaged=source.damaged,
         absences=source.absences,
         seconds=seconds,
         rate=tally.frames / seconds if seconds > 0 else 0.0,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import glob
+import http.client
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,21 +18,22 @@ from ..errors import DataError, SourceError
 from ..evaluation.folders import list_images
 from ..formats import SUFFIXES
 from ..image import read_image
+from .address import parse, without_secrets
 from .capture import (
     AS_IT_IS,
-    DEVICE,
     PICAMERA,
-    PORTS,
     Capture,
     CaptureOptions,
+    names_camera,
     open_device,
     open_picamera,
-    open_url,
     open_video,
-    without_password,
+    refuse_special,
 )
 from .frames import WHOLE_FRAME, Frame, FrameSource, FrameView
-from .live import LiveSource
+from .live import AbandonedError, LiveSource, ReplayedError, interruptible
+from .mjpeg import DamagedFrameError
+from .stream import Opened, open_stream
 
 DEFAULT_RATE = 25.0  # of a video without one
 IMAGES_RATE = 1.0  # a folder of images, seen or recorded: one a second
@@ -49,12 +52,15 @@ def open_source(
 ) -> FrameSource:
     """Open a camera, a stream, a video or images; use the result in a `with` statement.
 
-    - 0, "0" or "/dev/video0": a camera, live (a file named 0 is "./0");
+    - 0, "0", "/dev/video0" or a link to it, such as those in "/dev/v4l/by-id": a camera, live (a
+      file named 0 is "./0");
     - "picamera2", or "picamera2:1" for the second: a Raspberry Pi's camera, live;
     - "http://...", "https://...", "rtsp://...": a stream, live; a stream with a known end, such as
       a video on a web server, is read in full instead;
     - a folder, a file with an image's suffix, or a pattern such as "images/*.jpg": images;
     - any other file: a video.
+
+    Pipes are refused. JPEG frames that arrive cut or damaged are left out and counted.
 
     Args:
         source: One of the above.
@@ -72,12 +78,15 @@ def open_source(
     if opener is not None:
         name = text if text.startswith(PICAMERA) else f"camera {text}"
         return LiveSource(name, opener, view=view, give_up=give_up)
+    shown = without_secrets(text)
     if options != AS_IT_IS:
-        raise SourceError(f"{text}: size and rate can be asked of cameras only; leave them out")
-    scheme, separator, _ = text.partition("://")
-    if separator:
-        return _open_stream(text, scheme.lower(), view, give_up)
+        raise SourceError(f"{shown}: size and rate can be asked of cameras only; leave them out")
+    if parse(text) is not None:
+        return _open_stream(text, view, give_up)
+    if shown != text:
+        raise SourceError(f"{shown}: an address has two slashes behind its colon; check it")
     path = Path(text)
+    refuse_special(path)
     if path.is_dir() or (path.suffix.lower() in SUFFIXES and not is_pattern(text)):
         return open_images(path, view)
     if is_pattern(text):
@@ -92,7 +101,7 @@ def is_pattern(text: str) -> bool:
 
 def _camera(text: str, options: CaptureOptions) -> Callable[[], Capture] | None:
     """Return the function that opens a camera, None if `text` names no camera."""
-    if (text.isascii() and text.isdigit()) or DEVICE.fullmatch(text):
+    if names_camera(text):
         return partial(open_device, text, options)
     kind, _, number = text.partition(":")
     if kind == PICAMERA and (number.isdigit() or not number):
@@ -100,37 +109,43 @@ def _camera(text: str, options: CaptureOptions) -> Callable[[], Capture] | None:
     return None
 
 
-def _open_stream(url: str, scheme: str, view: FrameView, give_up: float | None) -> FrameSource:
-    name = without_password(url)
-    if scheme not in PORTS:
-        raise SourceError(f"{name}: {scheme}:// is not supported; use {', '.join(sorted(PORTS))}")
-    opened_at_once = open_url(url)
-    if opened_at_once.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
-        return VideoSource(name, opened_at_once, view)
-    first: Capture | None = opened_at_once
+def _open_stream(url: str, view: FrameView, give_up: float | None) -> FrameSource:
+    name = without_secrets(url)
+    once = interruptible(partial(open_stream, url), lambda late: late.capture.release())
+    if once.finite:
+        return VideoSource(name, once.capture, view)
+    first: Opened | None = once
 
     def opened() -> Capture:
         """Return the capture that is open already, then new ones."""
         nonlocal first
-        capture, first = first or open_url(url), None
-        return capture
+        known, first = first, None
+        if known is not None:
+            return known.capture
+        again = open_stream(url)
+        if once.beginning and again.beginning == once.beginning:
+            again.capture.release()
+            raise ReplayedError
+        return again.capture
 
     return LiveSource(name, opened, view=view, give_up=give_up)
 
 
 class VideoSource(FrameSource):
-    """Every frame of a video, in order."""
+    """Every frame of a video, in order; a damaged JPEG frame is left out and counted."""
 
     def __init__(
         self,
         path: str | os.PathLike[str],
-        capture: cv2.VideoCapture | None = None,
+        capture: Capture | None = None,
         view: FrameView = WHOLE_FRAME,
     ) -> None:
         """Open `path`, or take an open `capture`. Raises SourceError if it is no video."""
         super().__init__(readable(path), view)
+        self._remote = capture is not None  # a read may wait for the network
+        self._abandoned = False
         self._capture = capture if capture is not None else open_video(Path(path))
-        declared = self._capture.get(cv2.CAP_PROP_FPS)
+        declared = self._property(cv2.CAP_PROP_FPS)
         self.rate = declared if 0 < declared <= 1000 else DEFAULT_RATE
         self._seconds = 0.0
 
@@ -138,9 +153,15 @@ class VideoSource(FrameSource):
         """Yield every frame. Raises SourceError if there is none."""
         index = 0
         while not self.stopped:
-            delivered, image = self._capture.read()
+            try:
+                delivered, image = self._read()
+            except DamagedFrameError:
+                self.count_damaged()
+                index += 1  # it has its time in the video
+                continue
             if not delivered:
-                self._check_end(index)
+                if not self.stopped:
+                    self._check_end(index)
                 return
             yield Frame(
                 image=self.view.apply(np.asarray(image, np.uint8)),
@@ -152,20 +173,45 @@ class VideoSource(FrameSource):
     def close(self) -> None:
         """Close the file."""
         super().close()
-        self._capture.release()
+        if not self._abandoned:
+            self._capture.release()
+
+    def _read(self) -> tuple[bool, Any]:
+        """Return the next frame; end soon after `stop` although a server is silent."""
+        if not self._remote:
+            return self._capture.read()
+        try:
+            return interruptible(
+                self._capture.read, lambda _: self._capture.release(), lambda: self.stopped
+            )
+        except (AbandonedError, KeyboardInterrupt) as error:
+            self._abandoned = True  # the thread that reads releases the capture
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            return False, None
+        except (OSError, http.client.HTTPException) as error:
+            raise SourceError(
+                f"{self.name}: ended early ({str(error) or type(error).__name__}); check the "
+                "network and start again"
+            ) from error
+
+    def _property(self, key: int) -> float:
+        """Return a property of a capture by OpenCV, 0 of others."""
+        get = getattr(self._capture, "get", None)
+        return 0.0 if get is None else float(get(key))
 
     def _time(self, index: int) -> float:
         """Return the time of the last frame, by the frame rate if the file's clock stands still."""
-        seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+        seconds = self._property(cv2.CAP_PROP_POS_MSEC) / 1000.0
         if index and seconds <= self._seconds:
             seconds = self._seconds + 1.0 / (self.rate or DEFAULT_RATE)
         self._seconds = seconds
         return seconds
 
     def _check_end(self, frames: int) -> None:
-        if not frames:
+        if frames <= self.damaged:
             raise SourceError(f"{self.name}: a video without frames, or damaged; record it again")
-        declared = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        declared = int(self._property(cv2.CAP_PROP_FRAME_COUNT))
         if frames < LEAST_SHARE * declared:
             _log.warning(
                 "%s: ended after %d of %d frames; cut short or damaged", self.name, frames, declared

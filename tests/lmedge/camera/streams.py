@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import socketserver
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -141,3 +143,55 @@ def mjpeg_server(landmark: str = "green") -> Iterator[MjpegServer]:
         yield server
     finally:
         server.die()
+
+
+class Connection:
+    """What a script of `scripted_server` sees of one viewer."""
+
+    def __init__(self, handler: socketserver.StreamRequestHandler, number: int) -> None:
+        self.number = number
+        self.request = b""
+        while (line := handler.rfile.readline()).strip():
+            self.request += line
+        self._write = handler.wfile.write
+
+    def write(self, data: bytes) -> None:
+        self._write(data)
+
+    def answer(self, kind: str, *headers: str, status: str = "200 OK") -> None:
+        lines = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", *headers, "Connection: close"]
+        self.write("\r\n".join([*lines, "", ""]).encode())
+
+
+@contextlib.contextmanager
+def scripted_server(script: Callable[[Connection], None]) -> Iterator[str]:
+    """A server on loopback that runs `script` for each viewer; gives its host and port."""
+    numbers = itertools.count()
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                script(Connection(self, next(numbers)))
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def numbered_jpeg(number: int, height: int = 120, width: int = 160) -> bytes:
+    """A JPEG with detail whose number its mean colour gives, see `number_of`."""
+    noise = np.random.default_rng(0).integers(0, 40, (height, width, 3), np.uint8)
+    image = noise + np.uint8(8 * number)
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+
+
+def number_of(image: np.ndarray) -> int:
+    """Return the number of an image that `numbered_jpeg` made; each of its rows must have it."""
+    rows = {round((float(row.mean()) - 19.5) / 8) for row in np.array_split(image, 6)}
+    assert len(rows) == 1, f"a part of the image is invented: {rows}"
+    return rows.pop()

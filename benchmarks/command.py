@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
 
 from lmedge.classifier import Classifier
 from lmedge.commands.options import (
@@ -20,8 +19,10 @@ from lmedge.commands.options import (
 )
 from lmedge.errors import LmedgeError, RegressionError
 from lmedge.evaluation.folders import LabelledImage, parts, scan
+from lmedge.harmless import echo, harmless
 from lmedge.remote.payload import Payload
 from lmedge.remote.ssh import PATIENCE, Link, check_host, check_option
+from lmedge.report.terminal import HarmlessConsole
 
 from .accuracy import score
 from .conditions import Conditions, Moment
@@ -181,14 +182,14 @@ def benchmark(
         compared = compare_files(given, threads, chosen, images, runtimes)
         folder = out or Path("runs") / f"benchmark-{given[0].stem}-and-others"
         names = write_comparison(compared, folder)
-        show_comparison(compared, Console())
+        show_comparison(compared, HarmlessConsole())
     else:
         own = runtimes[0].name if runtimes else None
         report = _measure(given[0], threads, chosen, own, data, part, unknown)
         folder = out or Path("runs") / f"benchmark-{given[0].stem}"
         names = write_report(report, folder)
-        show_report(report, Console())
-    click.echo(f"report: {click.format_filename(folder)}: {', '.join(names)}")
+        show_report(report, HarmlessConsole())
+    echo(f"report: {harmless(folder)}: {', '.join(names)}")
 
 
 def _measure(
@@ -279,10 +280,10 @@ def _compare(old: Path, new: Path, fail_over: str | None) -> None:
     except ValueError as error:
         raise click.UsageError(f"--fail-over {fail_over}: write it as 5% or 0.05") from error
     found = changes(old, new)
-    show_changes(found, Console())
+    show_changes(found, HarmlessConsole())
     for path in (old, new):
         for doubt in doubts(path):
-            click.echo(f"{click.format_filename(path)} is noisy: {doubt}")
+            echo(f"{harmless(path)} is noisy: {harmless(doubt)}")
     worse = [change for change in found if limit is not None and change.worse > limit]
     if worse:
         names = ", ".join(f"{change.name} by {change.worse:.1%}" for change in worse)

@@ -18,6 +18,7 @@ import numpy as np
 from lmedge import files
 from lmedge.errors import DataError
 from lmedge.evaluation.metrics import ClassScore, classes_by_f1
+from lmedge.harmless import write_rows
 from lmedge.image import read_image
 from lmedge.report.csv_files import machine_line
 from lmedge.report.pages import INSTALL, missing_package, render
@@ -137,7 +138,7 @@ def _report_csv(report: Report) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("section", "name", "value"))
     for section, values in report.as_dict().items():
-        writer.writerows(_flat(section, "", values))
+        write_rows(writer, _flat(section, "", values))
     return stream.getvalue()
 
 
@@ -169,7 +170,7 @@ def _comparison_csv(compared: BenchmarkComparison) -> str:
         for name in names:
             value = getattr(entry, name)
             cells += (value or (None, None)) if name in pairs else [value]
-        writer.writerow(f"{one:.6g}" if isinstance(one, float) else one for one in cells)
+        write_rows(writer, [[f"{one:.6g}" if isinstance(one, float) else one for one in cells]])
     return stream.getvalue()
 
 
@@ -177,6 +178,6 @@ def _samples_csv(compared: BenchmarkComparison) -> str:
     """Return every measured time in milliseconds, a column for each, in the order taken."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(compared.titles())
+    write_rows(writer, [compared.titles()])
     writer.writerows([f"{one:.6f}" for one in row] for row in (compared.samples / 1e6).tolist())
     return stream.getvalue()

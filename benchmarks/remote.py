@@ -15,10 +15,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
 from lmedge import files
 from lmedge.errors import HostError, LmedgeError, error_class
+from lmedge.harmless import echo
 from lmedge.model_file import read_model
 from lmedge.remote.host import RemoteHost
 from lmedge.remote.payload import Payload, megabytes
@@ -64,7 +63,7 @@ def benchmark_there(link: Link, payload: Payload, out: Path, python: str | None)
         if not remote.remove():
             _log.warning("%s was lost: %s is left there", remote.host, remote.folder)
         _place(report, out)
-    click.echo(f"report: {click.format_filename(out)}: {names}")
+    echo(f"report: {out}: {names}")
 
 
 def _measure(remote: RemoteHost, packed: Path, arguments: list[str], python: str | None) -> str:
@@ -83,7 +82,7 @@ def _measure(remote: RemoteHost, packed: Path, arguments: list[str], python: str
     if code:
         raise _failure(remote, code)
     table, _, names = remote.printed("output").rpartition(f"report: {_REPORT}: ")
-    click.echo(table, nl=False)
+    echo(table, nl=False)
     if "report.html" not in names and "comparison.json" not in names:
         _log.info("no pages and plots: the Python there has no jinja2 and matplotlib")
     return names.strip()

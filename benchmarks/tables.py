@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lmedge.evaluation.metrics import weakest_classes
+from lmedge.harmless import harmless
 from lmedge.report.terminal import NAMED, count_images, first_names, plain_table, print_line
 
 from .accuracy import Accuracy
@@ -26,7 +27,7 @@ _WIDTH = 34  # characters of the first column
 def show_report(report: Report, console: Console) -> None:
     """Print a report; names are never read as markup."""
     file, environment = report.file, report.environment
-    title = Text(file.name, style="bold")
+    title = Text(harmless(file.name), style="bold")
     title.append(f"  {_size(file.bytes)}, sha256 {file.sha256[:12]}", style="dim")
     console.print(title)
     print_line(console, _operators(file))
@@ -56,7 +57,7 @@ def show_comparison(compared: BenchmarkComparison, console: Console) -> None:
         low, high = entry.ratio_interval
         ratio = f"{entry.ratio:.3f} ({low:.3f} to {high:.3f})"
         times = (_milliseconds(entry.p50_ms), _milliseconds(entry.p90_ms))
-        table.add_row(Text(title), f"{entry.bytes / 1e6:.2f}", *times, ratio)
+        table.add_row(Text(harmless(title)), f"{entry.bytes / 1e6:.2f}", *times, ratio)
     console.print(table)
     for doubt in compared.noisy:
         print_line(console, f"noisy: {doubt}; measure again on a quiet machine")
@@ -68,7 +69,9 @@ def show_comparison(compared: BenchmarkComparison, console: Console) -> None:
         assert entry.difference_interval is not None
         low, high = entry.difference_interval
         difference = f"{entry.difference:+.3f} ({low:+.3f} to {high:+.3f})"
-        table.add_row(Text(title), f"{entry.macro_f1:.3f}", difference, f"{entry.same_answer:.1%}")
+        table.add_row(
+            Text(harmless(title)), f"{entry.macro_f1:.3f}", difference, f"{entry.same_answer:.1%}"
+        )
     console.print()
     console.print(table)
 
@@ -79,7 +82,7 @@ def show_changes(found: Sequence[Change], console: Console) -> None:
     for change in found:
         verdict = "worse" if change.worse > 0 else "better" if change.worse < 0 else ""
         shown = f"{abs(change.worse):.1%} {verdict}".strip()
-        table.add_row(change.name, f"{change.old:.5g}", f"{change.new:.5g}", shown)
+        table.add_row(harmless(change.name), f"{change.old:.5g}", f"{change.new:.5g}", shown)
     console.print(table)
 
 

@@ -12,6 +12,7 @@ import click
 from lmedge.commands.options import set_option, unknown_option
 from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.files import check_writable
+from lmedge.harmless import echo, harmless
 from lmedge.rejection import COVERAGE
 
 from . import FORMATS, IO
@@ -204,13 +205,13 @@ def _run(
         candidates = export_all(run, path, FORMATS, options)
         print_candidates(candidates)
         written = [one for one in candidates if options.force or one.passed]
-        click.echo(f"exported in {(time.monotonic() - began) / 60:.1f} min, to {path.parent}:")
-        click.echo("\n".join(f"{path.stem}-{one.format}.tflite" for one in written))
+        echo(f"exported in {(time.monotonic() - began) / 60:.1f} min, to {harmless(path.parent)}:")
+        echo("\n".join(f"{harmless(path.stem)}-{one.format}.tflite" for one in written))
         return
     if chosen == "auto":
         candidates, best = export_fastest(run, path, FORMATS, options, budget, sizes)
         print_candidates(candidates)
-        click.echo(
+        echo(
             f"chosen: {best.format}, {best.size} pixels, {best.milliseconds:.2f} ms, "
             f"{best.megabytes:.2f} MB"
         )
@@ -220,9 +221,9 @@ def _run(
     print_outcome(path, outcome)
     if outcome.noise:
         print_noise(outcome.noise)
-        click.echo(f"all tensors: {explanation_path(path)}")
+        echo(f"all tensors: {harmless(explanation_path(path))}")
     if not outcome.findings.verdict.passed:
-        click.echo(f"forced: {'; '.join(outcome.findings.verdict.problems)}", err=True)
-    click.echo(f"exported in {(time.monotonic() - began) / 60:.1f} min: {path}")
-    click.echo(f"report: {report_path(path)}")
-    click.echo(f"next: lmedge predict {path} IMAGE")
+        echo(f"forced: {'; '.join(outcome.findings.verdict.problems)}", err=True)
+    echo(f"exported in {(time.monotonic() - began) / 60:.1f} min: {harmless(path)}")
+    echo(f"report: {harmless(report_path(path))}")
+    echo(f"next: lmedge predict {harmless(path)} IMAGE")

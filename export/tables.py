@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
-from rich.console import Console
 from rich.table import Table
 
+from lmedge.harmless import echo, harmless
 from lmedge.model_file import HEADS
 from lmedge.rejection import Threshold
+from lmedge.report.terminal import HarmlessConsole
 
 from .exporting import Outcome
 from .quantization.explain import WORST, Noise, worst
@@ -20,7 +20,9 @@ from .verification.rejection import FittedThresholds
 
 def print_outcome(path: Path, outcome: Outcome) -> None:
     """Print one file beside float, by part and head, and the effect of its threshold."""
-    table = Table(title=f"{path.name}: {len(outcome.file.data) / 1e6:.2f} MB, {outcome.format}")
+    table = Table(
+        title=f"{harmless(path.name)}: {len(outcome.file.data) / 1e6:.2f} MB, {outcome.format}"
+    )
     for column in ("part", "head", "float F1", "file F1", "change", "agreement", "ECE"):
         table.add_column(column, justify="left" if column in ("part", "head") else "right")
     for comparison in outcome.findings.comparisons:
@@ -37,11 +39,11 @@ def print_outcome(path: Path, outcome: Outcome) -> None:
                 f"{100 * comparison.agreement[head]:.1f} %",
                 f"{error.after:.3f}",
             )
-    Console(highlight=False).print(table)
+    HarmlessConsole().print(table)
     for change in outcome.findings.verdict.changes:
-        click.echo(f"validation part, {change.describe()}")
+        echo(f"validation part, {change.describe()}")
     if outcome.findings.rejection is not None:
-        click.echo(_rejection(outcome.findings.rejection))
+        echo(_rejection(outcome.findings.rejection))
 
 
 def print_noise(found: Sequence[Noise]) -> None:
@@ -57,7 +59,7 @@ def print_noise(found: Sequence[Noise]) -> None:
             f"{one.snr:.1f}",
             f"{one.rounding:.1f}",
         )
-    Console(highlight=False).print(table)
+    HarmlessConsole().print(table)
 
 
 def _rejection(found: FittedThresholds) -> str:
@@ -98,4 +100,4 @@ def print_candidates(candidates: Sequence[CandidateFormat]) -> None:
             f"{max(counts.values())} {max(counts, key=counts.__getitem__)}",
             "passed" if one.passed else "refused",
         )
-    Console(highlight=False).print(table)
+    HarmlessConsole().print(table)

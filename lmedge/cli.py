@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import sys
@@ -13,6 +14,7 @@ from click.shell_completion import CompletionItem
 
 from . import __version__
 from .errors import LmedgeError, MissingDependencyError
+from .harmless import HarmlessFormatter, echo, harmless
 from .processes import leave_working_folder
 from .progress import TALK
 from .streams import STDOUT, ReaderLeftError, prepare_streams
@@ -156,7 +158,9 @@ def cli(quiet: bool, verbose: int) -> None:
     lmedge benchmark FILE.tflite --data PHOTOGRAPHS
     """  # noqa: D301  (click needs the control character)
     level = logging.ERROR if quiet else (logging.INFO, logging.DEBUG)[min(verbose, 1)]
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(HarmlessFormatter("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("lmedge").setLevel(level)
     if verbose >= 2:
         os.environ.setdefault(TALK, "1")
@@ -173,7 +177,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         result: Any = cli.main(args=arguments, prog_name="lmedge", standalone_mode=False)
         code = result if isinstance(result, int) else 0
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()  # it quotes words of the command line
+        error.show(shown)
+        echo(shown.getvalue(), err=True, nl=False)
         code = error.exit_code
     except click.Abort:
         code = 130
@@ -195,4 +201,4 @@ def _place_and_reason(error: OSError) -> str:
 
 
 def _print_error(error: LmedgeError) -> None:
-    click.echo(f"lmedge: {' '.join(str(error).split())}", err=True)
+    echo(f"lmedge: {harmless(' '.join(str(error).split()))}", err=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import json
 import os
 import secrets
 import shutil
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .errors import LmedgeError
+from .harmless import json_text
 
 PREFIX = ".lmedge-"  # of temporary files and folders, which are hidden beside their target
 _STALE = 3600.0  # seconds after which a file that no process holds was left by a kill
@@ -174,7 +174,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as indented JSON to `path`, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value, indent=2, allow_nan=False) + "\n")
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

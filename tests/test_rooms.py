@@ -205,7 +205,8 @@ def test_help_is_shown_at_once() -> None:
     loaded = [line.rpartition("|")[2].strip() for line in process.stderr.splitlines()]
     ours = {name for name in loaded if name.startswith("lmedge.")}
     assert ours == {
-        f"lmedge.{name}" for name in ("cli", "errors", "processes", "progress", "streams")
+        f"lmedge.{name}"
+        for name in ("cli", "errors", "harmless", "processes", "progress", "streams")
     }
     outside = {name.split(".")[0] for name in loaded}
     assert not outside & (DEVICE - {"click"} | {"tensorflow", "tf_keras", "matplotlib"})

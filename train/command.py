@@ -16,6 +16,7 @@ import click
 
 from lmedge.commands.options import allow_leak_option, exclude_option, seed_option, set_option
 from lmedge.errors import RunError
+from lmedge.harmless import echo, harmless
 
 from .fitting.strategies import DEFAULT_STRATEGY, STRATEGIES
 from .options import DEVICES, DISTRIBUTIONS, PRECISIONS, DeviceOptions, TrainingOptions
@@ -160,12 +161,12 @@ def train(
     began = time.monotonic()
     run, test = _train(options, devices, refit, resume=resume)
     if not devices.chief:
-        click.echo(f"worker {devices.worker + 1} is done; the first one writes {named}")
+        echo(f"worker {devices.worker + 1} is done; the first one writes {harmless(named)}")
         return
     minutes = (time.monotonic() - began) / 60
-    click.echo(f"trained in {minutes:.1f} min: {named}")
+    echo(f"trained in {minutes:.1f} min: {harmless(named)}")
     _print_scores(run, test)
-    click.echo(f"next: lmedge export {named} --int8")
+    echo(f"next: lmedge export {harmless(named)} --int8")
 
 
 def _train(
@@ -199,15 +200,16 @@ def _print_scores(run: Run, test: Scores | None) -> None:
     """Print the scores on the test part, or for a refit those of the run before it."""
     if test is not None:
         landmark, category = test["landmark"], test["category"]
-        click.echo(
+        echo(
             f"test part ({landmark.n} images, float): landmark macro F1 "
             f"{landmark.macro_f1:.3f}, category macro F1 {category.macro_f1:.3f}"
         )
     if run.refit_of is not None:
         scores = run.refit_of["test"]
-        click.echo(
-            f"no test part: its images were trained on. Of {run.refit_of['run']}, which had not "
-            f"seen them: landmark macro F1 {scores['landmark']['macro_f1']:.3f}, category macro "
+        echo(
+            "no test part: its images were trained on. Of "
+            f"{harmless(run.refit_of['run'])}, which had not seen them: landmark macro F1 "
+            f"{scores['landmark']['macro_f1']:.3f}, category macro "
             f"F1 {scores['category']['macro_f1']:.3f}"
         )
 

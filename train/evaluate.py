@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from lmedge.commands.options import data_option, out_option, part_option
@@ -23,9 +22,16 @@ from lmedge.evaluation.folders import (
 )
 from lmedge.evaluation.metrics import confusions, weakest_classes
 from lmedge.files import check_writable, write_json, write_text
+from lmedge.harmless import echo, harmless
 from lmedge.report.fonts import choose_fonts
 from lmedge.report.per_class import LISTED, report_csv, report_text
-from lmedge.report.terminal import count_images, first_names, plain_table, print_line
+from lmedge.report.terminal import (
+    HarmlessConsole,
+    count_images,
+    first_names,
+    plain_table,
+    print_line,
+)
 
 if TYPE_CHECKING:
     from .data.store import ImageEntry
@@ -90,7 +96,7 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     reports.draw_predictions(predictions, run.input_store, title, folder, fonts)
     reports.draw_maps(network, predictions, run.input_store, title, folder, fonts)
     _show(chosen, predictions)
-    click.echo(f"reports: {click.format_filename(folder)}")
+    echo(f"reports: {harmless(folder)}")
 
 
 def _own(run: Run, part: str | None) -> Chosen:
@@ -144,7 +150,7 @@ def _title(chosen: Chosen) -> str:
 
 def _show(chosen: Chosen, predictions: Predictions) -> None:
     """Print the table; names are never read as markup."""
-    scores, console = predictions.scores, Console()
+    scores, console = predictions.scores, HarmlessConsole()
     table = plain_table(
         f"{count_images(scores['landmark'].n)}, float", "macro F1", "accuracy", "head alone"
     )
@@ -157,7 +163,7 @@ def _show(chosen: Chosen, predictions: Predictions) -> None:
         table = plain_table("weakest landmarks", "F1", "precision", "recall", "images")
         for entry in worst:
             shares = (f"{value:.2f}" for value in (entry.f1, entry.precision, entry.recall))
-            table.add_row(Text(entry.name), *shares, str(entry.support))
+            table.add_row(Text(harmless(entry.name)), *shares, str(entry.support))
         console.print()
         console.print(table)
     for line in _notes(chosen):

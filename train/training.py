@@ -13,6 +13,7 @@ from lmedge.errors import RunError
 from lmedge.evaluation import PARTS
 from lmedge.evaluation.scoring import Scores
 from lmedge.files import write_json
+from lmedge.harmless import HarmlessFormatter
 from lmedge.image import Resize
 
 from .arrays import write_arrays
@@ -183,7 +184,7 @@ def _finish(run: Run, network: keras.Model) -> Scores | None:
 def _log_file(path: Path) -> Iterator[None]:
     """Append everything lmedge logs to `path`."""
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(HarmlessFormatter("%(asctime)s %(message)s"))
     root = logging.getLogger("lmedge")
     root.addHandler(handler)
     try:

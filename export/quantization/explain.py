@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.files import write_text
+from lmedge.harmless import write_rows
 from lmedge.train.backend import keras, tf
 
 from .lower import lower
@@ -125,7 +126,7 @@ def write_explanation(path: Path, found: Sequence[Noise]) -> None:
     for one in worst(found):
         shape = "x".join(map(str, one.shape))
         numbers = (f"{one.low:.5g}", f"{one.high:.5g}", f"{one.snr:.2f}", f"{one.rounding:.2f}")
-        writer.writerow((one.place, one.tensor, one.operation, shape, *numbers))
+        write_rows(writer, [(one.place, one.tensor, one.operation, shape, *numbers)])
     write_text(explanation_path(path), stream.getvalue())
     _plot_noise(path.with_suffix(".explain.png"), found, worst(found)[:MARKED])
 

@@ -14,6 +14,7 @@ import click
 from ..commands.options import delegate_option, threads_option
 from ..errors import LmedgeError
 from ..files import check_writable
+from ..harmless import echo
 from .capture import CaptureOptions, list_cameras
 from .choice import Choice
 from .frames import FrameSource, FrameView
@@ -80,7 +81,7 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
     for line in list_cameras() or ["no camera found"]:
-        click.echo(line)
+        echo(line)
     context.exit()
 
 

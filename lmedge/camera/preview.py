@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from ..errors import LmedgeError, MissingDependencyError
+from ..harmless import harmless, harmless_values
 from .frames import Absence, BgrImage
 from .overlay import notice
 from .sinks import FrameResult, result_as_json
@@ -154,14 +155,14 @@ def _render(result: FrameResult | None, message: str | None) -> tuple[BgrImage, 
     scale = min(1.0, LONGEST / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if message is not None:
-        return notice(message, *size), json.dumps({"message": message})
+        return notice(message, *size), json.dumps({"message": harmless(message)})
     if result is None:
         return notice("waiting for the first frame", *size), "{}"
     if scale < 1.0:
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     rate = result.frames_per_second
     shown = None if rate is None else round(rate, 1)
-    figures = {**json.loads(result_as_json(result)), "rate": shown}
+    figures = harmless_values({**json.loads(result_as_json(result)), "rate": shown})
     return image, json.dumps(figures)  # without the overlay: the page itself has the labels
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import time
 from typing import Protocol, TextIO
 
 from ..classifier import Prediction
+from ..harmless import harmless, json_text
 from ..machine import processor_celsius
 from ..rejection import UNKNOWN
 from .frames import Absence, BgrImage, Frame
@@ -101,10 +101,10 @@ class LabelLines:
         if frame.name is None and shown == self._shown:
             return True
         self._shown = shown
-        place = f"{frame.seconds:9.2f} s" if frame.name is None else frame.name
+        place = f"{frame.seconds:9.2f} s" if frame.name is None else harmless(frame.name)
         labels = (
-            f"{prediction.landmark} {prediction.landmark_probability:.1%}, "
-            f"{prediction.category} {prediction.category_probability:.1%}"
+            f"{harmless(prediction.landmark)} {prediction.landmark_probability:.1%}, "
+            f"{harmless(prediction.category)} {prediction.category_probability:.1%}"
         )
         self._stream.write(f"{place}  {labels if result.known else UNKNOWN}\n")
         self._stream.flush()
@@ -124,4 +124,4 @@ def result_as_json(result: FrameResult) -> str:
     line = {"time": round(frame.seconds, 3), "frame": frame.index}
     named = {} if frame.name is None else {"name": frame.name}
     answer = {**line, **named, **prediction.as_dict(), "known": result.known}
-    return json.dumps(answer, ensure_ascii=False)
+    return json_text(answer)

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..harmless import REPLACEMENT, harmless
 from .frames import BgrImage
 
 _CAPITAL_SHARE = 0.72  # height of a capital letter in sizes of the font, of most sans-serif ones
@@ -173,6 +174,7 @@ def draw_text(
 
 def _written(text: str) -> tuple[str, str | None]:
     """Return the text that can be written, and its system font, None if OpenCV's own will do."""
+    text = harmless(text).replace(REPLACEMENT, "?")
     whole, ours = unicodedata.normalize("NFC", text), drawable(text)
     font = None if ours == whole else _font_for(whole)
     return (ours, None) if font is None else (whole, font)

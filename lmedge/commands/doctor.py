@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 import textwrap
 from collections.abc import Sequence
 
 import click
 
+from ..harmless import echo, harmless, json_text
 from . import checks, packages
 from .packages import Diagnosis
 
@@ -71,7 +71,7 @@ def doctor(as_json: bool) -> int:
                 for group in groups
             },
         }
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        echo(json_text(content, indent=2))
     else:
         _print(groups, runs)
     return 0 if runs else 1
@@ -85,22 +85,22 @@ def _print(groups: Sequence[Group], runs: bool) -> None:
         for diagnosis in group.diagnoses:
             for line in _lines(diagnosis, column, width):
                 click.echo(line)
-        click.echo()
+        echo()
     if runs:
-        click.echo("lmedge predict and lmedge camera can run here.")
+        echo("lmedge predict and lmedge camera can run here.")
     else:
-        click.echo("lmedge cannot run here until what is marked required is installed.")
+        echo("lmedge cannot run here until what is marked required is installed.")
 
 
 def _lines(diagnosis: Diagnosis, column: int, width: int) -> list[str]:
     name = diagnosis.name.ljust(column)
     indent = " " * (2 + _STATUS + column)
     status = click.style(diagnosis.status.ljust(_STATUS), fg=_COLOURS[diagnosis.status])
-    detail = diagnosis.detail + (" (required)" if diagnosis.blocks else "")
+    detail = harmless(diagnosis.detail) + (" (required)" if diagnosis.blocks else "")
     room = max(20, width - len(indent))
     lines = textwrap.wrap(detail, room, break_on_hyphens=False) or [""]
     lines += textwrap.wrap(
-        f"-> {diagnosis.action}" if diagnosis.action else "",
+        f"-> {harmless(diagnosis.action)}" if diagnosis.action else "",
         room,
         subsequent_indent="   ",
         break_long_words=False,  # a command or an address must be copied whole

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..decoding import Decoding
 from ..errors import ModelFileError
 from ..golden import Verification, verify
+from ..harmless import echo, harmless, json_text
 from ..model_file import ModelFile, read_model
 from ..rejection import Threshold
+from ..report.terminal import HarmlessConsole
 
 UNAVAILABLE = "not available"
 
@@ -40,7 +40,7 @@ def inspect(file: Path, as_json: bool, check: bool) -> None:
     model = read_model(file)
     verification = verify(model) if check else None
     if as_json:
-        click.echo(json.dumps(card_of(model, verification), indent=2, ensure_ascii=False))
+        echo(json_text(card_of(model, verification), indent=2))
     else:
         _show(model, verification)
     if verification is not None and not verification.passed:
@@ -57,10 +57,10 @@ def list_labels(file: Path, as_json: bool) -> None:
     """List the landmarks of a file with their categories, one a line, with a tab between."""
     hierarchy = read_model(file).taxonomy.hierarchy()
     if as_json:
-        click.echo(json.dumps(hierarchy, indent=2, ensure_ascii=False))
+        echo(json_text(hierarchy, indent=2))
         return
     for landmark, category in hierarchy.items():
-        click.echo(f"{landmark}\t{category}")
+        echo(f"{harmless(landmark)}\t{harmless(category)}")
 
 
 def card_of(model: ModelFile, verification: Verification | None) -> dict[str, Any]:
@@ -113,13 +113,15 @@ def _show(model: ModelFile, verification: Verification | None) -> None:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(name, Text(value))
-    console = Console(highlight=False, markup=False, emoji=False)
-    console.print(Text(click.format_filename(model.path), style="bold"))
+        table.add_row(name, Text(harmless(value)))
+    console = HarmlessConsole()
+    console.print(Text(harmless(model.path), style="bold"))
     console.print(table)
     for category in taxonomy.categories:
         own = [name for name, parent in taxonomy.hierarchy().items() if parent == category]
-        console.print(Text(f"{category}: {', '.join(own)}"), soft_wrap=not console.is_terminal)
+        console.print(
+            Text(harmless(f"{category}: {', '.join(own)}")), soft_wrap=not console.is_terminal
+        )
 
 
 def _section(info: Any, name: str) -> dict[str, Any]:

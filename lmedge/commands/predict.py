@@ -8,10 +8,9 @@ import contextlib
 import csv
 import filecmp
 import itertools
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ..errors import DataError
 from ..evaluation.folders import list_images
 from ..files import copy_as
 from ..formats import SUFFIXES
+from ..harmless import echo, harmless, json_text, write_rows
 from ..image import RgbImage, read_image
 from ..machine import cores
 from ..progress import Advance, progress
@@ -40,9 +40,7 @@ def copy_sorted(image: Path, prediction: Prediction, folder: Path) -> Path:
         LmedgeError: The copy cannot be written.
         DataError: A label cannot be the name of a folder.
     """
-    for label in (prediction.category, prediction.landmark):
-        if label in {"", ".", ".."} or "/" in label or os.sep in label:
-            raise DataError(f"{label!r} cannot be the name of a folder; export with other names")
+    check_folder_names((prediction.category, prediction.landmark))
     inside = folder / prediction.category / prediction.landmark
     if not prediction.known:
         inside = folder / UNKNOWN
@@ -57,6 +55,14 @@ def copy_sorted(image: Path, prediction: Prediction, folder: Path) -> Path:
             if copy_as(image, target):
                 return target
     raise AssertionError("itertools.count ends")
+
+
+def check_folder_names(labels: Iterable[str]) -> None:
+    """Raise DataError for a label that cannot be the name of a folder, or would hide in one."""
+    for label in labels:
+        outside = label in {"", ".", ".."} or "/" in label or os.sep in label
+        if outside or harmless(label) != label:
+            raise DataError(f"{label!r} cannot be the name of a folder; export with other names")
 
 
 CSV_COLUMNS = (
@@ -106,6 +112,9 @@ def predict(
     classifier = Classifier(
         file, threads=threads, top=top or (TOP if style == "json" else 1), delegate=delegate
     )
+    if copy_to is not None:  # before the first copy
+        taxonomy = classifier.taxonomy
+        check_folder_names((*taxonomy.categories, *taxonomy.landmarks))
     images = find_images(paths)
     write = _writer(style, images, classifier)
     unreadable = 0
@@ -118,7 +127,7 @@ def predict(
                 if len(images) == 1:
                     raise image
                 unreadable += 1
-                click.echo(f"skipped: {image}", err=True)
+                echo(f"skipped: {harmless(image)}", err=True)
                 continue
             prediction = classifier.classify(image)
             write(path, prediction)
@@ -165,7 +174,7 @@ def _writer(
 ) -> Callable[[Path, Prediction], None]:
     """Return the function that prints one image; print headings at once."""
     if style == "json":
-        return lambda path, prediction: click.echo(prediction_as_json(path, prediction))
+        return lambda path, prediction: echo(prediction_as_json(path, prediction))
     if style == "csv":
         lines = csv.writer(sys.stdout, lineterminator="\n")
         lines.writerow(CSV_COLUMNS)
@@ -176,8 +185,8 @@ def _writer(
 
 
 def _write_csv(lines: Any, path: Path, prediction: Prediction) -> None:
-    values = {"path": click.format_filename(path), **prediction.as_dict()}
-    lines.writerow(values[column] for column in CSV_COLUMNS)
+    values = {"path": str(path), **prediction.as_dict()}
+    write_rows(lines, [[values[column] for column in CSV_COLUMNS]])
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -198,16 +207,4 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
 def prediction_as_json(path: Path, prediction: Prediction) -> str:
     """Return the line of `--json`; docs/formats.md names its fields."""
-    return json.dumps(
-        {"path": str(path), **prediction.as_dict()},
-        # A file name that is not UTF-8 can only be written escaped.
-        ensure_ascii=not _is_text(str(path)),
-    )
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return json_text({"path": str(path), **prediction.as_dict()})

@@ -12,6 +12,7 @@ import click
 from rich.cells import cell_len, chop_cells
 
 from ..classifier import Candidate, Classifier, Prediction
+from ..harmless import harmless
 from ..rejection import UNKNOWN
 
 _HEADINGS = ("image", "landmark", "category")
@@ -36,10 +37,10 @@ class PredictionTable:
     def fit(cls, images: Sequence[Path], classifier: Classifier) -> PredictionTable:
         """Choose column widths in cells; the path gives way first on a narrow terminal."""
         width = _width()
-        longest = max(cell_len(click.format_filename(path)) for path in images)
+        longest = max(cell_len(harmless(path)) for path in images)
         taxonomy = classifier.taxonomy
         wanted = [max(longest, len(_HEADINGS[0]))] + [
-            max(cell_len(name) for name in (heading, *names))
+            max(cell_len(harmless(name)) for name in (heading, *names))
             for heading, names in (
                 (_HEADINGS[1], (*taxonomy.landmarks, UNKNOWN)),
                 (_HEADINGS[2], taxonomy.categories),
@@ -69,7 +70,7 @@ class PredictionTable:
         The line of an unknown image has UNKNOWN in place of labels. If several candidates are
         listed, all of them follow.
         """
-        name = _pad(_cut_left(click.format_filename(path), self.image), self.image)
+        name = _pad(_cut_left(harmless(path), self.image), self.image)
         if not prediction.known:
             yield name + _GAP + click.style(_cut_right(UNKNOWN, self.landmark), dim=True)
             yield from map(self._candidate, prediction.top if len(prediction.top) > 1 else ())
@@ -82,11 +83,13 @@ class PredictionTable:
         yield (
             name
             + _GAP
-            + click.style(_pad(_cut_right(best.landmark, self.landmark), self.landmark), bold=True)
+            + click.style(
+                _pad(_cut_right(harmless(best.landmark), self.landmark), self.landmark), bold=True
+            )
             + _GAP
             + f"{best.probability:{_PERCENT}.1%}"
             + _GAP
-            + _pad(_cut_right(best.category, self.category), self.category)
+            + _pad(_cut_right(harmless(best.category), self.category), self.category)
             + _GAP
             + f"{prediction.category_probability:{_PERCENT}.1%}"
         )
@@ -96,11 +99,11 @@ class PredictionTable:
         return (
             " " * self.image
             + _GAP
-            + _pad(_cut_right(other.landmark, self.landmark), self.landmark)
+            + _pad(_cut_right(harmless(other.landmark), self.landmark), self.landmark)
             + _GAP
             + f"{other.probability:{_PERCENT}.1%}"
             + _GAP
-            + _cut_right(other.category, self.category)
+            + _cut_right(harmless(other.category), self.category)
         )
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import HostError
+from ..harmless import harmless, harmless_lines
 from .packing import unpack, write_wheel
-from .ssh import Connection, LostError, printable
+from .ssh import Connection, LostError
 
 OLDEST = (3, 11)
 POLL_SECONDS = 10  # for which one request waits for the end of the command
@@ -118,7 +119,7 @@ class RemoteHost:
         self.folder, copier, *lines = output.splitlines()
         if not re.fullmatch(r"/[\w./+-]+", self.folder, re.ASCII):
             raise HostError(
-                f"{self.host}: its temporary folder {printable(self.folder)} has letters that a "
+                f"{self.host}: its temporary folder {harmless(self.folder)} has letters that a "
                 "shell reads otherwise; set TMPDIR there"
             )
         self.rsync = copier == "rsync" and shutil.which("rsync") is not None
@@ -185,7 +186,7 @@ class RemoteHost:
 
     def printed(self, name: str) -> str:
         """Return the text of `output` or `errors`, safe for this terminal."""
-        return printable(self._do(f"cat {name}\n"))
+        return harmless_lines(self._do(f"cat {name}\n"))
 
     def remove(self) -> bool:
         """End the command and remove the folder; return False if the host cannot be reached."""
@@ -221,7 +222,7 @@ def _remote_python(line: str) -> RemotePython:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise HostError(
-            f"its probe of Python printed {printable(line)!r}; name another with --host-python"
+            f"its probe of Python printed {harmless(line)!r}; name another with --host-python"
         ) from error
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from ..errors import HostError, MissingDependencyError
+from ..harmless import harmless_lines
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -246,11 +247,6 @@ class Connection:
             pause = min(2 * pause, 8.0)
 
 
-def printable(text: str) -> str:
-    """Return text of another machine without characters that control this terminal."""
-    return "".join(c for c in text if c == "\n" or c.isprintable())
-
-
 def _last(text: str) -> str:
-    lines = [line.strip() for line in printable(text.replace("\r", "\n")).splitlines()]
+    lines = [line.strip() for line in harmless_lines(text.replace("\r", "\n")).splitlines()]
     return next((line for line in reversed(lines) if line), "")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files, machine
+from ..harmless import harmless, write_rows
 from ..runtime import installed_runtime
 
 if TYPE_CHECKING:
@@ -44,13 +45,13 @@ def write_csv(
     """
     found = [row if isinstance(row, Mapping) else _fields(row) for row in rows]
     stream = io.StringIO()
-    stream.write(f"# command: {command or study_command(sys.argv)}\n")
-    stream.write(f"# machine: {machine_line()}\n")
-    stream.write(f"# data: {data}\n")
+    stream.write(f"# command: {harmless(command or study_command(sys.argv))}\n")
+    stream.write(f"# machine: {harmless(machine_line())}\n")
+    stream.write(f"# data: {harmless(data)}\n")
     columns = list(dict.fromkeys(name for row in found for name in row))
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in found)
+    writer = csv.writer(stream, lineterminator="\n")
+    write_rows(writer, [columns])
+    write_rows(writer, ([_cell(row.get(name)) for name in columns] for row in found))
     files.write_text(path, stream.getvalue())
 
 

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ..harmless import harmless
 from ..taxonomy import Taxonomy
 
 PLAIN = "DejaVu Sans"  # comes with matplotlib
@@ -30,7 +31,7 @@ class Fonts:
 
     def label(self, name: str, longest: int = LONGEST) -> str:
         """Return the text to draw for a name: at most `longest` characters, cut in the middle."""
-        text = self.stand_ins.get(name, name)
+        text = harmless(self.stand_ins.get(name, name))
         if len(text) <= longest:
             return text
         # Names that share a beginning often differ at their end.

@@ -12,8 +12,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
+from ..harmless import harmless, markdown
 from .canvas import drawing
 from .fonts import PLAIN, Fonts
 from .palette import VARIABLES
@@ -37,7 +36,7 @@ def missing_package() -> str | None:
 
 
 def render(templates: Traversable, name: str, **values: object) -> str:
-    """Fill in a template; in .html templates every value is escaped.
+    """Fill in a template; every value is escaped as its kind of page needs.
 
     Args:
         templates: Folder of the templates.
@@ -53,6 +52,7 @@ def render(templates: Traversable, name: str, **values: object) -> str:
         loader=jinja2.FunctionLoader(lambda name: templates.joinpath(name).read_text("utf-8")),
         autoescape=jinja2.select_autoescape(["html.jinja"]),
         undefined=jinja2.StrictUndefined,
+        finalize=_finalize(markdown if name.endswith(".md") else harmless),
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -62,9 +62,18 @@ def render(templates: Traversable, name: str, **values: object) -> str:
         "share": lambda value: f"{value:.3f}",
         "signed": lambda value: f"{value:+.3f}",
         "percent": lambda value: f"{100 * value:.1f}\N{NO-BREAK SPACE}%",
-        "filename": click.format_filename,
+        "filename": str,
     }
     return environment.get_template(f"{name}.jinja").render(**values)
+
+
+def _finalize(clean: Callable[[object], str]) -> Callable[[object], object]:
+    """Return the function that cleans each value; SVG of our own, marked as safe, stays."""
+
+    def finalize(value: object) -> object:
+        return clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+    return finalize
 
 
 def draw_for_page(

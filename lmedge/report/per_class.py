@@ -10,6 +10,7 @@ import numpy as np
 
 from ..evaluation.metrics import ClassScore, HeadScore, confusions
 from ..evaluation.scoring import Scores
+from ..harmless import harmless, write_rows
 
 COLUMNS = (
     "head",
@@ -44,7 +45,7 @@ def report_csv(scores: Scores) -> str:
             figures = (f"{value:.6g}" for value in (entry.precision, entry.recall, entry.f1))
             most = (pair.said, pair.count) if pair else ("", 0)
             row = (head, number, entry.name, *figures, entry.support, predicted[number - 1], *most)
-            writer.writerow(row)
+            write_rows(writer, [row])
     return stream.getvalue()
 
 
@@ -58,9 +59,13 @@ def classification_report(score: HeadScore) -> str:
     seen = [entry for entry, one in zip(score.classes, involved.tolist(), strict=True) if one]
     if not seen:
         return "no images\n"
-    width = max(len("weighted avg"), *(len(entry.name) for entry in seen))
+    names = [harmless(entry.name) for entry in seen]
+    width = max(len("weighted avg"), *map(len, names))
     heading = "".join(f" {name:>9}" for name in ("precision", "recall", "f1-score", "support"))
-    rows = [_row(width, entry.name, _figures(entry), entry.support) for entry in seen]
+    rows = [
+        _row(width, name, _figures(entry), entry.support)
+        for name, entry in zip(names, seen, strict=True)
+    ]
     weights = [entry.support for entry in seen]
     averages = [
         f"{'accuracy':>{width}}  {'':>9} {'':>9} {score.accuracy:>9.3f} {score.n:>9}",
@@ -71,11 +76,14 @@ def classification_report(score: HeadScore) -> str:
 
 
 def _head_text(score: HeadScore, title: str) -> str:
-    lines = [title, "", classification_report(score)]
+    lines = [harmless(title), "", classification_report(score)]
     pairs = confusions(score, LISTED)
     if pairs:
         lines.append("most frequent confusions")
-        lines += [f"  {p.count} of {p.pictures}  {p.truth} taken for {p.said}" for p in pairs]
+        lines += [
+            f"  {p.count} of {p.pictures}  {harmless(p.truth)} taken for {harmless(p.said)}"
+            for p in pairs
+        ]
         lines.append("")
     return "\n".join(lines)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from ..harmless import harmless, harmless_lines
 
 NAMED = 5  # names in one line
 
@@ -17,16 +20,31 @@ def plain_table(title: str, *headings: str, width: int | None = None) -> Table:
     `width` is the least width of the first column, in characters.
     """
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column(Text(title, style="bold not dim"), min_width=width, overflow="fold")
+    table.add_column(Text(harmless(title), style="bold not dim"), min_width=width, overflow="fold")
     for heading in headings:
         table.add_column(heading, justify="right")
     return table
 
 
+class HarmlessConsole(Console):
+    """A console that shows text as it is: no markup, no emoji names, no control characters."""
+
+    def __init__(self) -> None:
+        """Print to standard output."""
+        super().__init__(highlight=False, markup=False, emoji=False)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield the segments of `renderable`, with harmless text."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else harmless_lines(text), style, control)
+
+
 def print_line(console: Console, line: str) -> None:
     """Print one line; in a file or a pipe it stays one line, whatever its length."""
     soft = not console.is_terminal
-    console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=soft)
+    console.print(harmless(line), markup=False, highlight=False, emoji=False, soft_wrap=soft)
 
 
 def count_images(count: int) -> str:

@@ -15,6 +15,7 @@ import click
 from lmedge.commands.options import allow_leak_option, exclude_option, out_option, set_option
 from lmedge.errors import LmedgeError, TrialError
 from lmedge.files import check_writable
+from lmedge.harmless import echo, harmless
 
 if TYPE_CHECKING:
     from .plan import Trial
@@ -135,7 +136,7 @@ def _report(results: list[tuple[Trial, TrialResult]], data: Path, folder: Path) 
     plot_comparison(summary, folder / "compare.png")
     print_comparison(summary, title if runs > 1 else title.replace("1 runs", "1 run"))
     names = ", ".join(path.name for path in [*paths, folder / "compare.png"])
-    click.echo(f"{folder}: {names}")
+    echo(f"{harmless(folder)}: {names}")
 
 
 @contextlib.contextmanager

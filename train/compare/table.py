@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
+
+from lmedge.harmless import harmless
+from lmedge.report.terminal import HarmlessConsole
 
 from .statistics import Estimate
 from .summary import HEADS, ComparisonSummary, SettingSummary
@@ -58,13 +60,13 @@ def print_comparison(summary: ComparisonSummary, title: str) -> None:
             cells.append(f"{(row.export_seconds or 0) / 60:.1f} min" if int8 else "")
         minutes = row.train_seconds / 60
         cells += [f"{minutes:.1f} min", f"{row.results[0].parameters / 1e6:.1f} M"]
-        table.add_row(Text(name), *cells)
-    console = Console(highlight=False, markup=False, emoji=False)
+        table.add_row(Text(harmless(name)), *cells)
+    console = HarmlessConsole()
     room = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
     if console.is_terminal:  # a terminal breaks wider lines; a file has no width
         room -= max(0, max(map(len, names)) - FOLDED)
     console.width = max(console.width, room)
-    console.print(title, style="bold", soft_wrap=True)
+    console.print(harmless(title), style="bold", soft_wrap=True)
     console.print(table)
     for line in _notes(summary):
         console.print(line, soft_wrap=True)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from lmedge.commands.options import allow_leak_option, seed_option
 from lmedge.errors import LmedgeError
 from lmedge.files import check_writable, write_json, write_text
+from lmedge.harmless import echo, harmless, json_text
 from lmedge.image import Resize
+from lmedge.report.terminal import HarmlessConsole
 
 from ..recipes import load_recipe
 from .findings import KINDS, MIN_SIDE, DataFinding, by_kind
@@ -89,7 +89,7 @@ def check_command(
         fractions={"test": DEFAULTS.test_fraction, "val": DEFAULTS.val_fraction},
     )
     if as_json:
-        click.echo(json.dumps(result.as_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+        echo(json_text(result.as_dict(), indent=2, allow_nan=False))
     else:
         _show(result.findings, _summary(result.as_dict()))
     if report is not None:
@@ -120,7 +120,7 @@ def _summary(about: dict[str, object]) -> str:
 
 def _show(findings: tuple[DataFinding, ...], summary: str) -> None:
     if not findings:
-        click.echo(f"{summary}: nothing found")
+        echo(f"{summary}: nothing found")
         return
     table = Table(title=summary, title_justify="left")
     table.add_column("finding", no_wrap=True)
@@ -129,11 +129,11 @@ def _show(findings: tuple[DataFinding, ...], summary: str) -> None:
     table.add_column("what to do")
     for kind, group in by_kind(findings):
         table.add_row(kind, str(len(group)), *KINDS[kind])
-    console = Console(highlight=False, markup=False)
+    console = HarmlessConsole()
     console.print(table)
     for kind, group in by_kind(findings):
         for finding in group[:SHOWN]:
-            console.print(f"{kind}: {finding.message}", soft_wrap=True)
+            console.print(harmless(f"{kind}: {finding.message}"), soft_wrap=True)
         if len(group) > SHOWN:
             console.print(f"{kind}: and {len(group) - SHOWN} more, all with --report or --json")
 
@@ -193,7 +193,7 @@ def split(
     made, _ = prepare_split(data, store, options, cut_anew=True)
     write_text(path, as_portable_csv(made, data))
     counts = Counter({part: len(entries) for part, entries in made.parts.items()})
-    click.echo(
-        f"{path}: {counts['train']} images to train on, {counts['val']} to validate, "
+    echo(
+        f"{harmless(path)}: {counts['train']} images to train on, {counts['val']} to validate, "
         f"{counts['test']} to test"
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.files import write_text
+from lmedge.harmless import csv_cell, csv_text
 from lmedge.text_files import read_user_text, table_lines
 
 from .inspection import relative_name
@@ -69,7 +70,7 @@ def read_exclusions(path: Path) -> tuple[Exclusion, ...]:
             raise DataError(
                 f"{path}: line {line.number}: {sha256!r} of {name} is not a SHA-256; remove it"
             )
-        found.append(Exclusion(name, sha256, reason, line.number))
+        found.append(Exclusion(csv_text(name), sha256, csv_text(reason), line.number))
     return tuple(found)
 
 
@@ -156,7 +157,7 @@ def write_exclusions(path: Path, exclusions: Iterable[Exclusion]) -> None:
     quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
     for one in exclusions:  # a path that begins with # must not read as a comment
         chosen = quoted if one.name.startswith("#") else writer
-        chosen.writerow((one.name, one.sha256, one.reason))
+        chosen.writerow(map(csv_cell, (one.name, one.sha256, one.reason)))
     write_text(path, stream.getvalue())
 
 

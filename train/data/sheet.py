@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lmedge.errors import DataError
 from lmedge.files import replacing
+from lmedge.harmless import harmless
 from lmedge.image import read_image
 
 from .findings import KINDS, DataFinding, by_kind
@@ -164,12 +165,12 @@ def _draw_finding(pen: _Pen, at: tuple[int, int], finding: DataFinding, data: Pa
     width = _width(finding) * (TILE + GAP) - GAP
     rest = len(finding.names) - COLUMNS
     line = _line(finding) + (f" (and {rest} more, see report.json)" if rest > 0 else "")
-    for number, text in enumerate(pen.two_lines(_printable(line), "text", width)):
+    for number, text in enumerate(pen.two_lines(harmless(line), "text", width)):
         pen.write((left, top + 14 * number), text, "text", INK)
     top += LINES_HEIGHT
     for name in finding.names[:COLUMNS]:
         _draw_tile(pen, (left, top), data / name)
-        path = PurePosixPath(_printable(name))
+        path = PurePosixPath(harmless(name))
         captions = (
             (_folder(pen, path), FADED),
             (pen.cut_begin(path.name, "small", TILE), INK),
@@ -208,8 +209,3 @@ def _draw_tile(pen: _Pen, at: tuple[int, int], path: Path) -> None:
     image.thumbnail((TILE, TILE))
     middle = left + (TILE - image.width) // 2, top + (TILE - image.height) // 2
     pen.page.paste(image, middle)
-
-
-def _printable(text: str) -> str:
-    text = text.encode("utf-8", "replace").decode()
-    return "".join(c if c.isprintable() else " " for c in text)

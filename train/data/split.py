@@ -17,6 +17,7 @@ import numpy.typing as npt
 from lmedge.errors import DataError, RunError
 from lmedge.evaluation import PARTS
 from lmedge.evaluation.folders import LabelledImage
+from lmedge.harmless import csv_cell, csv_text
 from lmedge.taxonomy import Taxonomy
 from lmedge.text_files import nfc, table_lines
 
@@ -59,7 +60,7 @@ class Split:
             for entry in self.parts[part]:
                 image = entry.image
                 row = (part, image.category, image.landmark, entry.sha256, str(image.path))
-                writer.writerow(row)
+                writer.writerow(map(csv_cell, row))
         return stream.getvalue()
 
     @classmethod
@@ -95,7 +96,7 @@ def split_rows(text: str, name: str) -> Iterator[SplitRow]:
         raise RunError(f"{name}: not a table of {','.join(_COLUMNS)} ({error})") from error
     for line in lines:
         try:
-            row = {column: line.cells[place] for column, place in places.items()}
+            row = {column: csv_text(line.cells[place]) for column, place in places.items()}
             if row["part"] not in PARTS:
                 raise IndexError
         except IndexError:

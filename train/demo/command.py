@@ -18,6 +18,7 @@ import numpy as np
 from lmedge.commands.options import seed_option
 from lmedge.errors import LmedgeError
 from lmedge.files import replacing
+from lmedge.harmless import echo, harmless
 from lmedge.image import RgbImage
 from lmedge.processes import child_environment, python_command
 from lmedge.progress import Advance, progress
@@ -138,7 +139,7 @@ def save_frame(video: Path, path: Path) -> None:
 def show_and_run(*arguments: object) -> None:
     """Show a command of lmedge and run it in a process of its own."""
     words = [str(argument) for argument in arguments]
-    click.secho(f"\n$ lmedge {shlex.join(words)}", bold=True)
+    click.secho(f"\n$ lmedge {harmless(shlex.join(words))}", bold=True)
     quiet = [] if logging.getLogger("lmedge").isEnabledFor(logging.INFO) else ["-q"]
     done = subprocess.run(
         python_command("-m", "lmedge", *quiet, *words), env=child_environment(), check=False
@@ -153,7 +154,7 @@ def print_summary(out: Path, seconds: float) -> None:
     accuracy, latency = report["accuracy"], report["latency"]
     width = shutil.get_terminal_size().columns
     click.secho("\n" + "-" * min(72, width))
-    click.echo(
+    echo(
         f"Done in {seconds / 60:.1f} min. The int8 file, on {accuracy['landmark']['n']} drawings "
         f"it has not seen:\n  landmark macro F1 {accuracy['landmark']['macro_f1']:.3f}, category "
         f"macro F1 {accuracy['category']['macro_f1']:.3f}, "
@@ -167,4 +168,4 @@ def print_summary(out: Path, seconds: float) -> None:
         ("run", "the training: recipe, split, weights, curves, confusion matrices"),
         ("report.json", "the benchmark"),
     ):
-        click.echo(f"  {out / name}: {what}")
+        echo(f"  {harmless(out / name)}: {what}")

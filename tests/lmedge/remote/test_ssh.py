@@ -14,7 +14,7 @@ from lmedge.errors import DataError, HostError
 from lmedge.evaluation.folders import scan
 from lmedge.remote.host import RemotePython, choose_python
 from lmedge.remote.payload import Payload, megabytes
-from lmedge.remote.ssh import Link, check_host, check_option, printable
+from lmedge.remote.ssh import Link, check_host, check_option
 
 
 @pytest.mark.parametrize("name", ["pi@board", "board.local", "a.b@10.0.0.7", "pi@fe80::1%eth0"])
@@ -53,10 +53,6 @@ def test_options_are_key_and_value() -> None:
 def test_addresses() -> None:
     assert Link(host="pi@board").address("/x/") == "pi@board:/x/"
     assert Link(host="pi@::1").address("/x/") == "pi@[::1]:/x/"
-
-
-def test_what_a_board_prints_cannot_steer_the_terminal() -> None:
-    assert printable("é \x1b]0;title\x07\nnext\r\x9b2J") == "é ]0;title\nnext2J"
 
 
 def python(path: str, **changes: object) -> RemotePython:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -255,13 +257,25 @@ class TestOnDisk:
         assert again.digest() == found.digest()
 
     def test_strange_names(self) -> None:
-        names = ('comma, "quote"', "line\nbreak", "ünï 橋", " space ")
+        names = (
+            'comma, "quote"',
+            "line\nbreak",
+            "ünï 橋",
+            " space ",
+            "=1+1",
+            "'=1",
+            "-a",
+            "@b\u202e",
+        )
         parts = dict.fromkeys(PARTS, ())
         parts["train"] = tuple(
             ImageEntry(LabelledImage(Path("/a folder") / name / "1.jpg", name, name), "0" * 64)
             for name in names
         )
-        assert Split.from_csv(Split(parts).as_csv(), "split.csv") == Split(parts)
+        text = Split(parts).as_csv()
+        assert Split.from_csv(text, "split.csv") == Split(parts)
+        cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
+        assert not any(cell.startswith(tuple("=+-@")) for cell in cells)
 
     @pytest.mark.parametrize(
         "text",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import os
+import stat
 from pathlib import Path
 from typing import Literal
 
@@ -58,14 +59,27 @@ def read_image(path: str | os.PathLike[str], side: int | None = None) -> RgbImag
     Raises:
         DataError: The file is missing, too large, or cannot be decoded.
     """
-    path = Path(path)
+    return decode_image(read_encoded(Path(path)), str(path), side)
+
+
+def read_encoded(path: Path) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises:
+        DataError: The file is missing, too large, unreadable, or a device or pipe, which could
+            block for ever.
+    """
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
+        about = path.stat()
+        if stat.S_ISDIR(about.st_mode):
+            raise DataError(f"{path}: a folder, not an image; pass its images")
+        if not stat.S_ISREG(about.st_mode):
+            raise DataError(f"{path}: neither a file nor a folder; remove it")
+        if about.st_size > MAX_FILE_BYTES:
             raise DataError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, not read")
-        encoded = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    return decode_image(encoded, str(path), side)
 
 
 def decode_image(encoded: bytes, name: str, side: int | None = None) -> RgbImage:

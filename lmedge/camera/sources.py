@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ..errors import DataError, SourceError
-from ..evaluation.folders import list_images
+from ..evaluation.listing import list_images, only_images
 from ..formats import SUFFIXES
 from ..image import read_image
 from .address import parse, without_secrets
@@ -262,7 +262,7 @@ def open_pattern(pattern: str, view: FrameView = WHOLE_FRAME) -> ImageSource:
     Raises SourceError if none matches.
     """
     found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob wants it relative
-    paths = [Path(name) for name in found if Path(name).suffix.lower() in SUFFIXES]
+    paths = only_images(Path(name) for name in found)
     if not paths:
         raise SourceError(f"{pattern}: names no images; put it in quotes, or pass a folder")
     return ImageSource(pattern, paths, Path(os.path.commonpath([p.parent for p in paths])), view)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
-from .folders import list_images
+from .listing import list_images
 
 Values = npt.NDArray[np.floating]
 
@@ -22,7 +22,11 @@ def list_unknown_images(folder: Path, least: int = 1) -> list[Path]:
     Raises:
         DataError: There are fewer than `least` images, or the folder cannot be read.
     """
-    found = list_images(folder) if folder.is_dir() else []
+    if not folder.exists():
+        raise DataError(f"{folder}: no such folder; check the name behind --unknown")
+    if not folder.is_dir():
+        raise DataError(f"{folder}: a file, not a folder; --unknown needs a folder of images")
+    found = list_images(folder)
     if len(found) < least:
         raise DataError(
             f"{folder}: holds {len(found)} images; --unknown needs a folder of at least {least}, "

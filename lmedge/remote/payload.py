@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..evaluation.folders import TAXONOMY_FILE, LabelledImage, parts
+from ..evaluation.folders import TAXONOMY_FILE, LabelledImage, part_folder, parts
 from ..evaluation.unknown import list_unknown_images
 
 
@@ -53,7 +53,10 @@ class Payload:
         inside = _links(paths, data, folder, "photographs")
         if parts(data):  # without train/ the others would not be read as parts
             (folder / inside / "train").mkdir(exist_ok=True)
-        for table in (data / TAXONOMY_FILE, *(data / part / TAXONOMY_FILE for part in parts(data))):
+        for table in (
+            data / TAXONOMY_FILE,
+            *(part_folder(data, part) / TAXONOMY_FILE for part in parts(data)),
+        ):
             if table.is_file():
                 _link(table, folder, f"{inside}/{table.relative_to(data)}")
         return inside

@@ -12,6 +12,7 @@ from typing import Any
 
 from lmedge import __version__
 from lmedge.evaluation.folders import parts, scan
+from lmedge.evaluation.listing import LeftOut
 from lmedge.formats import SUFFIXES_OF
 
 from .exclude import Exclusion, leave_out
@@ -229,7 +230,10 @@ def check_data(
     Raises:
         DataError: for a layout that cannot be read at all.
     """
-    found = {part: scan(data, part, check_labels=False) for part in parts(data) or (None,)}
+    not_read = LeftOut()
+    found = {
+        part: scan(data, part, check_labels=False, left=not_read) for part in parts(data) or (None,)
+    }
     images = [image for listed in found.values() for image in listed]
     lists = BesideData(data, exclude, images)
     left = [
@@ -244,6 +248,7 @@ def check_data(
         *duplicate_findings(seen, pairs),
         *name_findings(seen),
         *lists.findings(seen),
+        *(DataFinding("left-out", line) for line in not_read.lines()),
         *size_findings(seen, pairs, fractions),
         *source_findings(seen),
     ]

@@ -20,11 +20,11 @@ from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.files import write_text
 from lmedge.harmless import csv_cell, csv_text
+from lmedge.image import read_encoded
 from lmedge.text_files import read_user_text, table_lines
 
 from .inspection import relative_name
 from .names import ImageNames
-from .store import read_file
 
 EXCLUDE_FILE = "exclude.txt"
 COLUMNS = ("path", "sha256", "reason")
@@ -129,7 +129,7 @@ def _hashes(paths: Mapping[str, Path]) -> dict[str, str]:
     found = {}
     for name, path in paths.items():
         try:
-            found[hashlib.sha256(read_file(path)).hexdigest()] = name
+            found[hashlib.sha256(read_encoded(path)).hexdigest()] = name
         except DataError:
             continue  # reported when it is read to be used
     return found
@@ -181,6 +181,6 @@ def _is(path: Path, sha256: str) -> bool:
     if not sha256:
         return True
     try:
-        return hashlib.sha256(read_file(path)).hexdigest() == sha256
+        return hashlib.sha256(read_encoded(path)).hexdigest() == sha256
     except DataError:
         return True  # it was listed, and cannot be read: nothing is lost without it

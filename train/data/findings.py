@@ -20,6 +20,10 @@ KINDS = {
         "the same image in two parts",
         "remove it from one; the exclude file keeps it in test, else in val",
     ),
+    "left-out": (
+        "files and folders that no command reads",
+        "save as JPEG what shows a landmark, move the rest elsewhere",
+    ),
     "unmatched": (
         "a line of exclude.txt, split.csv or taxonomy.csv that names nothing",
         "correct or remove the line; training refuses the first two",

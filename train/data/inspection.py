@@ -24,11 +24,11 @@ from PIL import Image
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.formats import READ, SUFFIXES_OF, kind_of, read_size
-from lmedge.image import Resize, RgbImage, decode_image, prepare
+from lmedge.image import Resize, RgbImage, decode_image, prepare, read_encoded
 from lmedge.progress import progress
 
 from .similar import ImageFingerprint, fingerprint
-from .store import ImageEntry, check_name, read_file
+from .store import ImageEntry, check_name
 
 FINGERPRINT_SIZE = 224
 BORDER_RANGE = 6  # grey levels a border may vary by, in each channel
@@ -108,7 +108,7 @@ def _inspect(image: LabelledImage, part: str | None, data: Path) -> Inspected:
     seen = Inspected(image=image, part=part, name=relative_name(image.path, data))
     try:
         check_name(image.path)
-        encoded = read_file(image.path)
+        encoded = read_encoded(image.path)
     except DataError as error:
         return dataclasses.replace(seen, problem=("unreadable", _reason(error, image.path)))
     kind = kind_of(encoded)

@@ -25,7 +25,14 @@ import numpy.typing as npt
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.files import cache_folder, write_bytes
-from lmedge.image import MAX_FILE_BYTES, Resize, RgbImage, decode_image, prepare, shrink_short_side
+from lmedge.image import (
+    Resize,
+    RgbImage,
+    decode_image,
+    prepare,
+    read_encoded,
+    shrink_short_side,
+)
 from lmedge.progress import progress
 
 from .cache import image_limit, trim
@@ -101,7 +108,7 @@ class ImageStore:
     def _admit(self, image: LabelledImage) -> str | DataError:
         try:
             check_name(image.path)
-            encoded = read_file(image.path)
+            encoded = read_encoded(image.path)
             sha256 = hashlib.sha256(encoded).hexdigest()
             entry = ImageEntry(image, sha256)
             kinds = (f"{self.resize.value}{self.size}", f"{self.resize.value}{self.work_size}-work")
@@ -131,7 +138,7 @@ class ImageStore:
             array = _unpack(path.read_bytes())
             os.utime(path)  # the cache drops what was used longest ago
         except (OSError, ValueError, struct.error):
-            encoded = read_file(entry.image.path)
+            encoded = read_encoded(entry.image.path)
             if hashlib.sha256(encoded).hexdigest() != entry.sha256:
                 raise DataError(
                     f"{entry.image.path}: changed since the run began; put it back or train anew"
@@ -201,13 +208,3 @@ def check_name(path: Path) -> None:
     except UnicodeEncodeError:
         shown = os.fsencode(path).decode("utf-8", "replace")
         raise DataError(f"{shown}: its name is not valid UTF-8; rename it") from None
-
-
-def read_file(path: Path) -> bytes:
-    """Read an image file. Raises DataError when it is missing, too large or unreadable."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise DataError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, not read")
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error

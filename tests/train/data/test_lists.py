@@ -217,5 +217,5 @@ def test_nothing_is_hashed_unless_a_line_names_nothing(
 ) -> None:
     images = scan(photographs)
     listed = [Exclusion(images[0].path.relative_to(photographs).as_posix(), "0" * 64)]
-    monkeypatch.setattr("lmedge.train.data.exclude.read_file", None)
+    monkeypatch.setattr("lmedge.train.data.exclude.read_encoded", None)
     assert match_exclusions(listed, images, photographs).found == tuple(listed)

@@ -78,7 +78,7 @@ class TestSkipped:
         (tmp_path / "folder.jpg").mkdir()
         entries, skipped = store.admit(labelled(tmp_path / "folder.jpg"))
         assert entries == []
-        assert "folder.jpg: cannot be read" in skipped[0]
+        assert "folder.jpg: a folder, not an image" in skipped[0]
 
     @pytest.mark.skipif(os.name != "posix", reason="file names are text elsewhere")
     def test_a_name_that_is_no_text(

@@ -17,7 +17,7 @@ from .errors import LmedgeError, MissingDependencyError
 from .harmless import HarmlessFormatter, echo, harmless
 from .processes import leave_working_folder
 from .progress import TALK
-from .streams import STDOUT, ReaderLeftError, prepare_streams
+from .streams import STDOUT, ReaderLeftError, prepare_streams, write_problem
 
 # verb -> (module, its click command, the line shown by `lmedge --help`)
 COMMANDS = {
@@ -195,9 +195,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _place_and_reason(error: OSError) -> str:
-    if error.filename == STDOUT:
-        return f"cannot write {STDOUT}: {error.strerror}; free space or choose another file"
-    return f"cannot go on: {error}"
+    return write_problem(error) if error.filename == STDOUT else f"cannot go on: {error}"
 
 
 def _print_error(error: LmedgeError) -> None:

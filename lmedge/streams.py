@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, not UTF-8, or read by a process that ends early.
+"""Streams of lines: standard output and error, and files that grow by whole lines.
 
 The command line calls `prepare_streams` once, before anything is written.
 """
@@ -12,6 +12,8 @@ import os
 import stat
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
+
+from .errors import LmedgeError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -43,10 +45,31 @@ def prepare_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, this one
-    codecs.register_error(ESCAPE, _escape)
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
     sys.stdout = _over(sys.stdout, _Results(1))
     sys.stderr = _over(sys.stderr, _Messages(2))
+
+
+def open_lines(path: str | os.PathLike[str]) -> TextIO:
+    """Open a file, emptied, for lines of UTF-8 that are written whole or not at all.
+
+    A line that cannot be written is an OSError with the path as its `filename`; later lines may
+    be tried. Raises LmedgeError if the file cannot be opened.
+    """
+    name = os.fspath(path)
+    try:
+        number = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    except OSError as error:
+        raise LmedgeError(write_problem(error, name)) from error
+    raw: Any = _Lines(number, name, owned=True)
+    return io.TextIOWrapper(raw, "utf-8", ESCAPE, write_through=True)
+
+
+def write_problem(error: OSError, name: str | None = None) -> str:
+    """Return the line of an error of these streams; `name` is for errors without a file name."""
+    place = "file" if error.filename == STDOUT else "folder"
+    where = name or error.filename
+    return f"cannot write {where}: {error.strerror or error}; free space or choose another {place}"
 
 
 def _over(stream: TextIO | None, raw: Any) -> TextIO:
@@ -70,11 +93,14 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
     return "".join(f"\\u{unit}" for unit in pairs), error.end
 
 
-class _Results(io.RawIOBase):
-    """Standard output: a line that cannot be written in full is taken back."""
+codecs.register_error(ESCAPE, _escape)
 
-    def __init__(self, number: int) -> None:
-        self._number = number
+
+class _Lines(io.RawIOBase):
+    """A file of lines without a buffer: a line that cannot be written in full is taken back."""
+
+    def __init__(self, number: int, name: str, *, owned: bool) -> None:
+        self._number, self._name, self._owned = number, name, owned
         self._begun = 0  # bytes of a line whose end was not written yet
 
     def fileno(self) -> int:
@@ -86,6 +112,11 @@ class _Results(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
+    def close(self) -> None:
+        if self._owned and not self.closed:
+            os.close(self._number)
+        super().close()
+
     def write(self, data: ReadableBuffer, /) -> int:
         rest = memoryview(data).cast("B")
         size = len(rest)
@@ -96,11 +127,14 @@ class _Results(io.RawIOBase):
                 self._begun = count - 1 - end if end >= 0 else self._begun + count
                 rest = rest[count:]
         except BrokenPipeError as error:
-            raise ReaderLeftError(error.errno, error.strerror, STDOUT) from error
+            raise self._reader_left(error) from error
         except OSError as error:
             self._take_back()
-            raise OSError(error.errno, error.strerror, STDOUT) from error
+            raise OSError(error.errno, error.strerror, self._name) from error
         return size
+
+    def _reader_left(self, error: OSError) -> OSError:
+        return OSError(error.errno, error.strerror, self._name)
 
     def _take_back(self) -> None:
         """Cut a line that was begun off a file, if nothing else was written behind it."""
@@ -111,6 +145,16 @@ class _Results(io.RawIOBase):
                 os.ftruncate(self._number, place - self._begun)
                 os.lseek(self._number, place - self._begun, os.SEEK_SET)
                 self._begun = 0
+
+
+class _Results(_Lines):
+    """Standard output."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, STDOUT, owned=False)
+
+    def _reader_left(self, error: OSError) -> OSError:
+        return ReaderLeftError(error.errno, error.strerror, STDOUT)
 
 
 class _Messages(_Results):

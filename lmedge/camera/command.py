@@ -15,6 +15,7 @@ from ..commands.options import delegate_option, threads_option
 from ..errors import LmedgeError
 from ..files import check_writable
 from ..harmless import echo
+from ..streams import open_lines
 from .capture import CaptureOptions, list_cameras
 from .choice import Choice
 from .frames import FrameSource, FrameView
@@ -264,12 +265,7 @@ def _steadiness(choice: Choice, seconds: float | None, none: bool) -> Steadiness
 
 
 def _open_lines(target: str, stack: contextlib.ExitStack) -> TextIO:
-    if target == "-":
-        return sys.stdout
-    try:
-        return stack.enter_context(Path(target).open("w", encoding="utf-8"))
-    except OSError as error:
-        raise LmedgeError(f"{target}: cannot be written ({error.strerror})") from error
+    return sys.stdout if target == "-" else stack.enter_context(open_lines(target))
 
 
 def _sentence(summary: CameraSummary) -> str:

@@ -16,7 +16,7 @@ from ..classifier import Classifier
 from ..errors import LmedgeError
 from .choice import Choice
 from .frames import Absence, FrameSource
-from .sinks import FrameResult, Sink
+from .sinks import FrameResult, Sink, SinkGroup
 from .smoothing import UNSMOOTHED, Smoother, Steadiness
 
 # The median time is that of so many last frames, so that memory stays constant over days.
@@ -88,18 +88,22 @@ def run_camera(
 
     Raises:
         SourceError: The source fails.
-        LmedgeError: A sink fails, or `frames` is below 1.
+        LmedgeError: A sink fails, or `frames` is below 1. While other sinks work, the loop goes on
+            and the error comes at its end.
     """
     if frames is not None and frames < 1:
         raise LmedgeError(f"frames must be at least 1, not {frames}")
     if smoothing is None and not source.sequence:
         smoothing = UNSMOOTHED
     tally = _Tally(clock)
-    with contextlib.ExitStack() as closing:
-        for sink in sinks:
-            closing.callback(sink.close)
-        end = _run(classifier, source, sinks, smoothing, frames, tally)
+    outputs = SinkGroup(sinks)
+    try:
+        end = _run(classifier, source, outputs, smoothing, frames, tally)
         seconds = tally.seconds()
+    except BaseException:
+        outputs.close(report=False)
+        raise
+    outputs.close()
     return CameraSummary(
         frames=tally.frames,
         dropped=source.dropped,
@@ -166,7 +170,7 @@ class _Tally:
 def _run(
     choice: Classifier | Choice,
     source: FrameSource,
-    sinks: Sequence[Sink],
+    outputs: SinkGroup,
     smoothing: Steadiness | None,
     limit: int | None,
     tally: _Tally,
@@ -174,8 +178,7 @@ def _run(
     classifier, smoother = None, None
     for frame in source:
         if isinstance(frame, Absence):
-            wanted = [sink.absent(frame) for sink in sinks]
-            if not all(wanted):
+            if not outputs.absent(frame):
                 return End.QUIT
             continue
         tally.arrived()
@@ -191,9 +194,7 @@ def _run(
         result = FrameResult(
             frame=frame, prediction=steady.prediction, frames_per_second=rate, known=steady.known
         )
-        # Every sink gets the last frame, also when one of them asks to end.
-        wanted = [sink.take(result) for sink in sinks]
-        if not all(wanted):
+        if not outputs.take(result):
             return End.QUIT
         if limit is not None and tally.frames >= limit:
             return End.LIMIT

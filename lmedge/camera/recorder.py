@@ -32,7 +32,7 @@ class Recorder:
 
     The first frame sets the size, and a frame of another shape gets black bars. The file appears
     with the first frame and replaces an older one. It plays to the last second even if the process
-    is killed.
+    is killed or the disk is full. A file that is too short to play is removed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -45,11 +45,14 @@ class Recorder:
         self._size = (0, 0)
         self._ticks = -1
         self._key = 0  # ticks of the last key frame
+        self._failed = False
 
     def take(self, result: FrameResult) -> bool:
         """Write a frame. Raises LmedgeError if the file cannot be written."""
         image = result.annotated
         with self._one_line_errors():
+            if self._failed:
+                return True
             if self._container is None:
                 self._start(image)
             self._write(image, result.frame.seconds)
@@ -66,6 +69,11 @@ class Recorder:
         container, self._container = self._container, None
         with self._one_line_errors(), container:
             container.mux(self._stream.encode())
+        # FFmpeg reports no error of its last writes
+        if self.path.is_file() and not _cut_to_whole_boxes(self.path):
+            raise LmedgeError(
+                f"cannot write {self.path}: its end is missing; free space or choose another folder"
+            )
 
     def _start(self, image: BgrImage) -> None:
         self._size = _fitting(image)
@@ -99,11 +107,42 @@ class Recorder:
         try:
             yield
         except (OSError, self._av.FFmpegError) as error:
-            self._container = None
+            container, self._container, self._failed = self._container, None, True
+            if container is not None:
+                with contextlib.suppress(OSError, self._av.FFmpegError):
+                    container.close()
+            if self.path.is_file():
+                with contextlib.suppress(OSError):
+                    _cut_to_whole_boxes(self.path)
             reason = getattr(error, "strerror", None) or error
             raise LmedgeError(
                 f"cannot write {self.path}: {reason}; free space or choose another folder"
             ) from error
+
+
+def _cut_to_whole_boxes(path: Path) -> bool:
+    """Cut an unfinished fragment off an mp4; return True if it was finished by its index.
+
+    A file without a whole fragment is removed. A box is its size in four bytes, big-endian, its
+    name in four, and its content; a size of 1 puts it behind the name, in eight (ISO 14496-12).
+    """
+    size, place, whole, name = path.stat().st_size, 0, 0, b""
+    with path.open("rb") as stream:
+        while place + 8 <= size:
+            stream.seek(place)
+            head = stream.read(16)
+            length = int.from_bytes(head[:4], "big")
+            length = int.from_bytes(head[8:], "big") if length == 1 else length
+            if length < 8 or place + length > size:
+                break
+            place, name = place + length, head[4:8]
+            if name in {b"mdat", b"mfra"}:
+                whole = place
+    if whole == 0:
+        path.unlink()
+    elif whole < size:
+        os.truncate(path, whole)
+    return whole == size and name == b"mfra"
 
 
 def letterbox(image: BgrImage, width: int, height: int) -> BgrImage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from lmedge.cli import main
@@ -204,6 +206,25 @@ def test_a_process_that_is_killed_leaves_a_recording_up_to_the_last_seconds(
         played = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
     capture.release()
     assert last > 2 and last - played < 2
+
+
+def test_a_full_recording_disk_does_not_end_the_labels(tiny_file: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (12, 240, 320, 3), np.uint8)
+    video = write_video(tmp_path / "noise.mp4", list(noise))
+    words = command("camera", tiny_file, "--source", video, "--headless", "--jsonl", "lines.jsonl")
+    whole = subprocess.run(
+        ["bash", "-c", f"ulimit -f 16; {shlex.join([*words, '--record', 'out.mp4'])}"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert whole.returncode == 1
+    assert "Traceback" not in whole.stderr
+    assert whole.stderr.splitlines()[-1].startswith("lmedge: cannot write out.mp4: ")
+    lines = (tmp_path / "lines.jsonl").read_text("utf-8").splitlines()
+    assert len([json.loads(line) for line in lines]) == len(noise)
+    assert not (tmp_path / "out.mp4").exists()  # not one fragment was whole
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:

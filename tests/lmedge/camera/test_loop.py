@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import itertools
 import json
+import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import cv2
@@ -230,6 +233,81 @@ def test_a_recording_that_cannot_be_written(classifier: Classifier, tmp_path: Pa
         run_camera(classifier, Given([bgr("red")] * 2), [Recorder(tmp_path / "file" / "a.mp4")])
     with pytest.raises(LmedgeError, match=r"cannot write /dev/full: No space"):
         run_camera(classifier, Given([bgr("red")] * 2), [Recorder("/dev/full")])
+
+
+class Full(io.StringIO):
+    """A stream on a disk that is full while some lines are written, counted from 0."""
+
+    def __init__(self, lines: Container[int]) -> None:
+        super().__init__()
+        self._full, self._count = lines, -1
+
+    def write(self, text: str) -> int:
+        self._count += 1
+        if self._count in self._full:
+            raise OSError(errno.ENOSPC, "No space left on device", "labels.jsonl")
+        return super().write(text)
+
+
+def test_a_sink_that_fails_does_not_end_the_others(
+    classifier: Classifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, last = Kept(), Kept()
+    lines = Full({1, 2, 4})
+    with pytest.raises(LmedgeError) as raised:
+        run_camera(classifier, Given([bgr("red")] * 6), [first, JsonLines(lines), last])
+    line = "cannot write labels.jsonl: No space left on device; free space or choose another folder"
+    assert str(raised.value) == line
+    assert caplog.messages == [f"{line}; the other outputs go on"] * 2  # once for each outage
+    assert len(first.results) == len(last.results) == 6
+    assert [json.loads(line)["frame"] for line in lines.getvalue().splitlines()] == [0, 3, 5]
+    assert first.closed == last.closed == 1
+
+
+def test_a_recording_that_fails_is_over_and_the_labels_go_on(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    recorder, lines = Recorder(tmp_path / "file" / "a.mp4"), io.StringIO()
+    with pytest.raises(LmedgeError, match=r"cannot write .*a\.mp4: "):
+        run_camera(classifier, Given([bgr("red")] * 4), [JsonLines(lines), recorder])
+    assert len(lines.getvalue().splitlines()) == 4
+    assert recorder.frames == 0
+
+
+@pytest.mark.parametrize(("share", "left"), [(0.0001, 0), (0.2, 0), (0.6, 20), (0.95, 40), (2, 50)])
+def test_a_recording_that_is_cut_has_whole_fragments(
+    classifier: Classifier, tmp_path: Path, share: float, left: int
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (50, 64, 96, 3), np.uint8)
+    target = tmp_path / "a.mp4"
+    run_camera(classifier, Given(list(noise)), [Recorder(target)])
+    limit = max(1, int(share * target.stat().st_size))  # fragments of 20, 20 and 10 frames
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with contextlib.ExitStack() as stack:
+            if share < 1:
+                stack.enter_context(pytest.raises(LmedgeError, match=r"cannot write .*a\.mp4"))
+            run_camera(classifier, Given(list(noise)), [Kept(), Recorder(target)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (count_frames(target) if target.exists() else 0) == left
+
+
+def test_a_loop_ends_once_no_sink_is_left(classifier: Classifier) -> None:
+    taken, source = Full(range(2, 99)), Given([bgr("red")] * 6)
+    other = Full(range(3, 99))
+    with pytest.raises(OSError, match="No space"):
+        run_camera(classifier, source, [JsonLines(taken), JsonLines(other)])
+    assert len(taken.getvalue().splitlines()) == 2
+    assert len(other.getvalue().splitlines()) == 3
+
+
+def test_the_error_of_the_source_is_the_one_that_counts(classifier: Classifier) -> None:
+    source = Given([bgr("red")] * 3, SourceError("gone"))
+    with pytest.raises(SourceError, match="gone"):
+        run_camera(classifier, source, [Kept(), JsonLines(Full({1}))])
 
 
 def test_without_pyav_recording_says_what_to_install(

@@ -19,6 +19,7 @@ from lmedge.commands.options import (
 )
 from lmedge.errors import LmedgeError, RegressionError
 from lmedge.evaluation.folders import LabelledImage, parts, scan
+from lmedge.files import check_folder
 from lmedge.harmless import echo, harmless
 from lmedge.remote.payload import Payload
 from lmedge.remote.ssh import PATIENCE, Link, check_host, check_option
@@ -177,16 +178,17 @@ def benchmark(
         raise click.UsageError("--host-python, --ssh-option and --give-up need --host")
     warn_of_threads(threads)
     chosen = EFFORTS[effort] if runs is None else Effort(runs=runs, seconds=0.0)
+    several = "-and-others" if together else ""
+    folder = out or Path("runs") / f"benchmark-{given[0].stem}{several}"
+    check_folder(folder)  # before the minutes of measuring
     if together:
         images = _choose(data, part)[1]
         compared = compare_files(given, threads, chosen, images, runtimes)
-        folder = out or Path("runs") / f"benchmark-{given[0].stem}-and-others"
         names = write_comparison(compared, folder)
         show_comparison(compared, HarmlessConsole())
     else:
         own = runtimes[0].name if runtimes else None
         report = _measure(given[0], threads, chosen, own, data, part, unknown)
-        folder = out or Path("runs") / f"benchmark-{given[0].stem}"
         names = write_report(report, folder)
         show_report(report, HarmlessConsole())
     echo(f"report: {harmless(folder)}: {', '.join(names)}")

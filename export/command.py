@@ -12,7 +12,7 @@ import click
 from lmedge.commands.options import set_option, unknown_option
 from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.files import check_writable
-from lmedge.harmless import echo, harmless
+from lmedge.harmless import echo, harmless, shell_words
 from lmedge.rejection import COVERAGE
 
 from . import FORMATS, IO
@@ -226,4 +226,4 @@ def _run(
         echo(f"forced: {'; '.join(outcome.findings.verdict.problems)}", err=True)
     echo(f"exported in {(time.monotonic() - began) / 60:.1f} min: {harmless(path)}")
     echo(f"report: {harmless(report_path(path))}")
-    echo(f"next: lmedge predict {harmless(path)} IMAGE")
+    echo(f"next: {shell_words('lmedge', 'predict', path, 'IMAGE')}")

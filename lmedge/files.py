@@ -188,6 +188,20 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             pass
 
 
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """Raise LmedgeError before long work if files cannot be written to a folder at its end.
+
+    Nothing is made: a folder that does not exist is judged by the one that it would stand in.
+    """
+    folder = Path(folder)
+    with writing(folder):
+        there = next(one for one in (folder, *folder.absolute().parents) if os.path.lexists(one))
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{there} is no folder")
+        with _temporary(there / "probe"):
+            pass
+
+
 def copy_as(source: Path, target: Path) -> bool:
     """Copy a file to a free name; return False if the name is taken, also by another process.
 

@@ -13,6 +13,7 @@ import logging
 import numbers
 import os
 import re
+import shlex
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -58,6 +59,11 @@ def harmless_values(value: Any) -> Any:
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
     """Print plain lines to the terminal, or to standard error."""
     click.echo(harmless_lines(text), err=err, nl=nl)
+
+
+def shell_words(*words: object) -> str:
+    """Return a line that people may copy into a shell; names with blanks are quoted."""
+    return harmless(shlex.join(map(str, words)))
 
 
 def json_text(value: Any, **options: Any) -> str:

@@ -16,7 +16,7 @@ import click
 
 from lmedge.commands.options import allow_leak_option, exclude_option, seed_option, set_option
 from lmedge.errors import RunError
-from lmedge.harmless import echo, harmless
+from lmedge.harmless import echo, harmless, shell_words
 
 from .fitting.strategies import DEFAULT_STRATEGY, STRATEGIES
 from .options import DEVICES, DISTRIBUTIONS, PRECISIONS, DeviceOptions, TrainingOptions
@@ -166,7 +166,7 @@ def train(
     minutes = (time.monotonic() - began) / 60
     echo(f"trained in {minutes:.1f} min: {harmless(named)}")
     _print_scores(run, test)
-    echo(f"next: lmedge export {harmless(named)} --int8")
+    echo(f"next: {shell_words('lmedge', 'export', named, '--int8')}")
 
 
 def _train(

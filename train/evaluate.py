@@ -21,7 +21,7 @@ from lmedge.evaluation.folders import (
     split_known,
 )
 from lmedge.evaluation.metrics import confusions, weakest_classes
-from lmedge.files import check_writable, write_json, write_text
+from lmedge.files import check_folder, write_json, write_text
 from lmedge.harmless import echo, harmless
 from lmedge.report.fonts import choose_fonts
 from lmedge.report.per_class import LISTED, report_csv, report_text
@@ -77,6 +77,8 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     run.check_finished()
     if data is not None and part is None and "test" in parts(data):
         part = "test"
+    folder = out or run_folder / "evaluation"
+    check_folder(folder)
     images = None if data is None else scan(data, part)
     # Imported here: mistakes in the arguments come before the seconds of TensorFlow.
     from .network import load_network
@@ -84,8 +86,6 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
 
     network = load_network(run)
     chosen = _own(run, part) if data is None else _given(run, data, part, images or [])
-    folder = out or run_folder / "evaluation"
-    check_writable(folder / "evaluation.json")
     predictions = predict_labelled(
         network, run.input_store, chosen.entries, run.taxonomy, run.calibration()
     )

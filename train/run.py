@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from lmedge import __version__
 from lmedge.errors import LmedgeError, RecipeError, RunError
-from lmedge.files import replacing, write_json, write_text
+from lmedge.files import check_folder, replacing, write_json, write_text
 from lmedge.image import Resize
 from lmedge.machine import package_version
 from lmedge.taxonomy import Taxonomy
@@ -118,16 +118,7 @@ class Run:
         Raises:
             RunError: if the folder holds a run already, or what is left of one.
         """
-        if self._description.exists():
-            raise RunError(
-                f"{self.folder} holds a run already; go on with --resume or name another"
-            )
-        left = [name for name in ("checkpoints", "history.csv") if (self.folder / name).exists()]
-        if left:  # its phases would be taken for this run's own
-            raise RunError(
-                f"{self.folder} holds what is left of another run ({', '.join(left)}); remove it "
-                "or name another"
-            )
+        self.check_new(self.folder)
         write_text(self.folder / "recipe.toml", self.recipe.as_toml())
         write_text(self.folder / "split.csv", self.split.as_csv())
         write_json(self.folder / "taxonomy.json", self.taxonomy.hierarchy())
@@ -146,6 +137,19 @@ class Run:
                 "refit_of": self.refit_of,
             },
         )
+
+    @staticmethod
+    def check_new(folder: Path) -> None:
+        """Raise RunError if a new run cannot begin in `folder`, LmedgeError if none can write."""
+        if (folder / "run.json").exists():
+            raise RunError(f"{folder} holds a run already; go on with --resume or name another")
+        left = [name for name in ("checkpoints", "history.csv") if (folder / name).exists()]
+        if left:  # its phases would be taken for this run's own
+            raise RunError(
+                f"{folder} holds what is left of another run ({', '.join(left)}); remove it or "
+                "name another"
+            )
+        check_folder(folder)
 
     @classmethod
     def open(cls, folder: Path) -> Run:

@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 def start(options: TrainingOptions) -> Run:
     """Read the photographs, split them and write the description of the run."""
+    Run.check_new(options.out)  # before the minutes of reading
     recipe, settings = options.recipe, options.recipe.data
     check_backbone(recipe.network.backbone)
     for size in {settings.image_size, settings.input_size}:

@@ -19,7 +19,7 @@ import click
 from ..classifier import TOP, Classifier, Prediction
 from ..errors import DataError
 from ..evaluation.folders import list_images
-from ..files import copy_as
+from ..files import check_folder, copy_as
 from ..formats import SUFFIXES
 from ..harmless import echo, harmless, json_text, write_rows
 from ..image import RgbImage, read_image
@@ -28,6 +28,8 @@ from ..progress import Advance, progress
 from ..rejection import UNKNOWN
 from .options import delegate_option, threads_option
 from .predict_table import PredictionTable
+
+MAX_NAME = 255  # bytes, of all usual file systems
 
 
 def copy_sorted(image: Path, prediction: Prediction, folder: Path) -> Path:
@@ -45,7 +47,7 @@ def copy_sorted(image: Path, prediction: Prediction, folder: Path) -> Path:
     if not prediction.known:
         inside = folder / UNKNOWN
     for number in itertools.count(1):
-        name = image.name if number == 1 else f"{image.stem}-{number}{image.suffix}"
+        name = image.name if number == 1 else _numbered(image, number)
         target = inside / name
         while True:
             if target.exists() and filecmp.cmp(image, target, shallow=False):
@@ -55,6 +57,15 @@ def copy_sorted(image: Path, prediction: Prediction, folder: Path) -> Path:
             if copy_as(image, target):
                 return target
     raise AssertionError("itertools.count ends")
+
+
+def _numbered(image: Path, number: int) -> str:
+    """Return NAME-2.jpg of NAME.jpg, cut in its middle if it is longer than a name may be."""
+    end = os.fsencode(f"-{number}{image.suffix}")
+    stem = os.fsencode(image.stem)[: MAX_NAME - len(end)]
+    if image.stem.isprintable():  # no half of a letter at the cut
+        stem = stem.decode("utf-8", "ignore").encode()
+    return os.fsdecode(stem + end)
 
 
 def check_folder_names(labels: Iterable[str]) -> None:
@@ -115,6 +126,7 @@ def predict(
     if copy_to is not None:  # before the first copy
         taxonomy = classifier.taxonomy
         check_folder_names((*taxonomy.categories, *taxonomy.landmarks))
+        check_folder(copy_to)
     images = find_images(paths)
     write = _writer(style, images, classifier)
     unreadable = 0

@@ -204,3 +204,13 @@ def test_without_a_home_there_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> No
         files.write_text(files.cache_folder() / "threads.json", "{}")
     monkeypatch.setenv("LMEDGE_CACHE", "/somewhere")
     assert files.cache_folder() == Path("/somewhere")
+
+
+def test_a_folder_is_checked_without_a_trace(tmp_path: Path) -> None:
+    files.check_folder(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(LmedgeError, match=r"cannot write .*/file/x: .*file is no folder"):
+        files.check_folder(tmp_path / "file" / "x")
+    with pytest.raises(LmedgeError, match="cannot write"):
+        files.check_folder("/proc/1/lmedge")

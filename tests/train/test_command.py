@@ -122,7 +122,7 @@ class TestRealRun:
     ) -> None:
         folder, (_, second) = killed_and_resumed
         assert "landmark macro F1" in second.stdout
-        assert f"next: lmedge export {folder / 'a run'} --int8" in second.stdout
+        assert f"next: lmedge export '{folder / 'a run'}' --int8" in second.stdout
 
     def test_bad_images_are_named_and_counted(
         self, killed_and_resumed: tuple[Path, list[subprocess.CompletedProcess[str]]]

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from lmedge.commands.options import allow_leak_option, seed_option
 from lmedge.errors import LmedgeError
-from lmedge.files import check_writable, write_json, write_text
+from lmedge.files import check_folder, check_writable, write_json, write_text
 from lmedge.harmless import echo, harmless, json_text
 from lmedge.image import Resize
 from lmedge.report.terminal import HarmlessConsole
@@ -78,6 +78,8 @@ def check_command(
     from .check import check_data
     from .exclude import exclude_file_of, write_exclusions
 
+    if report is not None:
+        check_folder(report)
     if exclude_file is not None:
         check_writable(exclude_file)  # before minutes of reading
     listed = exclude_file_of(data, exclude)
@@ -182,6 +184,7 @@ def split(
     path = out or data / SPLIT_FILE
     if path.exists() and not overwrite:
         raise LmedgeError(f"{path}: exists already; pass --overwrite to cut anew, or --out FILE")
+    check_writable(path)  # before minutes of reading
     options = SplitOptions(
         seed=seed,
         val_fraction=val_fraction,

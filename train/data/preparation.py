@@ -10,6 +10,7 @@ from pathlib import Path
 from lmedge.errors import DataError
 from lmedge.evaluation import PARTS
 from lmedge.evaluation.folders import LabelledImage, parts, scan
+from lmedge.harmless import shell_words
 
 from ..recipes.sections import DataSettings
 from .check import duplicate_findings, size_findings, with_identical
@@ -251,8 +252,9 @@ def _judge(seen: list[Inspected], pairs: Pairs, options: SplitOptions, data: Pat
     leaks = [finding for finding in found if finding.kind == "leak"]
     if leaks and not options.allow_leak:
         raise DataError(
-            f"the split leaks: {_count(leaks)} in two parts ({leaks[0].message}); see `lmedge data "
-            f"check {data}`, leave them out with its --exclude-file, or pass --allow-leak"
+            f"the split leaks: {_count(leaks)} in two parts ({leaks[0].message}); see "
+            f"`{shell_words('lmedge', 'data', 'check', data)}`, leave them out with its "
+            "--exclude-file, or pass --allow-leak"
         )
     fractions = {"val": options.val_fraction, "test": options.test_fraction}
     sizes = [f for f in size_findings(seen, pairs, fractions) if f.kind == "imbalance"]

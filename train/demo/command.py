@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import shlex
 import shutil
 import subprocess
 import time
@@ -18,7 +17,7 @@ import numpy as np
 from lmedge.commands.options import seed_option
 from lmedge.errors import LmedgeError
 from lmedge.files import replacing
-from lmedge.harmless import echo, harmless
+from lmedge.harmless import echo, harmless, shell_words
 from lmedge.image import RgbImage
 from lmedge.processes import child_environment, python_command
 from lmedge.progress import Advance, progress
@@ -139,7 +138,7 @@ def save_frame(video: Path, path: Path) -> None:
 def show_and_run(*arguments: object) -> None:
     """Show a command of lmedge and run it in a process of its own."""
     words = [str(argument) for argument in arguments]
-    click.secho(f"\n$ lmedge {harmless(shlex.join(words))}", bold=True)
+    click.secho(f"\n$ lmedge {shell_words(*words)}", bold=True)
     quiet = [] if logging.getLogger("lmedge").isEnabledFor(logging.INFO) else ["-q"]
     done = subprocess.run(
         python_command("-m", "lmedge", *quiet, *words), env=child_environment(), check=False

@@ -100,6 +100,25 @@ def test_copies_are_sorted_and_nothing_is_overwritten(
     assert_refused(process, 1, "cannot write", "file/x")
 
 
+@pytest.mark.parametrize("letter", ["n", "ü", "橋"])
+@pytest.mark.parametrize("length", [249, 255])
+def test_names_as_long_as_a_name_may_be(
+    letter: str, length: int, tiny_file: Path, photographs: Path, tmp_path: Path
+) -> None:
+    room = length - len(".jpg")
+    stem = letter * (room // len(letter.encode()))
+    stem += "x" * (room - len(stem.encode()))
+    prediction = Classifier(tiny_file).classify(read_image(photographs / "towers/red/0.jpg"))
+    for number, color in enumerate(("red", "green")):
+        image = tmp_path / str(number) / f"{stem}.jpg"
+        image.parent.mkdir()
+        image.write_bytes((photographs / "towers" / color / "0.jpg").read_bytes())
+        copy = copy_sorted(image, prediction, tmp_path / "out")
+        assert copy.read_bytes() == image.read_bytes()
+    assert copy.name.endswith("-2.jpg")
+    assert copy.name.startswith(letter * 80)
+
+
 def test_labels_cannot_leave_the_folder(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
     path = photographs / "towers" / "red" / "0.jpg"
     prediction = Classifier(tiny_file).classify(read_image(path))

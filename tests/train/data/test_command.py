@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lmedge.errors import LmedgeError, RunError
 from tests import bad_images, processes, small_run
 from tests.in_process import lmedge
 from tests.processes import assert_refused
@@ -76,6 +77,43 @@ class TestSplit:
         process = lmedge("data", "split", photographs, *words)
         assert "20 images to train on, 4 to validate, 0 to test" in process.stdout
         assert (photographs / "split.csv").read_bytes() != written
+
+
+class TestBeforeReading:
+    """What cannot be written is known before the photographs are read."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("lmedge.train.data.inspection.read_encoded", None)
+        monkeypatch.setattr("lmedge.train.data.store.read_encoded", None)
+
+    @pytest.mark.parametrize("option", ["--report", "--exclude-file"])
+    def test_by_check(self, option: str, photographs: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        process = lmedge("data", "check", photographs, option, tmp_path / "file" / "x")
+        assert_refused(process, 1, "cannot write", "file/x")
+
+    def test_by_split(self, photographs: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        process = lmedge("data", "split", photographs, "--out", tmp_path / "file" / "x")
+        assert_refused(process, 1, "cannot write", "file/x")
+
+    def test_by_training(self, photographs: Path, tmp_path: Path) -> None:
+        from lmedge.train.options import TrainingOptions
+        from lmedge.train.recipes import load_recipe
+        from lmedge.train.training import start
+
+        def options(out: Path) -> TrainingOptions:
+            return TrainingOptions(
+                data=photographs, out=out, recipe=load_recipe("default"), weights="none"
+            )
+
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "run.json").touch()
+        with pytest.raises(RunError, match="holds a run already"):
+            start(options(tmp_path / "run"))
+        with pytest.raises(LmedgeError, match="run.json is no folder"):
+            start(options(tmp_path / "run" / "run.json" / "x"))
 
 
 class TestTrain:

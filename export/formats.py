@@ -149,7 +149,10 @@ class RunNetworks:
             truth = run.labels("train")["landmark"]
             chosen = spread(truth, _rng(run))
             found = predict_with_features(network, run.images("train", chosen.tolist()))
-            return fit_known(found[FEATURES], truth[chosen], run.taxonomy.parent_index)
+            others = predict_with_features(network, run.unknown_images()) if run.unknown else {}
+            return fit_known(
+                found[FEATURES], truth[chosen], run.taxonomy.parent_index, others.get(FEATURES)
+            )
 
     def _convert(self, name: str, temperatures: Mapping[str, float], known: Known | None) -> bytes:
         network = self.network

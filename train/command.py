@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lmedge.commands.options import allow_leak_option, exclude_option, seed_option, set_option
+from lmedge.commands.options import (
+    allow_leak_option,
+    exclude_option,
+    seed_option,
+    set_option,
+    unknown_option,
+)
 from lmedge.errors import RunError
 from lmedge.harmless import echo, harmless, shell_words
 
@@ -72,6 +78,9 @@ logger = logging.getLogger(__name__)
     help="File of `lmedge data split`. [default: DATA/split.csv if it exists]",
 )
 @exclude_option
+@unknown_option(
+    "Images of anything else, for the output `known`.  [default: DATA/unknown if it is there]"
+)
 @click.option(
     "--refit",
     type=click.Path(path_type=Path),
@@ -114,6 +123,7 @@ def train(
     seed: int,
     split: Path | None,
     exclude: Path | None,
+    unknown: Path | None,
     refit: Path | None,
     allow_leak: bool,
     device: str,
@@ -157,6 +167,7 @@ def train(
         split=split,
         exclude=exclude,
         allow_leak=allow_leak,
+        unknown=unknown,
     )
     began = time.monotonic()
     run, test = _train(options, devices, refit, resume=resume)
@@ -227,6 +238,7 @@ def _check_refit() -> None:
         "seed",
         "split",
         "exclude",
+        "unknown",
         "allow_leak",
     ):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:

@@ -32,6 +32,7 @@ class TrainingOptions:
         seed: fixes split, order, augmentation and initial weights.
         split, exclude: files, or None for split.csv and exclude.txt in `data` if they are there.
         allow_leak: if true, an image in two parts is no error.
+        unknown: the folder of unknown images, or None for that in `data` if it is there.
     """
 
     data: Path
@@ -43,6 +44,7 @@ class TrainingOptions:
     split: Path | None = None
     exclude: Path | None = None
     allow_leak: bool = False
+    unknown: Path | None = None
 
     def __post_init__(self) -> None:
         check_strategy(self.strategy)

@@ -29,6 +29,7 @@ from .arrays import Floats, Weights, read_arrays
 from .calibration import Calibration
 from .data.split import Split, label_indices
 from .data.store import ImageEntry, ImageStore, PreparedImages
+from .data.unlabelled import read_unlabelled, unlabelled_csv
 from .fitting.augment import RandomViews, random_order
 from .fitting.strategies import STRATEGIES, check_strategy
 from .recipes import Recipe, change_recipe, parse_recipe
@@ -36,6 +37,7 @@ from .recipes import Recipe, change_recipe, parse_recipe
 FORMAT = 1
 EXPORT_SECTIONS = ("quantize.", "camera.")  # of the recipe, which an export may change
 EXPORT_KEYS = ("data.test_size",)
+UNKNOWN_FILE = "unknown.csv"  # the unknown images, if there are any
 PACKAGES = (
     "tensorflow",
     "tf_keras",
@@ -97,6 +99,7 @@ class Run:
         skipped: a line for each image that could not be read.
         refit_of: None, or for a refit the name of the earlier run (`run`) and the scores of that
             run on its test part (`test`, as in metrics.json).
+        unknown: images of anything but the landmarks; their labels are empty.
         trained_recipe: the recipe of the folder if an export has changed `recipe`, otherwise None.
     """
 
@@ -110,6 +113,7 @@ class Run:
     versions: Mapping[str, str] = dataclasses.field(default_factory=versions)
     skipped: tuple[str, ...] = ()
     refit_of: Mapping[str, Any] | None = None
+    unknown: tuple[ImageEntry, ...] = ()
     trained_recipe: Recipe | None = None
 
     def create(self) -> None:
@@ -121,6 +125,8 @@ class Run:
         self.check_new(self.folder)
         write_text(self.folder / "recipe.toml", self.recipe.as_toml())
         write_text(self.folder / "split.csv", self.split.as_csv())
+        if self.unknown:
+            write_text(self.folder / UNKNOWN_FILE, unlabelled_csv(self.unknown))
         write_json(self.folder / "taxonomy.json", self.taxonomy.hierarchy())
         write_json(
             self._description,
@@ -135,6 +141,7 @@ class Run:
                 "versions": dict(self.versions),
                 "skipped": list(self.skipped),
                 "refit_of": self.refit_of,
+                "unknown": len(self.unknown),
             },
         )
 
@@ -174,6 +181,10 @@ class Run:
                     "anew"
                 )
             check_strategy(about["strategy"])
+            path = folder / UNKNOWN_FILE
+            unknown = read_unlabelled(path) if about.get("unknown", 0) else ()
+            if len(unknown) != about.get("unknown", 0):
+                raise RunError(f"{path} is not the list this run was made with; put the file back")
             return cls(
                 folder=folder,
                 recipe=recipe,
@@ -185,6 +196,7 @@ class Run:
                 versions=about["versions"],
                 skipped=tuple(about["skipped"]),
                 refit_of=about["refit_of"],
+                unknown=unknown,
             )
         except FileNotFoundError as error:
             raise RunError(
@@ -301,6 +313,10 @@ class Run:
         entries = self.entries(part)
         chosen = entries if indices is None else [entries[index] for index in indices]
         return PreparedImages(self.input_store, chosen)
+
+    def unknown_images(self) -> PreparedImages:
+        """Return the unknown images as `images` returns those of a part."""
+        return PreparedImages(self.input_store, self.unknown)
 
     def training_inputs(self, epoch: int, batch: int) -> Iterator[Floats]:
         """Yield one epoch of augmented training images as inputs of the network that is measured.

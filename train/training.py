@@ -23,6 +23,7 @@ from .calibration import Calibration
 from .data.preparation import SplitOptions, prepare_split
 from .data.split import Split
 from .data.store import ImageStore
+from .data.unlabelled import prepare_unknown
 from .fitting.checkpoint import checkpoint_folder
 from .fitting.devices import Placement, in_float32
 from .fitting.steps import Trainer
@@ -64,6 +65,7 @@ def start(options: TrainingOptions) -> Run:
         len(taxonomy.categories),
         *(len(split.parts[part]) for part in PARTS),
     )
+    unknown, unreadable = prepare_unknown(data, options.unknown, store, split)
     run = Run(
         folder=options.out,
         recipe=recipe,
@@ -72,7 +74,8 @@ def start(options: TrainingOptions) -> Run:
         weights=options.weights,
         seed=options.seed,
         data=str(options.data.resolve()),
-        skipped=tuple(skipped),
+        skipped=(*skipped, *unreadable),
+        unknown=unknown,
     )
     run.create()
     return run
@@ -108,6 +111,7 @@ def start_refit(finished: Run, out: Path) -> Run:
         seed=finished.seed,
         data=finished.data,
         skipped=finished.skipped,
+        unknown=finished.unknown,
         refit_of={"run": finished.folder.name, "test": metrics["test"]},
     )
     run.create()

@@ -2,8 +2,11 @@
 
 Both heads may agree on a landmark whose training images have other features. The features of an
 image may lie near those of a landmark that no head names. The output therefore combines the two. It
-is the sum over landmarks of p(landmark) p(its category) cosine. The cosine is that of the features
-and the mean features of the landmark's training images. docs/results.md compares scores.
+is the sum over landmarks of p(landmark) p(its category) likeness. The likeness is linear in the
+pooled features, divided by their length: the cosine with the mean features of the landmark's
+training images. If the run has unknown images, it is the mean of that cosine and of a ridge
+regression, which is 1 on images of the landmark and 0 on all others, the unknown ones among them.
+docs/results.md compares scores.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from lmedge.decoding import softmax
 from lmedge.train.arrays import Images
 from lmedge.train.backend import keras, tf
 from lmedge.train.network import FEATURES, predict_outputs
@@ -21,6 +25,11 @@ from lmedge.train.network import FEATURES, predict_outputs
 PER_LANDMARK = 16  # training images that its mean is of, at most
 ROOM = 1.25  # of the range of the products beyond what was seen
 TINY = 1e-12
+# Of the probabilities in the score. Those of the heads themselves are 0.05 if few validation
+# images are all right, and the score is then hardly better than the largest probability. Chosen
+# among 0.3, 0.5 and 1; docs/results.md has the figures.
+TEMPERATURE = 0.5
+RIDGE = 0.3  # times the mean squared length of the centred features
 Values = npt.NDArray[np.floating]
 
 
@@ -28,47 +37,97 @@ Values = npt.NDArray[np.floating]
 class Known:
     """The constants of the third output.
 
-    `directions`, (F, L) float32, are the mean features of each landmark, of length 1. `belongs`,
-    (C, L) float32, is 1 if the landmark is of the category, 0 otherwise. Features times directions
-    are rounded to int8 over 0..`largest`.
+    The likeness to a landmark is the product of features of length 1 and `directions`, (F, L)
+    float32, plus `offsets`, (L,) float32. `belongs`, (C, L) float32, is 1 if the landmark is of the
+    category, 0 otherwise. Features times directions are rounded to int8 over `lowest`..`largest`.
     """
 
     directions: npt.NDArray[np.float32]
+    offsets: npt.NDArray[np.float32]
     belongs: npt.NDArray[np.float32]
+    lowest: float
     largest: float
 
     def output(
-        self, features: tf.Tensor, heads: Mapping[str, tf.Tensor], *, rounded: bool
+        self, features: tf.Tensor, logits: Mapping[str, tf.Tensor], *, rounded: bool
     ) -> tf.Tensor:
         """Build the output, (1, 2): the score in 0..1, and its complement.
 
-        features: (1, F). heads: probabilities, (1, L) and (1, C), by name. rounded: whether an int8
-        operation computes the products, of features that are in int8 already.
+        features: (1, F). logits: (1, L) and (1, C), by head. rounded: whether an int8 operation
+        computes the products, of features that are in int8 already.
         """
         products = tf.matmul(features, tf.constant(self.directions))
         if rounded:
-            products = tf.quantization.fake_quant_with_min_max_args(products, 0.0, self.largest)
-        both = heads["landmark"] * tf.matmul(heads["category"], tf.constant(self.belongs))
+            products = tf.quantization.fake_quant_with_min_max_args(
+                products, self.lowest, self.largest
+            )
+        p = {head: tf.nn.softmax(values * (1 / TEMPERATURE)) for head, values in logits.items()}
+        # times 6, because RELU6 is the one operation of every runtime that has an upper limit
+        both = p["landmark"] * tf.matmul(p["category"], tf.constant(6 * self.belongs))
         length = tf.math.rsqrt(tf.reduce_sum(tf.square(features), 1, keepdims=True) + TINY)
-        score = tf.reduce_sum(both * products, 1, keepdims=True) * length
-        return score * tf.constant([[1.0, -1.0]]) + tf.constant([[0.0, 1.0]])
+        likeness = products * length
+        if self.offsets.any():
+            likeness += tf.constant(self.offsets)
+        score = tf.nn.relu6(tf.reduce_sum(both * likeness, 1, keepdims=True))
+        return score * tf.constant([[1 / 6, -1 / 6]]) + tf.constant([[0.0, 1.0]])
+
+    def score(self, features: Values, logits: Mapping[str, Values]) -> Values:
+        """Return the score that `output` computes, (N,), of (N, F) features and logits by head."""
+        p = {head: softmax(values, TEMPERATURE) for head, values in logits.items()}
+        likeness = cosines(features, self.directions) + self.offsets
+        both = p["landmark"] * (p["category"] @ self.belongs)
+        return np.asarray(np.clip((both * likeness).sum(axis=1), 0, 1))
 
 
 def fit_known(
-    features: Values, truth: npt.NDArray[np.int64], parents: npt.NDArray[np.intp]
+    features: Values,
+    truth: npt.NDArray[np.int64],
+    parents: npt.NDArray[np.intp],
+    unknown: Values | None = None,
 ) -> Known:
     """Fit on features (N, F) of training images, truth by landmark (N,).
 
-    parents: the category of each landmark, (L,).
+    parents: the category of each landmark, (L,). unknown: (M, F) features of unknown images.
     """
     directions = mean_directions(features, truth, len(parents))
-    largest = ROOM * max(float((features @ directions).max(initial=0.0)), 1e-3)
+    offsets = np.zeros(len(parents))
+    if unknown is not None and len(unknown):
+        kernel, bias = flat_regression(features, truth, len(parents), unknown)
+        directions, offsets = (directions + kernel) / 2, bias / 2
+    seen = features if unknown is None else np.concatenate([features, unknown])
+    products = seen @ directions
     belongs = np.arange(parents.max() + 1)[:, None] == parents
     return Known(
         directions=directions.astype(np.float32),
+        offsets=offsets.astype(np.float32),
         belongs=belongs.astype(np.float32),
-        largest=largest,
+        lowest=ROOM * min(float(products.min(initial=0.0)), 0.0),
+        largest=ROOM * max(float(products.max(initial=0.0)), 1e-3),
     )
+
+
+def flat_regression(
+    features: Values, truth: npt.NDArray[np.int64], landmarks: int, unknown: Values
+) -> tuple[Values, Values]:
+    """Return kernel (F, L) and bias (L,) of a ridge regression on features of length 1.
+
+    The target is 1 for a landmark on its own images, and 0 on those of the others and on unknown
+    images: its prediction is flat where the network is not to name a landmark.
+    """
+    x = np.concatenate([features, unknown]).astype(np.float64)
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), TINY)
+    targets = np.zeros((len(x), landmarks))
+    targets[np.arange(len(truth)), truth] = 1
+    centre, mean = x.mean(axis=0), targets.mean(axis=0)
+    x -= centre
+    ridge = RIDGE * np.square(x).sum() / len(x)
+    if len(x) < x.shape[1]:
+        gram = x @ x.T + ridge * np.eye(len(x))
+        kernel = x.T @ np.linalg.solve(gram, targets - mean)
+    else:
+        gram = x.T @ x + ridge * np.eye(x.shape[1])
+        kernel = np.linalg.solve(gram, x.T @ (targets - mean))
+    return kernel, mean - centre @ kernel
 
 
 def mean_directions(features: Values, truth: npt.NDArray[np.int64], landmarks: int) -> Values:

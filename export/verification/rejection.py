@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,16 +13,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lmedge.errors import DataError
 from lmedge.evaluation.unknown import auroc, threshold_for
-from lmedge.image import prepare, read_image
+from lmedge.image import prepare, read_encoded, read_image
 from lmedge.model_file import HEADS, KNOWN, ModelFile
 from lmedge.rejection import AGREEMENT, agreement
+from lmedge.train.run import Run
 
 from .comparison import Probabilities, run_file
 
 DIGITS = 6  # of a threshold; rounded down, so that the image it comes from still passes
 CHUNK = 256  # unknown images in memory at once
 LEAST_UNKNOWN = 2  # one to fit with, one to test
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +64,25 @@ class UnknownOutputs:
 
     fit: Probabilities
     test: Probabilities
+
+
+def not_learned(paths: Sequence[Path], run: Run) -> list[Path]:
+    """Return the images that the run's own unknown images do not contain, by their bytes.
+
+    Raises DataError if less than LEAST_UNKNOWN are left: those would show nothing new.
+    """
+    learned = {entry.sha256 for entry in run.unknown}
+    left = [path for path in paths if hashlib.sha256(read_encoded(path)).hexdigest() not in learned]
+    if len(left) < len(paths):
+        logger.info(
+            "--unknown: %d images that the run has too are left out", len(paths) - len(left)
+        )
+    if paths and len(left) < LEAST_UNKNOWN:
+        raise DataError(
+            f"--unknown: {len(left)} of {len(paths)} images are not among the unknown images of "
+            f"{run.folder}; pass others, or leave it out"
+        )
+    return left
 
 
 def run_unknown(model: ModelFile, paths: Sequence[Path]) -> UnknownOutputs:

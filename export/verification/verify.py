@@ -15,7 +15,7 @@ from lmedge.train.run import Run
 
 from .comparison import FileComparison, Logits, compare_outputs, run_file
 from .gate import Limits, Verdict, gate
-from .rejection import FittedThresholds, fit_rejection, run_unknown
+from .rejection import FittedThresholds, fit_rejection, not_learned, run_unknown
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def verify_graph(
         decoding = Decoding(
             category_weight=fit_category_weight(judging, run.labels("val"), taxonomy)
         )
-        others = run_unknown(model, unknown) if unknown else None
+        others = run_unknown(model, not_learned(unknown, run)) if unknown else None
         rejection = fit_rejection(
             taxonomy.parent_index, judging, outputs.get("test"), others, coverage
         )

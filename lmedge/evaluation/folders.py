@@ -1,8 +1,8 @@
 """Labelled folders of images: listing, checking, matching with the labels of a network.
 
 `<category>/<landmark>/*.jpg`, or `taxonomy.csv` (landmark,category) beside flat `<landmark>/`
-folders. Either may stand inside `train/`, `val/` (or `valid/`, `validation/`) and `test/`. Images
-are listed, not decoded.
+folders. Either may stand inside `train/`, `val/` (or `valid/`, `validation/`) and `test/`. The
+folder `unknown/` beside them is no category and no landmark. Images are listed, not decoded.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ..text_files import nfc
 from .layout import (
     PART_NAMES,
     TAXONOMY_FILE,
+    UNKNOWN_FOLDER,
     categories_of,
     part_folder,
     parts,
@@ -74,6 +75,7 @@ def scan(
     """List the labelled images of a folder, always in the same order.
 
     Suffixes may be in any case. Hidden files and folders are ignored, symbolic links are followed.
+    UNKNOWN_FOLDER in `data` is not read.
 
     Args:
         data: The folder, in one of the layouts above.
@@ -118,7 +120,9 @@ def _roots(data: Path, part: str | None, left: LeftOut) -> list[Path]:
     folders = [part_folder(data, name) for name in found]
     if part in {None, "train"}:  # once for all parts
         for folder in list_folder(data, left).folders:
-            if folder in folders or not any(walk(folder, set(), LeftOut())):
+            if folder in folders or _label(folder) == UNKNOWN_FOLDER:
+                continue
+            if not any(walk(folder, set(), LeftOut())):
                 continue
             if folder.name in PART_NAMES["val"]:
                 raise DataError(
@@ -142,22 +146,32 @@ class _Scan:
     """The scan of one part, or of the whole, in one of the two layouts."""
 
     def __init__(self, data: Path, root: Path, left: LeftOut) -> None:
-        self._root, self._left = root, left
+        self._data, self._root, self._left = data, root, left
         self._categories = categories_of(data, root)
         self._above = {root.resolve()}
 
     def images(self) -> Iterator[LabelledImage]:
         """Yield the labelled images."""
         if self._categories is None:
-            for category in self._folders(self._root):
+            for category in self._labelled():
                 for landmark in self._folders(category):
                     yield from self._leaf(landmark, _label(landmark), _label(category))
             return
-        for landmark in self._folders(self._root):
+        for landmark in self._labelled():
             name = _label(landmark)
             if name not in self._categories:
                 raise DataError(f"{landmark}: not listed in {TAXONOMY_FILE}; add a line for it")
             yield from self._leaf(landmark, name, self._categories[name])
+
+    def _labelled(self) -> Iterator[Path]:
+        """Yield the folders of the root, without that of images of anything else."""
+        for folder in self._folders(self._root):
+            if _label(folder) != UNKNOWN_FOLDER:
+                yield folder
+            elif self._root != self._data:
+                self._left.add(
+                    folder, f"images of anything else belong in {self._data / folder.name}"
+                )
 
     def _folders(self, folder: Path) -> tuple[Path, ...]:
         """Return the folders in one that must not hold images itself."""

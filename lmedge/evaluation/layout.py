@@ -12,6 +12,7 @@ from . import PARTS
 from .listing import LeftOut, list_folder
 
 TAXONOMY_FILE = "taxonomy.csv"
+UNKNOWN_FOLDER = "unknown"  # in a data set: images of anything else, without labels
 # Folders of a part in data sets that other tools wrote
 PART_NAMES = {"val": ("val", "valid", "validation")}
 _TAXONOMY_COLUMNS = ("landmark", "category")

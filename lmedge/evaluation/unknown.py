@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from .layout import UNKNOWN_FOLDER
 from .listing import list_images
 
 Values = npt.NDArray[np.floating]
@@ -33,6 +34,12 @@ def list_unknown_images(folder: Path, least: int = 1) -> list[Path]:
             "of anything but the landmarks"
         )
     return found
+
+
+def unknown_folder_of(data: Path, given: Path | None) -> Path | None:
+    """Return the folder of unknown images: the given one, or UNKNOWN_FOLDER in `data`, or None."""
+    own = data / UNKNOWN_FOLDER
+    return given if given is not None else (own if own.is_dir() else None)
 
 
 def threshold_for(known: Values, coverage: float, unknown: Values | None = None) -> float:

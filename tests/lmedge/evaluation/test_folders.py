@@ -12,6 +12,8 @@ import pytest
 
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage, list_images, parts, scan
+from lmedge.evaluation.listing import LeftOut
+from lmedge.evaluation.unknown import unknown_folder_of
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -120,6 +122,27 @@ def test_what_stands_beside_the_parts_is_named(
     with caplog.at_level(logging.WARNING):
         assert len(scan(tmp_path)) == 1
     assert [record.message.split(":")[0] for record in caplog.records] == [str(tmp_path / "more")]
+
+
+@pytest.mark.parametrize("name", ["a/x/1.jpg", "train/a/x/1.jpg", "x/1.jpg"])
+def test_images_of_anything_else_are_no_labels(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At any depth, in every layout, and beside the parts."""
+    touch(tmp_path, name, "unknown/1.jpg", "unknown/tree/2.jpg", "unknown/tree/oak/old/3.jpg")
+    if name == "x/1.jpg":
+        (tmp_path / "taxonomy.csv").write_text("landmark,category\nx,a\n")
+    with caplog.at_level(logging.WARNING):
+        assert labels(scan(tmp_path)) == [("a", "x", "1.jpg")]
+    assert not caplog.records
+    if parts(tmp_path):
+        touch(tmp_path, "train/unknown/1.jpg")
+        left = LeftOut()
+        assert labels(scan(tmp_path, left=left)) == [("a", "x", "1.jpg")]
+        assert "belong in" in " ".join(left.lines())
+    assert unknown_folder_of(tmp_path, None) == tmp_path / "unknown"
+    assert unknown_folder_of(tmp_path, Path("given")) == Path("given")
+    assert unknown_folder_of(tmp_path / "none", None) is None
 
 
 def test_a_landmark_without_images_is_named(

@@ -19,6 +19,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from lmedge.archive import CHECKSUM, NO_CHECKSUM, content_digest
 from lmedge.errors import ModelFileError
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 from lmedge.model_file import (
@@ -117,20 +118,25 @@ def _archive(body: bytes, card: Card, outputs: Sequence[str]) -> bytes:
         "lmedge": card.version,
         "model_bytes": len(body),
         "model_sha256": hashlib.sha256(body).hexdigest(),
+        CHECKSUM: NO_CHECKSUM,
         "hierarchy": card.taxonomy.hierarchy(),
         **card.info,
     }
-    files = {
+    text = json.dumps(info, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    texts = {
         LABEL_FILES["landmark"]: "\n".join(card.taxonomy.landmarks),
         LABEL_FILES["category"]: "\n".join(card.taxonomy.categories),
         **({LABEL_FILES[KNOWN]: "\n".join(KNOWN_LABELS)} if KNOWN in outputs else {}),
-        INFO_FILE: json.dumps(info, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False),
+        INFO_FILE: text,
     }
+    files = {name: (text + "\n").encode() for name, text in texts.items()}
+    digest = content_digest(files).encode()
+    files[INFO_FILE] = files[INFO_FILE].replace(NO_CHECKSUM.encode(), digest, 1)
     stream = io.BytesIO(body)
     stream.seek(0, io.SEEK_END)
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
-        for name, text in files.items():
-            archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), text + "\n")
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), content)
     return stream.getvalue()[len(body) :]
 
 

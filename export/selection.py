@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from lmedge.errors import GateError
 from lmedge.files import write_bytes, write_json
-from lmedge.golden import golden_image
 from lmedge.interpreter import Interpreter
 from lmedge.model_file import ModelFile
 from lmedge.progress import progress
 from lmedge.train.run import Run
+from lmedge.trial import golden_image
 
 from .exporting import Exporter, Options, Outcome, report, report_path, write_outcome
 

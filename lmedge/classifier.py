@@ -14,9 +14,10 @@ import numpy.typing as npt
 from .decoding import Decoding
 from .errors import LmedgeError
 from .image import Color, check_frame, prepare_into
-from .interpreter import Interpreter, Outputs
+from .interpreter import Interpreter
 from .model_file import ModelFile, read_model
 from .rejection import Threshold
+from .runner import Outputs
 from .taxonomy import Taxonomy
 from .threads import best_threads
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from .errors import ModelFileError
-from .image import RgbImage
+from .info import is_numbers
 from .interpreter import Interpreter
 from .model_file import HEADS, KNOWN, ModelFile
+from .trial import GOLDEN, golden_image
 
-COUNT = 3
 DIGITS = 6  # of the probabilities that are stored
 LARGEST = 0.05  # difference of a probability that other kernels may make
 
@@ -43,13 +43,6 @@ class Verification:
         return self.same_top and self.largest <= LARGEST
 
 
-def golden_image(number: int, size: int) -> RgbImage:
-    """Return golden image `number`, (size, size, 3) uint8 RGB, computed in integers alone."""
-    y, x, channel = np.meshgrid(np.arange(size), np.arange(size), np.arange(3), indexing="ij")
-    waves = (x * (3 + number) + y * (5 - number) + channel * 61) % 511
-    return np.asarray(np.abs(waves - 255) * (number + 1) // COUNT, np.uint8)
-
-
 def golden_answers(
     model: ModelFile, threads: int = 1, *, trusted: bool = False
 ) -> dict[str, list[list[float]]]:
@@ -62,7 +55,7 @@ def golden_answers(
     """
     interpreter = Interpreter(model, threads, trusted=trusted)
     answers: dict[str, list[list[float]]] = {name: [] for name in _sizes(model)}
-    for number in range(COUNT):
+    for number in range(GOLDEN):
         outputs = interpreter.run(golden_image(number, model.size))._asdict()
         for name, found in answers.items():
             found.append([round(value, DIGITS) for value in outputs[name].tolist()])
@@ -84,10 +77,10 @@ def verify(model: ModelFile, *, trusted: bool = False) -> Verification:
     pairs = [
         (np.asarray(stored[name][number]), np.asarray(found[name][number]))
         for name in stored
-        for number in range(COUNT)
+        for number in range(GOLDEN)
     ]
     return Verification(
-        pictures=COUNT,
+        pictures=GOLDEN,
         largest=max(float(np.abs(a - b).max()) for a, b in pairs),
         same_top=all(int(a.argmax()) == int(b.argmax()) for a, b in pairs),
     )
@@ -98,13 +91,9 @@ def _stored(model: ModelFile) -> dict[str, list[list[float]]]:
     if golden is None:
         raise ModelFileError(f"{model.path}: holds no golden answers; export it again to verify it")
     sizes = _sizes(model)
-    try:
-        fits = all(
-            np.asarray(golden[name], np.float64).shape == (COUNT, size)
-            for name, size in sizes.items()
-        )
-    except (KeyError, TypeError, ValueError):
-        fits = False
+    fits = isinstance(golden, dict) and all(
+        is_numbers(golden.get(name), GOLDEN, size) for name, size in sizes.items()
+    )
     if not fits:
         raise ModelFileError(f"{model.path}: its golden answers are damaged; export it again")
     return {name: golden[name] for name in sizes}

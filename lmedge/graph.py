@@ -1,79 +1,84 @@
-"""The graph of a .tflite: its input, its outputs by name, and its operators."""
+"""The graph of a .tflite: its input, its outputs by name, its operators and its memory.
+
+A graph is refused before a runtime reads it unless the time and the memory of an image are the same
+for every image. So operators are on a list, shapes are fixed, and no integer that could become a
+size or a place depends on the image. docs/security.md lists what is refused.
+"""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Collection
-from typing import Any
+import math
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, TypeVar
 
 from .errors import ModelFileError
 from .flatbuffer import DamagedError, Table
+from .operators import ALLOWED, BYTES, DTYPES, WHOLE, operator_name
 
-# TensorType and BuiltinOperator of tensorflow/lite/schema/schema.fbs; the operators are those
-# that image classifiers use, any other is shown by its number.
-DTYPES = {
-    0: "float32",
-    1: "float16",
-    2: "int32",
-    3: "uint8",
-    4: "int64",
-    6: "bool",
-    7: "int16",
-    9: "int8",
-}
-OPERATORS = {
-    0: "ADD",
-    1: "AVERAGE_POOL_2D",
-    2: "CONCATENATION",
-    3: "CONV_2D",
-    4: "DEPTHWISE_CONV_2D",
-    6: "DEQUANTIZE",
-    9: "FULLY_CONNECTED",
-    14: "LOGISTIC",
-    17: "MAX_POOL_2D",
-    18: "MUL",
-    19: "RELU",
-    21: "RELU6",
-    22: "RESHAPE",
-    25: "SOFTMAX",
-    34: "PAD",
-    36: "GATHER",
-    40: "MEAN",
-    41: "SUB",
-    42: "DIV",
-    45: "STRIDED_SLICE",
-    53: "CAST",
-    60: "PADV2",
-    74: "SUM",
-    76: "RSQRT",
-    77: "SHAPE",
-    82: "REDUCE_MAX",
-    83: "PACK",
-    92: "SQUARE",
-    99: "SQUARED_DIFFERENCE",
-    100: "MIRROR_PAD",
-    114: "QUANTIZE",
-    117: "HARD_SWISH",
-}
+MOST_TENSORS = 16384
+MOST_OPERATORS = 4096
+MOST_BUFFERS = 2 * MOST_TENSORS
+MOST_OPERANDS = 256  # of one operator
+MOST_DIMENSIONS = 8
+_SCALES = 1 << 16  # of a tensor quantized by channel
+Item = TypeVar("Item")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TensorSpec:
-    """One input or output of the graph; `index` is its tensor index in the runtime."""
+    """One input or output of the graph.
+
+    Attributes:
+        name: Name in the signature.
+        index: Tensor index in the runtime.
+        shape: Its shape.
+        dtype: Its NumPy name.
+        step: The step of the integers that a float32 output was computed in; 0 if it was in floats.
+    """
 
     name: str
     index: int
     shape: tuple[int, ...]
     dtype: str
+    step: float = 0.0
 
 
-# Input, outputs by name, number of operators by name and dtype.
-Graph = tuple[TensorSpec, dict[str, TensorSpec], dict[tuple[str, str], int]]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GraphFacts:
+    """The checked facts of a graph.
+
+    Attributes:
+        image: The input.
+        outputs: The outputs by name.
+        operators: The number of operators by name and dtype of the first output.
+        bytes_needed: Memory for an image: the tensors that live at the same time, and a copy of the
+            constants as the runtime packs them.
+    """
+
+    image: TensorSpec
+    outputs: dict[str, TensorSpec]
+    operators: dict[tuple[str, str], int]
+    bytes_needed: int
 
 
-def read_graph(data: bytes, required: Collection[str], optional: str) -> Graph:
-    """Return the input, the outputs by name, and the number of operators by name and dtype.
+class _Tensor(NamedTuple):
+    shape: tuple[int, ...]
+    dtype: str
+    bytes: int
+    constant: bool
+    table: Table
+
+
+class _Operator(NamedTuple):
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+def read_graph(data: bytes, required: Collection[str], optional: str) -> GraphFacts:
+    """Read and check the graph of a .tflite.
 
     Args:
         data: The bytes of a .tflite.
@@ -81,45 +86,166 @@ def read_graph(data: bytes, required: Collection[str], optional: str) -> Graph:
         optional: Name of a further output that a file may have.
 
     Raises:
-        ModelFileError: The graph has another shape.
+        ModelFileError: The graph has another shape, or is one that lmedge does not run.
         DamagedError: An offset or an index points outside the file.
     """
     model = Table.root(data)
-    codes = [max(code.integer(0, 0, "b"), code.integer(3)) for code in model.tables(1)]
-    subgraphs = model.tables(2)
+    subgraphs = model.tables(2, 64)
     if len(subgraphs) != 1:
         raise ModelFileError(f"has {len(subgraphs)} subgraphs, one is expected")
     (graph,) = subgraphs
-    tensors = graph.tables(0)
+    image, outputs = _signature(model, graph, required, optional)
+    tensors = _tensors(model, graph, image[1])
+    operators = _operators(model, graph, tensors)
+    _check_order(tensors, operators, image[1], list(outputs.values()))
+    counts = collections.Counter(
+        (one.name, tensors[one.outputs[0]].dtype if one.outputs else "none") for one in operators
+    )
+    return GraphFacts(
+        image=_spec(tensors, operators, *image),
+        outputs={name: _spec(tensors, operators, name, index) for name, index in outputs.items()},
+        operators=dict(counts),
+        bytes_needed=_bytes_needed(tensors, operators, image[1]),
+    )
 
-    def spec(index: int, name: str) -> TensorSpec:
-        tensor = tensors[_inside(index, tensors)]
-        dtype = DTYPES.get(tensor.integer(1, 0, "b"), "other")
-        return TensorSpec(name=name, index=index, shape=tensor.integers(0), dtype=dtype)
 
-    signatures = model.tables(7)
+def _signature(
+    model: Table, graph: Table, required: Collection[str], optional: str
+) -> tuple[tuple[str, int], dict[str, int]]:
+    """Return name and tensor index of the input and of each output."""
+    signatures = model.tables(7, 64)
     if len(signatures) != 1:
         raise ModelFileError(
             "has no signature that names its heads; export it with `lmedge export`"
         )
-    inputs = {entry.string(0): entry.integer(1, 0, "I") for entry in signatures[0].tables(0)}
-    outputs = {entry.string(0): entry.integer(1, 0, "I") for entry in signatures[0].tables(1)}
-    if set(outputs) - {optional} != set(required) or len(inputs) != 1:
-        raise ModelFileError(f"its outputs are {sorted(outputs)}, not {sorted(required)}")
-    if sorted(outputs.values()) != sorted(graph.integers(2)):
+    inputs, outputs = (
+        [(entry.string(0), entry.integer(1, 0, "I")) for entry in signatures[0].tables(field, 64)]
+        for field in (0, 1)
+    )
+    names = sorted(name for name, _ in outputs)
+    if {*names} - {optional} != {*required} or len({*names}) != len(names) or len(inputs) != 1:
+        raise ModelFileError(f"its outputs are {names}, not {sorted(required)}")
+    if sorted(index for _, index in outputs) != sorted(graph.integers(2, 64)):
         raise ModelFileError("its signature names tensors that are not the graph's outputs")
-    (image,) = (spec(index, name) for name, index in inputs.items())
-
-    operators: collections.Counter[tuple[str, str]] = collections.Counter()
-    for operator in graph.tables(3):
-        code = codes[_inside(operator.integer(0, 0, "I"), codes)]
-        results = operator.integers(2)
-        dtype = spec(results[0], "").dtype if results else "none"
-        operators[OPERATORS.get(code, f"OPERATOR_{code}"), dtype] += 1
-    return image, {name: spec(index, name) for name, index in outputs.items()}, dict(operators)
+    if [inputs[0][1]] != list(graph.integers(1, 64)):
+        raise ModelFileError("its signature names a tensor that is not the graph's input")
+    return inputs[0], dict(outputs)
 
 
-def _inside(index: int, items: list[Any]) -> int:
+def _tensors(model: Table, graph: Table, image: int) -> list[_Tensor]:
+    sizes = []
+    for buffer in model.tables(4, MOST_BUFFERS):
+        if buffer.integer(1, 0, "Q") or buffer.integer(2, 0, "Q"):
+            raise ModelFileError("keeps constants outside its graph; export it again")
+        sizes.append(buffer.size(0))
+    tables = graph.tables(0, MOST_TENSORS)
+    batch = _inside(image, tables).integers(7, MOST_DIMENSIONS)[:1] == (-1,)
+    return [_tensor(table, sizes, index, batch=batch) for index, table in enumerate(tables)]
+
+
+def _tensor(table: Table, sizes: Sequence[int], index: int, *, batch: bool) -> _Tensor:
+    """Check one tensor. batch: whether the first dimension may be open in the file."""
+    kind = table.integer(1, 0, "b")
+    if kind not in DTYPES:
+        raise ModelFileError(f"tensor {index} is of type {kind}, which no image classifier needs")
+    shape, dtype = table.integers(0, MOST_DIMENSIONS), DTYPES[kind]
+    signature = table.integers(7, MOST_DIMENSIONS) or shape
+    if batch and signature[:1] == (-1,) and shape[:1] == (1,):
+        signature = (1, *signature[1:])
+    if signature != shape or any(side < 1 for side in shape):
+        raise ModelFileError(f"tensor {index} has the shape {signature}, not a fixed one")
+    if table.integer(5, 0, "b") or table.table(6) is not None:
+        raise ModelFileError(f"tensor {index} keeps a state or is sparse; export it again")
+    size = math.prod(shape) * BYTES[dtype]
+    stored = _inside(table.integer(2, 0, "I"), sizes)
+    if stored not in (0, size):
+        raise DamagedError(f"tensor {index} takes {size} bytes, its buffer has {stored}")
+    return _Tensor(shape, dtype, size, stored > 0, table)
+
+
+def _operators(model: Table, graph: Table, tensors: Sequence[_Tensor]) -> list[_Operator]:
+    names = [
+        operator_name(max(code.integer(0, 0, "b"), code.integer(3)))
+        for code in model.tables(1, MOST_OPERATORS)
+    ]
+    found = []
+    for table in graph.tables(3, MOST_OPERATORS):
+        name = _inside(table.integer(0, 0, "I"), names)
+        if name not in ALLOWED:
+            raise ModelFileError(f"its graph uses {name}, which lmedge does not run")
+        inputs = table.integers(1, MOST_OPERANDS)
+        outputs = table.integers(2, MOST_OPERANDS)
+        for index in (*(index for index in inputs if index != -1), *outputs):
+            _inside(index, tensors)
+        found.append(_Operator(name, inputs, outputs))
+    return found
+
+
+def _check_order(
+    tensors: Sequence[_Tensor],
+    operators: Sequence[_Operator],
+    image: int,
+    outputs: Sequence[int],
+) -> None:
+    """Check that each tensor is written once, before it is read, and no size by the image."""
+    ready = {index for index, tensor in enumerate(tensors) if tensor.constant}
+    if image in ready:
+        raise ModelFileError("its input is a constant")
+    ready.add(image)
+    seen = {image}  # tensors whose numbers depend on the image
+    for name, inputs, results in operators:
+        if not ready.issuperset(index for index in inputs if index != -1):
+            raise ModelFileError(f"its graph reads what nothing wrote, in {name}")
+        if not ready.isdisjoint(results) or len({*results}) != len(results):
+            raise ModelFileError(f"its graph writes a tensor twice, in {name}")
+        ready.update(results)
+        # The shape of a tensor is the same for every image, whatever its numbers.
+        if name != "SHAPE" and not seen.isdisjoint(inputs):
+            seen.update(results)
+            whole = {tensors[index].dtype for index in results} & WHOLE
+            if whole:
+                raise ModelFileError(
+                    f"its graph computes {whole.pop()} numbers from the image, in {name}; such "
+                    "numbers choose sizes and places, and no image classifier needs them"
+                )
+    if not ready.issuperset(outputs) or image in outputs:
+        raise ModelFileError("its graph has an output that nothing writes")
+
+
+def _bytes_needed(tensors: Sequence[_Tensor], operators: Sequence[_Operator], image: int) -> int:
+    """Return the most bytes of tensors that live at once, and of constants by their readers."""
+    last = {index: place for place, one in enumerate(operators) for index in one.inputs}
+    lasting = {index for index, tensor in enumerate(tensors) if tensor.constant}
+    live = most = tensors[image].bytes
+    packed = 0
+    for place, (_, inputs, results) in enumerate(operators):
+        constants = [index for index in inputs if index in lasting]
+        packed += sum(tensors[index].bytes for index in constants)
+        if len(constants) == len([index for index in inputs if index != -1]):
+            lasting.update(results)  # float16 constants as float32: computed once and kept
+            packed += sum(tensors[index].bytes for index in results)
+            continue
+        live += sum(tensors[index].bytes for index in results)
+        most = max(most, live)
+        ended = {index for index in (*inputs, *results) if last.get(index, place) == place}
+        live -= sum(tensors[index].bytes for index in ended - lasting if index != -1)
+    return most + packed
+
+
+def _spec(
+    tensors: Sequence[_Tensor], operators: Sequence[_Operator], name: str, index: int
+) -> TensorSpec:
+    tensor = tensors[index]
+    step = 0.0
+    for one in operators:
+        if index in one.outputs and one.name == "DEQUANTIZE":
+            quantization = tensors[one.inputs[0]].table.table(4)
+            scales = () if quantization is None else quantization.floats(2, _SCALES)
+            step = scales[0] if len(scales) == 1 else 0.0
+    return TensorSpec(name=name, index=index, shape=tensor.shape, dtype=tensor.dtype, step=step)
+
+
+def _inside(index: int, items: Sequence[Item]) -> Item:
     if not 0 <= index < len(items):
         raise DamagedError("an index points outside its list")
-    return index
+    return items[index]

@@ -79,6 +79,14 @@ def busy_seconds(stat: Path = Path("/proc/stat")) -> float | None:
     return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
 
 
+def memory_bytes() -> int | None:
+    """Return the memory of this machine in bytes, None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
 def address_space_bytes() -> int | None:
     """Return the address space of this process in bytes, None where the system does not tell."""
     return _statm(0)

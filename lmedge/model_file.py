@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
-import json
 import os
 import struct
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .archive import CHECKSUM, content_digest, read_archive
 from .errors import DataError, ModelFileError
 from .flatbuffer import DamagedError
-from .graph import Graph, TensorSpec, read_graph
+from .graph import GraphFacts, TensorSpec, read_graph
 from .image import Resize
+from .info import read_info
 from .taxonomy import Taxonomy
 
 IDENTIFIER = b"TFL3"
@@ -28,19 +26,14 @@ KNOWN = "known"  # the output that tells whether the image shows any of the land
 KNOWN_LABELS = ("landmark", "something else")
 LABEL_FILES = {head: f"{head}_labels.txt" for head in (*HEADS, KNOWN)}
 MAX_BYTES = 256 * 1024 * 1024
-MAX_ASSOCIATED_BYTES = 16 * 1024 * 1024
+_OTHER_CHECKSUM = "its checksum does not match: the file is damaged; copy it again"
 
-# Errors of the readers on damaged bytes; zipfile alone raises six kinds.
+# Errors of the readers on damaged bytes and on fields that are missing or of another type.
 _DAMAGE = (
     DamagedError,
-    zipfile.BadZipFile,
-    zlib.error,
     struct.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
     OverflowError,
-    KeyError,
+    LookupError,
     TypeError,
     ValueError,
     DataError,
@@ -58,6 +51,7 @@ class ModelFile:
         image: The input, (1, S, S, 3) uint8, or int8 from `export --io int8`.
         heads: The outputs "landmark" (1, L) and "category" (1, C), by name.
         operators: The number of operators by (operator, dtype of its first output).
+        bytes_needed: Memory that the graph takes for an image, by its tensors.
         taxonomy: The landmarks and categories.
         resize: The way to make an image square.
         info: The content of lmedge.json, documented in docs/formats.md.
@@ -70,6 +64,7 @@ class ModelFile:
     image: TensorSpec
     heads: Mapping[str, TensorSpec]
     operators: Mapping[tuple[str, str], int]
+    bytes_needed: int
     taxonomy: Taxonomy
     resize: Resize
     info: Mapping[str, Any] = dataclasses.field(repr=False)
@@ -99,27 +94,31 @@ def parse_model(data: bytes, path: Path) -> ModelFile:
     if len(data) < 16 or data[4:8] != IDENTIFIER:
         raise ModelFileError(f"{path}: not a TFLite file; pass the .tflite that lmedge exported")
     try:
-        image, outputs, operators = read_graph(data, HEADS, KNOWN)
-        files = _read_associated(data, outputs)
-        info = json.loads(files[INFO_FILE])
+        graph = read_graph(data, HEADS, KNOWN)
+        begin, files = read_archive(data)
+        _check_present(files, graph.outputs)
+        info = read_info(files[INFO_FILE])
         if info["schema"] > INFO_SCHEMA:
             raise ModelFileError(
-                f"{path}: written by a newer lmedge ({info['lmedge']}); update lmedge to use it"
+                f"written by a newer lmedge ({info['lmedge']}); update lmedge to use it"
             )
-        _check_body(data, info)
-        labels = {name: _lines(files[LABEL_FILES[name]]) for name in outputs}
+        _check_body(data, begin, info)
+        labels = {name: _lines(files[LABEL_FILES[name]]) for name in graph.outputs}
         hierarchy = info["hierarchy"]
         taxonomy = Taxonomy.from_pairs((hierarchy[name], name) for name in labels["landmark"])
-        _check_shapes(image, outputs, labels, taxonomy)
+        _check_shapes(graph, labels, taxonomy)
         resize = Resize(info["preprocessing"]["resize"])
+        # Files of before this checksum have none.
+        if info.get(CHECKSUM) not in (None, content_digest(files)):
+            raise ModelFileError(_OTHER_CHECKSUM)
     except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}" if str(path) not in str(error) else error) from None
+        raise ModelFileError(f"{path}: {error}") from None
     except _DAMAGE as error:
         raise ModelFileError(
             f"{path}: damaged or without lmedge's metadata ({_reason(error)}); "
             "export it again with `lmedge export`"
         ) from error
-    return _model(data, path, (image, outputs, operators), taxonomy, resize, info)
+    return _model(data, path, graph, taxonomy, resize, info)
 
 
 def bare_model(
@@ -134,28 +133,29 @@ def bare_model(
     The other facts stand in place of the metadata; `path` is used in errors. Raises ModelFileError
     when the graph does not fit them.
     """
-    graph = image, outputs, _ = read_graph(data, HEADS, KNOWN)
+    graph = read_graph(data, HEADS, KNOWN)
     labels = {"landmark": taxonomy.landmarks, "category": taxonomy.categories, KNOWN: KNOWN_LABELS}
-    _check_shapes(image, outputs, labels, taxonomy)
+    _check_shapes(graph, labels, taxonomy)
     return _model(data, path, graph, taxonomy, resize, {"temperatures": temperatures})
 
 
 def _model(
     data: bytes,
     path: Path,
-    graph: Graph,
+    graph: GraphFacts,
     taxonomy: Taxonomy,
     resize: Resize,
     info: Mapping[str, Any],
 ) -> ModelFile:
-    image, outputs, operators = graph
+    outputs = graph.outputs
     return ModelFile(
         path=path,
         data=data,
         sha256=hashlib.sha256(data).hexdigest(),
-        image=image,
+        image=graph.image,
         heads={head: outputs[head] for head in HEADS},
-        operators=operators,
+        operators=graph.operators,
+        bytes_needed=graph.bytes_needed,
         taxonomy=taxonomy,
         resize=resize,
         info=info,
@@ -172,22 +172,17 @@ def _read_bytes(path: Path) -> bytes:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _read_associated(data: bytes, outputs: Iterable[str]) -> dict[str, bytes]:
-    wanted = {INFO_FILE, *(LABEL_FILES[name] for name in outputs)}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        entries = {entry.filename: entry for entry in archive.infolist()}
-        missing = wanted - set(entries)
-        if missing:
-            raise ModelFileError(f"lacks {', '.join(sorted(missing))}; export it again")
-        if sum(entries[name].file_size for name in wanted) > MAX_ASSOCIATED_BYTES:
-            raise ModelFileError("its associated files are too large")
-        return {name: archive.read(entries[name]) for name in wanted}
+def _check_present(files: Mapping[str, bytes], outputs: Iterable[str]) -> None:
+    missing = {INFO_FILE, *(LABEL_FILES[name] for name in outputs)} - files.keys()
+    if missing:
+        raise ModelFileError(f"lacks {', '.join(sorted(missing))}; export it again")
 
 
-def _check_body(data: bytes, info: Mapping[str, Any]) -> None:
-    body = data[: info["model_bytes"]]
-    if hashlib.sha256(body).hexdigest() != info["model_sha256"]:
-        raise ModelFileError("its checksum does not match: the file is damaged; copy it again")
+def _check_body(data: bytes, begin: int, info: Mapping[str, Any]) -> None:
+    if info["model_bytes"] != begin:
+        raise ModelFileError("its archive does not follow its graph; export it again")
+    if hashlib.sha256(data[:begin]).hexdigest() != info["model_sha256"]:
+        raise ModelFileError(_OTHER_CHECKSUM)
 
 
 def _lines(text: bytes) -> tuple[str, ...]:
@@ -195,11 +190,11 @@ def _lines(text: bytes) -> tuple[str, ...]:
 
 
 def _check_shapes(
-    image: TensorSpec,
-    outputs: Mapping[str, TensorSpec],
+    graph: GraphFacts,
     labels: Mapping[str, tuple[str, ...]],
     taxonomy: Taxonomy,
 ) -> None:
+    image = graph.image
     if (
         len(image.shape) != 4
         or image.shape[0] != 1
@@ -213,7 +208,7 @@ def _check_shapes(
         raise ModelFileError("its label files do not match its hierarchy")
     if labels.get(KNOWN, KNOWN_LABELS) != KNOWN_LABELS:
         raise ModelFileError(f"{LABEL_FILES[KNOWN]} does not hold {', '.join(KNOWN_LABELS)}")
-    for head, spec in outputs.items():
+    for head, spec in graph.outputs.items():
         # Files of `export --io int8` have int8 pixels and int8 logits, others probabilities.
         wanted = "int8" if image.dtype == "int8" and head in HEADS else "float32"
         if spec.shape != (1, len(labels[head])) or spec.dtype != wanted:

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from lmedge import files
 from lmedge.errors import DataError
 from lmedge.image import prepare, read_image
-from lmedge.interpreter import Interpreter, Output
+from lmedge.interpreter import Interpreter
 from lmedge.model_file import HEADS, ModelFile, read_model
+from lmedge.runner import Output
 from lmedge.runtime import load_runtime
 
 from .common import PATH, run_study

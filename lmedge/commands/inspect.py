@@ -158,7 +158,7 @@ def _refit_of(provenance: dict[str, Any]) -> str:
 
 def _gate(gate: Any) -> str:
     problems = gate.get("problems") if isinstance(gate, dict) else None
-    if problems is None:
+    if not isinstance(problems, list):
         return UNAVAILABLE
     return f"FORCED: {'; '.join(map(str, problems))}" if problems else "passed"
 

@@ -14,8 +14,8 @@ from lmedge.errors import GateError, ModelFileError
 from lmedge.export import FORMATS, exporting, formats, selection
 from lmedge.export.verification.gate import Limits
 from lmedge.golden import verify
-from lmedge.interpreter import QuantizedLogits
 from lmedge.model_file import read_model
+from lmedge.runner import QuantizedLogits
 from lmedge.train.run import Run
 from tests import small_run
 from tests.export.conftest import Exported

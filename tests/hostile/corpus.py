@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
+from lmedge.archive import CHECKSUM, NO_CHECKSUM, content_digest
 
 Rng = np.random.Generator
 Entries = dict[str, bytes]
@@ -67,14 +70,10 @@ def joined(
     extra: Entries | None = None,
     method: int = zipfile.ZIP_STORED,
 ) -> bytes:
-    """Put a file together again; `signed` renews the checksum, as an attacker would."""
+    """Put a file together again; `signed` renews both checksums, as an attacker would."""
     if signed:
-        try:
-            info = json.loads(entries["lmedge.json"])
-            info["model_bytes"], info["model_sha256"] = len(body), hashlib.sha256(body).hexdigest()
-            entries = {**entries, "lmedge.json": json.dumps(info).encode()}
-        except (KeyError, TypeError, ValueError):
-            pass  # the mutation took the place for it
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # the mutation took the place
+            entries = sign(body, entries, extra or {})
     stream = io.BytesIO(body)
     stream.seek(0, io.SEEK_END)
     with warnings.catch_warnings(), zipfile.ZipFile(stream, "a", method) as archive:
@@ -82,6 +81,16 @@ def joined(
         for name, data in [*entries.items(), *(extra or {}).items()]:
             archive.writestr(zipfile.ZipInfo(name), data, method)
     return stream.getvalue()
+
+
+def sign(body: bytes, entries: Entries, extra: Entries) -> Entries:
+    """Return the entries with the checksums of a graph and of themselves."""
+    info = json.loads(entries["lmedge.json"])
+    info["model_bytes"], info["model_sha256"] = len(body), hashlib.sha256(body).hexdigest()
+    info[CHECKSUM] = NO_CHECKSUM
+    text = json.dumps(info)
+    digest = content_digest({**entries, **extra, "lmedge.json": text.encode()})
+    return {**entries, "lmedge.json": text.replace(NO_CHECKSUM, digest, 1).encode()}
 
 
 def _flipped(data: bytes, rng: Rng, low: int, high: int, count: int) -> bytes:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from lmedge.errors import ModelFileError
 from lmedge.flatbuffer import Table
-from lmedge.graph import OPERATORS
 from lmedge.model_file import ModelFile
+from lmedge.operators import operator_name
 
 DTYPES = {0: np.float32, 2: np.int32, 3: np.uint8, 4: np.int64}
 ACTIVATIONS = {0: None, 1: "Relu", 3: "Relu6"}
@@ -68,7 +68,7 @@ def write_graph(model: ModelFile, folder: Path) -> None:
 
 def _node(model: ModelFile, operator: Table, codes: list[int]) -> dict[str, Any]:
     code = codes[operator.integer(0, 0, "I")]
-    op = OPERATORS.get(code, f"OPERATOR_{code}")
+    op = operator_name(code)
     options = operator.table(4)
     node: dict[str, Any] = {
         "op": op,

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmedge.golden import COUNT, golden_answers, golden_image, verify
+from lmedge.golden import golden_answers, verify
 from lmedge.model_file import parse_model, read_model
+from lmedge.trial import GOLDEN, golden_image
 from tests import processes
 from tests import tiny_file as tiny
 from tests.in_process import lmedge
@@ -108,10 +109,10 @@ def test_no_file_of_ours(tmp_path: Path) -> None:
 
 
 def test_golden_images_are_images() -> None:
-    images = [golden_image(number, 64) for number in range(COUNT)]
+    images = [golden_image(number, 64) for number in range(GOLDEN)]
     assert all(image.shape == (64, 64, 3) and image.dtype == np.uint8 for image in images)
     assert all(image.std() > 10 for image in images)
-    assert len({image.tobytes() for image in images}) == COUNT
+    assert len({image.tobytes() for image in images}) == GOLDEN
     # Never another: files hold answers to these very bytes.
     digest = hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest()
     assert digest == DIGEST
@@ -120,8 +121,8 @@ def test_golden_images_are_images() -> None:
 def test_a_parsed_file_has_what_is_needed(tiny_file: Path) -> None:
     model = parse_model(tiny_file.read_bytes(), tiny_file)
     answers = golden_answers(model)
-    assert [len(rows) for rows in answers.values()] == [COUNT, COUNT]
-    assert np.sum(answers["landmark"], axis=1) == pytest.approx(np.ones(COUNT), abs=0.01)
+    assert [len(rows) for rows in answers.values()] == [GOLDEN, GOLDEN]
+    assert np.sum(answers["landmark"], axis=1) == pytest.approx(np.ones(GOLDEN), abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.classifier import Classifier, Prediction
+from lmedge.decoder_noise import counting_decoder_noise
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage, UnknownLandmark, split_known
 from lmedge.evaluation.scoring import Scores, score_probabilities
@@ -85,7 +86,7 @@ def score(
     read: list[LabelledImage] = []
     predictions: list[Prediction] = []
     unreadable: list[UnreadableImage] = []
-    with progress("classifying", len(known)) as advance:
+    with counting_decoder_noise(), progress("classifying", len(known)) as advance:
         for image in known:
             try:
                 predictions.append(classifier.classify(read_image(image.path)))
@@ -133,7 +134,7 @@ def _tell_apart(classifier: Classifier, folder: Path, known: Sequence[Prediction
     """Classify the images in `folder`, none of which shows a landmark of the file."""
     paths = list_unknown_images(folder)
     found, unreadable = [], 0
-    with progress("classifying unknown images", len(paths)) as advance:
+    with counting_decoder_noise(), progress("classifying unknown images", len(paths)) as advance:
         for path in paths:
             try:
                 found.append(classifier.classify(read_image(path)))

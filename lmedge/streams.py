@@ -11,6 +11,7 @@ import io
 import os
 import stat
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .errors import LmedgeError
@@ -63,6 +64,49 @@ def open_lines(path: str | os.PathLike[str]) -> TextIO:
         raise LmedgeError(write_problem(error, name)) from error
     raw: Any = _Lines(number, name, owned=True)
     return io.TextIOWrapper(raw, "utf-8", ESCAPE, write_through=True)
+
+
+@contextlib.contextmanager
+def libraries_write_to(sink: int) -> Iterator[None]:
+    """Let libraries that write to file descriptor 2 write to `sink`; messages of Python stay.
+
+    Without `prepare_streams`, what writes to the former sys.stderr object goes to `sink` as well.
+    """
+    try:
+        saved = os.dup(2)
+    except OSError:  # no standard error at all
+        yield
+        return
+    former = sys.stderr
+    raw = getattr(former, "buffer", None)
+    try:
+        if isinstance(raw, _Messages):
+            raw.divert(saved)
+        elif _is_stderr(former):
+            former.flush()
+            sys.stderr = open(  # noqa: SIM115
+                saved, "w", 1, former.encoding, former.errors, closefd=False
+            )
+        os.dup2(sink, 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+    finally:
+        if isinstance(raw, _Messages):
+            raw.divert(2)
+        elif sys.stderr is not former:
+            with contextlib.suppress(OSError):
+                sys.stderr.close()
+            sys.stderr = former
+        os.close(saved)
+
+
+def _is_stderr(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.fileno() == 2
+    except (OSError, ValueError):  # has no file
+        return False
 
 
 def write_problem(error: OSError, name: str | None = None) -> str:
@@ -159,6 +203,10 @@ class _Results(_Lines):
 
 class _Messages(_Results):
     """Standard error: what cannot be written is discarded."""
+
+    def divert(self, number: int) -> None:
+        """Write to another file descriptor from now on."""
+        self._number = number
 
     def write(self, data: ReadableBuffer, /) -> int:
         with contextlib.suppress(OSError):

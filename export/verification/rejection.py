@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lmedge.decoder_noise import counting_decoder_noise
 from lmedge.errors import DataError
 from lmedge.evaluation.unknown import auroc, threshold_for
 from lmedge.image import prepare, read_encoded, read_image
@@ -92,7 +93,8 @@ def run_unknown(model: ModelFile, paths: Sequence[Path]) -> UnknownOutputs:
     """
     parts = []
     for start in range(0, len(paths), CHUNK):
-        read = [read_image(path, model.size) for path in paths[start : start + CHUNK]]
+        with counting_decoder_noise():
+            read = [read_image(path, model.size) for path in paths[start : start + CHUNK]]
         images = np.stack([prepare(image, model.size, model.resize) for image in read])
         parts.append(run_file(model, images))
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

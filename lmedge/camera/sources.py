@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..decoder_noise import counting_decoder_noise
 from ..errors import DataError, SourceError
 from ..evaluation.listing import list_images, only_images
 from ..formats import SUFFIXES
@@ -239,7 +240,8 @@ class ImageSource(FrameSource):
             if self.stopped:
                 return
             try:
-                image = read_image(path)
+                with counting_decoder_noise():
+                    image = read_image(path)
             except DataError as error:
                 if len(self.paths) == 1:
                     raise SourceError(str(error)) from error

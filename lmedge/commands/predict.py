@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from ..classifier import TOP, Classifier, Prediction
+from ..decoder_noise import counting_decoder_noise
 from ..errors import DataError
 from ..evaluation.folders import list_images
 from ..files import check_folder, copy_as
@@ -132,7 +133,8 @@ def predict(
     unreadable = 0
     # A bar would stand between the lines of a terminal, which are progress enough.
     silent: contextlib.AbstractContextManager[Advance] = contextlib.nullcontext(lambda: None)
-    with silent if sys.stdout.isatty() else progress("classify", len(images)) as advance:
+    bar = silent if sys.stdout.isatty() else progress("classify", len(images))
+    with counting_decoder_noise(), bar as advance:
         for path, image in decode_all(images, classifier.model.size):
             advance()
             if isinstance(image, DataError):

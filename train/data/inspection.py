@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from lmedge.decoder_noise import counting_decoder_noise
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.formats import READ, SUFFIXES_OF, kind_of, read_size
@@ -86,6 +87,7 @@ def inspect_images(
 ) -> list[Inspected]:
     """Read every image once; `images` come with their part, names are relative to `data`."""
     with (
+        counting_decoder_noise(),
         progress("Reading images", len(images)) as advance,
         concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool,
     ):

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import matplotlib as mpl
 from PIL import Image, ImageDraw, ImageFont
 
+from lmedge.decoder_noise import counting_decoder_noise
 from lmedge.errors import DataError
 from lmedge.files import replacing
 from lmedge.harmless import harmless
@@ -201,7 +202,8 @@ def _draw_tile(pen: _Pen, at: tuple[int, int], path: Path) -> None:
     right, bottom = left + TILE - 1, top + TILE - 1
     pen.draw.rectangle((left, top, right, bottom), fill=EMPTY)
     try:
-        image = Image.fromarray(read_image(path))
+        with counting_decoder_noise():
+            image = Image.fromarray(read_image(path))
     except DataError:  # a cross, as it cannot be shown
         pen.draw.line((left, top, right, bottom), fill="#C0C0C0", width=2)
         pen.draw.line((left, bottom, right, top), fill="#C0C0C0", width=2)

@@ -22,6 +22,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from lmedge.decoder_noise import counting_decoder_noise
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.files import cache_folder, write_bytes
@@ -78,6 +79,7 @@ class ImageStore:
         entries: list[ImageEntry] = []
         skipped: list[str] = []
         with (
+            counting_decoder_noise(),
             progress("Reading images", len(images)) as advance,
             concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool,
         ):

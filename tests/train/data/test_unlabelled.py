@@ -64,7 +64,7 @@ def test_a_folder_elsewhere_replaces_it(
 
 def test_what_cannot_be_used(photographs: Path, store: ImageStore, tmp_path: Path) -> None:
     split = split_of(photographs, store)
-    with pytest.raises(DataError, match="none: holds 0 images"):
+    with pytest.raises(DataError, match="none: no such folder"):
         prepare_unknown(photographs, tmp_path / "none", store, split)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/1.jpg").write_bytes(b"no image")

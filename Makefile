@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test test-quick test-all test-distributions lint docs wheel clean
+.PHONY: demo test test-quick test-all test-distributions test-least lint docs wheel clean
 
 demo: $(VENV)/.train ## Draw, train, export, classify and measure: lmedge-demo/
 	$(BIN)/lmedge demo
@@ -24,6 +24,11 @@ test-all: $(VENV)/.dev $(VENV)-clients/.done ## Real trainings and the studies t
 
 test-distributions: $(VENV)/.dev ## The sdist and the wheel, each installed in an environment of its own
 	$(BIN)/python -m pytest -m "" tests/test_distributions.py
+
+test-least: $(VENV)/.dev $(VENV)-least/.done ## The device with the least OpenCV that is allowed, in an environment of its own
+	LMEDGE_KEPT_PYTHON=$(abspath $(BIN)/python) $(VENV)-least/bin/python -m pytest -p no:cacheprovider \
+		tests/lmedge/camera tests/lmedge/commands tests/lmedge/test_image.py tests/lmedge/test_jpeg.py \
+		tests/lmedge/test_formats.py tests/lmedge/test_interpreter.py
 
 lint: $(VENV)/.dev wheel ## Format, lint, words of pages and help, types of the installed wheel and the studies
 	$(BIN)/ruff format --check .
@@ -42,7 +47,7 @@ wheel: $(VENV)/.dev ## dist/*.whl
 	$(BIN)/python -m build --wheel --quiet
 
 clean:
-	rm -rf $(VENV) $(VENV)-clients build dist *.egg-info lmedge-demo .pytest_cache
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-least build dist *.egg-info lmedge-demo .pytest_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -62,4 +67,13 @@ $(VENV)-clients/.done: pyproject.toml constraints-clients.txt
 	$(PYTHON) -m venv $(VENV)-clients
 	$(VENV)-clients/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-clients/bin/python -m pip install --quiet -c constraints-clients.txt -e ".[clients]"
+	touch $@
+
+# All other packages are those of constraints.txt.
+$(VENV)-least/.done: pyproject.toml constraints.txt constraints-least.txt
+	$(PYTHON) -m venv $(VENV)-least
+	grep -v -e '^opencv-python=' -e '^simplejpeg=' constraints.txt >$(VENV)-least/others.txt
+	$(VENV)-least/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-least/bin/python -m pip install --quiet -c $(VENV)-least/others.txt -c constraints-least.txt \
+		-e ".[camera]" pytest pytest-timeout
 	touch $@

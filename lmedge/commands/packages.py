@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -19,6 +20,7 @@ OPENCV_PACKAGES = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
+LEAST_OPENCV = (4, 13)  # before, a stream that changes its size shows frames of the old one
 OPENCV_NAMES = ("imdecode", "resize", "cvtColor", "IMREAD_COLOR_RGB", "INTER_LINEAR_EXACT")
 TENSORFLOW_PACKAGES = ("tensorflow", "tf_keras", "tensorflow-model-optimization")
 TOOL_PACKAGES = ("scipy", "matplotlib", "safetensors", "imagehash", "pillow")
@@ -73,7 +75,19 @@ def check_opencv() -> Diagnosis:
         again = f"pip install --force-reinstall {name}"
         if "lib" not in found.detail or name.endswith("headless"):
             return dataclasses.replace(found, action=again)
+    least = ".".join(map(str, LEAST_OPENCV))
+    if found.status == "ok" and _numbers(found.detail) < LEAST_OPENCV:
+        return dataclasses.replace(
+            found,
+            status="action",
+            detail=f"{found.detail}: streams that change their size show old images",
+            action=f"pip install 'opencv-python>={least}'",
+        )
     return found
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
 def check_tensorflow() -> Diagnosis:

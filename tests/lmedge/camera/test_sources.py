@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import sys
 import time
 from pathlib import Path
@@ -22,8 +23,10 @@ from lmedge.camera import (
     open_source,
 )
 from lmedge.camera.capture import CaptureOptions, list_cameras
+from lmedge.commands.packages import LEAST_OPENCV
 from lmedge.errors import CameraLostError, LmedgeError, MissingDependencyError, SourceError
 from tests.lmedge.camera.streams import Numbered, bgr, mjpeg_server, write_video
+from tests.locations import ROOT
 
 
 def moving(count: int) -> list[np.ndarray]:
@@ -133,6 +136,39 @@ def test_a_video_cut_short_ends_with_a_warning(
         frames = list(source)
     assert 10 <= len(frames) <= 30
     assert "cut.avi: ended after" in caplog.text
+
+
+def clip(color: tuple[int, int, int], height: int, width: int, path: Path) -> bytes:
+    """Twenty frames of a colour as a transport stream, of which several can be put together."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        image = np.full((height, width, 3), color, np.uint8)
+        for _ in range(20):
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path.read_bytes()
+
+
+def test_a_stream_that_changes_its_size_shows_no_old_frames(tmp_path: Path) -> None:
+    """OpenCV before 4.13 repeats the last frame of the old size if the new one is larger."""
+    green, blue = (0, 200, 0), (200, 0, 0)
+    film = clip(green, 120, 200, tmp_path / "a.ts") + clip(blue, 480, 640, tmp_path / "b.ts")
+    (tmp_path / "both.ts").write_bytes(film)
+    with open_source(tmp_path / "both.ts") as source:
+        seen = [int(frame.image.mean((0, 1)).argmax()) for frame in source]
+    assert len(seen) >= 38 and seen == sorted(seen, reverse=True)
+    assert seen.count(0) >= 19  # blue
+
+
+def test_the_least_opencv_is_the_one_that_is_tested() -> None:
+    needed = re.search(r'"opencv-python>=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    tested = re.search(r"opencv-python==([\d.]+)", (ROOT / "constraints-least.txt").read_text())
+    assert needed is not None and tested is not None
+    assert tested[1].startswith(f"{needed[1]}.")
+    assert tuple(map(int, needed[1].split("."))) == LEAST_OPENCV
 
 
 def test_a_recorded_source_ends_when_it_is_stopped(tmp_path: Path) -> None:

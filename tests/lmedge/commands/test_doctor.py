@@ -172,3 +172,13 @@ def test_two_opencv_packages_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (diagnosis.status, diagnosis.blocks) == ("action", False)
     assert "opencv-python 5.0.0 and opencv-python-headless 4.12.0" in diagnosis.detail
     assert "pip uninstall -y opencv-python opencv-python-headless" in diagnosis.action
+
+
+@pytest.mark.parametrize(("version", "status"), [("4.12.0", "action"), ("4.13.0", "ok")])
+def test_an_opencv_that_is_too_old_is_told(
+    version: str, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cv2.__version__", version)
+    diagnosis = packages.check_opencv()
+    assert (diagnosis.status, diagnosis.blocks) == (status, False)
+    assert ("'opencv-python>=4.13'" in diagnosis.action) == (status == "action")

@@ -30,11 +30,30 @@ from .several import BenchmarkComparison, ComparedFile
 
 THUMBNAIL = 288  # pixels of the longer side: twice what a page shows, for dense screens
 TEMPLATES = resources.files(__package__) / "templates"
+# What this or an earlier version writes, so that no file stays beside a report that is not its own.
+_PLOTS = ("latency", "stages", "threads", "reliability", "rejection", "confusion")
+_OF_A_REPORT = (
+    *(f"report.{suffix}" for suffix in ("csv", "html", "md")),
+    "samples.csv",
+    *(f"plots/{name}.{suffix}" for name in _PLOTS for suffix in ("png", "svg")),
+)
+_OF_A_COMPARISON = (
+    *(f"comparison.{suffix}" for suffix in ("csv", "html", "md")),
+    *("samples.csv", "pareto.png", "pareto.svg"),
+)
 _log = logging.getLogger(__name__)
 
 
 def write_report(report: Report, folder: Path) -> list[str]:
-    """Write everything below `folder`; return the names. Raises LmedgeError if that fails."""
+    """Write everything below `folder`, together; return the names.
+
+    Files of an earlier report are replaced or removed. Raises LmedgeError if that fails.
+    """
+    with files.replacing_together(folder, "report.json", _OF_A_REPORT) as staged:
+        return _write_files(report, staged)
+
+
+def _write_files(report: Report, folder: Path) -> list[str]:
     report.write(folder / "report.json")
     report.write_samples(folder / "samples.csv")
     files.write_text(folder / "report.csv", _report_csv(report))
@@ -106,11 +125,16 @@ def _place(mistake: Mistake, report: Report) -> str:
 
 
 def write_comparison(compared: BenchmarkComparison, folder: Path) -> list[str]:
-    """Write comparison.json, comparison.csv and samples.csv; return the names.
+    """Write comparison.json, comparison.csv and samples.csv, together; return the names.
 
     Where matplotlib and jinja2 are, also a page, the same to paste, and the plot of F1 against
     latency. Raises LmedgeError when a file cannot be written.
     """
+    with files.replacing_together(folder, "comparison.json", _OF_A_COMPARISON) as staged:
+        return _write_compared(compared, staged)
+
+
+def _write_compared(compared: BenchmarkComparison, folder: Path) -> list[str]:
     files.write_json(folder / "comparison.json", compared.as_dict())
     files.write_text(folder / "comparison.csv", _comparison_csv(compared))
     files.write_text(folder / "samples.csv", _samples_csv(compared))

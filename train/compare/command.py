@@ -14,7 +14,7 @@ import click
 
 from lmedge.commands.options import allow_leak_option, exclude_option, out_option, set_option
 from lmedge.errors import LmedgeError, TrialError
-from lmedge.files import check_writable
+from lmedge.files import check_writable, replacing_together
 from lmedge.harmless import echo, harmless
 
 if TYPE_CHECKING:
@@ -132,10 +132,11 @@ def _report(results: list[tuple[Trial, TrialResult]], data: Path, folder: Path) 
     runs = max(len(row.results) for row in summary.rows)
     title = f"{data.resolve().name}: macro F1, float, {tests} test images, {runs} runs a setting"
     command = shlex.join(["lmedge", *sys.argv[1:]])
-    paths = write_files(summary, data, command, folder)
-    plot_comparison(summary, folder / "compare.png")
+    with replacing_together(folder, "compare.json") as staged:
+        paths = write_files(summary, data, command, staged)
+        plot_comparison(summary, staged / "compare.png")
     print_comparison(summary, title if runs > 1 else title.replace("1 runs", "1 run"))
-    names = ", ".join(path.name for path in [*paths, folder / "compare.png"])
+    names = ", ".join(path.name for path in [*paths, Path("compare.png")])
     echo(f"{harmless(folder)}: {names}")
 
 

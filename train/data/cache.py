@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lmedge.errors import RecipeError
+from lmedge.errors import LmedgeError, RecipeError
 
 DEFAULT_GB = 6.0
 IMAGES = 2 / 3  # share of the decoded images; the rest is for features
 VARIABLE = "LMEDGE_CACHE_GB"
+logger = logging.getLogger(__name__)
 
 
 def image_limit() -> int:
@@ -35,6 +37,14 @@ def _limit() -> float:
     if not 0 <= size < math.inf:
         raise RecipeError(f"{VARIABLE}={given}: not a size in GiB; set it to a number such as 20")
     return size * 1024**3
+
+
+def report_unwritten(error: LmedgeError) -> None:
+    """Log that the work goes on without the cache."""
+    logger.warning(
+        "going on without the cache, slower: %s; LMEDGE_CACHE names another folder",
+        str(error).partition(";")[0],
+    )
 
 
 def trim(files: Iterable[Path], limit: int) -> int:

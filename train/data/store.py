@@ -2,7 +2,8 @@
 
 Each image is kept twice, under the SHA-256 of its file. One copy is prepared as on the device, for
 features and scores; the other has the working size, for random views. The cache is bounded and
-drops the files that were used longest ago. It may be deleted at any time.
+drops the files that were used longest ago. It may be deleted at any time. On a full or read-only
+disk, images are decoded whenever they are used.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.decoder_noise import counting_decoder_noise
-from lmedge.errors import DataError
+from lmedge.errors import DataError, LmedgeError
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.files import cache_folder, write_bytes
 from lmedge.image import (
@@ -36,7 +37,7 @@ from lmedge.image import (
 )
 from lmedge.progress import progress
 
-from .cache import image_limit, trim
+from .cache import image_limit, report_unwritten, trim
 
 WORK_SCALE = 8 / 7  # working size over input size: room for a random crop
 CACHE_VERSION = 2  # raised with every change of the preprocessing
@@ -69,6 +70,7 @@ class ImageStore:
         self.folder = folder or cache_folder() / "pictures"
         self._bytes: int | None = None  # about what the cache holds, once it was looked at
         self._counting = threading.Lock()
+        self._writable = True
 
     def admit(self, images: Sequence[LabelledImage]) -> tuple[list[ImageEntry], list[str]]:
         """Read, decode and cache each image.
@@ -129,10 +131,23 @@ class ImageStore:
             f"{self.resize.value}{self.size}": prepare(image, self.size, self.resize),
             f"{self.resize.value}{self.work_size}-work": work,
         }
-        for kind, array in made.items():
-            write_bytes(self._file(entry, kind), _SIDES.pack(*array.shape[:2]) + array.tobytes())
-        self._count(sum(array.nbytes for array in made.values()))
+        self._keep({self._file(entry, kind): array for kind, array in made.items()})
         return made
+
+    def _keep(self, arrays: dict[Path, RgbImage]) -> None:
+        """Write arrays into the cache; after the first that it does not take, none is written."""
+        if not self._writable:
+            return
+        try:
+            for path, array in arrays.items():
+                write_bytes(path, _SIDES.pack(*array.shape[:2]) + array.tobytes())
+        except LmedgeError as error:
+            with self._counting:
+                first, self._writable = self._writable, False
+            if first:
+                report_unwritten(error)
+        else:
+            self._count(sum(array.nbytes for array in arrays.values()))
 
     def _load(self, entry: ImageEntry, kind: str) -> RgbImage:
         path = self._file(entry, kind)

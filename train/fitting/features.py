@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lmedge.errors import LmedgeError
 from lmedge.files import cache_folder, replacing
 from lmedge.image import RgbImage
 from lmedge.progress import progress, quiet_stderr
@@ -31,7 +32,7 @@ from lmedge.runtime import load_runtime
 
 from ..arrays import Floats, normalise
 from ..backend import keras, tf
-from ..data.cache import feature_limit, trim
+from ..data.cache import feature_limit, report_unwritten, trim
 from ..data.store import CACHE_VERSION, ImageEntry
 from ..network import FEATURES, traced
 from ..recipes import Recipe
@@ -143,7 +144,13 @@ class FrozenBackbone:
             except (ValueError, OSError):
                 logger.debug("%s is damaged and made anew", path)
         compute = self._by_tflite if engine == "tflite" else self._by_tensorflow
-        write_features(path, shape, compute(read, count))
+        try:
+            write_features(path, shape, compute(read, count))
+        except LmedgeError as error:
+            if type(error) is not LmedgeError:  # an image, not the disk
+                raise
+            report_unwritten(error)
+            return np.concatenate(list(compute(read, count)))
         found = read_features(path, shape)  # before the trim, which may take the file's name away
         trim(path.parent.glob("*.safetensors"), feature_limit())
         return found

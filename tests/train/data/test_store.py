@@ -161,6 +161,18 @@ class TestCache:
             file.unlink()
         assert np.array_equal(store.prepared_many(entries), expected)
 
+    @pytest.mark.parametrize("folder", ["/dev/null/cache", "/proc/cache"])
+    def test_a_cache_that_cannot_be_written_costs_time_alone(
+        self, store: ImageStore, good: list[Path], folder: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        without = ImageStore(32, Resize.SQUASH, Path(folder))
+        entries, skipped = without.admit(labelled(*good))
+        assert skipped == [] and len(entries) == len(good)
+        kept = store.admit(labelled(*good))[0]
+        assert np.array_equal(without.prepared_many(entries), store.prepared_many(kept))
+        (line,) = caplog.messages  # once
+        assert f"cannot write {folder}" in line and "LMEDGE_CACHE" in line
+
     def test_a_image_that_changed_since_is_refused(
         self, store: ImageStore, good: list[Path]
     ) -> None:

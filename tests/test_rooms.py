@@ -20,7 +20,7 @@ DEVICE = {
 }
 # What a part of the device package may import beyond DEVICE: the extra that it names.
 EXTRAS = {
-    "lmedge/camera": {"av", "bottle", "waitress", "PIL", "picamera2"},
+    "lmedge/camera": {"av", "waitress", "PIL", "picamera2"},
     "lmedge/report": {"jinja2", "matplotlib"},
     "lmedge/pixels.py": {"PIL", "pi_heif"},
 }

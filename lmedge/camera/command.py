@@ -20,7 +20,8 @@ from .capture import CaptureOptions, list_cameras
 from .choice import Choice
 from .frames import FrameSource, FrameView
 from .loop import CameraSummary, run_camera, stopping_on_signals
-from .preview import Preview, check_token
+from .preview import Preview
+from .preview_token import find_token
 from .recorder import Recorder
 from .sinks import JsonLines, LabelLines, Sink
 from .smoothing import UNSMOOTHED, Steadiness
@@ -128,9 +129,15 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option(
     "--preview",
     type=Address(),
-    help="Serve a page with the image and the labels; any address but 127.0.0.1 needs --token.",
+    help="Serve a page with the image and the labels; any address but 127.0.0.1 has a token.",
 )
-@click.option("--token", envvar="LMEDGE_TOKEN", help="What browsers must know to see the preview.")
+@click.option("--token", hidden=True)  # all users of a machine can read a command line
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File with the token that browsers must know  [default: LMEDGE_TOKEN, or one is made]",
+)
 @click.option(
     "--jsonl",
     type=click.Path(dir_okay=False, allow_dash=True),
@@ -165,6 +172,7 @@ def camera(
     headless: bool,
     preview: tuple[str, int] | None,
     token: str | None,
+    token_file: Path | None,
     jsonl: str | None,
     record: Path | None,
     threads: int | None,
@@ -191,7 +199,7 @@ def camera(
             raise click.BadParameter("the name must end in .mp4", param_hint="--record")
         check_writable(record)
     if preview is not None:
-        check_token(*preview, token)
+        token = find_token(preview[0], token, token_file)
     window = not headless and _has_display(preview is not None)
     choice = Choice(files, threads, delegate=delegate)
     options, view = (
@@ -236,7 +244,7 @@ class SinkOptions:
             sinks.append(Recorder(self.record))
         if self.preview is not None:
             page = Preview(*self.preview, token=self.token)
-            _log.info("preview at %s", page.url)
+            _log.info("preview at %s", page.shown())
             sinks.append(page)
         if self.window:
             sinks.append(Window(source, choice))

@@ -29,13 +29,13 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "lmedge", *map(str, arguments)]
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments),
         capture_output=True,
         text=True,
         timeout=60,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **environment},
         check=False,
     )
 
@@ -251,6 +251,7 @@ def test_wrong_values_are_mistakes_in_the_command_line(tiny_file: Path) -> None:
 
 
 def test_a_preview_needs_no_display_and_prints_its_address(tiny_file: Path) -> None:
+    token = "a-word-of-the-owner"
     with mjpeg_server() as server:
         process = subprocess.Popen(
             command(
@@ -266,14 +267,15 @@ def test_a_preview_needs_no_display_and_prints_its_address(tiny_file: Path) -> N
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**ENVIRONMENT, "LMEDGE_TOKEN": "word"},
+            env={**ENVIRONMENT, "LMEDGE_TOKEN": token},
         )
         assert process.stdout is not None and process.stderr is not None
         assert "no window" in process.stderr.readline()
-        address = process.stderr.readline().split()[-1]
-        assert address.endswith("/?token=word")
+        line = process.stderr.readline()
+        assert token not in line  # a service's log is read by others
+        port = line.split("/?token=...")[0].rpartition(":")[2]
         process.stdout.readline()
-        page = urllib.request.urlopen(address.replace("0.0.0.0", "127.0.0.1"), timeout=10)
+        page = urllib.request.urlopen(f"http://127.0.0.1:{port}/?token={token}", timeout=10)
         with page:
             assert page.status == 200
         process.send_signal(signal.SIGTERM)
@@ -304,9 +306,9 @@ def test_a_reader_that_leaves_the_pipe_ends_the_command(tiny_file: Path, tmp_pat
     assert errors == ""
 
 
-def test_an_open_address_without_a_token_is_refused_before_the_camera_is_asked(
-    tiny_file: Path,
-) -> None:
-    done = run("camera", tiny_file, "--source", "63", "--headless", "--preview", "0.0.0.0:0")
-    assert done.returncode == 1
-    assert "--token" in done.stderr and "camera 63" not in done.stderr
+@pytest.mark.parametrize("token", ["", "short"])
+def test_a_short_token_is_refused_before_the_camera_is_asked(tiny_file: Path, token: str) -> None:
+    words = ("camera", tiny_file, "--source", "63", "--headless", "--preview", "0.0.0.0:0")
+    for done in (run(*words, LMEDGE_TOKEN=token), run("-q", *words, "--token", token)):
+        assert done.returncode == 1
+        assert "16 characters" in done.stderr and "camera 63" not in done.stderr

@@ -15,7 +15,8 @@ import pytest
 
 from lmedge import Classifier, LmedgeError
 from lmedge.camera import Absence, Frame, FrameResult
-from lmedge.camera.preview import LONGEST, Preview, is_own
+from lmedge.camera.preview import LONGEST, Preview
+from lmedge.camera.preview_token import is_own
 from lmedge.errors import MissingDependencyError
 from tests.lmedge.camera.streams import bgr
 
@@ -44,7 +45,8 @@ def get(url: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status, dict(answer.headers), answer.read()
     except urllib.error.HTTPError as error:
-        return error.code, dict(error.headers), error.read()
+        with error:
+            return error.code, dict(error.headers), error.read()
 
 
 def test_the_page_and_the_newest_image_with_its_figures(
@@ -52,7 +54,7 @@ def test_the_page_and_the_newest_image_with_its_figures(
 ) -> None:
     status, headers, page = get(preview.url)
     assert status == 200 and b"viewport" in page
-    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert get(preview.url + "newest")[0] == 204  # nothing yet
     preview.take(result)
     status, headers, jpeg = get(preview.url + "newest")
@@ -112,20 +114,20 @@ def test_images_are_drawn_once_for_all_and_never_by_the_loop(
     assert threading.get_ident() not in drawn
 
 
-def test_other_addresses_need_a_token_and_check_it(result: FrameResult) -> None:
-    with pytest.raises(LmedgeError, match="--token"):
-        Preview("0.0.0.0", 0)
-    page = Preview("0.0.0.0", 0, token="päss")
+def test_other_addresses_check_a_token(result: FrameResult) -> None:
+    page = Preview("0.0.0.0", 0, token="pässpässpässpäss")
     try:
         page.take(result)
-        assert page.url.endswith("/?token=p%C3%A4ss")
+        right = "?token=" + 4 * "p%C3%A4ss"
+        assert page.url.endswith("/" + right)
         base = f"http://127.0.0.1:{page.port}/"
         for wrong in ("", "?token=", "?token=other", "newest", "newest?token=p"):
+            assert get(base + right)[0] == 200  # forgets the wrong ones before
             status, _, body = get(base + wrong)
             assert status == 403 and b"token" in body, wrong
         assert get(base + "newest", Authorization="Bearer no")[0] == 403
-        assert get(base + "?token=p%C3%A4ss")[0] == 200
-        assert get(base + "newest?token=p%C3%A4ss")[0] == 200
+        assert get(base + right)[0] == 200
+        assert get(base + "newest" + right)[0] == 200
     finally:
         page.close()
 

@@ -1,0 +1,113 @@
+"""The token of the preview page: given by the environment or a file, otherwise made and kept."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from ..errors import LmedgeError
+from ..files import cache_folder
+
+TOKEN_VARIABLE = "LMEDGE_TOKEN"
+SHORTEST = 16  # characters of a token; made ones have 128 random bits
+_LARGEST_FILE = 4096  # bytes
+_log = logging.getLogger(__name__)
+
+
+def is_own(host: str) -> bool:
+    """Return True if `host` can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_token(token: str) -> str:
+    """Return a token that is long enough and can stand in an address.
+
+    Raises:
+        LmedgeError: It is empty, too short, or has blanks or control characters.
+    """
+    if len(token) < SHORTEST or not token.isprintable() or " " in token:
+        raise LmedgeError(
+            f"the token of --preview needs {SHORTEST} characters or more, without blanks; leave it "
+            "out and one is made"
+        )
+    return token
+
+
+def find_token(host: str, given: str | None = None, file: Path | None = None) -> str | None:
+    """Return the token for an address, None if it needs none and none is given.
+
+    `given` goes first, then `file`, then the environment. Another address than loopback always has
+    a token: it is made once and kept in the cache folder, so that links stay valid.
+
+    Raises:
+        LmedgeError: The token is too short, or its file cannot be read or written.
+    """
+    if given is not None:
+        _log.warning(
+            "--token can be read by everybody on this machine; use %s or --token-file",
+            TOKEN_VARIABLE,
+        )
+        return check_token(given)
+    if file is not None:
+        return _read(file)
+    if TOKEN_VARIABLE in os.environ:
+        return check_token(os.environ[TOKEN_VARIABLE])
+    if is_own(host):
+        return None
+    kept = kept_token()
+    return _read(kept) if kept.exists() else _make(kept)
+
+
+def kept_token() -> Path:
+    """Return the path of the token that lmedge made, if it made one."""
+    return cache_folder() / "preview-token"
+
+
+def _read(path: Path) -> str:
+    try:
+        # A pipe without a writer would be waited for.
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(number, "rb") as stream:
+            about = os.fstat(stream.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise LmedgeError(f"{path}: not a file; pass a file that holds the token")
+            data = stream.read(_LARGEST_FILE)
+    except OSError as error:
+        raise LmedgeError(
+            f"{path}: the token cannot be read ({error.strerror}); check the path"
+        ) from error
+    if os.name == "posix" and about.st_mode & 0o077:
+        _log.warning("%s: others can read the token; run chmod 600 on it", path)
+    try:
+        return check_token(data.decode().strip())
+    except (LmedgeError, UnicodeDecodeError) as error:
+        raise LmedgeError(
+            f"{path}: holds no token of {SHORTEST} characters or more; write one, or remove the "
+            "file and one is made"
+        ) from error
+
+
+def _make(path: Path) -> str:
+    token = secrets.token_urlsafe(16)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(number, "w", encoding="utf-8") as stream:
+                stream.write(f"{token}\n")
+    except OSError as error:
+        raise LmedgeError(
+            f"{path}: the token cannot be kept ({error.strerror}); set {TOKEN_VARIABLE}, or pass "
+            "--token-file FILE"
+        ) from error
+    return _read(path)

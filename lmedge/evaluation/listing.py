@@ -46,28 +46,39 @@ _MAX_MARKER = 16 * 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass
 class LeftOut:
-    """Files and folders that look like images or hold some, and are not read, by the reason."""
+    """Files and folders that look like images or hold some, and are not read, by the reason.
 
-    reasons: dict[str, list[Path]] = dataclasses.field(
-        default_factory=lambda: collections.defaultdict(list)
-    )
+    Some are expected: what lmedge or the system wrote there. Others may be photographs.
+    """
 
-    def add(self, path: Path, reason: str) -> None:
-        """Remember one."""
-        self.reasons[reason].append(path)
+    def __init__(self) -> None:
+        self._reasons: dict[str, list[Path]] = collections.defaultdict(list)
+        self._expected: set[str] = set()
 
-    def lines(self) -> Iterator[str]:
-        """Yield a line for each reason, with the number and an example."""
-        for reason, paths in self.reasons.items():
-            more = "" if len(paths) == 1 else f" and {len(paths) - 1} more"
-            yield f"{paths[0]}{more}: left out, {reason}"
+    def add(self, path: Path, reason: str, *, expected: bool = False) -> None:
+        """Remember one; a reason is always or never `expected`."""
+        self._reasons[reason].append(path)
+        if expected:
+            self._expected.add(reason)
+
+    def lines(self, *, expected: bool = False) -> Iterator[str]:
+        """Yield a line for each reason, with an example and the number of others."""
+        for reason, paths in self._reasons.items():
+            if (reason in self._expected) == expected:
+                more = "" if len(paths) == 1 else f" and {len(paths) - 1} more"
+                yield f"{paths[0]}{more}: {reason}"
 
     def report(self) -> None:
-        """Log the lines as warnings."""
+        """Log the lines: as warnings, those that are expected as information."""
         for line in self.lines():
-            _log.warning("%s", line)
+            _log.warning("left out: %s", line)
+        self.report_expected()
+
+    def report_expected(self) -> None:
+        """Log what is expected."""
+        for line in self.lines(expected=True):
+            _log.info("left out: %s", line)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,13 +114,10 @@ def list_folder(folder: Path, left: LeftOut, above: Collection[Path] = ()) -> Fo
         path = folder / entry.name
         mode = _mode(entry)
         if mode is not None and stat.S_ISDIR(mode):
-            reason = _why_not_entered(path, above)
-            if reason is None:
+            if _is_entered(path, above, left):
                 folders.append(path)
-            else:
-                left.add(path, reason)
         elif ours and entry.name.startswith(_OWN_SHEET):
-            left.add(path, "a sheet that lmedge wrote")
+            left.add(path, "a sheet that lmedge wrote", expected=True)
         elif _is_image(path, mode, left):
             images.append(path)
     return FolderListing(tuple(folders), tuple(images))
@@ -169,12 +177,17 @@ def _mode(entry: os.DirEntry[str]) -> int | None:
         return None
 
 
-def _why_not_entered(folder: Path, above: Collection[Path]) -> str | None:
+def _is_entered(folder: Path, above: Collection[Path], left: LeftOut) -> bool:
+    """Return True for a folder of photographs; remember another one."""
     if folder.name in FOREIGN_FOLDERS:
-        return "a folder of the system, not of photographs"
-    if folder.is_symlink() and folder.resolve() in above:
-        return "a link to a folder above it"
-    return "a folder that lmedge wrote" if is_ours(folder) else None
+        left.add(folder, "a folder of the system, not of photographs", expected=True)
+    elif folder.is_symlink() and folder.resolve() in above:
+        left.add(folder, "a link to a folder above it")
+    elif is_ours(folder):
+        left.add(folder, "a folder that lmedge wrote", expected=True)
+    else:
+        return True
+    return False
 
 
 def _is_image(path: Path, mode: int | None, left: LeftOut) -> bool:

@@ -241,6 +241,7 @@ def check_data(
         for part, listed in found.items()
         for image in leave_out(listed, lists.exclusions.found, data)
     ]
+    not_read.report_expected()
     seen = inspect_images(left, data)
     pairs = with_identical(seen, alike_images(seen))
     findings = [

@@ -121,7 +121,8 @@ def test_what_stands_beside_the_parts_is_named(
     touch(tmp_path, "train/a/x/1.jpg", "more/a/x/1.jpg", "notes/readme.txt")
     with caplog.at_level(logging.WARNING):
         assert len(scan(tmp_path)) == 1
-    assert [record.message.split(":")[0] for record in caplog.records] == [str(tmp_path / "more")]
+    assert str(tmp_path / "more") in caplog.records[0].message
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("name", ["a/x/1.jpg", "train/a/x/1.jpg", "x/1.jpg"])

@@ -212,6 +212,18 @@ def test_a_recipe_that_is_no_text(tmp_path: Path) -> None:
         load_recipe(str(tmp_path / "binary.toml"))
 
 
+def test_what_is_not_read_is_a_finding_and_what_lmedge_wrote_is_none(photographs: Path) -> None:
+    (photographs / TOWER / "1.cr2").touch()
+    (photographs / "@eaDir").mkdir()
+    for _ in range(2):
+        words = ["data", "check", str(photographs), "--report", str(photographs / "checked")]
+        called = CliRunner().invoke(cli, [*words, "--min-side", "16"])
+        assert called.exit_code == 0
+    (finding,) = run_check(photographs).findings
+    assert finding.kind == "left-out"
+    assert finding.message.endswith("1.cr2: .cr2 is not read; save it as JPEG")
+
+
 def test_nothing_is_hashed_unless_a_line_names_nothing(
     photographs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

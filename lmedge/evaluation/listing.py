@@ -41,6 +41,7 @@ _MARKERS = {
     "result.json": ({"landmark_f1", "category_f1"},),
 }
 _OWN_FOLDERS = {"plots", "tensorboard", "checkpoints", "files", "evaluation", "data"}
+_OWN_PLOT = ".explain.png"
 _OWN_SHEET = "contact-sheet"  # of `lmedge data check --report`
 _MAX_MARKER = 16 * 1024 * 1024
 _log = logging.getLogger(__name__)
@@ -116,8 +117,8 @@ def list_folder(folder: Path, left: LeftOut, above: Collection[Path] = ()) -> Fo
         if mode is not None and stat.S_ISDIR(mode):
             if _is_entered(path, above, left):
                 folders.append(path)
-        elif ours and entry.name.startswith(_OWN_SHEET):
-            left.add(path, "a sheet that lmedge wrote", expected=True)
+        elif (ours and entry.name.startswith(_OWN_SHEET)) or _explains(path):
+            left.add(path, "a picture that lmedge wrote", expected=True)
         elif _is_image(path, mode, left):
             images.append(path)
     return FolderListing(tuple(folders), tuple(images))
@@ -188,6 +189,12 @@ def _is_entered(folder: Path, above: Collection[Path], left: LeftOut) -> bool:
     else:
         return True
     return False
+
+
+def _explains(path: Path) -> bool:
+    """Return True for FILE.explain.png beside FILE.tflite, as `lmedge export` writes it."""
+    name = path.name.removesuffix(_OWN_PLOT)
+    return name != path.name and path.with_name(f"{name}.tflite").is_file()
 
 
 def _is_image(path: Path, mode: int | None, left: LeftOut) -> bool:

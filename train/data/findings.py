@@ -11,7 +11,7 @@ MIN_SIDE = 112
 # kind -> (what it is, what to do about it), in the order of the table
 KINDS = {
     "unreadable": ("cannot be read", "replace or remove it; training skips it"),
-    "truncated": ("stops before its end", "get the file again; the rest is grey to the network"),
+    "truncated": ("stops before its end", "get the file again; training skips it, or sees grey"),
     "two-landmarks": (
         "the same image under two landmarks",
         "keep it where it belongs; the exclude file leaves out every copy",

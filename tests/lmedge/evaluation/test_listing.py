@@ -119,10 +119,11 @@ def test_what_lmedge_wrote_there_is_no_data(photographs: Path) -> None:
         (photographs / folder / "report.json").write_text(json.dumps(about))
     about = {"schema": 1, "latency": {}, "accuracy": None}
     (photographs / "measured" / "report.json").write_text(json.dumps(about))
+    touch(photographs, "p.tflite", "p.explain.png")
     assert named(photographs) == ["a/x/1.jpg", "a/y/1.jpg"]
     assert sorted(left_of(photographs)) == [
         "checked and 2 more: a folder that lmedge wrote",
-        "contact-sheet.png: a sheet that lmedge wrote",
+        "contact-sheet.png and 1 more: a picture that lmedge wrote",
     ]
     assert len(list_images(photographs)) == 2
 

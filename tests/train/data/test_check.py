@@ -61,6 +61,20 @@ class TestFiles:
         assert "40 x 12" in told["tiny.png"][1]
 
     @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+    def test_a_jpeg_that_lost_bytes_in_its_middle(self, photographs: Path) -> None:
+        path = photographs / TOWER / "lost.jpg"
+        small_run.save(path, np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8))
+        whole = path.read_bytes()
+        path.write_bytes(whole[:20_000] + whole[20_600:])
+        beside = photographs / TOWER / "whole.jpg"
+        small_run.save(beside, np.random.default_rng(1).integers(0, 256, (200, 300, 3), np.uint8))
+        beside.write_bytes(beside.read_bytes() + whole)  # a second image, as MPO files have
+        found = [f for f in run_check(photographs).findings if f.kind != "imbalance"]
+        assert [(one.kind, one.exclude) for one in found] == [
+            ("unreadable", ("tower/tower/lost.jpg",))
+        ]
+        assert "damaged JPEG data (" in found[0].message
+
     def test_a_name_that_is_not_utf_8(self, photographs: Path) -> None:
         path = photographs / TOWER / os.fsdecode(b"caf\xe9.jpg")
         shutil.copyfile(first(photographs / TOWER), path)

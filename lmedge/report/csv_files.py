@@ -86,5 +86,14 @@ def study_command(arguments: Sequence[str], stand_ins: Mapping[Path, str] | None
     return shlex.join(["python", "-m", f"{STUDIES}.{name}", *words])
 
 
+class _Digits(float):
+    """A number that is written with five significant digits; text would be taken for a formula."""
+
+    def __str__(self) -> str:
+        return f"{float(self):.5g}"
+
+    __repr__ = __str__
+
+
 def _cell(value: object) -> object:
-    return f"{value:.5g}" if isinstance(value, float) else value
+    return _Digits(value) if isinstance(value, float) else value

@@ -33,6 +33,13 @@ def test_rows_and_mappings_are_written_alike(tmp_path: Path) -> None:
     assert path.read_text("utf-8") == written + ",,1\n"
 
 
+def test_a_negative_number_is_no_formula(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    row = {"gain": -0.123456, "text": "-1+1", "whole": 12.0}
+    results.write_csv(path, [row], data="drawings", command="python -m x")
+    assert path.read_text("utf-8").splitlines()[-1] == "-0.12346,'-1+1,12"
+
+
 def test_no_host_is_named() -> None:
 
     assert platform.node() not in results.machine_line().split()

@@ -93,7 +93,7 @@ def _temporary(path: Path, mode: int = 0o666) -> Iterator[Path]:
     held = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
     try:
         with contextlib.suppress(OSError):  # a file system without locks
-            _lock(held, wait=False)
+            lock_open_file(held, wait=False)
         yield temporary
     finally:
         os.close(held)
@@ -113,7 +113,7 @@ def _remove_left_behind(folder: Path) -> None:
                 shutil.rmtree(entry.path, ignore_errors=True)
             elif entry.is_file():
                 with contextlib.suppress(OSError), Path(entry.path).open("rb") as stream:
-                    _lock(stream.fileno(), wait=False)
+                    lock_open_file(stream.fileno(), wait=False)
                     Path(entry.path).unlink()
 
 
@@ -269,7 +269,7 @@ def _rename_to_free(made: Path, target: Path) -> bool:
     """Rename, while the folder is locked against other processes of lmedge."""
     folder = os.open(target.parent, os.O_RDONLY)
     try:
-        _lock(folder, wait=True)
+        lock_open_file(folder, wait=True)
         if os.path.lexists(target):
             return False
         made.replace(target)
@@ -278,7 +278,7 @@ def _rename_to_free(made: Path, target: Path) -> bool:
     return True
 
 
-def _lock(descriptor: int, *, wait: bool) -> None:
+def lock_open_file(descriptor: int, *, wait: bool) -> None:
     """Lock an open file until it is closed. Raises OSError if another process holds it.
 
     A system without fcntl, such as Windows, has no lock.

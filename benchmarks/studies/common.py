@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from lmedge.errors import LmedgeError
+from lmedge.files import check_writable
 
 RESULTS = Path("benchmarks/results")
 PATH = click.Path(path_type=Path)
@@ -27,12 +28,19 @@ def run_study(command: click.Command) -> NoReturn:
 
 
 def out_option(name: str | None = None) -> Decorator:
-    """Return `--out`, the CSV file: required, or by default `name` among the committed results."""
+    """Return `--out`, the CSV file: required, or by default `name` among the committed results.
+
+    A file that cannot be written is an error before anything is measured.
+    """
+    settings: dict[str, Any] = {"type": PATH, "callback": _writable, "help": "The CSV file."}
     if name is None:
-        return click.option("--out", type=PATH, required=True, help="The CSV file.")
-    return click.option(
-        "--out", type=PATH, default=RESULTS / name, show_default=True, help="The CSV file."
-    )
+        return click.option("--out", required=True, **settings)
+    return click.option("--out", default=RESULTS / name, show_default=True, **settings)
+
+
+def _writable(_: click.Context, __: click.Parameter, out: Path) -> Path:
+    check_writable(out)
+    return out
 
 
 def images_option(count: int) -> Decorator:

@@ -16,6 +16,7 @@ from ..errors import LmedgeError
 from ..files import check_writable
 from ..harmless import echo
 from ..streams import open_lines
+from ..writers import check_outputs, held
 from .capture import CaptureOptions, list_cameras
 from .choice import Choice
 from .frames import FrameSource, FrameView
@@ -198,6 +199,9 @@ def camera(
         if record.suffix.lower() != ".mp4":
             raise click.BadParameter("the name must end in .mp4", param_hint="--record")
         check_writable(record)
+    written = [] if record is None else [record]
+    written += [] if jsonl in {None, "-"} else [Path(str(jsonl))]
+    check_outputs(written, [*files, Path(source)])
     if preview is not None:
         token = find_token(preview[0], token, token_file)
     window = not headless and _has_display(preview is not None)
@@ -218,9 +222,8 @@ def camera(
         with stopping_on_signals(opened):
             summary = run_camera(choice, opened, sinks, smoothing=steadiness, frames=frames)
     _log.info("%s", _sentence(summary))
-    for written in (record, None if jsonl in {None, "-"} else jsonl):
-        if written is not None and summary.frames:
-            _log.info("wrote %s", written)
+    for path in written if summary.frames else ():
+        _log.info("wrote %s", path)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -273,7 +276,10 @@ def _steadiness(choice: Choice, seconds: float | None, none: bool) -> Steadiness
 
 
 def _open_lines(target: str, stack: contextlib.ExitStack) -> TextIO:
-    return sys.stdout if target == "-" else stack.enter_context(open_lines(target))
+    if target == "-":
+        return sys.stdout
+    stack.enter_context(held(target))
+    return stack.enter_context(open_lines(target))
 
 
 def _sentence(summary: CameraSummary) -> str:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ..errors import LmedgeError, MissingDependencyError
+from ..writers import held
 from .frames import Absence, BgrImage
 from .sinks import FrameResult
 
@@ -36,10 +37,15 @@ class Recorder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Take the path of the file. Raises MissingDependencyError without PyAV."""
+        """Take the path of the file.
+
+        Raises MissingDependencyError without PyAV, LmedgeError if another recorder has the file.
+        """
         self.path = Path(path)
         self.frames = 0
         self._av = _library()
+        self._alone = contextlib.ExitStack()
+        self._alone.enter_context(held(self.path))
         self._container: Any = None
         self._stream: Any = None
         self._size = (0, 0)
@@ -64,6 +70,10 @@ class Recorder:
 
     def close(self) -> None:
         """Finish the file. Raises LmedgeError if it cannot be written."""
+        with self._alone:
+            self._finish()
+
+    def _finish(self) -> None:
         if self._container is None:
             return
         container, self._container = self._container, None

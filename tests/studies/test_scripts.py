@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +55,11 @@ def test_former_option_names_are_taken() -> None:
         process = run("-m", "benchmarks.studies.quality", "none", option, "none", "--out", "x.csv")
         assert "No such option" not in process.stderr
         assert process.returncode == 3  # none is no folder of images
+
+
+def test_a_table_that_cannot_be_written_is_an_error_before_the_work(tmp_path: Path) -> None:
+    out = tmp_path / "folder.csv"
+    out.mkdir()
+    process = run("-m", "benchmarks.studies.throughput", "absent.tflite", "--out", out)
+    assert process.returncode == 1, process.stderr
+    assert "is a folder; name a file in it" in process.stderr

@@ -18,7 +18,10 @@ import numpy as np
 import pytest
 
 from lmedge.cli import main
+from lmedge.writers import held
+from tests.in_process import lmedge
 from tests.lmedge.camera.streams import bgr, count_frames, mjpeg_server, write_video
+from tests.processes import assert_refused
 
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if name not in {"DISPLAY", "WAYLAND_DISPLAY"}
@@ -109,6 +112,22 @@ def test_other_mistakes(tiny_file: Path, tmp_path: Path) -> None:
     assert run("camera", tiny_file, "--headless", "--record", "a.avi").returncode == 2
     absent = run("camera", tmp_path / "absent.tflite", "--headless", "--source", tmp_path)
     assert absent.returncode == 4
+
+
+def test_a_file_has_one_writer_and_is_not_read_meanwhile(tiny_file: Path, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "walk.mp4", [bgr("red")] * 3)
+    before = video.read_bytes()
+    words = ["camera", tiny_file, "--headless", "--source", video]
+    for option, name in (("--record", "a.mp4"), ("--jsonl", "a.jsonl")):
+        with held(tmp_path / name):
+            process = lmedge(*words, option, tmp_path / name)
+        assert_refused(process, 1, f"{name}: another lmedge is writing to it")
+        process = lmedge(*words, option, video)
+        assert_refused(process, 1, "walk.mp4: the command reads this file too")
+    both = ["--jsonl", tmp_path / "x.mp4", "--record", tmp_path / "x.mp4"]
+    assert_refused(lmedge(*words, *both), 1, "x.mp4: named for two outputs")
+    assert video.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["walk.mp4"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

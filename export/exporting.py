@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lmedge.errors import GateError, LmedgeError
-from lmedge.files import write_bytes, write_json
+from lmedge.files import replacing, write_json
 from lmedge.golden import verify
 from lmedge.image import Resize
 from lmedge.model_file import ModelFile, bare_model, parse_model
@@ -27,6 +27,7 @@ from .verification.gate import Limits
 from .verification.verify import Findings, verify_graph
 
 REPORT_SCHEMA = 1
+REFUSED = ".refused.json"  # report of a file that was refused beside an earlier one
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,10 +78,10 @@ def export_format(run: Run, path: Path, name: str, options: Options) -> Outcome:
         outcome = dataclasses.replace(outcome, noise=exporter.explain())
         write_explanation(path, outcome.noise)
     if not write_outcome(run, path, outcome, options):
+        problems = "; ".join(outcome.findings.verdict.problems)
         raise GateError(
-            f"{path} was not written: {'; '.join(outcome.findings.verdict.problems)}. See "
-            f"{report_path(path)}; train on more images, raise --set quantize.epochs, or write "
-            "it anyway with --force"
+            f"{path} was not written: {problems}. See {report_path(path, written=False)}; train on "
+            "more images, raise --set quantize.epochs, or write it anyway with --force"
         )
     return outcome
 
@@ -143,15 +144,33 @@ def write_outcome(run: Run, path: Path, outcome: Outcome, options: Options, **mo
     Returns whether the file was written.
     """
     written = outcome.findings.verdict.passed or options.force
-    write_json(report_path(path), {**report(run, path, outcome, written=written), **more})
-    if written:
-        write_bytes(path, outcome.file.data)
+    content = {**report(run, path, outcome, written=written), **more}
+    place_file(path, outcome.file.data if written else None, content)
     return written
 
 
-def report_path(path: Path) -> Path:
-    """Return the path of the export report of a file: FILE.tflite -> FILE.export.json."""
-    return path.with_suffix(".export.json")
+def place_file(path: Path, data: bytes | None, content: dict[str, Any]) -> None:
+    """Write a file and its export report; `data` is None if the file is refused.
+
+    Neither is replaced before both are on the disk. The report of a refused file does not take the
+    place of that of an earlier file, which stays.
+    """
+    if data is None:
+        write_json(report_path(path, written=False), content)
+        return
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+        write_json(report_path(path), content)
+    path.with_suffix(REFUSED).unlink(missing_ok=True)
+
+
+def report_path(path: Path, *, written: bool = True) -> Path:
+    """Return the path of the export report of a file: FILE.tflite -> FILE.export.json.
+
+    The report of a refused file is FILE.refused.json if FILE.tflite is there from an earlier
+    export.
+    """
+    return path.with_suffix(".export.json" if written or not path.exists() else REFUSED)
 
 
 def report(run: Run, path: Path, outcome: Outcome, *, written: bool) -> dict[str, Any]:

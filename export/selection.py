@@ -14,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.errors import GateError
-from lmedge.files import write_bytes, write_json
 from lmedge.interpreter import Interpreter
 from lmedge.model_file import ModelFile
 from lmedge.progress import progress
 from lmedge.train.run import Run
 from lmedge.trial import golden_image
 
-from .exporting import Exporter, Options, Outcome, report, report_path, write_outcome
+from .exporting import Exporter, Options, Outcome, place_file, report, report_path, write_outcome
 
 SECONDS = 2.0  # of measurement for each file
 SAME = 0.05  # medians closer than that cannot be distinguished on a busy machine
@@ -113,7 +112,7 @@ def export_all(
         for one in candidates
     ]
     if not any(written):
-        first = report_path(paths[candidates[0].format])
+        first = report_path(paths[candidates[0].format], written=False)
         raise GateError(f"no format of {run.folder} passed; see {first}")
     return candidates
 
@@ -138,13 +137,13 @@ def export_fastest(
     reported = (chosen or candidates[0]).outcome
     tried = [candidate.as_dict() for candidate in candidates]
     facts = report(_sized(run, reported.file.size), path, reported, written=chosen is not None)
-    write_json(report_path(path), {**facts, "tried": tried})
+    data = None if chosen is None else chosen.outcome.file.data
+    place_file(path, data, {**facts, "tried": tried})
     if chosen is None:
         raise GateError(
             f"{path} was not written: no format passes the gate within {budget.describe()}; "
-            f"{report_path(path)} has the table of what was tried"
+            f"{report_path(path, written=False)} has the table of what was tried"
         )
-    write_bytes(path, chosen.outcome.file.data)
     return candidates, chosen
 
 

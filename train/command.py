@@ -247,11 +247,11 @@ def _check_refit() -> None:
 
 
 def _unfinished(folder: Path, named: Path) -> Run:
-    """Open the run to go on with. Raises RunError if it has ended."""
+    """Open the run to go on with. Raises RunError if nothing of it is missing."""
     from .run import Run
 
     run = Run.open(folder)
-    if run.finished:
+    if run.complete:
         raise RunError(f"{named} is finished; there is nothing to resume")
     return run
 

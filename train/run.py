@@ -220,6 +220,16 @@ class Run:
         """True if training has ended."""
         return self.weights_path.exists()
 
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the phases' states, which is removed once the reports are drawn too."""
+        return self.folder / "checkpoints"
+
+    @property
+    def complete(self) -> bool:
+        """True if nothing is left for `lmedge train --resume`."""
+        return self.finished and not self.checkpoints.exists()
+
     def check_finished(self) -> None:
         """Raise RunError unless training has ended."""
         if not self.finished:

@@ -12,7 +12,7 @@ from pathlib import Path
 from lmedge.errors import RunError
 from lmedge.evaluation import PARTS
 from lmedge.evaluation.scoring import Scores
-from lmedge.files import write_json
+from lmedge.files import alone, write_json
 from lmedge.harmless import HarmlessFormatter
 from lmedge.image import Resize
 
@@ -27,12 +27,13 @@ from .data.unlabelled import prepare_unknown
 from .fitting.checkpoint import checkpoint_folder
 from .fitting.devices import Placement, in_float32
 from .fitting.steps import Trainer
-from .network import build_network, get_weights, set_weights
+from .network import build_network, get_weights, load_network, set_weights
 from .options import TrainingOptions
 from .reports.folder import logging_failure, report_run
 from .reports.predictions import Predictions, predict_labelled
 from .run import Run
 
+LOG = "train.log"
 logger = logging.getLogger(__name__)
 
 
@@ -126,7 +127,13 @@ def train_run(run: Run, placement: Placement | None = None) -> Scores | None:
         chief, whose run folder stays unfinished.
     """
     scope = contextlib.nullcontext() if placement is None else placement.strategy.scope()
-    with _log_file(run.folder / "train.log"), scope:
+    alone_with_log = alone(run.folder, "lmedge train", LOG)
+    with alone_with_log, _log_file(run.folder / LOG), scope:
+        if run.finished:  # stopped while the reports were drawn
+            if placement is not None and not placement.chief:
+                return None
+            with in_float32():
+                return _finish(run, load_network(run))
         if placement is not None:
             logger.info("%s", placement.summary)
         keras.utils.set_random_seed(run.seed)
@@ -150,7 +157,7 @@ def train_run(run: Run, placement: Placement | None = None) -> Scores | None:
         weights = get_weights(network)  # read by all workers together
     if not placement.chief:
         return None
-    with in_float32(), _log_file(run.folder / "train.log"):
+    with in_float32(), _log_file(run.folder / LOG):
         network = build_network(run.input_spec)
         set_weights(network, weights, run.folder)
         return _finish(run, network)
@@ -179,9 +186,10 @@ def _finish(run: Run, network: keras.Model) -> Scores | None:
     write_json(run.folder / "metrics.json", report)
     # The run is finished with its weights: no report after them can undo that.
     write_arrays(run.weights_path, get_weights(network))
-    shutil.rmtree(checkpoint_folder(run), ignore_errors=True)
     with logging_failure(run.folder / "plots"):
         report_run(run, network, found)
+    # Until then --resume draws what is missing.
+    shutil.rmtree(checkpoint_folder(run), ignore_errors=True)
     return found["test"].scores if "test" in found else None
 
 

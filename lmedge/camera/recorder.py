@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ..errors import LmedgeError, MissingDependencyError
+from ..files import temporary_name
 from ..writers import held
 from .frames import Absence, BgrImage
 from .sinks import FrameResult
@@ -32,8 +33,8 @@ class Recorder:
     """Record annotated frames to an mp4 (H.264), at the times of the stream.
 
     The first frame sets the size, and a frame of another shape gets black bars. The file appears
-    with the first frame and replaces an older one. It plays to the last second even if the process
-    is killed or the disk is full. A file that is too short to play is removed.
+    with its first fragment, after a second, and replaces an older one. It plays to the last second
+    even if the process is killed or the disk is full.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -52,6 +53,7 @@ class Recorder:
         self._ticks = -1
         self._key = 0  # ticks of the last key frame
         self._failed = False
+        self._place = self.path  # a hidden name until the first fragment is written
 
     def take(self, result: FrameResult) -> bool:
         """Write a frame. Raises LmedgeError if the file cannot be written."""
@@ -77,18 +79,19 @@ class Recorder:
         if self._container is None:
             return
         container, self._container = self._container, None
-        with self._one_line_errors(), container:
-            container.mux(self._stream.encode())
-        # FFmpeg reports no error of its last writes
-        if self.path.is_file() and not _cut_to_whole_boxes(self.path):
-            raise LmedgeError(
-                f"cannot write {self.path}: its end is missing; free space or choose another folder"
-            )
+        with self._one_line_errors():
+            with container:
+                container.mux(self._stream.encode())
+            # FFmpeg reports no error of its last writes
+            if self._place.is_file() and not self._cut():
+                raise OSError("its end is missing")
 
     def _start(self, image: BgrImage) -> None:
         self._size = _fitting(image)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._container = self._av.open(str(self.path), "w", format="mp4", options=_CONTAINER)
+        if not self.path.exists() or self.path.is_file():
+            self._place = temporary_name(Path(os.path.realpath(self.path)))
+        self._container = self._av.open(str(self._place), "w", format="mp4", options=_CONTAINER)
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
         stream = self._container.add_stream(codec, rate=_NOMINAL_RATE)
         stream.width, stream.height = self._size
@@ -102,14 +105,29 @@ class Recorder:
         frame = self._av.VideoFrame.from_ndarray(letterbox(image, *self._size), format="bgr24")
         before, self._ticks = self._ticks, max(self._ticks + 1, round(seconds / _CLOCK))
         frame.pts, frame.time_base = self._ticks, _CLOCK
+        ended = False
         if not self.frames or (self._ticks - self._key) * _CLOCK >= _FRAGMENT:
             frame.pict_type = self._av.video.frame.PictureType.I
-            self._key = self._ticks
+            self._key, ended = self._ticks, self.frames > 0
         for packet in self._stream.encode(frame):
             if before >= 0:  # how long the last frame of a fragment stands is not known yet
                 packet.duration = self._ticks - before
             self._container.mux(packet)
+        if ended:  # a fragment, and it is written
+            self._appear()
         self.frames += 1
+
+    def _appear(self) -> None:
+        if self._place != self.path:
+            self._place.replace(os.path.realpath(self.path))
+            self._place = self.path
+
+    def _cut(self) -> bool:
+        """Keep the whole fragments under the final name; return True if nothing was missing."""
+        whole = _cut_to_whole_boxes(self._place)
+        if self._place.exists():
+            self._appear()
+        return whole
 
     @contextlib.contextmanager
     def _one_line_errors(self) -> Any:
@@ -121,9 +139,9 @@ class Recorder:
             if container is not None:
                 with contextlib.suppress(OSError, self._av.FFmpegError):
                     container.close()
-            if self.path.is_file():
-                with contextlib.suppress(OSError):
-                    _cut_to_whole_boxes(self.path)
+            with contextlib.suppress(OSError):
+                if self._place.is_file():
+                    self._cut()
             reason = getattr(error, "strerror", None) or error
             raise LmedgeError(
                 f"cannot write {self.path}: {reason}; free space or choose another folder"

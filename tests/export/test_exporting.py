@@ -132,11 +132,17 @@ class TestGate:
     def test_an_earlier_file_is_left_alone(self, ruined: Run, tmp_path: Path) -> None:
         path = tmp_path / "x.tflite"
         path.write_bytes(b"an earlier export")
-        with pytest.raises(GateError):
+        report_path(path).write_text("of the earlier export")
+        with pytest.raises(GateError, match=r"See .*x\.refused\.json"):
             exporting.export_format(
                 ruined, path, "int8", exporting.Options(limits=Limits(tolerance=0.01))
             )
         assert path.read_bytes() == b"an earlier export"
+        assert report_path(path).read_text() == "of the earlier export"
+        assert not json.loads(report_path(path, written=False).read_text("utf-8"))["written"]
+        exporting.place_file(path, b"a better one", {"written": True})
+        assert path.read_bytes() == b"a better one"
+        assert sorted(found.name for found in tmp_path.iterdir()) == ["x.export.json", "x.tflite"]
 
     def test_force_writes_it_with_its_failure_inside(
         self, ruined: Run, tmp_path: Path, main: Callable[..., tuple[int, str, str]]

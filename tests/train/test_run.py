@@ -24,13 +24,45 @@ from lmedge.train.arrays import read_arrays, write_arrays
 from lmedge.train.calibration import Calibration
 from lmedge.train.network import load_network, predict_logits
 from lmedge.train.run import Run
-from tests import small_run
+from tests import in_process, small_run
 
 
 @pytest.fixture
 def copy(finished_run: Run, tmp_path: Path) -> Path:
     """A finished run to be damaged."""
     return Path(shutil.copytree(finished_run.folder, tmp_path / "a run"))
+
+
+def test_resume_draws_the_reports_that_are_missing(copy: Path) -> None:
+    """The process was stopped after the weights were written and before the reports were."""
+    run = Run.open(copy)
+    weights = run.weights_path.read_bytes()
+    reports = [
+        "report.txt",
+        "report.csv",
+        *(f"plots/{path.name}" for path in (copy / "plots").glob("*.png")),
+    ]
+    for name in reports:
+        (copy / name).unlink()
+    run.checkpoints.mkdir()
+    done = in_process.lmedge("train", run.data, "--out", copy, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert all((copy / name).exists() for name in reports)
+    assert run.weights_path.read_bytes() == weights
+    again = in_process.lmedge("train", run.data, "--out", copy, "--resume")
+    assert (again.returncode, "is finished" in again.stderr) == (5, True)
+
+
+def test_a_run_is_trained_by_one_process(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    monkeypatch.setattr("lmedge.files.LOCK_SECONDS", 0.1)
+    (copy / "checkpoints").mkdir()
+    with (copy / "train.log").open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        done = in_process.lmedge("train", Run.open(copy).data, "--out", copy, "--resume")
+    assert done.returncode == 1
+    assert "another `lmedge train` is at work in" in done.stderr
 
 
 class TestFiles:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from lmedge.commands.options import allow_leak_option, exclude_option, out_option, set_option
-from lmedge.errors import LmedgeError, TrialError
-from lmedge.files import check_writable, replacing_together
+from lmedge.errors import TrialError
+from lmedge.files import alone, check_writable, replacing_together
 from lmedge.harmless import echo, harmless
 
 if TYPE_CHECKING:
     from .plan import Trial
     from .trial import TrialResult
-
-LOCK_SECONDS = 10.0  # a training whose parent was killed ends well within
 
 
 @click.command(short_help="Train several settings on the same photographs and compare them.")
@@ -111,7 +106,7 @@ def compare(
         settings, data, folds=folds, seeds=seeds, exclude=exclude, allow_leak=allow_leak
     )
     check_writable(folder / "compare.json")
-    with _alone(folder):
+    with alone(folder, "lmedge compare"):
         results, failed = run_trials(trials, data, folder, int8=int8, keep=keep_runs)
         if results:
             _report(results, data, folder)
@@ -138,31 +133,3 @@ def _report(results: list[tuple[Trial, TrialResult]], data: Path, folder: Path) 
     print_comparison(summary, title if runs > 1 else title.replace("1 runs", "1 run"))
     names = ", ".join(path.name for path in [*paths, Path("compare.png")])
     echo(f"{harmless(folder)}: {names}")
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder. Raises LmedgeError when another comparison is at work in it.
-
-    A system without fcntl, such as Windows, has no lock.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with (folder / ".lock").open("a") as stream:
-        until = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() > until:
-                    raise LmedgeError(
-                        f"another `lmedge compare` is at work in {folder}; wait for it or name "
-                        "another folder with --out"
-                    ) from error
-                time.sleep(0.2)
-        yield

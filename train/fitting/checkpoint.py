@@ -16,7 +16,7 @@ from .validation import Quality
 
 def checkpoint_folder(run: Run) -> Path:
     """Return the folder of the phases' states while training goes on."""
-    return run.folder / "checkpoints"
+    return run.checkpoints
 
 
 def phase_file(run: Run, phase: str, suffix: str = "") -> Path:

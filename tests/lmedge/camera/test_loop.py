@@ -275,7 +275,10 @@ def test_a_recording_that_fails_is_over_and_the_labels_go_on(
     assert recorder.frames == 0
 
 
-@pytest.mark.parametrize(("share", "left"), [(0.0001, 0), (0.2, 0), (0.6, 20), (0.95, 40), (2, 50)])
+# Without a whole fragment the earlier recording stays, of 50 frames too.
+@pytest.mark.parametrize(
+    ("share", "left"), [(0.0001, 50), (0.2, 50), (0.6, 20), (0.95, 40), (2, 50)]
+)
 def test_a_recording_that_is_cut_has_whole_fragments(
     classifier: Classifier, tmp_path: Path, share: float, left: int
 ) -> None:

@@ -32,6 +32,7 @@ def diagnose() -> tuple[Group, ...]:
         checks.check_python,
         packages.check_numpy,
         packages.check_opencv,
+        packages.check_heic,
         checks.check_runtime,
         checks.check_cache,
         checks.check_camera,

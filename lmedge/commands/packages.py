@@ -86,6 +86,15 @@ def check_opencv() -> Diagnosis:
     return found
 
 
+def check_heic() -> Diagnosis:
+    """Look for the decoder of HEIC, which only photographs of that format need."""
+    found = _imported("HEIC", "pi_heif", "pip install 'lmedge[heic]'")
+    if found.status == "missing":
+        detail = "not installed: such photographs, of iPhones for example, are skipped"
+        return dataclasses.replace(found, detail=detail, blocks=False)
+    return dataclasses.replace(found, blocks=False)
+
+
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 

@@ -16,7 +16,7 @@ from tests.in_process import lmedge
 
 # Nothing may go out to the network from a test; a refused connection is an answer at once.
 OFFLINE = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
-DEVICE = ["Python", "NumPy", "OpenCV", "runtime", "cache", "camera", "display"]
+DEVICE = ["Python", "NumPy", "OpenCV", "HEIC", "runtime", "cache", "camera", "display"]
 TRAINING = ["TensorFlow", "tools", "GPU", "weights"]
 
 
@@ -54,6 +54,13 @@ def test_cached_weights_need_no_network(tmp_path: Path, monkeypatch: pytest.Monk
     assert checks.check_weights_file() == packages.Diagnosis(
         name="weights", status="ok", detail=str(cached)
     )
+
+
+def test_without_the_decoder_of_heic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    found = packages.check_heic()
+    assert (found.status, found.blocks) == ("missing", False)
+    assert "lmedge[heic]" in found.action
 
 
 def test_a_machine_with_nothing(tmp_path: Path) -> None:

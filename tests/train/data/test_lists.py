@@ -21,6 +21,7 @@ from lmedge.train.data.preparation import SplitOptions, prepare_split
 from lmedge.train.data.split_file import SPLIT_FILE, as_portable_csv
 from lmedge.train.data.store import ImageStore
 from lmedge.train.recipes import load_recipe
+from lmedge.train.run import Run
 from tests import small_run
 from tests.train.data.conftest import kinds, run_check
 
@@ -222,6 +223,15 @@ def test_what_is_not_read_is_a_finding_and_what_lmedge_wrote_is_none(photographs
     (finding,) = run_check(photographs).findings
     assert finding.kind == "left-out"
     assert finding.message.endswith("1.cr2: .cr2 is not read; save it as JPEG")
+
+
+def test_a_real_run_folder_is_no_data(
+    photographs: Path, finished_run: Run, store: ImageStore
+) -> None:
+    """`cd photographs; lmedge train .` makes runs/ there."""
+    before = train(photographs, store)
+    shutil.copytree(finished_run.folder, photographs / "runs" / "photographs")
+    assert train(photographs, store) == before
 
 
 def test_nothing_is_hashed_unless_a_line_names_nothing(

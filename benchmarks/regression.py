@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lmedge.errors import LmedgeError
+from lmedge.regular import read_regular
 
 # Figures to compare: the path in the report, and True if more is better.
 FIGURES = {
@@ -62,8 +63,8 @@ def share(text: str) -> float:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        report = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        report = json.loads(read_regular(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise LmedgeError(
             f"{path}: cannot be read as a report ({error}); check the name"
         ) from error

@@ -76,9 +76,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     if the disk is full or the folder cannot be written.
     """
     path = Path(path)
+    cache = cache_folder()
+    own = path.is_relative_to(cache)
     with writing(path):
+        if own:  # images of any source: as private as the most private one
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            cache.mkdir(0o700, exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(path) as temporary:
+        with _temporary(path, 0o600 if own else 0o666) as temporary:
             yield temporary
             with temporary.open("rb+") as stream:
                 os.fsync(stream.fileno())

@@ -16,6 +16,7 @@ from .flatbuffer import DamagedError
 from .graph import GraphFacts, TensorSpec, read_graph
 from .image import Resize
 from .info import read_info
+from .regular import read_regular
 from .taxonomy import Taxonomy
 
 IDENTIFIER = b"TFL3"
@@ -165,9 +166,7 @@ def _model(
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelFileError(f"{path}: larger than {MAX_BYTES >> 20} MiB, not read")
-        return path.read_bytes()
+        return read_regular(path, MAX_BYTES)
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
 

@@ -12,6 +12,7 @@ from .errors import LmedgeError
 from .files import cache_folder, write_json
 from .interpreter import Interpreter
 from .model_file import ModelFile
+from .regular import read_regular
 from .runtime import load_runtime, runtime_label
 
 _FILE = "threads.json"
@@ -52,8 +53,8 @@ def best_threads(model: ModelFile, runtime: str | None = None) -> int:
 def _known() -> dict[str, int]:
     """Return earlier counts; a damaged file counts as none."""
     try:
-        content = json.loads((cache_folder() / _FILE).read_text("utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(read_regular(cache_folder() / _FILE))
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(content, dict):
         return {}

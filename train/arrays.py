@@ -13,6 +13,7 @@ import safetensors.numpy
 from lmedge.errors import RunError
 from lmedge.files import replacing
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
+from lmedge.regular import check_regular
 
 from .data.store import PreparedImages
 
@@ -36,6 +37,7 @@ def read_arrays(path: Path) -> Weights:
         RunError: if the file is missing or damaged.
     """
     try:
+        check_regular(path)
         return dict(safetensors.numpy.load_file(path))
     except (OSError, safetensors.SafetensorError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error

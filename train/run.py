@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import functools
+import io
 import json
+import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,9 +22,11 @@ import numpy.typing as npt
 
 from lmedge import __version__
 from lmedge.errors import LmedgeError, RecipeError, RunError
+from lmedge.evaluation import PARTS
 from lmedge.files import check_folder, replacing, write_json, write_text
 from lmedge.image import Resize
 from lmedge.machine import package_version
+from lmedge.regular import read_regular, read_regular_text
 from lmedge.taxonomy import Taxonomy
 
 from .arrays import Floats, Weights, read_arrays
@@ -166,21 +170,22 @@ class Run:
             RunError: if it is not a run folder, is damaged or is from a newer version.
         """
         try:
-            about = json.loads((folder / "run.json").read_text("utf-8"))
+            about = json.loads(read_regular(folder / "run.json"))
             if about["format"] > FORMAT:
                 raise RunError(
                     f"{folder} was written by lmedge {about['lmedge']}, which is newer than this "
                     f"one ({__version__}); update lmedge"
                 )
-            recipe = parse_recipe((folder / "recipe.toml").read_text("utf-8"))
+            recipe = parse_recipe(read_regular_text(folder / "recipe.toml"))
             path = folder / "split.csv"
-            split = Split.from_csv(path.read_text("utf-8"), str(path))
+            split = Split.from_csv(read_regular_text(path), str(path))
             if split.digest() != about["split_sha256"]:
                 raise RunError(
                     f"{path} is not the split this run was made with; put the file back or train "
                     "anew"
                 )
             check_strategy(about["strategy"])
+            _check_inside(split, about["data"], path)
             path = folder / UNKNOWN_FILE
             unknown = read_unlabelled(path) if about.get("unknown", 0) else ()
             if len(unknown) != about.get("unknown", 0):
@@ -203,7 +208,7 @@ class Run:
                 f"{folder} is not a run folder ({Path(error.filename).name} is missing); pass the "
                 "folder that `lmedge train` named"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError, RecipeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, RecipeError) as error:
             raise RunError(f"{folder}: its description is damaged ({error})") from error
 
     @property
@@ -355,10 +360,10 @@ class Run:
         """Return metrics.json; empty before training has ended."""
         path = self.folder / "metrics.json"
         try:
-            return dict(json.loads(path.read_text("utf-8")))
+            return dict(json.loads(read_regular(path)))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise RunError(f"{path} is damaged ({error}); train anew") from error
 
     def history(self) -> list[HistoryRow]:
@@ -367,7 +372,7 @@ class Run:
         if not path.exists():
             return []
         kinds = {"phase": str, "epoch": int}
-        with path.open(encoding="utf-8", newline="") as stream:
+        with io.StringIO(read_regular_text(path), newline="") as stream:
             return [
                 HistoryRow(**{key: kinds.get(key, float)(value) for key, value in row.items()})
                 for row in csv.DictReader(stream)
@@ -383,3 +388,16 @@ class Run:
             writer = csv.DictWriter(stream, names, lineterminator="\n")
             writer.writeheader()
             writer.writerows(dataclasses.asdict(row) for row in rows)
+
+
+def _check_inside(split: Split, data: str, path: Path) -> None:
+    """Raise RunError if a split of a run names an image that is not below the run's data."""
+    # The names are compared: a link in the folder of the photographs is the owner's.
+    folder = os.path.join(os.path.normpath(data), "")  # noqa: PTH118  (ends in a separator)
+    for part in PARTS:
+        for entry in split.parts[part]:
+            if not os.path.normpath(entry.image.path).startswith(folder):
+                raise RunError(
+                    f"{path}: {entry.image.path} is not below {data}, the data of the run; take "
+                    "the run folder that `lmedge train` wrote"
+                )

@@ -7,11 +7,11 @@ import ipaddress
 import logging
 import os
 import secrets
-import stat
 from pathlib import Path
 
 from ..errors import LmedgeError
 from ..files import cache_folder
+from ..regular import read_regular
 
 TOKEN_VARIABLE = "LMEDGE_TOKEN"
 SHORTEST = 16  # characters of a token; made ones have 128 random bits
@@ -75,18 +75,13 @@ def kept_token() -> Path:
 
 def _read(path: Path) -> str:
     try:
-        # A pipe without a writer would be waited for.
-        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(number, "rb") as stream:
-            about = os.fstat(stream.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise LmedgeError(f"{path}: not a file; pass a file that holds the token")
-            data = stream.read(_LARGEST_FILE)
+        data = read_regular(path, _LARGEST_FILE)
+        mode = path.stat().st_mode
     except OSError as error:
         raise LmedgeError(
             f"{path}: the token cannot be read ({error.strerror}); check the path"
         ) from error
-    if os.name == "posix" and about.st_mode & 0o077:
+    if os.name == "posix" and mode & 0o077:
         _log.warning("%s: others can read the token; run chmod 600 on it", path)
     try:
         return check_token(data.decode().strip())

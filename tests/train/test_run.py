@@ -236,6 +236,20 @@ class TestOpen:
         with pytest.raises(RunError):
             Run.open(copy)
 
+    @pytest.mark.parametrize(
+        "outside", ["/etc/passwd", "{data}/../secret.jpg", "{data}-other/a.jpg", "x.jpg"]
+    )
+    def test_a_split_of_others_opens_nothing_outside_the_data(
+        self, copy: Path, finished_run: Run, outside: str
+    ) -> None:
+        """The hashes of a split do not hold its paths."""
+        path = copy / "split.csv"
+        image = finished_run.entries("test")[0].image.path
+        text = path.read_text("utf-8")
+        path.write_text(text.replace(str(image), outside.format(data=finished_run.data)), "utf-8")
+        with pytest.raises(RunError, match="is not below"):
+            Run.open(copy)
+
     def test_a_split_that_lost_lines(self, copy: Path) -> None:
         path = copy / "split.csv"
         lines = path.read_text("utf-8").splitlines(keepends=True)

@@ -108,7 +108,7 @@ class TestToken:
         with pytest.raises(LmedgeError, match="cannot be read"):
             find_token("127.0.0.1", file=file)
         os.mkfifo(file)
-        with pytest.raises(LmedgeError, match="not a file"):
+        with pytest.raises(LmedgeError, match="cannot be read"):
             find_token("127.0.0.1", file=file)
 
     def test_it_is_not_logged(self, guarded: Preview) -> None:

@@ -164,7 +164,8 @@ def cli(quiet: bool, verbose: int) -> None:
     logging.getLogger("lmedge").setLevel(level)
     if verbose >= 2:
         os.environ.setdefault(TALK, "1")
-    else:  # by default TensorFlow and OpenCV write to the terminal
+    else:  # by default TensorFlow, OpenCV and matplotlib write to the terminal
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 

@@ -120,3 +120,24 @@ def test_shares_are_of_the_slower_process_and_of_one_alone() -> None:
     assert (row.total_per_second, row.total_ratio) == pytest.approx((19.0, 0.95))
     alone = shared_cores.summarise("2", 1, 6.0, [[10.0], [30.0], [20.0]], 20.0)
     assert (alone.share, alone.second_per_second, alone.total_ratio) == (None, None, 1.0)
+
+
+def test_the_cost_of_the_jpeg_check(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "check.csv"
+    process = run(
+        "-m",
+        "benchmarks.studies.jpeg_check",
+        tiny_file,
+        "--data",
+        photographs,
+        "--frames",
+        4,
+        "--rounds",
+        2,
+        "--out",
+        out,
+    )
+    assert process.returncode == 0, process.stderr
+    _, (row,) = read(out)
+    assert (row["frames"], row["whole_reported"], row["found_cut"]) == ("4", "0", "1")
+    assert all(float(row[name]) > 0 for name in ("opencv_ms", "checked_ms", "alone_ms"))

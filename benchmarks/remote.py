@@ -7,6 +7,7 @@ after every end.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import re
 import shutil
@@ -17,13 +18,18 @@ from pathlib import Path
 
 from lmedge import files
 from lmedge.errors import HostError, LmedgeError, error_class
-from lmedge.harmless import echo
+from lmedge.harmless import echo, harmless
 from lmedge.model_file import read_model
 from lmedge.remote.host import RemoteHost
 from lmedge.remote.payload import Payload, megabytes
 from lmedge.remote.ssh import Connection, Link
 
 _log = logging.getLogger(__name__)
+_NAMES = re.compile(
+    r"(report|comparison)\.(json|csv|html|md)|samples\.csv|pareto\.(png|svg)"
+    r"|plots/[a-z_-]{1,40}\.(png|svg)"
+)
+_MOST_BYTES = 256 << 20
 _REPORT = "report"  # name of the folder on the remote host
 
 
@@ -108,10 +114,38 @@ def _check_folder(out: Path) -> None:
 
 
 def _place(report: Path, out: Path) -> None:
-    """Move the files that came back to `out`; older files of other names stay."""
+    """Move the files that came back to `out`; older files of other names stay.
+
+    Raises HostError for a file that no report has, that is too large, or that is not JSON.
+    """
+    _check(report)
     for path in sorted(report.rglob("*")):
         if path.is_file() and not path.is_symlink():
             files.write_bytes(out / path.relative_to(report), path.read_bytes())
+
+
+def _check(report: Path) -> None:
+    total = 0
+    for path in sorted(report.rglob("*")):
+        name = path.relative_to(report).as_posix()
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if not _NAMES.fullmatch(name) or path.is_symlink() or not path.is_file():
+            raise HostError(f"the report has a file {harmless(name)!r}, which no report has")
+        total += path.stat().st_size
+        if total > _MOST_BYTES:
+            raise HostError(f"the report is larger than {_MOST_BYTES >> 20} MiB")
+        if path.suffix == ".json":
+            try:
+                content = json.loads(path.read_bytes(), parse_constant=_no_number)
+            except (ValueError, RecursionError) as error:
+                raise HostError(f"the report's {name} is damaged ({error})") from error
+            if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
+                raise HostError(f"the report's {name} is not what `lmedge benchmark` writes")
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import re
 import secrets
 import shlex
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from .packing import unpack, write_wheel
 from .ssh import Connection, LostError
 
 OLDEST = (3, 11)
+_MOST_LINES = 16  # Pythons that are found there
+_LONGEST = 12 * 3600.0  # seconds of a benchmark
+_PACKAGES = {"numpy", "cv2", "flatbuffers", "click", "rich", "ai_edge_litert"}
 POLL_SECONDS = 10  # for which one request waits for the end of the command
 # Runs under any Python 3, and finds packages without importing them.
 _PROBE = """
@@ -116,14 +120,20 @@ class RemoteHost:
             'try() { [ -n "$1" ] && "$1" -c "$probe" "$1" </dev/null 2>/dev/null; }\n'
             f"{_SEARCH if python is None else f'try {_at_home(python)}'}\nexit 0\n"
         )
-        self.folder, copier, *lines = output.splitlines()
-        if not re.fullmatch(r"/[\w./+-]+", self.folder, re.ASCII):
+        folder, copier, *lines = (*output.splitlines(), "", "")[: _MOST_LINES + 2]
+        if not folder.endswith(f"/{self._name}") or copier not in {"rsync", "scp"}:
+            raise HostError(
+                f"{self.host}: did not run the first script as a POSIX shell does, it printed "
+                f"{harmless(folder[:80])!r}; check its log-in shell"
+            )
+        self.folder = folder
+        if not re.fullmatch(r"/[\w./+-]+", self.folder, re.ASCII) or "/../" in self.folder:
             raise HostError(
                 f"{self.host}: its temporary folder {harmless(self.folder)} has letters that a "
                 "shell reads otherwise; set TMPDIR there"
             )
         self.rsync = copier == "rsync" and shutil.which("rsync") is not None
-        return choose_python([_remote_python(line) for line in lines], self.host)
+        return choose_python([_remote_python(line) for line in lines if line], self.host)
 
     def outfit(self, interpreter: RemotePython, folder: Path) -> None:
         """Add to a payload what this Python lacks: lmedge's modules, or its wheel."""
@@ -178,9 +188,14 @@ class RemoteHost:
             'if [ -e code ]; then cat code; elif [ ! -e pid ] || kill -0 "$(cat pid)" 2>/dev/null\n'
             "then echo running; else echo gone; fi\n"
         )
+        end = time.monotonic() + _LONGEST
         while (state := self._do(look).strip()) == "running":
-            pass
-        if not state.isdigit():
+            if time.monotonic() > end:
+                raise HostError(
+                    f"{self.host}: the benchmark has not ended within {_LONGEST / 3600:g} hours; "
+                    "pass --quick, or fewer photographs"
+                )
+        if not re.fullmatch("[0-9]{1,3}", state):
             raise HostError(f"{self.host}: the benchmark was ended there, or the host restarted")
         return int(state)
 
@@ -214,15 +229,19 @@ def _remote_python(line: str) -> RemotePython:
     try:
         found = json.loads(line)
         major, minor = found["version"]
+        path, missing, version = found["path"], found["missing"], found["lmedge"]
+        if not (isinstance(path, str) and path and harmless(path) == path):
+            raise ValueError("path")
+        if not all(type(number) is int for number in (major, minor)):
+            raise ValueError("version")
+        if not (set(missing) <= _PACKAGES and isinstance(version, str | None)):
+            raise ValueError("missing")
         return RemotePython(
-            path=found["path"],
-            version=(major, minor),
-            missing=tuple(found["missing"]),
-            lmedge=found["lmedge"],
+            path=path, version=(major, minor), missing=tuple(missing), lmedge=version
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise HostError(
-            f"its probe of Python printed {harmless(line)!r}; name another with --host-python"
+            f"its probe of Python printed {harmless(line[:200])!r}; name another with --host-python"
         ) from error
 
 

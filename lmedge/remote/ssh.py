@@ -6,6 +6,7 @@ If it is lost, the next command opens another. Host keys are always checked.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import re
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +28,9 @@ from ..harmless import harmless_lines
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 PATIENCE = 60.0  # seconds
+_MOST_OUTPUT = 16 << 20  # bytes of a table or of errors; a report is copied otherwise
+_MOST_ERRORS = 1 << 16
+_LONGEST = 3600.0  # seconds of one command: copying photographs, or pip on a slow remote host
 _LOST = 255  # what ssh itself exits with; the scripts below never do
 _RSYNC_LOST = {10, 12, 30, 35, _LOST}  # rsync(1): socket, data stream, time-outs, ssh
 # Refusals that another attempt would meet again: words of ssh, and our message.
@@ -212,14 +217,39 @@ class Connection:
         # A file, not a pipe, since the shared connection may keep it open after the command.
         with tempfile.TemporaryFile() as stream:
             try:
-                done = subprocess.run(
-                    command, input=given, stdout=subprocess.PIPE, stderr=stream, check=False
+                process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream
                 )
             except FileNotFoundError as error:
                 raise MissingDependencyError(f"{command[0]} is not installed") from error
+            output = self._talk(process, given)
             stream.seek(0)
-            errors = stream.read().decode("utf-8", "replace")
-        return done.returncode, done.stdout.decode("utf-8", "surrogateescape"), errors
+            errors = stream.read(_MOST_ERRORS).decode("utf-8", "replace")
+        return process.returncode, output.decode("utf-8", "surrogateescape"), errors
+
+    def _talk(self, process: subprocess.Popen[bytes], given: bytes) -> bytes:
+        """Give a command its input and return its output, both of bounded size and time."""
+        assert process.stdin is not None and process.stdout is not None
+        timer = threading.Timer(_LONGEST, process.kill)
+        timer.start()
+        try:
+            with contextlib.suppress(BrokenPipeError):  # its exit code tells more
+                process.stdin.write(given)  # a script: less than a pipe holds
+                process.stdin.close()
+            output = process.stdout.read(_MOST_OUTPUT + 1)
+            if len(output) > _MOST_OUTPUT:
+                raise HostError(
+                    f"{self.link.host}: sent more than {_MOST_OUTPUT >> 20} MiB where a few lines "
+                    "were expected; check what runs there"
+                )
+            process.wait()
+        finally:
+            timer.cancel()
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            process.stdout.close()
+        return output
 
     def _failure(self, errors: str) -> Exception:
         for words, meaning in _REFUSALS:

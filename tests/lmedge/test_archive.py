@@ -15,7 +15,7 @@ from lmedge.archive import CHECKSUM, MOST_ENTRIES, content_digest, read_archive
 from lmedge.errors import ModelFileError
 from lmedge.flatbuffer import DamagedError
 from lmedge.model_file import parse_model
-from tests.hostile.corpus import Entries, joined, parts
+from tests.hostile.files import Entries, joined, parts
 
 
 def test_zipfile_reads_the_same(tiny_file: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lmedge.errors import ModelFileError
 from lmedge.info import MOST_BYTES, MOST_DEPTH, read_info
-from tests.hostile.corpus import joined, parts
+from tests.hostile.files import joined, parts
 from tests.in_process import lmedge
 
 TEXTS = {

@@ -17,7 +17,7 @@ from lmedge import trial
 from lmedge.errors import LmedgeError, ModelFileError
 from lmedge.interpreter import Interpreter
 from lmedge.model_file import ModelFile, parse_model, read_model
-from tests.hostile.corpus import joined, parts
+from tests.hostile.files import joined, parts
 from tests.hostile.graphs import Graph, edited
 
 
@@ -93,10 +93,8 @@ def test_memory_that_only_the_runtime_sees_is_refused_with_its_reason(
 ) -> None:
     bad = changed(model, _bombs()[name])
     assert bad.bytes_needed < 1 << 20
-    began = time.monotonic()
     with pytest.raises(ModelFileError, match=r"tiny\.tflite: this ai_edge_litert cannot run it \("):
         Interpreter(bad)
-    assert time.monotonic() - began < trial.SECONDS
 
 
 def test_the_memory_of_the_tensors_is_known_before_anything_runs(

@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test test-quick test-all test-distributions test-least lint docs wheel clean
+.PHONY: demo test test-quick test-all test-distributions test-least lint docs wheel sbom audit clean
 
 demo: $(VENV)/.train ## Draw, train, export, classify and measure: lmedge-demo/
 	$(BIN)/lmedge demo
@@ -46,20 +46,34 @@ wheel: $(VENV)/.dev ## dist/*.whl
 	rm -rf build dist
 	$(BIN)/python -m build --wheel --quiet
 
+sbom: $(VENV)-audit/.done ## dist/sbom.cdx.json: the packages of hashes.txt in CycloneDX, for a release
+	mkdir -p dist
+	$(VENV)-audit/bin/cyclonedx-py requirements hashes.txt --pyproject pyproject.toml \
+		--output-reproducible --of JSON -o dist/sbom.cdx.json
+
+audit: $(VENV)-audit/.done ## Known advisories of the packages of hashes.txt; needs a connection
+	$(VENV)-audit/bin/pip-audit --strict --require-hashes --disable-pip -r hashes.txt
+
 clean:
-	rm -rf $(VENV) $(VENV)-clients $(VENV)-least build dist *.egg-info lmedge-demo .pytest_cache
+	rm -rf $(VENV) $(VENV)-audit $(VENV)-clients $(VENV)-least build dist *.egg-info lmedge-demo .pytest_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
 
-$(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -c constraints.txt -e ".[train]"
+# Only files whose hash is in hashes.txt are installed; lmedge itself then adds none.
+$(VENV)/.dev: pyproject.toml constraints.txt hashes.txt | $(BIN)/python
+	$(PIP) --require-hashes -r hashes.txt
+	$(PIP) --no-build-isolation --no-index -c constraints.txt -e ".[dev]"
+	touch $@ $(VENV)/.train
+
+$(VENV)/.train: $(VENV)/.dev
 	touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -c constraints.txt -e ".[dev]"
-	touch $@ $(VENV)/.train
+$(VENV)-audit/.done:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet pip-audit==2.10.1 cyclonedx-bom==7.5.0
+	touch $@
 
 # The device's own install with the other clients of a .tflite: without TensorFlow, and apart
 # because mediapipe and the quantization toolkit exclude each other.

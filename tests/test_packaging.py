@@ -66,3 +66,40 @@ def test_an_editable_install_prints_no_warning(tmp_path: Path) -> None:
     assert process.returncode == 0, process.stderr
     assert list((clone / "dist").glob("lmedge-*.whl"))
     assert "Editable installation" not in process.stdout + process.stderr
+
+
+def _pins(name: str) -> dict[str, str]:
+    lines = (ROOT / name).read_text("utf-8").splitlines()
+    found = (re.match(r"([\w.-]+)==([^\s;]+)", line) for line in lines)
+    return {re.sub(r"[._-]+", "-", one[1]).lower(): one[2] for one in found if one}
+
+
+class TestHashes:
+    def test_every_version_of_the_constraints_has_hashes(self) -> None:
+        hashed, pinned = _pins("hashes.txt"), _pins("constraints.txt")
+        assert pinned.items() <= hashed.items()
+        text = (ROOT / "hashes.txt").read_text("utf-8")
+        for entry in re.split(r"\n(?=[A-Za-z])", text)[1:]:
+            assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
+
+    def test_what_builds_is_pinned_and_hashed(self) -> None:
+        toml = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+        (requirement,) = toml["build-system"]["requires"]
+        name, version = requirement.split("==")
+        assert _pins("hashes.txt")[name] == version
+
+    @pytest.mark.parametrize(
+        ("name", "floor"), [("waitress", (3, 0, 1)), ("jinja2", (3, 1, 6)), ("pillow", (11, 3))]
+    )
+    def test_least_versions_lie_above_known_advisories(
+        self, name: str, floor: tuple[int, ...]
+    ) -> None:
+        wanted = [one for extra in EXTRAS.values() for one in extra if one.startswith(f"{name}>=")]
+        assert wanted
+        for requirement in wanted:
+            version = re.split(r"[,;]", requirement.split(">=")[1])[0]
+            assert tuple(map(int, version.split("."))) >= floor
+
+    def test_make_installs_with_hashes(self) -> None:
+        text = (ROOT / "Makefile").read_text("utf-8")
+        assert "--require-hashes -r hashes.txt" in text

@@ -152,8 +152,7 @@ def _converter(
             return {head: tf.identity(values) for head, values in logits.items()}
         found = {head: tf.nn.softmax(logits[head] * factor) for head, factor in factors.items()}
         if known is not None:
-            heads = {head: logits[head] for head in factors}
-            found[KNOWN] = known.output(logits[FEATURES], heads, rounded=rounded)
+            found[KNOWN] = known.output(logits[FEATURES], found, rounded=rounded)
         return found
 
     image = tf.TensorSpec((1, size, size, 3), tf.uint8 if from_bytes else tf.float32, name="image")

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.decoding import softmax
 from lmedge.train.arrays import Images
 from lmedge.train.backend import keras, tf
 from lmedge.train.network import FEATURES, predict_outputs
@@ -25,10 +24,6 @@ from lmedge.train.network import FEATURES, predict_outputs
 PER_LANDMARK = 16  # training images that its mean is of, at most
 ROOM = 1.25  # of the range of the products beyond what was seen
 TINY = 1e-12
-# Of the probabilities in the score. Those of the heads themselves are 0.05 if few validation
-# images are all right, and the score is then hardly better than the largest probability. Chosen
-# among 0.3, 0.5 and 1; docs/results.md has the figures.
-TEMPERATURE = 0.5
 RIDGE = 0.3  # times the mean squared length of the centred features
 Values = npt.NDArray[np.floating]
 
@@ -49,33 +44,34 @@ class Known:
     largest: float
 
     def output(
-        self, features: tf.Tensor, logits: Mapping[str, tf.Tensor], *, rounded: bool
+        self, features: tf.Tensor, heads: Mapping[str, tf.Tensor], *, rounded: bool
     ) -> tf.Tensor:
         """Build the output, (1, 2): the score in 0..1, and its complement.
 
-        features: (1, F). logits: (1, L) and (1, C), by head. rounded: whether an int8 operation
-        computes the products, of features that are in int8 already.
+        features: (1, F). heads: probabilities, (1, L) and (1, C), by name. rounded: whether an int8
+        operation computes the products, of features that are in int8 already.
         """
         products = tf.matmul(features, tf.constant(self.directions))
         if rounded:
             products = tf.quantization.fake_quant_with_min_max_args(
                 products, self.lowest, self.largest
             )
-        p = {head: tf.nn.softmax(values * (1 / TEMPERATURE)) for head, values in logits.items()}
-        # times 6, because RELU6 is the one operation of every runtime that has an upper limit
-        both = p["landmark"] * tf.matmul(p["category"], tf.constant(6 * self.belongs))
         length = tf.math.rsqrt(tf.reduce_sum(tf.square(features), 1, keepdims=True) + TINY)
-        likeness = products * length
-        if self.offsets.any():
-            likeness += tf.constant(self.offsets)
+        belongs = tf.constant(self.belongs)
+        if not self.offsets.any():  # a sum of cosines: 0..1 without limits
+            both = heads["landmark"] * tf.matmul(heads["category"], belongs)
+            score = tf.reduce_sum(both * products, 1, keepdims=True) * length
+            return score * tf.constant([[1.0, -1.0]]) + tf.constant([[0.0, 1.0]])
+        # times 6, because RELU6 is the one operation of every runtime that has an upper limit
+        both = heads["landmark"] * tf.matmul(heads["category"], 6 * belongs)
+        likeness = products * length + tf.constant(self.offsets)
         score = tf.nn.relu6(tf.reduce_sum(both * likeness, 1, keepdims=True))
         return score * tf.constant([[1 / 6, -1 / 6]]) + tf.constant([[0.0, 1.0]])
 
-    def score(self, features: Values, logits: Mapping[str, Values]) -> Values:
-        """Return the score that `output` computes, (N,), of (N, F) features and logits by head."""
-        p = {head: softmax(values, TEMPERATURE) for head, values in logits.items()}
+    def score(self, features: Values, heads: Mapping[str, Values]) -> Values:
+        """Return what `output` computes, (N,), of (N, F) features and probabilities by head."""
         likeness = cosines(features, self.directions) + self.offsets
-        both = p["landmark"] * (p["category"] @ self.belongs)
+        both = heads["landmark"] * (heads["category"] @ self.belongs)
         return np.asarray(np.clip((both * likeness).sum(axis=1), 0, 1))
 
 

@@ -49,8 +49,8 @@ def assert_tensors_are_quantized(file: ModelFile) -> None:
     codes = [max(code.deprecatedBuiltinCode, code.builtinCode) for code in model.operatorCodes]
     kinds = Counter(DTYPE[tensor.type] for tensor in graph.tensors)
     # Of each head: dequantized, scaled, softmax; and the temperatures. With the third output its
-    # own operations' results, and five constants.
-    most = 8 if file.known is None else 8 + sum(KNOWN_ENDS.values()) - 6 + 5
+    # own operations' results, and four constants.
+    most = 8 if file.known is None else 8 + sum(KNOWN_ENDS.values()) - 6 + 4
     assert 6 <= kinds["FLOAT32"] <= most, kinds
     kernels = {
         schema.BuiltinOperator.CONV_2D: 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,19 @@ if TYPE_CHECKING:
 
     from .exporting import Options
     from .selection import Budget
+
+
+def _coverage(_: click.Context, param: click.Parameter, value: str) -> float | None:
+    """Return per cent from 50 to 100 as a share in 0..1, and "auto" as None."""
+    if value == "auto":
+        return None
+    try:
+        share = float(value) / 100
+    except ValueError:
+        share = math.nan
+    if not 0.5 <= share <= 1:
+        raise click.BadParameter(f"allowed are auto and 50 to 100, not {value!r}", param=param)
+    return share
 
 
 @click.command(short_help="Make one int8 .tflite of a training run.")
@@ -88,10 +102,12 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--coverage",
-    type=click.FloatRange(50, 100),
-    default=100 * COVERAGE,
+    callback=_coverage,
+    default=f"{100 * COVERAGE:g}",
     show_default=True,
-    help='Per cent of landmark images that must not be called "not a landmark".',
+    metavar="PER_CENT|auto",
+    help='Per cent of landmark images that must not be called "not a landmark". auto: the one with '
+    "the fewest mistakes: landmark images refused or wrong, and images of --unknown that pass.",
 )
 @unknown_option("Images of anything else: every second one fits the threshold, the others test it.")
 @set_option(
@@ -116,7 +132,7 @@ def export(
     output: Path | None,
     tolerance: float,
     class_tolerance: float,
-    coverage: float,
+    coverage: float | None,
     unknown: Path | None,
     settings: tuple[str, ...],
     explain: bool,
@@ -135,6 +151,8 @@ def export(
     lmedge export runs/photographs --int8 --set data.test_size=256
     """  # noqa: D301  (click needs the control character)
     _check(name, auto, budget_ms, budget_mb, io, explain, force)
+    if coverage is None and unknown is None:
+        raise click.UsageError("--coverage auto needs --unknown, to weigh those images too")
     if sizes and not auto:
         raise click.UsageError("--size needs --auto; with a format, --set data.test_size=PIXELS")
     chosen = "auto" if auto else name
@@ -158,7 +176,7 @@ def export(
     options = Options(
         limits=Limits(tolerance=tolerance / 100, class_tolerance=class_tolerance / 100),
         force=force,
-        coverage=coverage / 100,
+        coverage=coverage,
         unknown=others,
         io=io,
         explain=explain,

@@ -34,14 +34,15 @@ REFUSED = ".refused.json"  # report of a file that was refused beside an earlier
 class Options:
     """Options of an export: the loss that is allowed, and whether to write a file that lost more.
 
-    `coverage` is the share of known images that the thresholds keep; `unknown` are images of
+    `coverage` is the share of known images that the thresholds keep, None to choose it by the
+    unknown images; `unknown` are images of
     anything but the landmarks. `io` is "uint8" or "int8". `explain` writes, beside a file of format
     int8, the error of each of its tensors.
     """
 
     limits: Limits = dataclasses.field(default_factory=Limits)
     force: bool = False
-    coverage: float = COVERAGE
+    coverage: float | None = COVERAGE
     unknown: Sequence[Path] = ()
     io: str = "uint8"
     explain: bool = False

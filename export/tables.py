@@ -43,7 +43,27 @@ def print_outcome(path: Path, outcome: Outcome) -> None:
     for change in outcome.findings.verdict.changes:
         echo(f"validation part, {change.describe()}")
     if outcome.findings.rejection is not None:
+        _print_curve(outcome.findings.rejection)
         echo(_rejection(outcome.findings.rejection))
+
+
+def _print_curve(found: FittedThresholds) -> None:
+    """Print the accuracy over coverage: what each threshold keeps, and what it lets pass."""
+    if not found.curve:
+        return
+    table = Table(title=f"accuracy over coverage, {found.measured} part, in per cent")
+    titles = ["images that pass", "landmark right", "threshold"]
+    if found.curve[0].false_accepts is not None:
+        titles.append("unknown images that pass")
+    for column in titles:
+        table.add_column(column, justify="right")
+    for point in found.curve:
+        others = [] if point.false_accepts is None else [f"{100 * point.false_accepts:.1f}"]
+        shares = (f"{100 * point.kept:.1f}", f"{100 * point.accuracy:.1f}")
+        table.add_row(*shares, f"{point.threshold:.3f}", *others)
+    HarmlessConsole().print(table)
+    if found.risk_area is not None:
+        echo(f"landmarks wrong, mean over all coverages: {100 * found.risk_area:.2f} %")
 
 
 def print_noise(found: Sequence[Noise]) -> None:

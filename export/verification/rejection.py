@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.decoder_noise import counting_decoder_noise
-from lmedge.errors import DataError
+from lmedge.errors import DataError, LmedgeError
+from lmedge.evaluation.coverage import AcceptancePoint, best_coverage, coverage_curve, risk_area
 from lmedge.evaluation.unknown import auroc, threshold_for
 from lmedge.image import prepare, read_encoded, read_image
 from lmedge.model_file import HEADS, KNOWN, ModelFile
@@ -41,6 +42,9 @@ class FittedThresholds:
     known images that they were to keep, `kept` the share of the test part that passes. `auroc` and
     the share `false_accepts` hold the test part against the other half of the unknown images. They
     are None without unknown images.
+
+    `curve` is the accuracy over coverage of the part `measured` and that other half, and
+    `risk_area` the mean share of wrong landmarks over all coverages.
     """
 
     threshold: float
@@ -52,11 +56,16 @@ class FittedThresholds:
     auroc: float | None = None
     false_accepts: float | None = None
     score: str = AGREEMENT
+    measured: str | None = None
+    curve: tuple[AcceptancePoint, ...] = ()
+    risk_area: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         names = {"unknown": "strangers"}
-        return {names.get(name, name): value for name, value in dataclasses.asdict(self).items()}
+        found: dict[str, Any] = dataclasses.asdict(self)
+        found["curve"] = list(found["curve"])
+        return {names.get(name, name): value for name, value in found.items()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,7 +118,8 @@ def fit_rejection(
     known: Probabilities,
     test: Probabilities | None,
     unknown: UnknownOutputs | None,
-    coverage: float,
+    coverage: float | None,
+    right: Mapping[str, npt.NDArray[np.bool_]] | None = None,
 ) -> FittedThresholds:
     """Fit thresholds on outputs of the validation part, and measure them on the test part.
 
@@ -119,7 +129,12 @@ def fit_rejection(
             the file has it.
         test: Outputs for the test part, if there is one.
         unknown: Outputs for unknown images, if there are any.
-        coverage: The share of known images, 0..1, that the thresholds keep.
+        coverage: The share of known images, 0..1, that the thresholds keep. None for the one with
+            the fewest mistakes on the validation part and the half of the unknown images that fits.
+        right: By part, "val" and "test", true for images whose landmark is right, (N,).
+
+    Raises:
+        LmedgeError: There is nothing to choose the coverage by.
     """
 
     def scored(found: Probabilities) -> npt.NDArray[np.floating]:
@@ -127,12 +142,21 @@ def fit_rejection(
             return found[KNOWN][:, 0]
         return agreement(found["landmark"], found["category"], parents)
 
+    if coverage is None:
+        if unknown is None or right is None:
+            raise LmedgeError(
+                "--coverage auto: there are no unknown images to weigh against the known ones; "
+                "pass --unknown"
+            )
+        coverage = best_coverage(scored(known), right["val"], scored(unknown.fit))
     threshold = _floor(
         threshold_for(scored(known), coverage, None if unknown is None else scored(unknown.fit))
     )
     passed = None if test is None else scored(test)
     others = None if unknown is None else scored(unknown.test)
     heads = {head: _floor(threshold_for(known[head].max(axis=1), coverage)) for head in HEADS}
+    part, judged = ("val", scored(known)) if passed is None else ("test", passed)
+    hits = None if right is None else right[part]
     return FittedThresholds(
         threshold=threshold,
         heads={**heads, KNOWN: threshold} if KNOWN in known else heads,
@@ -143,6 +167,9 @@ def fit_rejection(
         auroc=None if passed is None or others is None else auroc(passed, others),
         false_accepts=None if others is None else float((others >= threshold).mean()),
         score=KNOWN if KNOWN in known else AGREEMENT,
+        measured=None if hits is None else part,
+        curve=() if hits is None else coverage_curve(judged, hits, others),
+        risk_area=None if hits is None else risk_area(judged, hits),
     )
 
 

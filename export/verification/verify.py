@@ -13,7 +13,7 @@ from lmedge.model_file import ModelFile
 from lmedge.train.calibration import Calibration
 from lmedge.train.run import Run
 
-from .comparison import FileComparison, Logits, compare_outputs, run_file
+from .comparison import FileComparison, Logits, compare_outputs, decoded_classes, run_file
 from .gate import Limits, Verdict, gate
 from .rejection import FittedThresholds, fit_rejection, not_learned, run_unknown
 
@@ -41,7 +41,7 @@ def verify_graph(
     calibration: Calibration,
     temperatures: Mapping[str, float],
     limits: Limits,
-    coverage: float,
+    coverage: float | None,
     unknown: Sequence[Path] = (),
 ) -> Findings:
     """Run a graph on the parts of its run and judge it against the float network.
@@ -53,7 +53,7 @@ def verify_graph(
         calibration: Temperatures and decoding of the float network.
         temperatures: Those of the graph, by head.
         limits: The loss that the gate lets pass.
-        coverage: The share of known images, 0..1, that the thresholds keep.
+        coverage: The share of known images, 0..1, that the thresholds keep; None to choose it.
         unknown: Images of anything but the landmarks.
 
     Raises:
@@ -67,8 +67,13 @@ def verify_graph(
             category_weight=fit_category_weight(judging, run.labels("val"), taxonomy)
         )
         others = run_unknown(model, not_learned(unknown, run)) if unknown else None
+        right = {
+            part: decoded_classes(found, taxonomy, decoding.category_weight)["landmark"]
+            == run.labels(part)["landmark"]
+            for part, found in outputs.items()
+        }
         rejection = fit_rejection(
-            taxonomy.parent_index, judging, outputs.get("test"), others, coverage
+            taxonomy.parent_index, judging, outputs.get("test"), others, coverage, right
         )
     comparisons = {
         part: compare_outputs(

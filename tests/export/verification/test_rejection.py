@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
 
 from lmedge.classifier import Classifier
-from lmedge.errors import DataError
+from lmedge.errors import DataError, LmedgeError
 from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.export.verification import rejection
 from lmedge.export.verification.rejection import LEAST_UNKNOWN, UnknownOutputs, fit_rejection
@@ -47,6 +48,50 @@ def test_too_few_images_refuse_nothing() -> None:
     found = fit_rejection(PARENTS, few, None, None, 0.95)
     assert found.threshold == 0.0
     assert found.auroc is found.kept is found.false_accepts is None
+
+
+class TestCurve:
+    right: ClassVar = {"val": np.arange(40) > 3, "test": np.arange(40) > 1}
+
+    def test_it_is_of_images_that_chose_nothing(self) -> None:
+        others = UnknownOutputs(fit=KNOWN, test=TORN)
+        found = fit_rejection(PARENTS, KNOWN, KNOWN, others, 0.95, self.right)
+        (point,) = found.curve  # all images have one score
+        assert (found.measured, point.kept, point.false_accepts) == ("test", 1.0, 0.0)
+        assert point.accuracy == 38 / 40
+        without = fit_rejection(PARENTS, KNOWN, None, None, 0.95, self.right)
+        assert (without.measured, without.curve[0].accuracy) == ("val", 36 / 40)
+        assert without.curve[0].false_accepts is None
+        assert found.as_dict()["curve"][0]["kept"] == 1.0
+
+    def test_the_coverage_may_be_chosen_by_it(self) -> None:
+        known = said([0.9, 0.05, 0.05], [0.9, 0.1], 100)
+        known["landmark"][:, 0] = np.linspace(0.5, 0.99, 100)
+        right = {"val": np.ones(100, bool)}
+        weak = said([0.55, 0.0, 0.45], [0.9, 0.1], 10)  # like the lowest tenth
+        few, many = (
+            fit_rejection(PARENTS, known, None, UnknownOutputs(fit=one, test=one), None, right)
+            for one in (TORN, {name: np.concatenate([v, TORN[name]]) for name, v in weak.items()})
+        )
+        assert few.coverage == 0.99
+        assert 0.8 <= many.coverage < 0.99
+        with pytest.raises(LmedgeError, match="pass --unknown"):
+            fit_rejection(PARENTS, known, None, None, None, right)
+
+    def test_the_command(self, trained: Run, exported: Exported, main: Main) -> None:
+        code, _, error = main("export", trained.folder, "--int8", "--coverage", "auto")
+        assert code == 2
+        assert "needs --unknown" in error
+        for value in ("49", "nan", "most"):
+            code, _, error = main("export", trained.folder, "--int8", "--coverage", value)
+            assert code == 2
+            assert f"allowed are auto and 50 to 100, not '{value}'" in " ".join(error.split())
+        rejection = exported.outcome.findings.rejection
+        assert rejection is not None
+        assert rejection.measured == "test"
+        assert rejection.curve[-1].kept == 1.0
+        score = exported.outcome.findings.comparisons[-1].file_scores["landmark"]
+        assert rejection.curve[-1].accuracy == pytest.approx(score.accuracy)
 
 
 def test_the_file_holds_what_the_report_says(exported: Exported) -> None:

@@ -8,12 +8,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test test-quick test-all test-distributions test-least lint docs wheel sbom audit clean
+# The page for phones is built with Node, by who changes it. The built one is in the clone.
+NODE_MODULES := page/node_modules/.package-lock.json
+
+.PHONY: demo test test-quick test-all test-distributions test-least app app-check lint docs wheel sbom \
+	audit clean
 
 demo: $(VENV)/.train ## Draw, train, export, classify and measure: lmedge-demo/
 	$(BIN)/lmedge demo
 
-test: $(VENV)/.dev $(VENV)-clients/.done ## Every promise: at most 8 minutes on two cores
+test: $(VENV)/.dev $(VENV)-clients/.done $(if $(shell command -v npm),$(NODE_MODULES)) ## Every promise: at most 8 minutes on two cores
 	$(PYTEST)
 
 test-quick: $(VENV)/.dev ## What needs neither TensorFlow nor another process: at most 90 seconds
@@ -29,6 +33,14 @@ test-least: $(VENV)/.dev $(VENV)-least/.done ## The device with the least OpenCV
 	LMEDGE_KEPT_PYTHON=$(abspath $(BIN)/python) $(VENV)-least/bin/python -m pytest -p no:cacheprovider \
 		tests/lmedge/camera tests/lmedge/commands tests/lmedge/test_image.py tests/lmedge/test_jpeg.py \
 		tests/lmedge/test_formats.py tests/lmedge/test_interpreter.py
+
+app: $(VENV)/.dev build/page/index.html ## Build the page for phones into lmedge/app/built
+	$(BIN)/python page/pack.py
+
+app-check: $(VENV)/.dev ## Build it again and fail if lmedge/app/built is another one
+	rm -rf build/page
+	$(MAKE) build/page/index.html
+	$(BIN)/python page/pack.py --check
 
 lint: $(VENV)/.dev wheel ## Format, lint, words of pages and help, types of the installed wheel and the studies
 	$(BIN)/ruff format --check .
@@ -55,7 +67,17 @@ audit: $(VENV)-audit/.done ## Known advisories of the packages of hashes.txt; ne
 	$(VENV)-audit/bin/pip-audit --strict --require-hashes --disable-pip -r hashes.txt
 
 clean:
-	rm -rf $(VENV) $(VENV)-audit $(VENV)-clients $(VENV)-least build dist *.egg-info lmedge-demo .pytest_cache
+	rm -rf $(VENV) $(VENV)-audit $(VENV)-clients $(VENV)-least page/node_modules build dist *.egg-info \
+		lmedge-demo .pytest_cache
+
+$(NODE_MODULES): page/package.json page/package-lock.json
+	@command -v npm > /dev/null || { echo "npm is not installed: install Node 20.19 or newer"; exit 1; }
+	cd page && npm ci --silent
+	touch $@
+
+build/page/index.html: $(NODE_MODULES) $(shell find page/src page/index.html page/*.ts page/*.json)
+	rm -rf build/page
+	cd page && npm run --silent build
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

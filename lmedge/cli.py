@@ -38,6 +38,7 @@ COMMANDS = {
     "labels": ("lmedge.commands.inspect", "list_labels", "List the labels of an exported file."),
     "predict": ("lmedge.commands.predict", "predict", "Classify images with an exported file."),
     "camera": ("lmedge.camera.command", "camera", "Classify a live camera, a video or a folder."),
+    "app": ("lmedge.app.command", "app", "Write the page that runs a file in phones' browsers."),
     "benchmark": ("lmedge.benchmarks.command", "benchmark", "Measure how good and fast a file is."),
     "demo": (
         "lmedge.train.demo.command",

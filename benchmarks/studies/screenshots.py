@@ -15,6 +15,7 @@ import io
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,8 +59,8 @@ PHONE = Screen(width=360, height=740, scale=1.5, phone=True)
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """Start the system's own Chromium without a window, and end it.
+def chromium(*arguments: str) -> Iterator[Browser]:
+    """Start the system's own Chromium without a window, with more arguments, and end it.
 
     Raises MissingDependencyError without playwright or without a Chromium on PATH.
     """
@@ -73,7 +74,7 @@ def chromium() -> Iterator[Browser]:
             f"no browser: none of {', '.join(CHROMIUM)} is on PATH; install one"
         )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path)
+        browser = playwright.chromium.launch(executable_path=path, args=list(arguments))
         try:
             yield browser
         finally:
@@ -95,6 +96,19 @@ def shown(browser: Browser, url: str, screen: Screen, settle: float = 0.3) -> It
         yield page
     finally:
         page.close()
+
+
+def wait_until(page: Page, condition: str, seconds: float = 30.0) -> None:
+    """Wait until a condition in JavaScript is true.
+
+    Playwright's own method evaluates text in the page, which a Content-Security-Policy refuses.
+    Raises LmedgeError when the time is over.
+    """
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        if time.monotonic() > end:
+            raise LmedgeError(f"{page.url}: not within {seconds:g} s: {condition}; try again")
+        page.wait_for_timeout(50)
 
 
 def overflow(page: Page) -> int:

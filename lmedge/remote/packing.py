@@ -19,7 +19,7 @@ from ..errors import LmedgeError
 
 ROOMS = ("lmedge", "lmedge.benchmarks")
 SUFFIXES = {".py", ".typed", ".html", ".jinja"}
-_LEFT_OUT = {"__pycache__", "results", "train", "export", "benchmarks", "studies"}
+_LEFT_OUT = {"__pycache__", "results", "train", "export", "benchmarks", "studies", "built"}
 _DATE = (2020, 1, 1, 0, 0, 0)  # the same files give the same bytes
 
 

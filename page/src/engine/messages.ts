@@ -1,0 +1,52 @@
+/** What the page and its worker send each other. */
+import type { Code } from "../errors";
+import type { Prediction } from "../labels/decoding";
+import type { ModelFacts } from "../model/file";
+import type { Verification } from "../model/golden";
+
+export interface LoadRequest {
+  readonly kind: "load";
+  readonly id: number;
+  readonly data: ArrayBuffer;
+  readonly name: string;
+  /** LiteRT.js's wasm. */
+  readonly module: WebAssembly.Module;
+}
+
+export interface ClassifyRequest {
+  readonly kind: "classify";
+  readonly id: number;
+  /** A frame of the camera, or the bytes of an image. */
+  readonly source: ImageBitmap | Blob;
+  /** Time of a frame in its stream; null for an image, which is not smoothed. */
+  readonly seconds: number | null;
+  /** Return the bytes of the network's input and its outputs too. */
+  readonly detail?: boolean;
+}
+
+export interface ResetRequest {
+  readonly kind: "reset";
+  readonly id: number;
+}
+
+export type Request = LoadRequest | ClassifyRequest | ResetRequest;
+
+export interface Loaded {
+  readonly facts: ModelFacts;
+  readonly verification: Verification | null;
+  readonly milliseconds: number;
+}
+
+export interface Classified {
+  readonly prediction: Prediction;
+  /** From the decoded image to the prediction. */
+  readonly milliseconds: number;
+  readonly detail?: {
+    readonly input: Uint8Array;
+    readonly outputs: Readonly<Record<string, Float32Array>>;
+  };
+}
+
+export type Reply =
+  | { readonly id: number; readonly result: Loaded | Classified | null }
+  | { readonly id: number; readonly code: Code; readonly detail: string; readonly fatal: boolean };

@@ -1,0 +1,194 @@
+/** The worker that runs the network, so that the page never waits for it. */
+import { loadAndCompile, loadLiteRt, Tensor, type CompiledModel } from "@litertjs/core";
+
+import { asPageError, PageError } from "../errors";
+import { choose, read, type Outputs } from "../labels/decoding";
+import { Smoother } from "../labels/smoothing";
+import { HEADS, readFacts, type ModelFacts } from "../model/file";
+import { compare, COUNT, goldenImage } from "../model/golden";
+import { checkHeader, MAX_FILE_BYTES } from "../vision/header";
+import { decode, pixelsOf } from "../vision/pixels";
+import { prepare } from "../vision/resize";
+import type { Classified, ClassifyRequest, Loaded, LoadRequest, Reply, Request } from "./messages";
+
+declare const self: DedicatedWorkerGlobalScope;
+
+const GOLDEN_ROUNDS = 2; // some devices compute the first inference alone right
+const INPUT = "image";
+
+class Network {
+  private readonly smoother: Smoother;
+
+  constructor(
+    readonly facts: ModelFacts,
+    private readonly compiled: CompiledModel,
+  ) {
+    this.smoother = new Smoother(facts);
+  }
+
+  async run(image: Uint8Array<ArrayBuffer>): Promise<Outputs> {
+    const { size } = this.facts;
+    const tensor = new Tensor(image, [1, size, size, 3]);
+    try {
+      const found = await this.compiled.run({ [INPUT]: tensor });
+      const outputs: Record<string, Float32Array> = {};
+      for (const [name, output] of Object.entries(found)) {
+        outputs[name] = new Float32Array(output.toTypedArray() as Float32Array);
+        output.delete();
+      }
+      return {
+        landmark: outputs["landmark"]!,
+        category: outputs["category"]!,
+        known: outputs["known"] ?? null,
+      };
+    } catch (error) {
+      broken = true;
+      throw asPageError(error, "file-crashed");
+    } finally {
+      if (!broken) tensor.delete();
+    }
+  }
+
+  async classify(request: ClassifyRequest): Promise<Classified> {
+    const bitmap = await bitmapOf(request.source);
+    try {
+      const start = performance.now();
+      const input = prepare(pixelsOf(bitmap), this.facts.size, this.facts.resize);
+      const outputs = await this.run(input);
+      const reading = read(this.facts, outputs);
+      const { seconds } = request;
+      const prediction =
+        seconds === null ? choose(this.facts, reading) : this.smoother.update(reading, seconds);
+      const milliseconds = performance.now() - start;
+      if (!request.detail) return { prediction, milliseconds };
+      const { known, ...heads } = outputs;
+      const all = known === null ? heads : { ...heads, known };
+      return { prediction, milliseconds, detail: { input, outputs: all } };
+    } finally {
+      bitmap.close();
+    }
+  }
+
+  reset(): void {
+    this.smoother.reset();
+  }
+
+  delete(): void {
+    this.compiled.delete();
+  }
+}
+
+let network: Network | null = null;
+/** True after LiteRT.js threw: nothing of its wasm may be used after a trap or an abort. */
+let broken = false;
+let engine: Promise<unknown> | null = null;
+
+async function bitmapOf(source: ImageBitmap | Blob): Promise<ImageBitmap> {
+  if (source instanceof ImageBitmap) return source;
+  if (source.size > MAX_FILE_BYTES) throw new PageError("image-large");
+  checkHeader(new Uint8Array(await source.arrayBuffer()));
+  return decode(source);
+}
+
+/** Start LiteRT.js with wasm that is compiled already; its loader stands in front of this script. */
+function startEngine(module: WebAssembly.Module): Promise<unknown> {
+  const scope = self as unknown as Record<string, unknown>;
+  // LiteRT.js names this class of WebGPU also if there is none, and otherwise opens a GPU that
+  // this page does not use: the wasm kernels alone give the bits that the file was verified with.
+  scope["GPUBuffer"] ??= class {};
+  Object.defineProperty(self.navigator, "gpu", { value: undefined, configurable: true });
+  scope["importScripts"] = () => undefined; // by which it would load its loader
+  const refused = new Promise<never>((_, reject) => {
+    type Done = (instance: WebAssembly.Instance, module: WebAssembly.Module) => void;
+    const instantiateWasm = (imports: WebAssembly.Imports, done: Done) => {
+      WebAssembly.instantiate(module, imports).then((one) => done(one, module), reject);
+      return {};
+    };
+    scope["Module"] = { instantiateWasm };
+  });
+  return Promise.race([loadLiteRt("./"), refused]);
+}
+
+async function load(request: LoadRequest): Promise<Loaded> {
+  const start = performance.now();
+  const data = new Uint8Array(request.data);
+  const facts = await readFacts(data, request.name);
+  engine ??= startEngine(request.module);
+  try {
+    await engine;
+  } catch (error) {
+    broken = true;
+    throw asPageError(error, "engine-refused");
+  }
+  let compiled: CompiledModel;
+  try {
+    compiled = await loadAndCompile(data, { accelerator: "wasm" });
+  } catch (error) {
+    broken = true;
+    throw asPageError(error, "file-damaged");
+  }
+  const loaded = new Network(facts, compiled);
+  try {
+    checkGraph(compiled, facts);
+    const found: Outputs[] = [];
+    for (let number = 0; number < COUNT * GOLDEN_ROUNDS; number++) {
+      found.push(await loaded.run(goldenImage(number % COUNT, facts.size)));
+    }
+    const verification = compare(facts, found);
+    network?.delete();
+    network = loaded;
+    return { facts, verification, milliseconds: performance.now() - start };
+  } catch (error) {
+    if (!broken) loaded.delete();
+    throw error;
+  }
+}
+
+/** Refuse a graph that does not have the inputs and outputs that its metadata describes. */
+function checkGraph(compiled: CompiledModel, facts: ModelFacts): void {
+  const inputs = compiled.getInputDetails();
+  const shape = Array.from(inputs[0]?.shape ?? []).join();
+  const { size } = facts;
+  const fits = inputs.length === 1 && inputs[0]?.name === INPUT && inputs[0].dtype === "uint8";
+  if (!fits || shape !== `1,${size},${size},3`) throw new PageError("file-damaged", "its input");
+  const lengths: Record<string, number> = {
+    landmark: facts.landmarks.length,
+    category: facts.categories.length,
+    ...(facts.hasKnown ? { known: 2 } : {}),
+  };
+  const outputs = compiled.getOutputDetails();
+  const good =
+    outputs.length === Object.keys(lengths).length &&
+    HEADS.every((head) => outputs.some((one) => one.name === head)) &&
+    outputs.every(
+      (one) =>
+        one.dtype === "float32" && Array.from(one.shape).join() === `1,${lengths[one.name] ?? -1}`,
+    );
+  if (!good) throw new PageError("file-damaged", "its outputs");
+}
+
+async function answer(request: Request): Promise<Loaded | Classified | null> {
+  if (request.kind === "load") return load(request);
+  if (network === null) throw new PageError("unexpected", "no file is loaded");
+  if (request.kind === "classify") return network.classify(request);
+  network.reset();
+  return null;
+}
+
+let queue: Promise<void> = Promise.resolve();
+
+self.onmessage = (event: MessageEvent<Request>) => {
+  const request = event.data;
+  queue = queue.then(async () => {
+    let reply: Reply;
+    try {
+      reply = { id: request.id, result: await answer(request) };
+    } catch (error) {
+      const code = request.kind === "load" ? "file-damaged" : "unexpected";
+      const problem = asPageError(error, code);
+      const fatal = broken || problem.code === "memory";
+      reply = { id: request.id, code: problem.code, detail: problem.detail, fatal };
+    }
+    self.postMessage(reply);
+  });
+};

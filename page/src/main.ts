@@ -1,0 +1,319 @@
+/** The page: starts everything, and passes camera frames and photographs to the engine. */
+import "./style.css";
+
+import { Engine } from "./engine/engine";
+import type { Classified, Loaded } from "./engine/messages";
+import { asPageError, PageError } from "./errors";
+import { texts } from "./texts";
+import { About } from "./ui/about";
+import { Camera, isAllowed, isAvailable } from "./ui/camera";
+import { download, element, harmless, label, write, writeTexts } from "./ui/elements";
+import { hand, labelled } from "./ui/labelled";
+import { dismiss, notify, report } from "./ui/notices";
+import { Offline } from "./ui/offline";
+import { hide, show, wait } from "./ui/panel";
+import { addRow, asCsv, clearRows, type Row } from "./ui/table";
+import { readVersion, VERSION_FILE, type Version } from "./version";
+
+type View = "welcome" | "camera" | "frozen" | "still" | "table";
+
+const engine = new Engine(new URL("./litert/", location.href).href);
+const video = element<HTMLVideoElement>("video");
+const still = element<HTMLImageElement>("still");
+const camera = new Camera(video, () => {
+  view("welcome");
+  report("camera", new PageError("camera-lost"), [{ text: texts.retry, action: () => void startCamera() }]);
+});
+const offline = new Offline(() => about.refresh());
+const about = new About(engineFile, lookForUpdate, offline);
+
+let version: Version | null = null;
+let loaded: Loaded | null = null;
+let ready: Promise<void> = Promise.resolve();
+let current: View = "welcome";
+let last: Classified | null = null;
+let rows: Row[] = [];
+let rate = 0;
+let rateAt = 0;
+
+/** Show one of the views and the buttons that belong to it. */
+function view(next: View): void {
+  current = next;
+  const live = next === "camera" || next === "frozen";
+  element("welcome").hidden = next !== "welcome";
+  element("results").hidden = next !== "table";
+  video.hidden = !live;
+  still.hidden = next !== "still";
+  if (next === "welcome" || next === "table") hide();
+  element("shutter").hidden = next === "table" && !isAvailable();
+  element("share").hidden = next !== "frozen" && next !== "still";
+  const shutter = next === "camera" ? texts.freeze : next === "frozen" ? texts.resume : texts.camera;
+  label(element("shutter"), shutter);
+  element("shutter").classList.toggle("live", next === "camera");
+  label(element("share"), "canShare" in navigator ? texts.share : texts.save);
+}
+
+let starting: Promise<void> | null = null;
+
+/** Open the camera and classify its frames; a second touch meanwhile changes nothing. */
+function startCamera(): Promise<void> {
+  starting ??= openCamera().finally(() => (starting = null));
+  return starting;
+}
+
+async function openCamera(): Promise<void> {
+  dismiss("camera");
+  dismiss("image");
+  try {
+    await camera.start();
+    element("turn").hidden = !(await camera.hasOther());
+    view("camera");
+    wait(loaded === null ? texts.loading : texts.looking);
+    await ready;
+    if (loaded === null) {
+      camera.stop();
+      view("welcome");
+      return;
+    }
+    await engine.reset();
+    void run();
+  } catch (error) {
+    view("welcome");
+    report("camera", asPageError(error, "camera-none"), [{ text: texts.retry, action: () => void startCamera() }]);
+  }
+}
+
+let looping = false;
+
+/** Classify the newest frame, one after the other, as long as the camera is shown. */
+async function run(): Promise<void> {
+  if (looping) return;
+  looping = true;
+  try {
+    while (current === "camera" && camera.running) {
+      const frame = await camera.frame();
+      if (frame === null) continue;
+      const result = await engine.classify(frame, performance.now() / 1000);
+      if (current !== "camera") break;
+      showFrame(result);
+    }
+  } catch (error) {
+    camera.stop();
+    view("welcome");
+    report("camera", error, [{ text: texts.retry, action: () => void startCamera() }]);
+  } finally {
+    looping = false;
+  }
+}
+
+function showFrame(result: Classified): void {
+  const now = performance.now();
+  if (rateAt > 0) rate += (1000 / Math.max(1, now - rateAt) - rate) * (rate === 0 ? 1 : 0.1);
+  rateAt = now;
+  last = result;
+  show(result.prediction, texts.perSecond(rate, result.milliseconds));
+  performance.mark("lmedge-label");
+}
+
+async function shutter(): Promise<void> {
+  if (current === "camera") {
+    video.pause();
+    view("frozen");
+  } else if (current === "frozen" && camera.running) {
+    await video.play();
+    view("camera");
+    void run();
+  } else await startCamera();
+}
+
+/** Classify photographs: one is shown, several are listed. */
+async function classifyFiles(files: readonly File[]): Promise<void> {
+  if (files.length === 0) return;
+  camera.stop();
+  dismiss("image");
+  await ready;
+  if (loaded === null) return;
+  if (files.length === 1) await classifyOne(files[0]!);
+  else await classifySeveral(files);
+}
+
+async function classifyOne(file: File): Promise<void> {
+  try {
+    const result = await engine.classify(file);
+    URL.revokeObjectURL(still.src);
+    still.src = URL.createObjectURL(file);
+    still.alt = file.name;
+    last = result;
+    view("still");
+    show(result.prediction, texts.took(result.milliseconds));
+  } catch (error) {
+    view("welcome");
+    report("image", error);
+  }
+}
+
+async function classifySeveral(files: readonly File[]): Promise<void> {
+  rows = [];
+  clearRows();
+  view("table");
+  const mine = rows;
+  for (const [number, file] of files.entries()) {
+    let result: Row["result"];
+    try {
+      result = await engine.classify(file);
+    } catch (error) {
+      result = asPageError(error, "image-damaged");
+    }
+    if (mine !== rows) return; // others were chosen meanwhile
+    rows.push({ name: file.name, result });
+    addRow(rows.at(-1)!);
+    write(element("progress"), texts.classified(number + 1, files.length));
+  }
+}
+
+async function shareImage(): Promise<void> {
+  if (last === null) return;
+  const { prediction } = last;
+  const [image, width, height] =
+    current === "still"
+      ? ([still, still.naturalWidth, still.naturalHeight] as const)
+      : ([video, video.videoWidth, video.videoHeight] as const);
+  const name = prediction.known ? prediction.landmark : texts.notALandmark;
+  await hand(await labelled(image, width, height, prediction), `${harmless(name)}.jpg`);
+}
+
+/** Load a file of the user's in place of the one of this page, until the page is closed. */
+async function openFile(file: File): Promise<void> {
+  try {
+    dismiss("file");
+    loaded = await engine.load(await file.arrayBuffer(), file.name);
+    element<HTMLDialogElement>("about").close();
+    showFile();
+  } catch (error) {
+    element<HTMLDialogElement>("about").close();
+    report("file", asPageError(error, "file-damaged"));
+  }
+}
+
+function engineFile(): { loaded: Loaded | null; version: Version | null } {
+  return { loaded, version };
+}
+
+function showFile(): void {
+  if (loaded === null) return;
+  const { verification } = loaded;
+  const wrong = verification !== null && !verification.passed;
+  if (wrong) notify("wrong", texts.wrong, [], true);
+  write(element("check"), wrong || verification === null ? "" : texts.verified);
+  about.refresh();
+}
+
+async function loadOwn(): Promise<void> {
+  try {
+    version = await readVersion(await fetch(`./${VERSION_FILE}`));
+    document.title = harmless(version.title);
+    write(element("title"), version.title);
+    write(element("name"), version.title);
+    const address = `./${version.model.file}`;
+    const { name, sha256 } = version.model;
+    let found: Loaded | null = null;
+    try {
+      found = await engine.load(await bytes(address), name);
+    } catch (error) {
+      if (!(error instanceof PageError && error.code.startsWith("file-"))) throw error;
+    }
+    // Stored files may be evicted or damaged: ask the host, past what is stored.
+    if (found?.facts.sha256 !== sha256) {
+      found = await engine.load(await bytes(`${address}?fresh`), name);
+    }
+    loaded = found;
+    showFile();
+  } catch (error) {
+    report("file", asPageError(error, "file-missing"), [
+      { text: texts.reload, action: () => location.reload() },
+      { text: texts.openFile, action: () => element("file").click() },
+    ]);
+  }
+}
+
+async function bytes(address: string): Promise<ArrayBuffer> {
+  let response: Response;
+  try {
+    response = await fetch(address);
+  } catch {
+    throw new PageError("file-missing");
+  }
+  if (!response.ok) throw new PageError("file-missing", String(response.status));
+  return response.arrayBuffer();
+}
+
+/** Offer the version at this address if it is another one; say so if `asked` and it is not. */
+async function lookForUpdate(asked: boolean): Promise<void> {
+  const found = version === null ? null : await offline.newer(version.version);
+  if (found === null) {
+    if (asked) notify("update", texts.noUpdate);
+    return;
+  }
+  const load = async () => {
+    notify("update", texts.updating);
+    try {
+      await offline.store((share) => notify("update", `${texts.updating}: ${texts.percent(share)}`));
+      location.reload();
+    } catch (error) {
+      report("update", asPageError(error, "update-broken"), [{ text: texts.retry, action: load }]);
+    }
+  };
+  notify("update", texts.update, [{ text: texts.updateLoad, action: load }]);
+}
+
+function connect(): void {
+  element("start").onclick = () => void startCamera();
+  element("shutter").onclick = () => void shutter();
+  element("turn").onclick = () => {
+    camera.turn().catch((error: unknown) => report("camera", error));
+  };
+  element("share").onclick = () => {
+    shareImage().catch((error: unknown) => report("image", error));
+  };
+  element("more").onclick = () => about.open();
+  element("csv").onclick = () => download(new Blob([asCsv(rows)], { type: "text/csv" }), "labels.csv");
+  const images = element<HTMLInputElement>("images");
+  for (const id of ["pick", "photos"]) element(id).onclick = () => images.click();
+  images.onchange = () => {
+    void classifyFiles([...(images.files ?? [])]).finally(() => (images.value = ""));
+  };
+  const file = element<HTMLInputElement>("file");
+  element("open").onclick = () => file.click();
+  file.onchange = () => {
+    const [chosen] = file.files ?? [];
+    if (chosen) void openFile(chosen).finally(() => (file.value = ""));
+  };
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    void classifyFiles([...(event.dataTransfer?.files ?? [])]);
+  });
+  // A phone keeps the camera's light on otherwise.
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden && camera.running) camera.stop();
+    else if (!document.hidden && (current === "camera" || current === "frozen")) void startCamera();
+  });
+}
+
+async function begin(): Promise<void> {
+  writeTexts();
+  connect();
+  view("welcome");
+  if (!isAvailable()) report("camera", new PageError("camera-insecure"));
+  ready = loadOwn();
+  const allowed = isAvailable() && (await isAllowed());
+  if (allowed) void startCamera();
+  await ready;
+  await offline.begin();
+  await lookForUpdate(false);
+}
+
+/** For scripts and tests: the engine of this page, with the bytes that went into the network. */
+Object.assign(window, { lmedge: { engine, file: engineFile, ready: () => ready } });
+
+void begin();

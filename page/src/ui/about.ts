@@ -1,0 +1,83 @@
+/** The dialog with the file, its version, and the page's own state. */
+import type { Loaded } from "../engine/messages";
+import { texts } from "../texts";
+import type { Version } from "../version";
+import { element, harmless } from "./elements";
+import type { Offline } from "./offline";
+
+interface InstallEvent extends Event {
+  prompt(): Promise<void>;
+}
+
+export class About {
+  private install: InstallEvent | null = null;
+
+  constructor(
+    private readonly source: () => { loaded: Loaded | null; version: Version | null },
+    lookForUpdate: (asked: boolean) => Promise<void>,
+    private readonly offline: Offline,
+  ) {
+    element("close").onclick = () => this.dialog.close();
+    element("look").onclick = () => {
+      this.dialog.close();
+      void lookForUpdate(true);
+    };
+    element("install").onclick = () => void this.install?.prompt();
+    window.addEventListener("beforeinstallprompt", (event) => {
+      event.preventDefault();
+      this.install = event as InstallEvent;
+      element("install").hidden = false;
+      element("install-hint").hidden = true;
+    });
+    if (matchMedia("(display-mode: standalone)").matches) element("install-hint").hidden = true;
+  }
+
+  private get dialog(): HTMLDialogElement {
+    return element<HTMLDialogElement>("about");
+  }
+
+  open(): void {
+    this.refresh();
+    this.dialog.showModal();
+  }
+
+  /** Write the facts anew. */
+  refresh(): void {
+    const list = element("facts");
+    list.replaceChildren();
+    for (const [name, value] of this.facts()) {
+      const term = document.createElement("dt");
+      const description = document.createElement("dd");
+      term.textContent = name;
+      description.textContent = harmless(value);
+      list.append(term, description);
+    }
+  }
+
+  private *facts(): Generator<readonly [string, string]> {
+    const { loaded } = this.source();
+    if (loaded === null) yield [texts.fileName, texts.loading];
+    else {
+      const { facts, verification } = loaded;
+      yield [texts.fileName, facts.name];
+      yield [texts.fileVersion, `${facts.sha256.slice(0, 12)}, lmedge ${facts.lmedge}`];
+      yield [texts.fileSize, `${texts.megabytes(facts.bytes)} ${facts.format}`];
+      yield [texts.fileLabels, texts.counts(facts.landmarks.length, facts.categories.length)];
+      yield [texts.fileCheck, check(verification)];
+    }
+    yield [texts.offline, states[this.offline.state]];
+  }
+}
+
+const states = {
+  insecure: texts.offlineInsecure,
+  missing: texts.offlineMissing,
+  storing: texts.offlineStoring,
+  ready: texts.offlineReady,
+} as const;
+
+function check(verification: Loaded["verification"]): string {
+  if (verification === null) return texts.unverified;
+  if (!verification.passed) return texts.wrong;
+  return verification.identical ? texts.verified : texts.verifiedRounded;
+}

@@ -83,7 +83,11 @@ export class Camera {
   async frame(): Promise<ImageBitmap | null> {
     await nextFrame(this.video);
     if (this.stream === null || this.video.videoWidth === 0) return null;
-    return createImageBitmap(this.video, { colorSpaceConversion: "none" });
+    try {
+      return await createImageBitmap(this.video, { colorSpaceConversion: "none" });
+    } catch {
+      return null; // the camera went away meanwhile
+    }
   }
 }
 

@@ -28,17 +28,17 @@ FORGED = "lmedge: forged"
 STEERING = (
     f"\x1b[{MARK}m\x1b]0;title\x07\x1b[2J\x1b[1A\x9b2K\x1bP\x90\x7f\u202ederf\u2066\u2028\n{FORGED}"
 )
-# A label has no C0 characters, which Taxonomy refuses; all else may be in one.
-HIDDEN = f"\x9b{MARK}m\x9d0;title\x9c\x7f\u202ederf\u2066\u2028{FORGED}"
+# Taxonomy refuses a label with control characters or line separators; all else may be in one.
+LABEL = f"\u202ederf\u2066{FORGED}"
 # All that click and rich send to a terminal: colours, the cursor of a progress bar, line ends.
 OURS = re.compile(r"\x1b\[[\d;]*m|\x1b\[\?25[lh]|\x1b\[2K|\x1b\[1A|\r")
 NAMES = {
-    "blue": f"blue {HIDDEN}",
+    "blue": f"blue {LABEL}",
     "green": "<script>alert(1)</script>|<img src=x>",
     "grey stone": "=cmd|'calc'!A0",
     "red": "@SUM(1+1)*cmd",
 }
-CATEGORIES = {"towers": "+towers\x9b8m", "domes": "-domes\u202e"}
+CATEGORIES = {"towers": "+towers\u2066", "domes": "-domes\u202e"}
 
 
 def at_terminal(
@@ -113,7 +113,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert done
         for name in (f"{landmark}{STEERING}.png", f"-{landmark}.png"):
             (folder / "images" / name).write_bytes(encoded.tobytes())
-        inside = folder / "data" / f"c{HIDDEN}" / f"={landmark}{HIDDEN}"
+        inside = folder / "data" / f"c{LABEL}" / f"={landmark}{LABEL}"
         inside.mkdir(parents=True)
         for number in range(3):
             small_run.save(

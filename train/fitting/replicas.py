@@ -51,7 +51,7 @@ def feed(batches: keras.utils.Sequence) -> tuple[Any, int]:
     """Return the input of `Model.fit` or `evaluate` for these batches, and its number of steps."""
     steps = len(batches)
     if replicas() == 1:
-        return batches, steps
+        return _dataset(lambda: (batches[index] for index in range(steps)), batches[0]), steps
     inputs, targets, weights = next(shares(batches, range(1), 1))
     signature = tf.nest.map_structure(
         lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype),
@@ -67,6 +67,21 @@ def feed(batches: keras.utils.Sequence) -> tuple[Any, int]:
         ).prefetch(2 * own)
 
     return keras.utils.experimental.DatasetCreator(dataset), steps
+
+
+def _dataset(generate: Callable[[], Iterator[Any]], example: Any) -> tf.data.Dataset:
+    """Return a data set of batches like `example`.
+
+    Keras would make one with autotuning. When an epoch ends, the autotuner finishes its pause of
+    up to 20 seconds first (TensorFlow 2.21).
+    """
+    signature = tf.nest.map_structure(
+        lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), example
+    )
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    data = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    return data.prefetch(2).with_options(options)
 
 
 def shares(batches: keras.utils.Sequence, chosen: range, count: int) -> Iterator[Share]:
@@ -96,8 +111,11 @@ def predicted(model: keras.Model, inputs: Any, batch: int = 64) -> Any:
     With several workers, `Model.predict` would take a part of the inputs on each.
     """
     whole = isinstance(inputs, keras.utils.Sequence)
+    if replicas() == 1 and whole and len(inputs):
+        read = _dataset(lambda: (inputs[index] for index in range(len(inputs))), inputs[0])
+        return model.predict(read, verbose=0)
     if replicas() == 1:
-        return model.predict(inputs, verbose=0, **({} if whole else {"batch_size": batch}))
+        return model.predict(inputs, verbose=0, batch_size=batch)
     parts = (
         (inputs[index] for index in range(len(inputs)))
         if whole

@@ -55,6 +55,36 @@ def paired_interval(
     return float(low), float(high)
 
 
+def macro_f1_interval(confusion: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Return the 95 % interval of macro F1, 0..1, by bootstrap within each class.
+
+    A resample has as many images of each class as there are. The interval is at least as wide on
+    either side as that of the accuracy by Wilson: a bootstrap of images that are all right has no
+    width.
+
+    Args:
+        confusion: (C, C); `confusion[i, j]` counts images of class i predicted as j.
+    """
+    support, classes = confusion.sum(axis=1), len(confusion)
+    count, right = int(support.sum()), int(np.diag(confusion).sum())
+    if count == 0:
+        return 0.0, 1.0
+    rng, size = np.random.default_rng(0), RATIO_RESAMPLES
+    guessed, hits = np.zeros((size, classes)), np.zeros((size, classes))
+    for one in np.flatnonzero(support):
+        drawn = rng.multinomial(int(support[one]), confusion[one] / support[one], size)
+        guessed += drawn
+        hits[:, one] = drawn[:, one]
+    every = np.broadcast_to(support.astype(np.float64), guessed.shape)
+    tail = 50 * (1 - COVERAGE)
+    low, high = np.percentile(_macro_f1(every, guessed, hits), [tail, 100 - tail]).tolist()
+    seen = np.atleast_2d(confusion.sum(axis=0)).astype(np.float64)
+    value = float(_macro_f1(every[:1], seen, np.atleast_2d(np.diag(confusion)).astype(float))[0])
+    share = right / count
+    least, most = wilson_interval(right, count)
+    return max(0.0, min(low, value - (share - least))), min(1.0, max(high, value + most - share))
+
+
 def _macro_f1(support: Floats, guessed: Floats, right: Floats) -> Floats:
     """Return macro F1 of each resample, (R,), from (R, classes) counts."""
     total = support + guessed

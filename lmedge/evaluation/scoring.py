@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..decoding import HEAVIEST, joint_probabilities, log_softmax
 from ..taxonomy import Taxonomy
+from .intervals import macro_f1_interval
 from .metrics import HeadScore, score_head
 
 WEIGHTS = 81
@@ -54,8 +55,16 @@ class Scores(Mapping[str, HeadScore]):
         }
 
     def brief(self) -> dict[str, Any]:
-        """Return macro F1 and accuracy of both heads, for the card inside the file."""
-        return {head: _brief(score) for head, score in self.together.items()}
+        """Return macro F1 with its interval and accuracy, by head, for the card of a file."""
+        intervals = self.intervals()
+        return {
+            head: {**_brief(score), "interval": list(intervals[head])}
+            for head, score in self.together.items()
+        }
+
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Return the 95 % interval of macro F1 by head."""
+        return {head: macro_f1_interval(one.confusion) for head, one in self.together.items()}
 
 
 def _brief(score: HeadScore) -> dict[str, Any]:

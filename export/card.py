@@ -66,7 +66,7 @@ def provenance(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "split_sha256": run.split.digest(),
         "pictures": {part: len(run.entries(part)) for part in ("train", "val", "test")},
-        **({} if run.refit_of is None else {"refit_of": dict(run.refit_of)}),
+        "networks": 0 if run.plan is None else run.plan.networks,
         "trained_with": dict(run.versions),
         "exported_with": versions(),
     }

@@ -17,10 +17,10 @@ from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 from lmedge.model_file import KNOWN
 from lmedge.progress import quiet_stderr
 from lmedge.train.backend import keras, tf
-from lmedge.train.network import FEATURES
+from lmedge.train.network import FEATURES, with_features
 
 from .quantization.scheme import Quantized
-from .verification.known import Known, with_features
+from .verification.known import Known
 
 Graph = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 

@@ -97,7 +97,8 @@ class Exporter:
         self._run, self._options = run, options
         self._stages = Stages()
         self._networks = RunNetworks(run, self._stages)
-        check_reference(run.as_trained, self._networks.reference("val"))
+        if run.entries("val"):
+            check_reference(run.as_trained, self._networks.reference("val"))
 
     def make(self, name: str, path: Path) -> Outcome:
         """Convert to a format, verify it, and pack it; `path` is the name it is to have."""
@@ -109,11 +110,8 @@ class Exporter:
             findings = verify_graph(
                 run,
                 bare,
-                floats={
-                    part: self._networks.reference(part)
-                    for part in ("val", "test")
-                    if run.entries(part)
-                },
+                judge=self._networks.judge,
+                test=self._networks.reference("test") if run.entries("test") else None,
                 calibration=self._networks.reference_calibration(),
                 temperatures=graph.temperatures,
                 limits=options.limits,

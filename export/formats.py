@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -11,25 +12,34 @@ from typing import Any
 
 import numpy as np
 
+from lmedge.evaluation import CROSS_VALIDATED
 from lmedge.train.arrays import normalise
 from lmedge.train.backend import keras
 from lmedge.train.calibration import Calibration, fit_calibration
-from lmedge.train.network import FEATURES, load_network, predict_logits
+from lmedge.train.network import FEATURES, load_network, predict_logits, predict_with_features
 from lmedge.train.run import Run
 
 from . import convert
 from .quantization import ranges
 from .quantization.explain import Noise, explain
-from .quantization.finetune import fine_tune
+from .quantization.finetune import TuningJudge, fine_tune
 from .quantization.lower import lower
 from .quantization.refine import refine
 from .quantization.scheme import quantize
 from .verification.comparison import Logits
-from .verification.known import Known, fit_known, predict_with_features, spread
+from .verification.judge import (
+    Judge,
+    chosen_rows,
+    judged_images,
+    judged_part,
+    out_of_fold_judge,
+)
+from .verification.known import Known, fit_known, spread
 
 logger = logging.getLogger(__name__)
 # The third output is left out if TensorFlow's post-training quantization would round it too: int8
 # leaves nothing of the squares and their sum.
+TUNING = 128  # images of a cross-fitted run that choose the epoch of fine-tuning
 WITH_KNOWN = ("dynamic", "float16", "float32")
 
 
@@ -69,47 +79,72 @@ class RunNetworks:
         self.run, self._stages = run, stages
         with stages.timed("load"):
             self.network = load_network(run)
-        self._float_logits: dict[str, Logits] = {}
-        self._reference_logits: dict[str, Logits] = {}
-        self._int8_logits: dict[str, Logits] = {}
+        self._logits: dict[tuple[str, str], Logits] = {}
         self._float_calibration: Calibration | None = None
         self._float_known: Known | None = None
         self._quantized: keras.Model | None = None
+        self._int8_judged: Logits | None = None
         self._inputs: np.ndarray[Any, np.dtype[np.float32]] | None = None
 
-    def logits(self, part: str) -> Logits:
-        """Return the logits of the float network on a part, (N, L) and (N, C) by head."""
-        return self._predicted(self.network, self._float_logits, part)
-
-    def _predicted(self, network: keras.Model, kept: dict[str, Logits], part: str) -> Logits:
-        if part not in kept:
-            kept[part] = predict_logits(network, self.run.images(part))
-        return kept[part]
-
     def reference(self, part: str) -> Logits:
-        """Return the logits of the float network as it was trained, on images of its own size."""
+        """Return the logits of the float network as it was trained, on images of its own size.
+
+        part: "val", "test" or "train". Of "train" those of the judge alone.
+        """
         trained = self.run.as_trained
-        if trained.input_spec == self.run.input_spec:
-            return self.logits(part)
-        if part not in self._reference_logits:
-            network = load_network(trained)
-            self._reference_logits[part] = predict_logits(network, trained.images(part))
-        return self._reference_logits[part]
+        if ("reference", part) not in self._logits:
+            same = trained.input_spec == self.run.input_spec
+            network = self.network if same else load_network(trained)
+            places = self._places if part == "train" else None
+            found = predict_logits(network, trained.images(part, places))
+            self._logits["reference", part] = found
+        return self._logits["reference", part]
+
+    @functools.cached_property
+    def judge(self) -> Judge:
+        """The images that the file is judged by, with the answers of the float network."""
+        run, part = self.run, judged_part(self.run)
+        if part == CROSS_VALIDATED:
+            return out_of_fold_judge(run, self.reference("train"), chosen_rows(run))
+        return Judge(
+            part=part,
+            places=np.arange(len(run.entries(part))),
+            truth=run.labels(part),
+            honest=self.reference(part),
+        )
+
+    @functools.cached_property
+    def _places(self) -> list[int] | None:
+        """The training images of the judge; None for all."""
+        if self.run.plan is None:
+            return None
+        found: list[int] = self.run.plan.measured[chosen_rows(self.run)].tolist()
+        return found
+
+    def judged(self, network: keras.Model) -> Logits:
+        """Return the logits of a network for the images of the judge, as of images it never saw."""
+        images = judged_images(self.run, self.judge.places)
+        return self.judge.shifted(predict_logits(network, images))
+
+    def _float_judged(self) -> Logits:
+        if self.run.as_trained.input_spec == self.run.input_spec:
+            return self.judge.honest
+        if ("float", self.judge.part) not in self._logits:
+            self._logits["float", self.judge.part] = self.judged(self.network)
+        return self._logits["float", self.judge.part]
 
     def reference_calibration(self) -> Calibration:
         """Return the calibration of `reference`, fitted as training fits it."""
-        if self.run.as_trained.input_spec == self.run.input_spec:
-            return self.calibration()
-        return self._fitted(self.reference(self._judging_part()))
+        return self._fitted(self.judge.honest)
 
     def calibration(self) -> Calibration:
         """Return the calibration of the float network, fitted as training fits it."""
         if self._float_calibration is None:
-            self._float_calibration = self._fitted(self.logits(self._judging_part()))
+            self._float_calibration = self._fitted(self._float_judged())
         return self._float_calibration
 
     def _fitted(self, logits: Logits) -> Calibration:
-        return fit_calibration(logits, self.run.labels(self._judging_part()), self.run.taxonomy)
+        return fit_calibration(logits, self.judge.truth, self.run.taxonomy)
 
     def graph(self, name: str, io: str) -> Graph:
         """Convert to one of FORMATS. Raises LmedgeError when the converter fails.
@@ -130,8 +165,9 @@ class RunNetworks:
     def _int8_graph(self, io: str) -> Graph:
         quantized = self.quantized()
         with self._stages.timed("temperatures"):
-            found = self._predicted(quantized, self._int8_logits, self._judging_part())
-            temperatures = self._fitted(found).temperatures
+            if self._int8_judged is None:
+                self._int8_judged = self.judged(quantized)
+            temperatures = self._fitted(self._int8_judged).temperatures
         known = None if io == "int8" else self._known(quantized)
         with self._stages.timed("conversion"):
             logger.info("converting to int8 (about a minute)")
@@ -177,9 +213,6 @@ class RunNetworks:
         with self._stages.timed("explanation"):
             return explain(self.network, quantized, self._calibration_inputs())
 
-    def _judging_part(self) -> str:
-        return "val" if self.run.entries("val") else "train"
-
     def _calibration_inputs(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         if self._inputs is None:
             self._inputs = calibration_inputs(self.run, _rng(self.run))
@@ -200,9 +233,29 @@ class RunNetworks:
         with stages.timed("quantization"):
             self._quantized = quantize(lowered, chosen)
         with stages.timed("fine-tuning"):
-            tuned = fine_tune(run, self.network, self._quantized, self.logits("val"))
-            self._int8_logits["val"] = tuned.logits
+            judge = self._tuning_judge()
+            tuned = fine_tune(run, self.network, self._quantized, judge)
+            if len(judge.judge.places) == len(self.judge.places):
+                self._int8_judged = tuned.logits
         return self._quantized
+
+    def _tuning_judge(self) -> TuningJudge:
+        """The images that choose the epoch of fine-tuning, at most TUNING of the judge."""
+        judge, floats = self.judge, self._float_judged()
+        rows = np.arange(len(judge.places))
+        if judge.own is not None and len(rows) > TUNING:
+            rows = np.sort(_rng(self.run).choice(rows, TUNING, replace=False))
+        images = judged_images(self.run, judge.places[rows])
+        own = None if judge.own is None else _rows(judge.own, rows)
+        honest = _rows(judge.honest, rows)
+        picked = dataclasses.replace(
+            judge, places=judge.places[rows], truth=_rows(judge.truth, rows), honest=honest, own=own
+        )
+        return TuningJudge(judge=picked, images=images, wanted=_rows(floats, rows))
+
+
+def _rows(arrays: Mapping[str, Any], rows: np.ndarray[Any, np.dtype[np.intp]]) -> dict[str, Any]:
+    return {head: values[rows] for head, values in arrays.items()}
 
 
 def _rng(run: Run) -> np.random.Generator:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from lmedge.evaluation import CROSS_VALIDATED, PARTS, part_name
 from lmedge.harmless import echo, harmless
 from lmedge.model_file import HEADS
 from lmedge.rejection import Threshold
@@ -31,7 +32,7 @@ def print_outcome(path: Path, outcome: Outcome) -> None:
             after = comparison.file_scores[head]
             error = comparison.calibration[head]
             table.add_row(
-                f"{comparison.part}, {before.n}",
+                f"{part_name(comparison.part)}, {before.n}",
                 head,
                 f"{before.macro_f1:.3f}",
                 f"{after.macro_f1:.3f}",
@@ -40,8 +41,10 @@ def print_outcome(path: Path, outcome: Outcome) -> None:
                 f"{error.after:.3f}",
             )
     HarmlessConsole().print(table)
+    parts = [comparison.part for comparison in outcome.findings.comparisons]
+    judged = "cross-validated" if CROSS_VALIDATED in parts else "validation part"
     for change in outcome.findings.verdict.changes:
-        echo(f"validation part, {change.describe()}")
+        echo(f"{judged}, {change.describe()}")
     if outcome.findings.rejection is not None:
         _print_curve(outcome.findings.rejection)
         echo(_rejection(outcome.findings.rejection))
@@ -86,7 +89,7 @@ def _rejection(found: FittedThresholds) -> str:
     """Return the threshold and its effect as one line."""
     if found.threshold == 0:
         return (
-            f'"not a landmark": {found.known} validation images are too few for a threshold that '
+            f'"not a landmark": {found.known} images are too few for a threshold that '
             f"{100 * found.coverage:g} % of images reach; nothing is refused"
         )
     parts = [
@@ -104,7 +107,8 @@ def _rejection(found: FittedThresholds) -> str:
 def print_candidates(candidates: Sequence[CandidateFormat]) -> None:
     """Print formats side by side, on the last part that has images."""
     part = candidates[0].outcome.findings.comparisons[-1].part
-    table = Table(title=f"macro F1 and agreement with float on the {part} part; one thread")
+    part = f"{part} part" if part in PARTS else part_name(part)
+    table = Table(title=f"macro F1 and agreement with float, {part}; one thread")
     for column in ("format", "landmark", "category", "agree %", "MB", "ms", "operators", ""):
         table.add_column(column, justify="left" if column in ("format", "") else "right")
     several = len({one.size for one in candidates}) > 1

@@ -32,6 +32,7 @@ LANDMARKS: Mapping[str, tuple[str, tuple[int, int, int]]] = {
 }
 SETTINGS = (
     f"data.image_size={SIZE}",
+    "data.folds=0",
     "data.val_fraction=0.25",
     "data.test_fraction=0.25",
     f"network.backbone={tiny_backbone.NAME}",

@@ -8,9 +8,9 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,7 +22,9 @@ from lmedge.commands.options import (
     unknown_option,
 )
 from lmedge.errors import RunError
+from lmedge.evaluation import CROSS_VALIDATED
 from lmedge.harmless import echo, harmless, shell_words
+from lmedge.model_file import HEADS
 
 from .fitting.strategies import DEFAULT_STRATEGY, STRATEGIES
 from .options import DEVICES, DISTRIBUTIONS, PRECISIONS, DeviceOptions, TrainingOptions
@@ -30,8 +32,6 @@ from .recipes import load_recipe
 from .recipes.sections import BACKBONE_NAMES
 
 if TYPE_CHECKING:
-    from lmedge.evaluation.scoring import Scores
-
     from .run import Run
 
 DEFAULTS = load_recipe("default")
@@ -82,10 +82,10 @@ logger = logging.getLogger(__name__)
     "Images of anything else, for the output `known`.  [default: DATA/unknown if it is there]"
 )
 @click.option(
-    "--refit",
-    type=click.Path(path_type=Path),
-    metavar="RUN",
-    help="Repeat that finished run and train on its test images too. [--out: RUN-refit]",
+    "--cross-fit/--hold-out",
+    default=None,
+    help="Learn from every image and predict each by a network that has not seen it, or hold "
+    "parts back for that. [default: by the number of images]",
 )
 @allow_leak_option("Train although an image is in two parts.")
 @click.option(
@@ -124,7 +124,7 @@ def train(
     split: Path | None,
     exclude: Path | None,
     unknown: Path | None,
-    refit: Path | None,
+    cross_fit: bool | None,
     allow_leak: bool,
     device: str,
     precision: str,
@@ -135,13 +135,16 @@ def train(
     """Train on photographs in DATA/<category>/<landmark>/*.jpg.
 
     A taxonomy.csv (landmark,category) beside flat <landmark>/ folders works too. DATA/train,
-    DATA/val and DATA/test are used as they are. A missing part is cut from the training part.
+    DATA/val and DATA/test are used as they are and never learned from.
+
+    With up to some thousand images the network that ships learns from all of them. The figures
+    come from networks that had not seen the image which they were scored on.
 
     \b
     lmedge train photographs
     lmedge train photographs --weights efficientnetb0_notop.h5 --set fine_tune.epochs=20
     lmedge train photographs --distribute mirrored
-    lmedge train photographs --refit runs/photographs
+    lmedge train photographs --hold-out
     """  # noqa: D301  (click needs the control character)
     given = [
         *settings,
@@ -150,11 +153,11 @@ def train(
     ]
     values = load_recipe(recipe, given)
     devices = DeviceOptions(device=device, distribute=distribute, precision=precision, xla=xla)
-    if refit is not None and not resume:
-        _check_refit()
+    if cross_fit is None and distribute != "none":
+        cross_fit = False  # fold networks train on one device at a time
     if distribute == "multiworker" and out is None:
         raise click.UsageError("--distribute multiworker needs --out, the same for all workers")
-    named = out or (_default_folder(data, resume) if refit is None else _beside(refit))
+    named = out or _default_folder(data, resume)
     if weights not in ("imagenet", "none"):
         weights = str(Path(weights).resolve())  # --resume may be called from elsewhere
     options = TrainingOptions(
@@ -168,82 +171,61 @@ def train(
         exclude=exclude,
         allow_leak=allow_leak,
         unknown=unknown,
+        cross_fit=cross_fit,
     )
     began = time.monotonic()
-    run, test = _train(options, devices, refit, resume=resume)
+    run = _train(options, devices, resume=resume)
     if not devices.chief:
         echo(f"worker {devices.worker + 1} is done; the first one writes {harmless(named)}")
         return
     minutes = (time.monotonic() - began) / 60
     echo(f"trained in {minutes:.1f} min: {harmless(named)}")
-    _print_scores(run, test)
+    _print_scores(run)
     echo(f"next: {shell_words('lmedge', 'export', named, '--int8')}")
 
 
-def _train(
-    options: TrainingOptions, devices: DeviceOptions, refit: Path | None, *, resume: bool
-) -> tuple[Run, Scores | None]:
-    """Begin a run, repeat a finished one, or go on with an unfinished one; then train.
+def _train(options: TrainingOptions, devices: DeviceOptions, *, resume: bool) -> Run:
+    """Begin a run, or go on with an unfinished one; then train.
 
-    A run that cannot be repeated or resumed is refused before TensorFlow's seconds.
+    A run that cannot be resumed is refused before TensorFlow's seconds.
     """
-    named, earlier = options.out, None
+    named = options.out
     with _run_folder(named, devices.chief, resume) as folder:
-        if resume:
-            earlier = _unfinished(folder, named)
-        elif refit is not None:
-            earlier = _finished(refit, options.data)
+        earlier = _unfinished(folder, named) if resume else None
         from . import training
         from .fitting.devices import place
 
         placement = place(devices)
         if earlier is None:
             run = training.start(dataclasses.replace(options, out=folder))
-        elif resume:
+        else:
             run = earlier
             logger.info("going on with %s; its own recipe, seed and split are used", named)
-        else:
-            run = training.start_refit(earlier, folder)
-        return run, training.train_run(run, placement)
+        training.train_run(run, placement)
+        return run
 
 
-def _print_scores(run: Run, test: Scores | None) -> None:
-    """Print the scores on the test part, or for a refit those of the run before it."""
-    if test is not None:
-        landmark, category = test["landmark"], test["category"]
-        echo(
-            f"test part ({landmark.n} images, float): landmark macro F1 "
-            f"{landmark.macro_f1:.3f}, category macro F1 {category.macro_f1:.3f}"
-        )
-    if run.refit_of is not None:
-        scores = run.refit_of["test"]
-        echo(
-            "no test part: its images were trained on. Of "
-            f"{harmless(run.refit_of['run'])}, which had not seen them: landmark macro F1 "
-            f"{scores['landmark']['macro_f1']:.3f}, category macro "
-            f"F1 {scores['category']['macro_f1']:.3f}"
-        )
-
-
-def _check_refit() -> None:
-    """Refuse options that a refit takes from its run. Raises UsageError."""
-    context = click.get_current_context()
-    for name in (
-        "recipe",
-        "settings",
-        "strategy",
-        "backbone",
-        "weights",
-        "image_size",
-        "seed",
-        "split",
-        "exclude",
-        "unknown",
-        "allow_leak",
+def _print_scores(run: Run) -> None:
+    """Print the scores, and which network they are of."""
+    metrics = run.metrics()
+    learned = f"{harmless(run.folder)} has learned from {metrics['learned_from']} images"
+    for part, what in (
+        (CROSS_VALIDATED, "cross-validated, by networks that had not seen the image"),
+        ("test", "test part"),
     ):
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            option = next(one.opts[0] for one in context.command.params if one.name == name)
-            raise click.UsageError(f"--refit takes {option} from RUN; leave one of them out")
+        if part in metrics:
+            echo(f"{what} (n = {metrics[part]['landmark']['n']}, float): {_f1(metrics[part])}")
+    if CROSS_VALIDATED in metrics:
+        echo(learned)
+
+
+def _f1(scores: Mapping[str, Any]) -> str:
+    parts = []
+    for head in HEADS:
+        low, high = scores["interval"][head]
+        value = scores[head]["macro_f1"]
+        parts.append(f"{head} macro F1 {value:.3f} (95 % interval {low:.3f} to {high:.3f})")
+    return ", ".join(parts)
 
 
 def _unfinished(folder: Path, named: Path) -> Run:
@@ -254,21 +236,6 @@ def _unfinished(folder: Path, named: Path) -> Run:
     if run.complete:
         raise RunError(f"{named} is finished; there is nothing to resume")
     return run
-
-
-def _finished(refit: Path, data: Path) -> Run:
-    """Open the run to repeat. Raises RunError if it has not ended, or is of other photographs."""
-    from .run import Run
-
-    run = Run.open(refit)
-    if data.resolve() != Path(run.data):
-        raise RunError(f"{refit} was trained on {run.data}, not on {data}; pass its photographs")
-    run.check_finished()
-    return run
-
-
-def _beside(refit: Path) -> Path:
-    return refit.resolve().with_name(f"{refit.resolve().name}-refit")
 
 
 @contextlib.contextmanager

@@ -102,6 +102,11 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
 def _own(run: Run, part: str | None) -> Chosen:
     present = [name for name in ("test", "val", "train") if run.entries(name)]
     chosen = part or present[0]
+    if part is None and chosen == "train":
+        raise DataError(
+            f"{run.folder}: its network has learned all of its images; pass --data with others, or "
+            "--part train. The cross-validated figures are in its report.txt"
+        )
     if chosen not in present:
         raise DataError(f"{run.folder}: its {chosen} part is empty; pass --data or another --part")
     return Chosen(run.data, chosen, list(run.entries(chosen)))
@@ -172,6 +177,8 @@ def _show(chosen: Chosen, predictions: Predictions) -> None:
 
 def _notes(chosen: Chosen) -> list[str]:
     lines = []
+    if chosen.part == "train":
+        lines.append("these are images that the network has learned: not a measure of new ones")
     if chosen.unknown:
         names = [entry.landmark for entry in chosen.unknown]
         count = count_images(sum(entry.pictures for entry in chosen.unknown))

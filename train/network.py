@@ -116,6 +116,15 @@ def load_network(run: Run) -> keras.Model:
     return network
 
 
+def measured_network(run: Run, network: keras.Model) -> keras.Model:
+    """Return the network, as it is now, for the images that it is measured on."""
+    if run.spec == run.input_spec:
+        return network
+    twin = build_network(run.input_spec)
+    set_weights(twin, get_weights(network), run.folder)
+    return twin
+
+
 def get_weights(network: keras.Model) -> Weights:
     """Return the weights by "layer/number", as the run folder keeps them."""
     return {
@@ -162,6 +171,22 @@ def predict_outputs(network: keras.Model, images: Images, batch: int = 32) -> di
         )
         for name, values in network.output.items()
     }
+
+
+def predict_with_features(network: keras.Model, images: Images) -> dict[str, Floats]:
+    """Run a network as `predict_logits` does: the logits of both heads, and `features` (N, F).
+
+    Images that are not in memory are read batch by batch.
+    """
+    return predict_outputs(with_features(network), images)
+
+
+def with_features(network: keras.Model) -> keras.Model:
+    """Return the network with another output, `features`, the pooled ones of the backbone."""
+    outputs = {**network.output, FEATURES: network.get_layer(FEATURES).output}
+    # A new name would be counted up and enter the file, and no two files would be the same. A
+    # quantized network keeps its class, and with it its predictions in whole numbers.
+    return type(network)(network.input, outputs, name=network.name)
 
 
 def traced(network: keras.Model) -> tf.types.experimental.PolymorphicFunction:

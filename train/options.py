@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from lmedge.errors import DeviceError
+from lmedge.errors import DeviceError, RecipeError
 
 from .fitting.strategies import DEFAULT_STRATEGY, check_strategy
 from .recipes import Recipe
@@ -33,6 +33,7 @@ class TrainingOptions:
         split, exclude: files, or None for split.csv and exclude.txt in `data` if they are there.
         allow_leak: if true, an image in two parts is no error.
         unknown: the folder of unknown images, or None for that in `data` if it is there.
+        cross_fit: True to cross-fit, False to hold images back, None to choose by their number.
     """
 
     data: Path
@@ -45,9 +46,12 @@ class TrainingOptions:
     exclude: Path | None = None
     allow_leak: bool = False
     unknown: Path | None = None
+    cross_fit: bool | None = None
 
     def __post_init__(self) -> None:
         check_strategy(self.strategy)
+        if self.cross_fit and self.recipe.data.folds == 0:
+            raise RecipeError("data.folds is 0 in the recipe; --cross-fit needs at least 2")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from lmedge import __version__
 from lmedge.errors import LmedgeError, RecipeError, RunError
-from lmedge.evaluation import PARTS
+from lmedge.evaluation import CROSS_VALIDATED, PARTS
 from lmedge.files import check_folder, replacing, write_json, write_text
 from lmedge.image import Resize
 from lmedge.machine import package_version
@@ -31,6 +31,7 @@ from lmedge.taxonomy import Taxonomy
 
 from .arrays import Floats, Weights, read_arrays
 from .calibration import Calibration
+from .data.fold_plan import FoldPlan, read_plan
 from .data.split import Split, label_indices
 from .data.store import ImageEntry, ImageStore, PreparedImages
 from .data.unlabelled import read_unlabelled, unlabelled_csv
@@ -101,9 +102,8 @@ class Run:
         data: the absolute path of the photographs.
         versions: the versions of Python and of packages that wrote the folder.
         skipped: a line for each image that could not be read.
-        refit_of: None, or for a refit the name of the earlier run (`run`) and the scores of that
-            run on its test part (`test`, as in metrics.json).
         unknown: images of anything but the landmarks; their labels are empty.
+        plan: the folds of the training part if the run is cross-fitted, otherwise None.
         trained_recipe: the recipe of the folder if an export has changed `recipe`, otherwise None.
     """
 
@@ -116,8 +116,8 @@ class Run:
     data: str
     versions: Mapping[str, str] = dataclasses.field(default_factory=versions)
     skipped: tuple[str, ...] = ()
-    refit_of: Mapping[str, Any] | None = None
     unknown: tuple[ImageEntry, ...] = ()
+    plan: FoldPlan | None = None
     trained_recipe: Recipe | None = None
 
     def create(self) -> None:
@@ -131,6 +131,8 @@ class Run:
         write_text(self.folder / "split.csv", self.split.as_csv())
         if self.unknown:
             write_text(self.folder / UNKNOWN_FILE, unlabelled_csv(self.unknown))
+        if self.plan is not None:
+            write_text(self.folder / "folds.csv", self.plan.as_csv(self.entries("train")))
         write_json(self.folder / "taxonomy.json", self.taxonomy.hierarchy())
         write_json(
             self._description,
@@ -144,8 +146,8 @@ class Run:
                 "split_sha256": self.split.digest(),
                 "versions": dict(self.versions),
                 "skipped": list(self.skipped),
-                "refit_of": self.refit_of,
                 "unknown": len(self.unknown),
+                "networks": 0 if self.plan is None else self.plan.networks,
             },
         )
 
@@ -190,6 +192,11 @@ class Run:
             unknown = read_unlabelled(path) if about.get("unknown", 0) else ()
             if len(unknown) != about.get("unknown", 0):
                 raise RunError(f"{path} is not the list this run was made with; put the file back")
+            plan = None
+            if about.get("networks", 0):
+                path = folder / "folds.csv"
+                text, entries = path.read_text("utf-8"), split.parts["train"]
+                plan = read_plan(text, entries, about["networks"], str(path))
             return cls(
                 folder=folder,
                 recipe=recipe,
@@ -200,8 +207,8 @@ class Run:
                 data=about["data"],
                 versions=about["versions"],
                 skipped=tuple(about["skipped"]),
-                refit_of=about["refit_of"],
                 unknown=unknown,
+                plan=plan,
             )
         except FileNotFoundError as error:
             raise RunError(
@@ -345,13 +352,14 @@ class Run:
             yield views.inputs([(index,) for index in order[start : start + batch]])
 
     def calibration(self) -> Calibration:
-        """Return the calibration that the validation part chose.
+        """Return the calibration that the validation part chose, or the out-of-fold answers.
 
-        Without a validation part there is none: temperatures of 1 and independent heads.
+        Without either there is none: temperatures of 1 and independent heads.
         """
         path = self.folder / "metrics.json"
         try:
-            scores = self.metrics().get("val")
+            metrics = self.metrics()
+            scores = metrics.get("val", metrics.get(CROSS_VALIDATED))
             return Calibration.none() if scores is None else Calibration.of_scores(scores)
         except (KeyError, ValueError, TypeError, AttributeError, LmedgeError) as error:
             raise RunError(f"{path} is damaged ({error}); train anew") from error

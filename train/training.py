@@ -6,11 +6,12 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from lmedge.errors import RunError
-from lmedge.evaluation import PARTS
+from lmedge.errors import DeviceError
+from lmedge.evaluation import CROSS_VALIDATED, PARTS
 from lmedge.evaluation.scoring import Scores
 from lmedge.files import alone, write_json
 from lmedge.harmless import HarmlessFormatter
@@ -20,17 +21,26 @@ from .arrays import write_arrays
 from .backbones import BACKBONES, check_backbone, check_pretrained, check_start, load_stock_weights
 from .backend import keras, tf
 from .calibration import Calibration
-from .data.preparation import SplitOptions, prepare_split
-from .data.split import Split
+from .cost import log_cost
+from .cross_fit import cross_fit
+from .data.fold_plan import Folding
+from .data.preparation import SplitOptions, prepare_training
 from .data.store import ImageStore
 from .data.unlabelled import prepare_unknown
 from .fitting.checkpoint import checkpoint_folder
 from .fitting.devices import Placement, in_float32
+from .fitting.replicas import replicas
 from .fitting.steps import Trainer
-from .network import build_network, get_weights, load_network, set_weights
+from .network import (
+    build_network,
+    get_weights,
+    load_network,
+    measured_network,
+    set_weights,
+)
 from .options import TrainingOptions
 from .reports.folder import logging_failure, report_run
-from .reports.predictions import Predictions, predict_labelled
+from .reports.predictions import Predictions, out_of_fold_predictions, predict_labelled
 from .run import Run
 
 LOG = "train.log"
@@ -48,7 +58,7 @@ def start(options: TrainingOptions) -> Run:
         check_start(recipe.network.backbone, group)
     store = ImageStore(settings.image_size, Resize(settings.resize))
     data = options.data.resolve() if options.data.exists() else options.data
-    split, skipped = prepare_split(
+    prepared = prepare_training(
         data,
         store,
         SplitOptions.of_recipe(
@@ -58,7 +68,9 @@ def start(options: TrainingOptions) -> Run:
             exclude=options.exclude,
             allow_leak=options.allow_leak,
         ),
+        Folding.of_recipe(settings, options.cross_fit),
     )
+    split = prepared.split
     taxonomy = split.taxonomy()
     logger.info(
         "%d landmarks in %d categories; %s images to train on, %s to validate, %s to test",
@@ -75,45 +87,9 @@ def start(options: TrainingOptions) -> Run:
         weights=options.weights,
         seed=options.seed,
         data=str(options.data.resolve()),
-        skipped=(*skipped, *unreadable),
+        skipped=(*prepared.skipped, *unreadable),
         unknown=unknown,
-    )
-    run.create()
-    return run
-
-
-def start_refit(finished: Run, out: Path) -> Run:
-    """Write the description of a run like a finished one that trains on its test images too.
-
-    Its figures are those of the finished run: a network cannot be tested on images it has seen.
-
-    Raises:
-        RunError: if the finished run has not ended, or has no test part.
-    """
-    finished.check_finished()
-    tested, metrics = finished.entries("test"), finished.metrics()
-    if not tested or "test" not in metrics:
-        raise RunError(f"{finished.folder} has no test images that could be trained on too")
-    train = sorted([*finished.entries("train"), *tested], key=lambda entry: entry.order)
-    split = Split({"train": tuple(train), "val": finished.entries("val"), "test": ()})
-    logger.info(
-        "%d images to train on, the %d test images of %s among them; %d to validate",
-        len(train),
-        len(tested),
-        finished.folder,
-        len(split.parts["val"]),
-    )
-    run = Run(
-        folder=out,
-        recipe=finished.recipe,
-        split=split,
-        strategy=finished.strategy,
-        weights=finished.weights,
-        seed=finished.seed,
-        data=finished.data,
-        skipped=finished.skipped,
-        unknown=finished.unknown,
-        refit_of={"run": finished.folder.name, "test": metrics["test"]},
+        plan=prepared.plan,
     )
     run.create()
     return run
@@ -151,9 +127,17 @@ def train_run(run: Run, placement: Placement | None = None) -> Scores | None:
         else:
             logger.info("no pretrained weights: every layer is trained, from random weights")
         xla = placement is not None and placement.xla
-        Trainer(run=run, network=network, pretrained=pretrained, xla=xla).train()
+        _check_replicas(run)
+        if replicas() == 1:  # several would have to measure together
+            log_cost(run, network)
+        shares: Mapping[str, float] = {}
+        if run.plan is not None:
+            shares = cross_fit(run, network, pretrained=pretrained, xla=xla).shares
+            logger.info("the network that ships: %d images", len(run.entries("train")))
+        trainer = Trainer(run=run, network=network, pretrained=pretrained, xla=xla, shares=shares)
+        trainer.train()
         if placement is None:
-            return _finish(run, measured(run, network))
+            return _finish(run, measured_network(run, network))
         weights = get_weights(network)  # read by all workers together
     if not placement.chief:
         return None
@@ -163,27 +147,28 @@ def train_run(run: Run, placement: Placement | None = None) -> Scores | None:
         return _finish(run, network)
 
 
-def measured(run: Run, network: keras.Model) -> keras.Model:
-    """Return the network, as it is now, for the images that it is measured on."""
-    if run.spec == run.input_spec:
-        return network
-    twin = build_network(run.input_spec)
-    set_weights(twin, get_weights(network), run.folder)
-    return twin
+def _check_replicas(run: Run) -> None:
+    if run.plan is not None and replicas() > 1:
+        raise DeviceError(
+            "cross-fitting trains on one device at a time; pass --hold-out, or leave out "
+            "--distribute"
+        )
 
 
 def _finish(run: Run, network: keras.Model) -> Scores | None:
     found: dict[str, Predictions] = {}
-    # the test part takes the calibration of the validation part
+    # the test part takes the calibration of the images that no network had learned from
     calibration = None if run.entries("val") else Calibration.none()
+    if run.plan is not None:
+        found[CROSS_VALIDATED] = out_of_fold_predictions(run)
+        calibration = found[CROSS_VALIDATED].calibration
     for part in ("val", "test"):
         if run.entries(part):
             found[part] = predict_labelled(
                 network, run.input_store, run.entries(part), run.taxonomy, calibration
             )
             calibration = found[part].calibration
-    report = {part: predictions.as_dict() for part, predictions in found.items()}
-    write_json(run.folder / "metrics.json", report)
+    write_json(run.folder / "metrics.json", _metrics(run, found))
     # The run is finished with its weights: no report after them can undo that.
     write_arrays(run.weights_path, get_weights(network))
     with logging_failure(run.folder / "plots"):
@@ -191,6 +176,15 @@ def _finish(run: Run, network: keras.Model) -> Scores | None:
     # Until then --resume draws what is missing.
     shutil.rmtree(checkpoint_folder(run), ignore_errors=True)
     return found["test"].scores if "test" in found else None
+
+
+def _metrics(run: Run, found: Mapping[str, Predictions]) -> dict[str, Any]:
+    """Return the content of metrics.json."""
+    report: dict[str, Any] = {part: one.as_dict() for part, one in found.items()}
+    if run.plan is not None:
+        report[CROSS_VALIDATED]["folds"] = run.plan.folds
+        report[CROSS_VALIDATED]["networks"] = run.plan.networks
+    return {**report, "learned_from": len(run.entries("train"))}
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from lmedge.export.verification.gate import Limits, gate
 from lmedge.image import Resize
 from lmedge.model_file import HEADS, ModelFile, bare_model
 from lmedge.report.csv_files import write_csv
+from lmedge.train.network import predict_logits
 from lmedge.train.run import Run
 
 from .common import PATH, out_option, run_study
@@ -83,13 +84,14 @@ def measure(run: Run, size: int, epochs: int) -> Measured:
     judged = compared("val", networks.reference("val"), reference)
     truth = run.labels("test")["landmark"]
     outputs = np.log(np.maximum(found["test"]["landmark"].astype(np.float64), 1e-30))
-    floats = networks.logits("test")["landmark"].astype(np.float64)
+    own_logits = predict_logits(networks.network, sized.images("test"))
+    floats = own_logits["landmark"].astype(np.float64)
     return Measured(
         run=run.folder.parent.name if run.folder.name == "run" else run.folder.name,
         size=size,
         epochs=epochs,
         model=model,
-        comparison=compared("test", networks.logits("test"), own),
+        comparison=compared("test", own_logits, own),
         losses=(log_loss(floats, truth), log_loss(outputs, truth)),
         passed=gate(judged, found["val"], Limits()).passed,
         noise=float(np.mean([tensor.snr for tensor in networks.explain()])),

@@ -23,14 +23,14 @@ from lmedge.decoding import joint_probabilities, softmax
 from lmedge.errors import DataError
 from lmedge.evaluation.unknown import auroc, list_unknown_images
 from lmedge.export.verification.comparison import run_file
-from lmedge.export.verification.known import cosines, mean_directions, predict_with_features
+from lmedge.export.verification.known import cosines, mean_directions
 from lmedge.export.verification.rejection import LEAST_UNKNOWN
 from lmedge.image import Resize, prepare, read_image
 from lmedge.model_file import HEADS, KNOWN, ModelFile, read_model
 from lmedge.rejection import agreement
 from lmedge.report.csv_files import study_command, write_csv
 from lmedge.train.calibration import fit_temperature
-from lmedge.train.network import FEATURES, load_network
+from lmedge.train.network import FEATURES, load_network, predict_with_features
 from lmedge.train.run import Run
 
 from .common import PATH, out_option, run_study, unknown_option

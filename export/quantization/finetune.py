@@ -9,18 +9,21 @@ from lmedge.decoding import softmax
 from lmedge.evaluation.scoring import fit_category_weight, score_probabilities
 from lmedge.model_file import HEADS
 from lmedge.progress import progress
+from lmedge.taxonomy import Taxonomy
+from lmedge.train.arrays import Images
 from lmedge.train.backend import keras, tf
 from lmedge.train.network import predict_logits
 from lmedge.train.run import Run
 
-from ..verification.comparison import Logits
+from ..verification.comparison import Logits, Truth
+from ..verification.judge import Judge
 
 logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Closeness:
-    """The closeness of the quantized network to float on the validation part.
+    """The closeness of the quantized network to float.
 
     `fall` is the macro F1 lost, `agreement` the share of equal top classes, both of the worse head
     and in 0..1. `distance` is the sum of both heads' `_distance`.
@@ -39,24 +42,41 @@ class Closeness:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TuningJudge:
+    """The images that choose the epoch, and `wanted`, the teacher's logits for them by head.
+
+    The teacher's logits are those of images that it has not learned, see `Judge`.
+    """
+
+    judge: Judge
+    images: Images
+    wanted: Logits
+
+    def ask(self, quantized: keras.Model, taxonomy: Taxonomy) -> FineTuned:
+        """Compare a quantized network with the teacher."""
+        given = self.judge.shifted(predict_logits(quantized, self.images))
+        found = closeness(self.judge.truth, taxonomy, self.wanted, given)
+        return FineTuned(closeness=found, logits=given)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FineTuned:
-    """The weights that were kept: how close they are to float, and their validation logits."""
+    """The closeness to float of the weights that were kept, and their logits for the judge."""
 
     closeness: Closeness
     logits: Logits
 
 
-def fine_tune(run: Run, teacher: keras.Model, quantized: keras.Model, wanted: Logits) -> FineTuned:
+def fine_tune(
+    run: Run, teacher: keras.Model, quantized: keras.Model, judge: TuningJudge
+) -> FineTuned:
     """Distil `teacher` into `quantized` on augmented training images, in place.
 
-    Both give {"landmark": (N, L), "category": (N, C)} logits; `wanted` are the teacher's on the
-    validation part. The weights of the epoch that fits the teacher best there are kept, those
-    before the first epoch included.
+    Both give {"landmark": (N, L), "category": (N, C)} logits. The weights of the epoch that fits
+    the teacher best by the judge are kept, those before the first epoch included.
     """
     settings = run.recipe.quantize
-    images = run.images("val")
-    logits = predict_logits(quantized, images)
-    best = FineTuned(closeness=closeness(run, wanted, logits), logits=logits)
+    best = judge.ask(quantized, run.taxonomy)
     _log(0, settings.epochs, best.closeness)
     weights = quantized.get_weights()
     steps = -(-len(run.entries("train")) // settings.batch)
@@ -66,8 +86,7 @@ def fine_tune(run: Run, teacher: keras.Model, quantized: keras.Model, wanted: Lo
             for batch in run.training_inputs(epoch, settings.batch):
                 step(tf.constant(batch))
                 advance()
-            logits = predict_logits(quantized, images)
-            now = FineTuned(closeness=closeness(run, wanted, logits), logits=logits)
+            now = judge.ask(quantized, run.taxonomy)
             _log(epoch + 1, settings.epochs, now.closeness)
             if now.closeness.better_than(best.closeness):
                 best, weights = now, quantized.get_weights()
@@ -77,7 +96,7 @@ def fine_tune(run: Run, teacher: keras.Model, quantized: keras.Model, wanted: Lo
 
 def _log(epoch: int, epochs: int, fit: Closeness) -> None:
     logger.info(
-        "quantized, epoch %d/%d: agreement with float %.3f, distance %.4f (validation part)",
+        "quantized, epoch %d/%d: agreement with float %.3f, distance %.4f",
         epoch,
         epochs,
         fit.agreement,
@@ -116,11 +135,8 @@ def _distance(wanted: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(error, size)  # a head of one class has no size
 
 
-def closeness(run: Run, wanted: Logits, given: Logits) -> Closeness:
-    """Compare the logits of the float and the quantized network on the validation part."""
-    if not run.entries("val"):
-        return Closeness(fall=0.0, agreement=1.0, distance=0.0)
-    truth, taxonomy = run.labels("val"), run.taxonomy
+def closeness(truth: Truth, taxonomy: Taxonomy, wanted: Logits, given: Logits) -> Closeness:
+    """Compare the logits of the float and the quantized network for images of labels `truth`."""
     floats, quantized = (
         {head: softmax(values) for head, values in logits.items()} for logits in (wanted, given)
     )

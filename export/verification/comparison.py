@@ -166,13 +166,13 @@ def compare_outputs(
         file["landmark"], file["category"], taxonomy.parent_index, weights[1]
     )
     true = joint[np.arange(len(joint)), truth["landmark"]].astype(np.float64)
-    given = {head: _logits(file[head], file_temperatures[head]) for head in HEADS}
+    given = {head: file_logits(file[head], file_temperatures[head]) for head in HEADS}
     return FileComparison(
         part=part,
         float_scores=score_probabilities(floats, truth, taxonomy, weights[0]),
         file_scores=score_probabilities(file, truth, taxonomy, weights[1]),
         agreement=agreement,
-        swapped=_swapped(floats, file),
+        swapped=heads_swapped(floats, file),
         predictions={head: (truth[head], before[head], after[head]) for head in HEADS},
         calibration={
             head: TemperatureEffect(
@@ -186,7 +186,9 @@ def compare_outputs(
     )
 
 
-def _logits(probabilities: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:
+def file_logits(
+    probabilities: npt.NDArray[np.float32], temperature: float
+) -> npt.NDArray[np.float32]:
     """Return the logits behind probabilities, up to a constant of each image."""
     logarithms = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
     return np.asarray(temperature * logarithms, np.float32)
@@ -198,7 +200,8 @@ def _correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]
     return float((a * b).sum()) / size if size > 0 else 1.0
 
 
-def _swapped(floats: Probabilities, file: Probabilities) -> bool:
+def heads_swapped(floats: Probabilities, file: Probabilities) -> bool:
+    """Return true if each of two heads of one size is far closer to float's other head."""
     first, second = HEADS
     if file[first].shape != file[second].shape:
         return False

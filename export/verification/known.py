@@ -17,9 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.train.arrays import Images
-from lmedge.train.backend import keras, tf
-from lmedge.train.network import FEATURES, predict_outputs
+from lmedge.train.backend import tf
 
 PER_LANDMARK = 16  # training images that its mean is of, at most
 ROOM = 1.25  # of the range of the products beyond what was seen
@@ -138,24 +136,6 @@ def cosines(features: Values, directions: Values) -> Values:
     """Return (N, L) cosines of features (N, F) and directions (F, L) of length 1."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return np.asarray(features @ directions / np.maximum(lengths, TINY))
-
-
-def with_features(network: keras.Model) -> keras.Model:
-    """Return the network with another output, `features`, the pooled ones of the backbone."""
-    outputs = {**network.output, FEATURES: network.get_layer(FEATURES).output}
-    # A new name would be counted up and enter the file, and no two files would be the same. A
-    # quantized network keeps its class, and with it its predictions in whole numbers.
-    return type(network)(network.input, outputs, name=network.name)
-
-
-def predict_with_features(
-    network: keras.Model, images: Images
-) -> dict[str, npt.NDArray[np.float32]]:
-    """Run a network on (N, S, S, 3) uint8 RGB: the logits of both heads, and `features` (N, F).
-
-    Images that are not in memory are read batch by batch.
-    """
-    return predict_outputs(with_features(network), images)
 
 
 def spread(truth: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.intp]:

@@ -6,15 +6,23 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lmedge.decoding import Decoding
+from lmedge.decoding import Decoding, softmax
 from lmedge.evaluation.scoring import fit_category_weight
 from lmedge.golden import golden_answers
 from lmedge.model_file import ModelFile
 from lmedge.train.calibration import Calibration
 from lmedge.train.run import Run
 
-from .comparison import FileComparison, Logits, compare_outputs, decoded_classes, run_file
+from .comparison import (
+    FileComparison,
+    Logits,
+    compare_outputs,
+    decoded_classes,
+    heads_swapped,
+    run_file,
+)
 from .gate import Limits, Verdict, gate
+from .judge import Judge, judged_images
 from .rejection import FittedThresholds, fit_rejection, not_learned, run_unknown
 
 
@@ -22,7 +30,7 @@ from .rejection import FittedThresholds, fit_rejection, not_learned, run_unknown
 class Findings:
     """All that is measured on a graph, and all that is fitted to its outputs.
 
-    `comparisons` are of the validation and the test part, those that have images. `golden` holds
+    `comparisons` are of the judge's images and of the test part, if there are any. `golden` holds
     the outputs for the golden images, see lmedge/golden.py.
     """
 
@@ -37,19 +45,21 @@ def verify_graph(
     run: Run,
     model: ModelFile,
     *,
-    floats: Mapping[str, Logits],
+    judge: Judge,
+    test: Logits | None,
     calibration: Calibration,
     temperatures: Mapping[str, float],
     limits: Limits,
     coverage: float | None,
     unknown: Sequence[Path] = (),
 ) -> Findings:
-    """Run a graph on the parts of its run and judge it against the float network.
+    """Run a graph on the images of its run and judge it against the float network.
 
     Args:
         run: The run that the graph was made of.
         model: The graph.
-        floats: Logits of the float network, (N, L) and (N, C) by head, of each part to judge by.
+        judge: The images to judge by, and the answers of the float network for them.
+        test: Logits of the float network for the test part, if there is one.
         calibration: Temperatures and decoding of the float network.
         temperatures: Those of the graph, by head.
         limits: The loss that the gate lets pass.
@@ -59,38 +69,58 @@ def verify_graph(
     Raises:
         DataError: One of the unknown images cannot be read.
     """
-    outputs = {part: run_file(model, run.images(part)) for part in floats}
-    judging, taxonomy = outputs.get("val"), run.taxonomy
+    taxonomy = run.taxonomy
+    outputs = run_file(model, judged_images(run, judge.places))
+    honest = judge.shifted_file(outputs, temperatures)
+    tested = None if test is None else run_file(model, run.images("test"))
     decoding, rejection = Decoding(), None
-    if judging is not None:
-        decoding = Decoding(
-            category_weight=fit_category_weight(judging, run.labels("val"), taxonomy)
-        )
+    if judge.part != "train":
+        decoding = Decoding(category_weight=fit_category_weight(honest, judge.truth, taxonomy))
         others = run_unknown(model, not_learned(unknown, run)) if unknown else None
+        known = judge.with_known(honest, taxonomy.parent_index)
+        measured = {"val": (known, judge.truth)}
+        if tested is not None:
+            measured["test"] = (tested, run.labels("test"))
         right = {
             part: decoded_classes(found, taxonomy, decoding.category_weight)["landmark"]
-            == run.labels(part)["landmark"]
-            for part, found in outputs.items()
+            == truth["landmark"]
+            for part, (found, truth) in measured.items()
         }
-        rejection = fit_rejection(
-            taxonomy.parent_index, judging, outputs.get("test"), others, coverage, right
+        rejection = fit_rejection(taxonomy.parent_index, known, tested, others, coverage, right)
+    weights = (calibration.decoding.category_weight, decoding.category_weight)
+    judged = compare_outputs(
+        judge.part,
+        judge.honest,
+        calibration.temperatures,
+        honest,
+        temperatures,
+        judge.truth,
+        taxonomy,
+        weights,
+    )
+    if judge.own is not None:  # of the outputs themselves: the shifted ones are of two networks
+        own = {head: softmax(values) for head, values in judge.own.items()}
+        judged = dataclasses.replace(judged, swapped=heads_swapped(own, outputs))
+    comparisons = [] if judge.part == "train" else [judged]
+    if test is not None and tested is not None:
+        comparisons.append(
+            compare_outputs(
+                "test",
+                test,
+                calibration.temperatures,
+                tested,
+                temperatures,
+                run.labels("test"),
+                taxonomy,
+                weights,
+            )
         )
-    comparisons = {
-        part: compare_outputs(
-            part,
-            floats[part],
-            calibration.temperatures,
-            found,
-            temperatures,
-            run.labels(part),
-            taxonomy,
-            (calibration.decoding.category_weight, decoding.category_weight),
-        )
-        for part, found in outputs.items()
-    }
+    verdict = gate(None, None, limits)
+    if judge.part != "train":
+        verdict = gate(judged, outputs, limits)
     return Findings(
-        comparisons=tuple(comparisons.values()),
-        verdict=gate(comparisons.get("val"), judging, limits),
+        comparisons=tuple(comparisons),
+        verdict=verdict,
         decoding=decoding,
         rejection=rejection,
         golden=golden_answers(model, trusted=True),

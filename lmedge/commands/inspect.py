@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ..decoding import Decoding
 from ..errors import ModelFileError
+from ..evaluation import part_name
 from ..golden import Verification, verify
 from ..harmless import echo, harmless, json_text
 from ..model_file import ModelFile, read_model
@@ -102,7 +103,6 @@ def _show(model: ModelFile, verification: Verification | None) -> None:
         ("decoding", f"category weight {Decoding.of(model).category_weight:g}"),
         ("threshold", _threshold(model)),
         ("trained on", f"{images['train']} images" if "train" in images else UNAVAILABLE),
-        *([("before that", earlier)] if (earlier := _refit_of(provenance)) else []),
         ("strategy", str(provenance.get("strategy", UNAVAILABLE))),
         ("exported by", f"lmedge {info.get('lmedge', UNAVAILABLE)}"),
         ("sha256", model.sha256),
@@ -130,11 +130,11 @@ def _section(info: Any, name: str) -> dict[str, Any]:
 
 
 def _metrics(metrics: dict[str, Any]) -> str:
-    """Return macro F1 of the file by part."""
+    """Return macro F1 of the file by part, with the interval if the file has it."""
     try:
         parts = [
-            f"{part}: landmark F1 {scores['file']['landmark']['macro_f1']:.3f}, category F1 "
-            f"{scores['file']['category']['macro_f1']:.3f} on {scores['file']['landmark']['n']}"
+            f"{part_name(part)}: landmark F1 {_f1(scores['file'], 'landmark')}, "
+            f"category F1 {_f1(scores['file'], 'category')} on {scores['file']['landmark']['n']}"
             for part, scores in metrics.items()
         ]
     except (KeyError, TypeError, ValueError):
@@ -142,18 +142,13 @@ def _metrics(metrics: dict[str, Any]) -> str:
     return "; ".join(parts) or UNAVAILABLE
 
 
-def _refit_of(provenance: dict[str, Any]) -> str:
-    """Return the test scores of the run that a refit came from, "" without a refit."""
-    found = _section(provenance, "refit_of")
-    try:
-        test = found["test"]
-        return (
-            f"{found['run']}, which had not seen the test images: landmark F1 "
-            f"{test['landmark']['macro_f1']:.3f}, category F1 {test['category']['macro_f1']:.3f} "
-            f"on {test['landmark']['n']}, float"
-        )
-    except (KeyError, TypeError, ValueError):
-        return ""
+def _f1(scores: dict[str, Any], head: str) -> str:
+    """Return macro F1 of a head with its 95 % interval, which older files do not have."""
+    value = f"{scores[head]['macro_f1']:.3f}"
+    if "interval" not in scores[head]:
+        return value
+    low, high = scores[head]["interval"]
+    return f"{value} ({low:.3f} to {high:.3f})"
 
 
 def _gate(gate: Any) -> str:

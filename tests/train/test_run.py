@@ -125,6 +125,7 @@ class TestFiles:
 
     def test_the_metrics_are_of_both_parts_and_heads(self, finished_run: Run) -> None:
         report = json.loads((finished_run.folder / "metrics.json").read_text("utf-8"))
+        assert report.pop("learned_from") == 24
         assert set(report) == {"val", "test"}
         for part in report.values():
             for head in ("landmark", "category"):

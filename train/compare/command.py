@@ -58,6 +58,12 @@ if TYPE_CHECKING:
     metavar="[BACKBONE=]imagenet|none|PATH",
     help="As for `lmedge train`, of one backbone or of all. Repeatable.",
 )
+@click.option(
+    "--cross-fit",
+    is_flag=True,
+    help="Let each run learn from all but the test images, as `lmedge train` does; otherwise a "
+    "validation part is held back, in a third of the time.",
+)
 @click.option("--int8", is_flag=True, help="Export and score the int8 files too.")
 @exclude_option
 @allow_leak_option("Train although an image is in two parts.")
@@ -73,6 +79,7 @@ def compare(
     folds: int | None,
     seeds: int,
     weights: tuple[str, ...],
+    cross_fit: bool,
     int8: bool,
     exclude: Path | None,
     allow_leak: bool,
@@ -98,7 +105,7 @@ def compare(
         backbones=backbones,
         recipes=recipes,
         vary=vary,
-        changes=changes,
+        changes=changes if cross_fit else (*changes, "data.folds=0"),
         weights=weights,
     )
     folder = out or Path("runs") / f"compare-{data.resolve().name}"

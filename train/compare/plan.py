@@ -190,6 +190,8 @@ def trials_of(
         options = SplitOptions.of_recipe(
             setting.recipe.data, seed=seed, exclude=exclude, allow_leak=allow_leak
         )
+        if setting.recipe.data.folds:  # what would be held back is learned from
+            options = dataclasses.replace(options, val_fraction=0.0, counts={})
         store = _store(setting.recipe, folds)
         asked = repr((options, store.size, store.resize))
         if asked not in splits:

@@ -23,9 +23,10 @@ from .exclude import (
     read_exclusions,
 )
 from .findings import DataFinding
+from .fold_plan import NEVER, Folding, FoldPlan
 from .inspection import Inspected, relative_name
 from .similar import ImageFingerprint, Pairs, fingerprint_all, groups_of, pairs_alike
-from .split import Split, make_folds, make_split
+from .split import Split, deal_folds, make_folds, make_split
 from .split_file import read_split, read_split_rows, split_file_of
 from .store import ImageEntry, ImageStore
 
@@ -121,6 +122,29 @@ class _Leaks:
         return seen, with_identical(seen, alike)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreparedData:
+    """The images of a training.
+
+    `skipped` has a line for each unreadable image. `plan` is None if images are held back.
+    """
+
+    split: Split
+    skipped: tuple[str, ...]
+    plan: FoldPlan | None = None
+
+
+def prepare_training(
+    data: Path, store: ImageStore, options: SplitOptions, folding: Folding
+) -> PreparedData:
+    """Return the images of a training, and their folds if it is cross-fitted.
+
+    A split file is used if there is one. A validation part of the user's own chooses and measures,
+    so that there are no folds. Raises DataError as `prepare_split` does.
+    """
+    return _prepare(data, store, options, folding, cut_anew=False)
+
+
 def prepare_split(
     data: Path, store: ImageStore, options: SplitOptions, *, cut_anew: bool = False
 ) -> tuple[Split, list[str]]:
@@ -132,6 +156,18 @@ def prepare_split(
         DataError: for images that cannot be used, and for a split with the same image in two
             parts unless that is allowed.
     """
+    prepared = _prepare(data, store, options, None, cut_anew=cut_anew)
+    return prepared.split, list(prepared.skipped)
+
+
+def _prepare(
+    data: Path,
+    store: ImageStore,
+    options: SplitOptions,
+    folding: Folding | None,
+    *,
+    cut_anew: bool,
+) -> PreparedData:
     path = None if cut_anew else split_file_of(data, options.split)
     given, skipped, excluded = _admit(data, store, options.exclude, path)
     entries = [entry for found in given.values() for entry in found]
@@ -139,19 +175,45 @@ def prepare_split(
     if path is not None:
         logger.info("the split of %s is used", path)
         split = read_split(path, entries, data, excluded)
+        networks = _networks(folding, split.parts["train"], split.parts["val"])
     else:
+        networks = _networks(folding, given["train"], given.get("val", ()))
         split = make_split(
             given,
             store,
             seed=options.seed,
-            val_fraction=options.val_fraction,
-            test_fraction=options.test_fraction,
-            counts=options.counts,
+            val_fraction=0.0 if networks else options.val_fraction,
+            test_fraction=0.0 if networks else options.test_fraction,
+            counts={} if networks else options.counts,
             fingerprints=fingerprints,
         )
     split.taxonomy()  # whose rules a split that is written must keep too
     leaks = _Leaks(entries, fingerprints, options, data)
-    return leaks.settle(split, None if path else set(given)), skipped
+    split = leaks.settle(split, None if path else set(given))
+    plan = None
+    if folding is not None and networks:
+        plan = _plan(split.parts["train"], store, fingerprints, folding.folds, networks, options)
+    return PreparedData(split=split, skipped=tuple(skipped), plan=plan)
+
+
+def _networks(
+    folding: Folding | None, train: Sequence[ImageEntry], val: Sequence[ImageEntry]
+) -> int:
+    return 0 if folding is None or val else folding.networks(len(train))
+
+
+def _plan(
+    train: Sequence[ImageEntry],
+    store: ImageStore,
+    fingerprints: Mapping[str, ImageFingerprint],
+    folds: int,
+    networks: int,
+    options: SplitOptions,
+) -> FoldPlan:
+    dealt = deal_folds(train, store, fingerprints, folds=folds, seed=options.seed)
+    places = {entry: fold for fold, entries in enumerate(dealt) for entry in entries}
+    assigned = tuple(places.get(entry, NEVER) for entry in train)
+    return FoldPlan(assigned=assigned, folds=folds, networks=networks)
 
 
 def prepare_folds(data: Path, store: ImageStore, options: SplitOptions, folds: int) -> list[Split]:

@@ -218,18 +218,7 @@ def make_folds(
     different images is trained on in every fold and tested in none. The test parts depend on
     `folds` and `seed` alone, not on the validation part.
     """
-    by_landmark = defaultdict(list)
-    for entry in entries:
-        by_landmark[entry.image.landmark].append(entry)
-    tested: list[list[ImageEntry]] = [[] for _ in range(folds)]
-    for landmark, own in sorted(by_landmark.items()):
-        groups = near_duplicates(own, store, fingerprints)
-        if len(groups) < 2:
-            logger.warning("%s: too few different images to be tested", landmark)
-            continue
-        rng = np.random.default_rng([seed, *landmark.encode()])
-        rng.shuffle(groups)
-        _deal(sorted(groups, key=len, reverse=True), tested)
+    tested = deal_folds(entries, store, fingerprints, folds=folds, seed=seed)
     splits = []
     for fold in tested:
         inside = set(fold)
@@ -245,6 +234,33 @@ def make_folds(
             )
         )
     return splits
+
+
+def deal_folds(
+    entries: Sequence[ImageEntry],
+    store: ImageStore,
+    fingerprints: Mapping[str, ImageFingerprint],
+    *,
+    folds: int,
+    seed: int,
+) -> list[list[ImageEntry]]:
+    """Deal the images into folds, stratified by landmark; near-duplicates are in one fold.
+
+    A landmark without two different images is in none.
+    """
+    by_landmark = defaultdict(list)
+    for entry in entries:
+        by_landmark[entry.image.landmark].append(entry)
+    dealt: list[list[ImageEntry]] = [[] for _ in range(folds)]
+    for landmark, own in sorted(by_landmark.items()):
+        groups = near_duplicates(own, store, fingerprints)
+        if len(groups) < 2:
+            logger.warning("%s: too few different images to be tested", landmark)
+            continue
+        rng = np.random.default_rng([seed, *landmark.encode()])
+        rng.shuffle(groups)
+        _deal(sorted(groups, key=len, reverse=True), dealt)
+    return dealt
 
 
 def _deal(groups: Sequence[Sequence[ImageEntry]], tested: Sequence[list[ImageEntry]]) -> None:

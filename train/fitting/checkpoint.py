@@ -53,6 +53,11 @@ def blended(start: Weights, kept: Weights, share: float) -> Weights:
     return {name: start[name] + part * (value - start[name]) for name, value in kept.items()}
 
 
+def write_share(run: Run, phase: str, share: float) -> None:
+    """Write the share of the fitted weights that is kept; it ends a phase that is blended."""
+    write_arrays(phase_file(run, phase, "-share"), {"share": np.array([share])})
+
+
 def restore_finished(
     run: Run, phase: str, network: keras.Model, epochs: int, blends: bool = False
 ) -> bool:

@@ -15,14 +15,21 @@ import numpy.typing as npt
 from lmedge.evaluation.scoring import log_likelihood
 from lmedge.progress import Advance, progress
 
-from ..arrays import read_arrays, write_arrays
+from ..arrays import read_arrays
 from ..backend import keras, tf
 from ..calibration import fit_temperature
 from ..network import set_weights
 from ..recipes.sections import FitSettings
 from ..reports.tensorboard import epoch_log
 from ..run import HistoryRow, Run
-from .checkpoint import Checkpoint, blended, phase_file, restore_finished, start_weights
+from .checkpoint import (
+    Checkpoint,
+    blended,
+    phase_file,
+    restore_finished,
+    start_weights,
+    write_share,
+)
 from .replicas import feed, predicted
 from .validation import Quality, likeliest_share, quality_of
 
@@ -50,6 +57,7 @@ class Fitting:
         blend: the share of the fitted weights in what is kept. The rest is what fitting started
             from; 1 for no rest.
         spread: the standard deviation by which the validation part may move `blend`.
+        choose: if false, the caller writes the share, and the phase ends without it.
         warm_up: if true, the learning rate rises over the first epoch.
         xla: if true, the step is compiled.
     """
@@ -64,6 +72,7 @@ class Fitting:
     loss_weights: Mapping[str, float]
     blend: float = 1.0
     spread: float = 0.0
+    choose: bool = True
     warm_up: bool = False
     xla: bool = False
 
@@ -94,7 +103,7 @@ def fit(run: Run, fitting: Fitting) -> None:
                 kept, best = quality.matches(best, keep), quality.best(best, keep)
                 state.save(row, best, keep=kept)
                 log(row)
-    if fitting.blend < 1:
+    if fitting.blend < 1 and fitting.choose:
         _choose_share(run, fitting)
     restore_finished(run, fitting.phase, fitting.network, fitting.epochs, fitting.blend < 1)
 
@@ -127,7 +136,7 @@ def _choose_share(run: Run, fitting: Fitting) -> None:
             -likelihood(fitting.blend) / count,
             fitting.blend,
         )
-    write_arrays(phase_file(run, fitting.phase, "-share"), {"share": np.array([share])})
+    write_share(run, fitting.phase, share)
 
 
 def record_solved(

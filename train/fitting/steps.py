@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import time
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -38,6 +40,23 @@ logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A step of the training of a run.
+
+    Attributes:
+        name: the name of its rows in history.csv, and of its files.
+        heads: the outputs that it trains by their labels.
+        fit: fits the network, or restores what an earlier call left.
+        blends: true if the backbone is fitted and its weights are blended afterwards.
+    """
+
+    name: str
+    heads: tuple[str, ...]
+    fit: Callable[[], None]
+    blends: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Trainer:
     """The network of a run while it is trained.
 
@@ -46,37 +65,82 @@ class Trainer:
         network: the whole network.
         pretrained: true if the backbone holds pretrained weights.
         xla: true if the steps are compiled.
+        whole: the run whose fold this one is, or None. Both share the pretrained features.
+        shares: the share of fine-tuned weights that is kept, by phase; others as in the recipe. A
+            fold's is written by the caller, who chooses it by the answers of all folds.
     """
 
     run: Run
     network: keras.Model
     pretrained: bool
     xla: bool = False
+    whole: Run | None = None
+    shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def train(self) -> None:
         """Train the heads in the order of the run's strategy."""
-        strategy = STRATEGIES[self.run.strategy]
+        for phase in self.phases():
+            phase.fit()
+
+    def phases(self) -> list[Phase]:
+        """Return the phases of the run's strategy, in their order."""
+        strategy, found = STRATEGIES[self.run.strategy], []
+        first, second = strategy.first, strategy.second
         if self.pretrained:
-            self.fit_heads(*strategy.first)
-        self.fine_tune(*strategy.first)
-        if strategy.second is None:
-            return
-        self.fit_second_head(strategy.second)
-        if self.run.recipe.strategy.phase2 == "distil":
-            (held,) = strategy.first
-            self.fine_tune(strategy.second, held=held)
+            fit = functools.partial(self.fit_heads, *first)
+            found.append(Phase(name=_head_phase(first), heads=first, fit=fit))
+        found += self._fine_tuning(first, None)
+        if second is not None:
+            fit = functools.partial(self.fit_second_head, second)
+            found.append(Phase(name=_head_phase((second,)), heads=(second,), fit=fit))
+            if self.run.recipe.strategy.phase2 == "distil":
+                (held,) = first
+                found += self._fine_tuning((second,), held)
+        return found
 
     def fit_heads(self, *heads: str) -> None:
         """Fit outputs and the layers below that they share, on the frozen backbone."""
-        self._fit_heads(heads, self.run.recipe.head, shared=True)
+        self._fit_heads(heads, first=True)
 
     def fit_second_head(self, head: str) -> None:
         """Fit one output alone: the layers that the first one depends on do not change."""
-        self._fit_heads((head,), self.run.recipe.second_head, shared=False)
+        self._fit_heads((head,), first=False)
 
-    def _fit_heads(self, heads: tuple[str, ...], settings: HeadSettings, *, shared: bool) -> None:
+    def fine_tune(self, *heads: str, held: str | None = None) -> None:
+        """Fit outputs and the backbone from the recipe's groups upwards, on augmented images.
+
+        Several groups in the recipe are as many phases, one after another.
+
+        Args:
+            heads: the outputs that learn from the labels.
+            held: an output that is kept by distillation. Its targets are the probabilities that
+                it predicted when the phase began.
+        """
+        for phase in self._fine_tuning(heads, held):
+            phase.fit()
+
+    def _fine_tuning(self, heads: tuple[str, ...], held: str | None) -> list[Phase]:
+        """Return the phases of `fine_tune`."""
+        settings = self.run.recipe.fine_tune
+        rounds = list(zip(settings.start, settings.epochs, strict=True))
+        common = f"{'-and-'.join(heads)}-fine-tuning" + ("-distilled" if held else "")
+        found = []
+        for number, (start, epochs) in enumerate(rounds, start=1):
+            name = common if len(rounds) == 1 else f"{common}-{number}"
+            fit = functools.partial(self._fine_tune, name, heads, held, start, epochs)
+            blends = epochs > 0 and self._blend(name) < 1
+            found.append(Phase(name=name, heads=heads, fit=fit, blends=blends))
+        return found
+
+    def _blend(self, phase: str) -> float:
+        """Return the share of fine-tuned weights that a phase begins to be judged with."""
+        settings = self.run.recipe.fine_tune
+        return self.shares.get(phase, settings.blend) if self.pretrained else 1.0
+
+    def _fit_heads(self, heads: tuple[str, ...], *, first: bool) -> None:
+        run, recipe, phase = self.run, self.run.recipe, _head_phase(heads)
+        settings = recipe.head if first else recipe.second_head
         closed_form = settings.optimizer == "discriminant"
-        run, phase = self.run, f"{'-and-'.join(heads)}-head"
         epochs = 1 if closed_form else settings.epochs
         if epochs == 0:
             return
@@ -85,13 +149,13 @@ class Trainer:
             return
         for layer in self.network.layers:
             between = layer.name.startswith("head_")
-            layer.trainable = layer.name in heads or (shared and between)
+            layer.trainable = layer.name in heads or (first and between)
         copies = TrainingCopies(run, settings.views)
         labels = self._labels(heads, settings.label_smoothing)
         features = None
         if closed_form or settings.cached:
             backbone = FrozenBackbone(self.network)
-            features = backbone.features(copies, len(copies), copies.key)
+            features = self._features(backbone, copies, shared=first)
             validation = self._validation_features(backbone)
             model, batches = self._on_features(
                 heads, settings, features, labels.tiled(copies.count)
@@ -115,6 +179,23 @@ class Trainer:
             self._solve(fitting, settings, features, labels.importance, copies.count)
         else:
             fit(run, fitting)
+
+    def _features(
+        self, backbone: FrozenBackbone, copies: TrainingCopies, *, shared: bool
+    ) -> Floats:
+        """Return the features of the training copies, (copies * N, F).
+
+        Before anything is fitted the backbone is that of the whole run, whose features are
+        computed once for all folds.
+        """
+        if self.whole is None or not (shared and self.pretrained):
+            return backbone.features(copies, len(copies), copies.key)
+        every = TrainingCopies(self.whole, copies.views)
+        found = backbone.features(every, len(every), every.key)
+        places = {entry: place for place, entry in enumerate(self.whole.entries("train"))}
+        rows = [places[entry] for entry in self.run.entries("train")]
+        each = found.reshape(copies.count, len(places), -1)
+        return np.concatenate([one[rows] for one in each])
 
     def _validation_features(self, backbone: FrozenBackbone) -> Inputs:
         run, entries = self.run, self.run.entries("val")
@@ -186,28 +267,11 @@ class Trainer:
         model = keras.Model(backbone, layer.input)
         return np.asarray(predicted(model, features, 1024), np.float32)
 
-    def fine_tune(self, *heads: str, held: str | None = None) -> None:
-        """Fit outputs and the backbone from the recipe's groups upwards, on augmented images.
-
-        Several groups in the recipe are as many phases, one after another.
-
-        Args:
-            heads: the outputs that learn from the labels.
-            held: an output that is kept by distillation. Its targets are the probabilities that
-                it predicted when the phase began.
-        """
-        settings = self.run.recipe.fine_tune
-        rounds = list(zip(settings.start, settings.epochs, strict=True))
-        name = f"{'-and-'.join(heads)}-fine-tuning" + ("-distilled" if held else "")
-        for number, (start, epochs) in enumerate(rounds, start=1):
-            phase = name if len(rounds) == 1 else f"{name}-{number}"
-            self._fine_tune(phase, heads, held, start, epochs)
-
     def _fine_tune(
         self, phase: str, heads: tuple[str, ...], held: str | None, start: str, epochs: int
     ) -> None:
         run, settings = self.run, self.run.recipe.fine_tune
-        blend = settings.blend if self.pretrained else 1.0
+        blend = self._blend(phase)
         if epochs == 0:
             return
         if restore_finished(run, phase, self.network, epochs, blend < 1):
@@ -233,7 +297,8 @@ class Trainer:
             settings=settings,
             loss_weights=weights,
             blend=blend,
-            spread=settings.blend_spread,
+            spread=0.0 if phase in self.shares else settings.blend_spread,
+            choose=self.whole is None,
             warm_up=self.pretrained,
             xla=self.xla,
         )
@@ -301,3 +366,7 @@ class Trainer:
         strategy = self.run.recipe.strategy
         weights = {"landmark": strategy.landmark_weight, "category": strategy.category_weight}
         return {head: weights[head] for head in heads}
+
+
+def _head_phase(heads: tuple[str, ...]) -> str:
+    return f"{'-and-'.join(heads)}-head"

@@ -78,7 +78,7 @@ def _toml(value: Any) -> str:
 
 
 # Values that the recipe of an earlier run folder does not name.
-_ADDED = {"data": {"test_size": 0}}
+_ADDED = {"data": {"test_size": 0, "folds": 0, "cross_fit_up_to": 0, "measure_up_to": 0}}
 
 
 def recipe_names() -> list[str]:

@@ -59,6 +59,9 @@ class DataSettings:
             normalises them, or "unit" pixels divided by 255 before that.
         val_fraction, test_fraction: of each landmark's images.
         val_count, test_count: images of each landmark; above zero they replace the fraction.
+        folds: the folds of cross-fitting; 0 holds images back instead.
+        cross_fit_up_to: with more images only one of the folds is measured.
+        measure_up_to: with more images the parts of the fractions are held back.
         balance: makes rare landmarks count as much as others, by "weights" of their loss or by
             "sampling" them more often; "none" does not.
     """
@@ -71,6 +74,9 @@ class DataSettings:
     test_fraction: float
     val_count: int
     test_count: int
+    folds: int
+    cross_fit_up_to: int
+    measure_up_to: int
     balance: str
 
     def __post_init__(self) -> None:
@@ -87,6 +93,9 @@ class DataSettings:
             value, count = getattr(self, f"{name}_fraction"), getattr(self, f"{name}_count")
             require(0 <= value <= 0.5, f"data.{name}_fraction", "allowed are 0 to 0.5")
             require(count >= 0, f"data.{name}_count", "allowed are 0 and above")
+        require(self.folds == 0 or 2 <= self.folds <= 20, "data.folds", "allowed are 0 and 2 to 20")
+        for name in ("cross_fit_up_to", "measure_up_to"):
+            require(getattr(self, name) >= 0, f"data.{name}", "allowed are 0 and above")
 
     @property
     def input_size(self) -> int:

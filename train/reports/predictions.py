@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,14 @@ from lmedge.evaluation.scoring import Scores, score_probabilities
 from lmedge.progress import progress
 from lmedge.taxonomy import Taxonomy
 
+from ..arrays import Floats
 from ..backend import keras
 from ..calibration import Calibration, fit_calibration
 from ..data.split import label_indices
 from ..data.store import ImageEntry, ImageStore
 from ..network import predict_logits
+from ..out_of_fold import read_out_of_fold
+from ..run import Run
 
 BATCH = 32
 
@@ -39,8 +44,12 @@ class Predictions:
     calibration: Calibration
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the scores, and the temperatures they were made with, for JSON."""
-        return {**self.scores.as_dict(), "temperatures": dict(self.calibration.temperatures)}
+        """Return the scores with intervals, and the temperatures behind them, for JSON."""
+        return {
+            **self.scores.as_dict(),
+            "interval": self.scores.intervals(),
+            "temperatures": dict(self.calibration.temperatures),
+        }
 
     @property
     def predicted(self) -> npt.NDArray[np.intp]:
@@ -82,6 +91,24 @@ def predict_labelled(
             parts.append(predict_logits(network, images, BATCH))
             advance()
     logits = {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
+    return predictions_of(logits, entries, taxonomy, calibration)
+
+
+def out_of_fold_predictions(run: Run) -> Predictions:
+    """Return the out-of-fold answers of a cross-fitted run as predictions of its images."""
+    found, entries = read_out_of_fold(run), run.entries("train")
+    return predictions_of(
+        found.logits, [entries[place] for place in found.places], run.taxonomy, None
+    )
+
+
+def predictions_of(
+    logits: Mapping[str, Floats],
+    entries: Sequence[ImageEntry],
+    taxonomy: Taxonomy,
+    calibration: Calibration | None,
+) -> Predictions:
+    """Decode and score logits, (N, L) and (N, C) by head; `calibration` None is fitted to them."""
     truth = label_indices(entries, taxonomy)
     if calibration is None:
         calibration = fit_calibration(logits, truth, taxonomy)
@@ -101,3 +128,28 @@ def predict_labelled(
         scores=scores,
         calibration=calibration,
     )
+
+
+def labels_csv(predictions: Predictions) -> str:
+    """Return a row for each image that is predicted to be another landmark, in doubt first.
+
+    The columns `labelled` and `predicted` are landmarks, followed by their probabilities.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(
+        ("file", "labelled", "predicted", "probability_labelled", "probability_predicted")
+    )
+    names, joint = predictions.taxonomy.landmarks, predictions.joint
+    for place in predictions.mistakes():
+        label, guess = int(predictions.truth[place]), int(predictions.predicted[place])
+        writer.writerow(
+            (
+                str(predictions.entries[place].image.path),
+                names[label],
+                names[guess],
+                f"{joint[place, label]:.4f}",
+                f"{joint[place, guess]:.4f}",
+            )
+        )
+    return stream.getvalue()

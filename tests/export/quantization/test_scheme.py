@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lmedge.decoding import softmax
-from lmedge.export.quantization.finetune import _distance, closeness, fine_tune
+from lmedge.export.quantization.finetune import TuningJudge, _distance, closeness, fine_tune
 from lmedge.export.quantization.grid import INPUT_RANGE, SIGMOID_RANGE
 from lmedge.export.quantization.lower import lower
 from lmedge.export.quantization.ranges import choose_ranges, observe
@@ -20,6 +20,7 @@ from lmedge.export.quantization.scheme import (
     quantize,
 )
 from lmedge.export.verification.comparison import run_file
+from lmedge.export.verification.judge import Judge
 from lmedge.model_file import HEADS, parse_model
 from lmedge.train.arrays import normalise
 from lmedge.train.backend import keras, tf
@@ -192,13 +193,21 @@ class TestAgainstTheFile:
             assert np.abs(file[head] - simulated).max() < 1e-3
 
 
+def judge_of(run: Run, teacher: Any) -> TuningJudge:
+    """The validation part, with the teacher's answers for it."""
+    wanted = predict_logits(teacher, run.images("val"))
+    places = np.arange(len(run.entries("val")))
+    judge = Judge(part="val", places=places, truth=run.labels("val"), honest=wanted)
+    return TuningJudge(judge=judge, images=run.images("val"), wanted=wanted)
+
+
 class TestFineTuning:
     def test_it_never_ends_worse_than_it_began(self, trained: Run, quantized: Any) -> None:
         """A learning rate that destroys the network leaves the weights it began with."""
         wild = _with(trained, learning_rate=1.0, epochs=1)
         before = quantized.get_weights()
         teacher = load_network(trained)
-        fine_tune(wild, teacher, quantized, predict_logits(teacher, trained.images("val")))
+        fine_tune(wild, teacher, quantized, judge_of(trained, teacher))
         for was, now in zip(before, quantized.get_weights(), strict=True):
             assert np.array_equal(was, now)
 
@@ -207,13 +216,13 @@ class TestFineTuning:
         coarse = {layer.name: (-24.0, 24.0) for layer in lowered.layers[1:]}
         quantized = quantize(lowered, coarse)
         teacher = load_network(trained)
-        images = trained.images("val")
-        wanted = predict_logits(teacher, images)
-        before = closeness(trained, wanted, predict_logits(quantized, images))
+        judge, images = judge_of(trained, teacher), trained.images("val")
+        wanted, truth, taxonomy = judge.wanted, trained.labels("val"), trained.taxonomy
+        before = closeness(truth, taxonomy, wanted, predict_logits(quantized, images))
         slow = _with(trained, learning_rate=1e-3, epochs=4)
-        after = fine_tune(slow, teacher, quantized, wanted).closeness
+        after = fine_tune(slow, teacher, quantized, judge).closeness
         assert after.distance < 0.7 * before.distance
-        assert after == closeness(trained, wanted, predict_logits(quantized, images))
+        assert after == closeness(truth, taxonomy, wanted, predict_logits(quantized, images))
         # and the teacher is what it was
         again = predict_logits(teacher, images)
         assert all(np.array_equal(again[head], wanted[head]) for head in HEADS)

@@ -17,7 +17,7 @@ from lmedge.export.verification.comparison import run_file
 from lmedge.export.verification.gate import Limits
 from lmedge.model_file import HEADS, KNOWN, read_model
 from lmedge.rejection import AGREEMENT
-from lmedge.train.network import load_network
+from lmedge.train.network import load_network, predict_with_features
 from lmedge.train.run import Run
 from tests.export.conftest import Exported
 
@@ -40,7 +40,7 @@ def test_a_mean_is_of_no_more_images_than_needed() -> None:
 
 def wanted(network: Any, found: Any, images: np.ndarray, third: known.Known) -> np.ndarray:
     """Return the score of (N, S, S, 3) images in float, from the file's own probabilities."""
-    features = known.predict_with_features(network, images)["features"].astype(np.float64)
+    features = predict_with_features(network, images)["features"].astype(np.float64)
     return third.score(features, found)
 
 
@@ -109,8 +109,8 @@ class TestUnknownImages:
             run, path, "float32", exporting.Options(limits=Limits(tolerance=1.0), force=True)
         )
         network, images = load_network(run), run.images("val")[:]
-        features = known.predict_with_features(network, run.images("train"))["features"]
-        unknown = known.predict_with_features(network, run.unknown_images())["features"]
+        features = predict_with_features(network, run.images("train"))["features"]
+        unknown = predict_with_features(network, run.unknown_images())["features"]
         truth, parents = run.labels("train")["landmark"], run.taxonomy.parent_index
         third = known.fit_known(features, truth, parents, unknown)
         assert third.offsets.any()
@@ -141,7 +141,7 @@ def test_a_float_file_computes_it(trained: Run, exported: Exported, tmp_path: Pa
     assert outcome.findings.rejection.score == KNOWN
     network, images = load_network(trained), trained.images("test")[:]
     truth = trained.labels("train")["landmark"]
-    features = known.predict_with_features(network, trained.images("train"))["features"]
+    features = predict_with_features(network, trained.images("train"))["features"]
     third = known.fit_known(features, truth, trained.taxonomy.parent_index)
     found = run_file(read_model(tmp_path / "f.tflite"), images)
     score = wanted(network, found, images, third)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lmedge.errors import RecipeError
+from lmedge.evaluation import PARTS
 from lmedge.train.compare.plan import Setting, settings_of, trials_of
 from tests import small_run
 
@@ -74,7 +75,7 @@ def test_folds_test_every_image_once_and_the_same_for_every_setting(tmp_path: Pa
     data = small_run.write_photographs(tmp_path / "data", 9)
     with small_run.own_cache(tmp_path / "cache"):
         found = trials_of(
-            settings(vary=("data.val_fraction=0.1,0.3",)),
+            settings(vary=("data.val_fraction=0.1,0.3",), changes=("data.folds=0",)),
             data,
             folds=3,
             seeds=2,
@@ -98,6 +99,14 @@ def test_folds_test_every_image_once_and_the_same_for_every_setting(tmp_path: Pa
         assert len(set(images)) == len(images) == 36
     validated = {len(trial.split.parts["val"]) for trial in found}
     assert len(validated) == 2
+
+
+def test_a_cross_fitted_run_learns_from_all_but_the_fold(tmp_path: Path) -> None:
+    data = small_run.write_photographs(tmp_path / "data", 6)
+    with small_run.own_cache(tmp_path / "cache"):
+        found = trials_of(settings(), data, folds=3, seeds=1, exclude=None, allow_leak=False)
+    counts = [[len(trial.split.parts[part]) for part in PARTS] for trial in found]
+    assert counts == [[16, 0, 8]] * 3
 
 
 def test_near_duplicates_are_in_one_fold(tmp_path: Path) -> None:

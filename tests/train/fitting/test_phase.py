@@ -342,7 +342,7 @@ class TestWithoutValidation:
         for name, value in weights(run).items():
             assert np.array_equal(value, last[name]), name
         assert len(run.history()) == 10
-        assert "val" not in (run.folder / "metrics.json").read_text()
+        assert "val" not in run.metrics()
 
 
 def test_a_row_is_written_and_read_the_same(

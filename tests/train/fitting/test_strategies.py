@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -125,52 +124,34 @@ def test_an_unknown_group_is_refused(make_trainer: Any) -> None:
         make_trainer("fine_tune.start=block9").fine_tune("landmark")
 
 
-class _Recorder:
-    def __init__(self, strategy: str, pretrained: bool, distils: bool) -> None:
-        phase2 = SimpleNamespace(phase2="distil" if distils else "frozen")
-        self.run = SimpleNamespace(strategy=strategy, recipe=SimpleNamespace(strategy=phase2))
-        self.pretrained = pretrained
-        self.steps: list[tuple[Any, ...]] = []
-
-    def fit_heads(self, *heads: str) -> None:
-        self.steps.append(("heads", *heads))
-
-    def fit_second_head(self, head: str) -> None:
-        self.steps.append(("second head", head))
-
-    def fine_tune(self, *heads: str, held: str | None = None) -> None:
-        self.steps.append(("fine-tuning", *heads, *(["held", held] if held else [])))
-
-
 class TestOrder:
-    def steps(
-        self, name: str, *, pretrained: bool = True, distils: bool = False
-    ) -> list[tuple[Any, ...]]:
-        trainer: Any = _Recorder(name, pretrained, distils)
-        Trainer.train(trainer)
-        return trainer.steps
+    def order(self, make_trainer: Any, *settings: str, **more: Any) -> list[str]:
+        return [phase.name for phase in make_trainer(*settings, **more).phases()]
 
     @pytest.mark.parametrize(
         ("name", "first", "second"),
         [
             ("landmarks-first", "landmark", "category"),
-            ("landmarks-feature", "landmark", "category"),
             ("categories-first", "category", "landmark"),
+            ("landmarks-feature", "landmark", "category"),
             ("categories-feature", "category", "landmark"),
         ],
     )
-    def test_one_after_the_other(self, name: str, first: str, second: str) -> None:
-        steps = [("heads", first), ("fine-tuning", first), ("second head", second)]
-        assert self.steps(name) == steps
-        assert self.steps(name, distils=True) == [*steps, ("fine-tuning", second, "held", first)]
+    def test_one_after_the_other(
+        self, make_trainer: Any, name: str, first: str, second: str
+    ) -> None:
+        expected = [f"{first}-head", f"{first}-fine-tuning", f"{second}-head"]
+        assert self.order(make_trainer, strategy=name) == expected
+        held = self.order(make_trainer, "strategy.phase2=distil", strategy=name, out="held")
+        assert held == [*expected, f"{second}-fine-tuning-distilled"]
 
-    def test_both_at_once(self) -> None:
-        both = ("landmark", "category")
-        assert self.steps("parallel") == [("heads", *both), ("fine-tuning", *both)]
+    def test_both_at_once(self, make_trainer: Any) -> None:
+        found = self.order(make_trainer, strategy="parallel")
+        assert found == ["landmark-and-category-head", "landmark-and-category-fine-tuning"]
 
-    @pytest.mark.parametrize("name", list(STRATEGIES))
-    def test_no_frozen_phase_first_on_random_weights(self, name: str) -> None:
-        assert self.steps(name, pretrained=False)[0][0] == "fine-tuning"
+    def test_no_frozen_phase_first_on_random_weights(self, make_trainer: Any) -> None:
+        found = self.order(make_trainer, pretrained=False)
+        assert found == ["landmark-fine-tuning", "category-head"]
 
 
 class TestEveryStrategy:

@@ -1,0 +1,255 @@
+"""Cross-fitting: the network learns from all images, the figures come from others' networks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from lmedge.errors import DataError, RunError
+from lmedge.evaluation import CROSS_VALIDATED
+from tests import small_run
+from tests.in_process import lmedge
+
+if TYPE_CHECKING:
+    from lmedge.train.run import Run
+
+FOLDS = ("data.folds=3", "data.val_fraction=0.15", "data.test_fraction=0.2")
+
+
+@pytest.fixture(scope="module")
+def fitted(
+    small_photographs: Path,
+    tiny_weights: Path,
+    tiny: None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Run:
+    from lmedge.train import training
+
+    folder = tmp_path_factory.mktemp("cross-fitted") / "run"
+    run = small_run.start(small_photographs, folder, tiny_weights, FOLDS)
+    training.train_run(run)
+    return run
+
+
+def test_the_network_learns_from_every_image(fitted: Run) -> None:
+    assert len(fitted.entries("train")) == 48
+    assert not fitted.entries("val")
+    assert not fitted.entries("test")
+    assert fitted.metrics()["learned_from"] == 48
+    assert fitted.finished
+
+
+def test_no_network_has_learned_from_the_images_it_is_asked_about(fitted: Run) -> None:
+    from lmedge.train.run import Run
+
+    every: list[str] = []
+    for number in (1, 2, 3):
+        fold = Run.open(fitted.folder / "folds" / f"fold-{number}")
+        learned = {entry.sha256 for entry in fold.entries("train")}
+        asked = {entry.sha256 for entry in fold.entries("val")}
+        assert not learned & asked
+        assert len(learned | asked) == 48
+        every += asked
+    assert sorted(every) == sorted(entry.sha256 for entry in fitted.entries("train"))
+
+
+def test_the_answers_are_those_of_each_images_own_network(fitted: Run) -> None:
+    from lmedge.train.out_of_fold import read_out_of_fold
+
+    found = read_out_of_fold(fitted)
+    assert fitted.plan is not None
+    np.testing.assert_array_equal(found.fold, fitted.plan.fold[found.places])
+    assert found.features.shape[:2] == (3, 48)
+    truth = found.truth(fitted)["landmark"]
+    guess = found.logits["landmark"].argmax(axis=1)
+    alone = fitted.metrics()[CROSS_VALIDATED]["landmark_marginal"]
+    assert float((guess == truth).mean()) == pytest.approx(alone["accuracy"])
+
+
+def test_the_folder_has_the_figures_with_an_interval(fitted: Run) -> None:
+    figures = fitted.metrics()[CROSS_VALIDATED]
+    assert figures["landmark"]["n"] == 48
+    assert (figures["folds"], figures["networks"]) == (3, 3)
+    for head in ("landmark", "category"):
+        low, high = figures["interval"][head]
+        assert low <= figures[head]["macro_f1"] <= high
+    rows = (fitted.folder / "check_labels.csv").read_text("utf-8").splitlines()
+    wrong = round(48 * (1 - figures["landmark"]["accuracy"]))
+    assert len(rows) == 1 + wrong
+    assert (fitted.folder / "plots" / "check_labels.png").exists()
+    assert "cross-validated" in (fitted.folder / "report.txt").read_text("utf-8")
+
+
+def test_the_calibration_is_that_of_the_answers(fitted: Run) -> None:
+    figures = fitted.metrics()[CROSS_VALIDATED]
+    assert fitted.calibration().temperatures == figures["temperatures"]
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(
+    fitted: Run, small_photographs: Path, tiny_weights: Path, tmp_path: Path, tiny: None
+) -> None:
+    from lmedge.train import training
+    from lmedge.train.fitting import steps
+    from lmedge.train.run import Run
+
+    run = small_run.start(small_photographs, tmp_path / "run", tiny_weights, FOLDS)
+    calls, real = 0, steps.fit
+
+    class KilledError(Exception):
+        pass
+
+    def stopped(*arguments: object, **more: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 6:
+            raise KilledError
+        real(*arguments, **more)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "fit", stopped)
+        with pytest.raises(KilledError):
+            training.train_run(run)
+    training.train_run(Run.open(run.folder))
+    first, second = fitted.trained_weights(), run.trained_weights()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert run.metrics() == fitted.metrics()
+
+
+def test_what_was_learned_is_no_measure(fitted: Run, tmp_path: Path) -> None:
+    done = lmedge("evaluate", fitted.folder, "--out", tmp_path / "out")
+    assert done.returncode != 0
+    assert "its network has learned all of its images; pass --data" in done.stderr
+    done = lmedge("evaluate", fitted.folder, "--part", "train", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "images that the network has learned: not a measure" in done.stdout
+
+
+def test_folds_of_another_run_are_refused(fitted: Run, tmp_path: Path) -> None:
+    from lmedge.train.run import Run
+
+    copy = tmp_path / "run"
+    shutil.copytree(fitted.folder, copy)
+    lines = (copy / "folds.csv").read_text("utf-8").splitlines()
+    (copy / "folds.csv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n", "utf-8")
+    with pytest.raises(RunError, match="not of the images of this run"):
+        Run.open(copy)
+
+
+def test_damaged_answers_are_refused(fitted: Run, tmp_path: Path) -> None:
+    from lmedge.train.arrays import read_arrays, write_arrays
+    from lmedge.train.out_of_fold import FILE, read_out_of_fold
+
+    copy = dataclasses.replace(fitted, folder=tmp_path)
+    arrays = read_arrays(fitted.folder / FILE)
+    write_arrays(tmp_path / FILE, {**arrays, "landmark": arrays["landmark"] * np.nan})
+    with pytest.raises(RunError, match="train anew"):
+        read_out_of_fold(copy)
+
+
+def test_a_validation_part_of_the_users_own_is_not_learned_from(
+    tiny_weights: Path, tiny: None, tmp_path: Path
+) -> None:
+    data = tmp_path / "photographs"
+    for seed, part in enumerate(("train", "val")):
+        small_run.write_photographs(data / part, 4, seed=seed)
+    run = small_run.start(data, tmp_path / "run", tiny_weights, FOLDS)
+    assert run.plan is None
+    assert len(run.entries("val")) == 16
+
+
+def test_a_test_part_of_the_users_own_is_kept(
+    tiny_weights: Path, tiny: None, tmp_path: Path
+) -> None:
+    data = tmp_path / "photographs"
+    for seed, part in enumerate(("train", "test")):
+        small_run.write_photographs(data / part, 4, seed=seed)
+    run = small_run.start(data, tmp_path / "run", tiny_weights, FOLDS)
+    assert run.plan is not None
+    assert [len(run.entries(part)) for part in ("train", "val", "test")] == [16, 0, 16]
+
+
+@pytest.mark.parametrize(
+    ("settings", "networks"),
+    [
+        ((), 3),
+        (("data.cross_fit_up_to=47",), 1),
+        (("data.cross_fit_up_to=47", "data.measure_up_to=47"), 0),
+        (("data.test_count=2",), 0),
+        (("data.folds=0",), 0),
+    ],
+)
+def test_the_number_of_images_chooses(
+    settings: tuple[str, ...],
+    networks: int,
+    small_photographs: Path,
+    tiny_weights: Path,
+    tiny: None,
+    tmp_path: Path,
+) -> None:
+    run = small_run.start(small_photographs, tmp_path / "run", tiny_weights, [*FOLDS, *settings])
+    assert (run.plan.networks if run.plan else 0) == networks
+    assert bool(run.entries("val")) == (networks == 0)
+
+
+def test_one_measured_fold_gives_figures_of_its_images_alone(
+    small_photographs: Path, tiny_weights: Path, tiny: None, tmp_path: Path
+) -> None:
+    from lmedge.train import training
+
+    settings = [*FOLDS, "data.cross_fit_up_to=10"]
+    run = small_run.start(small_photographs, tmp_path / "run", tiny_weights, settings)
+    training.train_run(run)
+    assert run.metrics()[CROSS_VALIDATED]["landmark"]["n"] == 16
+    assert run.metrics()["learned_from"] == 48
+
+
+def test_the_command_says_which_figure_is_what(
+    small_photographs: Path, tiny_weights: Path, tiny: None, tmp_path: Path
+) -> None:
+    words = [f"--set={one}" for one in (*small_run.SETTINGS, *FOLDS)]
+    out = tmp_path / "run"
+    done = lmedge("train", small_photographs, "--weights", tiny_weights, "--out", out, *words)
+    assert done.returncode == 0, done.stderr
+    assert "48 images are predicted by 3 networks" in done.stderr
+    assert "With --hold-out one network learns from about 31" in done.stderr
+    f1 = json.loads((out / "metrics.json").read_text())[CROSS_VALIDATED]["landmark"]["macro_f1"]
+    assert "cross-validated, by networks that had not seen the image (n = 48, float)" in done.stdout
+    assert f"landmark macro F1 {f1:.3f} (95 % interval" in done.stdout
+    assert "has learned from 48 images" in done.stdout
+
+
+def test_hold_out_keeps_parts_back(
+    small_photographs: Path, tiny_weights: Path, tiny: None, tmp_path: Path
+) -> None:
+    words = [f"--set={one}" for one in (*small_run.SETTINGS, *FOLDS)]
+    out = tmp_path / "run"
+    done = lmedge(
+        "train", small_photographs, "--hold-out", "--weights", tiny_weights, "--out", out, *words
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert set(metrics) == {"val", "test", "learned_from"}
+    assert metrics["learned_from"] < 48
+
+
+def test_cross_fitting_without_folds_is_refused(small_photographs: Path, tmp_path: Path) -> None:
+    done = lmedge(
+        "train", small_photographs, "--cross-fit", "--recipe", "demo", "--out", tmp_path / "run"
+    )
+    assert done.returncode != 0
+    assert "data.folds" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_landmark_with_one_image_is_refused(
+    tiny_weights: Path, tiny: None, tmp_path: Path
+) -> None:
+    data = small_run.write_photographs(tmp_path / "photographs", 1)
+    with pytest.raises(DataError, match="add at least 1 more"):
+        small_run.start(data, tmp_path / "run", tiny_weights, FOLDS)

@@ -70,7 +70,7 @@ def _coverage(_: click.Context, param: click.Parameter, value: str) -> float | N
     multiple=True,
     metavar="PIXELS",
     help="With --auto: a side of the input to try; repeatable. The fastest is taken whose log loss "
-    "on the validation images is, within noise, the least.  [default: the run's]",
+    "on the images that judge the file is, within noise, the least.  [default: the run's]",
 )
 @click.option(
     "--io",
@@ -98,7 +98,7 @@ def _coverage(_: click.Context, param: click.Parameter, value: str) -> float | N
     type=click.FloatRange(0, 100),
     default=100 * Limits.class_tolerance,
     show_default=True,
-    help=f"Points of recall that a class of {ENOUGH} validation images or more may lose.",
+    help=f"Points of recall that a class of {ENOUGH} judged images or more may lose.",
 )
 @click.option(
     "--coverage",
@@ -140,9 +140,10 @@ def export(
 ) -> None:
     """Quantize a finished RUN folder and write one .tflite that any TFLite client can run.
 
-    The file is calibrated and fine-tuned on the run's training images. Then it runs on the
-    validation images. It is not written if it lost more macro F1 than the tolerance, by the
-    95 % interval of the difference. FILE.export.json lists the losses.
+    The file is calibrated and fine-tuned on the run's training images. Then it is compared with the
+    float network, on validation images or by out-of-fold predictions. It is not written if it lost
+    more macro F1 than the tolerance, by the 95 % interval of the difference. FILE.export.json lists
+    the losses.
 
     \b
     lmedge export runs/photographs --int8 -o landmarks.tflite

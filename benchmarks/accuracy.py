@@ -53,6 +53,11 @@ class Accuracy:
         return {
             **self.scores.as_dict(),
             **self.details.as_dict(),
+            "matrices": {
+                "landmark": self.scores["landmark"].cells,
+                "landmark_alone": self.scores.alone["landmark"].cells,
+                "category_alone": self.scores.alone["category"].cells,
+            },
             "strangers": self.unknown and self.unknown.as_dict(),
             "skipped": {
                 "pictures": self.skipped,

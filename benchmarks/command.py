@@ -172,7 +172,7 @@ def benchmark(
     if runs is not None and effort is not None:
         raise click.UsageError("--runs and --quick or --thorough exclude each other")
     if host is not None:
-        _there(context, host)
+        _there(context, host, together)
         return
     if host_python is not None or ssh_options or give_up is not None:
         raise click.UsageError("--host-python, --ssh-option and --give-up need --host")
@@ -223,7 +223,7 @@ def _measure(
     )
 
 
-def _there(context: click.Context, host: str) -> None:
+def _there(context: click.Context, host: str, together: bool) -> None:
     """Measure on another machine, by the same options; defaults are decided there."""
     from .remote import benchmark_there, default_folder
 
@@ -247,9 +247,8 @@ def _there(context: click.Context, host: str) -> None:
     )
     patience = PATIENCE if asked["give_up"] is None else asked["give_up"]
     link = Link(host=host, options=options, patience=patience)
-    benchmark_there(
-        link, payload, asked["out"] or default_folder(payload, host), asked["host_python"]
-    )
+    folder = asked["out"] or default_folder(payload, host)
+    benchmark_there(link, payload, folder, asked["host_python"], together=together)
 
 
 def _passed_on(context: click.Context) -> tuple[str, ...]:

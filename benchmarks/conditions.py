@@ -68,13 +68,13 @@ class Conditions:
         own = self.after.own_seconds - self.before.own_seconds
         return max(0.0, (busy - own) / max(self.after.seconds - self.before.seconds, 1e-9))
 
-    def doubts(self, tail: float) -> list[str]:
-        """Return the reasons to doubt a run; `tail` is the 99th percentile over the median."""
+    def doubts(self, tail: float, cores: int) -> list[str]:
+        """Return the reasons to doubt a run on `cores`; `tail` is that of its Spread."""
         found = []
         if tail > TAIL:
             found.append(f"the 99th percentile is {tail:.1f} times the median")
         if self.others is not None and self.others > OTHERS:
-            found.append(f"other processes kept {self.others:.1f} of {machine.cores()} cores busy")
+            found.append(f"other processes kept {self.others:.1f} of {cores} cores busy")
         if (self.after.throttled or 0) > (self.before.throttled or 0):
             found.append("the processor was throttled")
         return found

@@ -97,17 +97,10 @@ def details_of(
     wrong = np.flatnonzero(~right)
     same = (parents[predicted[wrong]] == parents[truth[wrong]]).mean() if len(wrong) else None
     return Details(
-        weighted_f1={head: _weighted(score) for head, score in scores.items()},
+        **of_scores(scores),
         top3=float((order == truth[:, None]).any(axis=1).mean()),
-        accuracy_interval={
-            head: wilson_interval(round(score.accuracy * score.n), score.n)
-            for head, score in scores.items()
-        },
-        recall_interval=_recalls(scores["landmark"]),
-        category_recall_interval=_recalls(scores["category"]),
         rejection=tuple(_rejections(joint.max(axis=1), right)),
         category_of_wrong=None if same is None else float(same),
-        confusions=tuple(confusions(scores["landmark"], LISTED)),
         mistakes=_mistakes(paths, truth, joint, taxonomy),
         calibration={
             "landmark": reliability_diagram(alone["landmark"], truth),
@@ -115,6 +108,20 @@ def details_of(
             "together": reliability_diagram(joint, truth),
         },
     )
+
+
+def of_scores(scores: Mapping[str, HeadScore]) -> dict[str, Any]:
+    """Return those of the Details that follow from the scores of both heads."""
+    return {
+        "weighted_f1": {head: _weighted(score) for head, score in scores.items()},
+        "accuracy_interval": {
+            head: wilson_interval(round(score.accuracy * score.n), score.n)
+            for head, score in scores.items()
+        },
+        "recall_interval": _recalls(scores["landmark"]),
+        "category_recall_interval": _recalls(scores["category"]),
+        "confusions": tuple(confusions(scores["landmark"], LISTED)),
+    }
 
 
 def _mistakes(

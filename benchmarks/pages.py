@@ -8,6 +8,7 @@ import dataclasses
 import io
 import itertools
 import logging
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from lmedge.errors import DataError
 from lmedge.evaluation.metrics import ClassScore, classes_by_f1
 from lmedge.harmless import write_rows
 from lmedge.image import read_image
-from lmedge.report.csv_files import machine_line
 from lmedge.report.pages import INSTALL, missing_package, render
 
 from .details import Mistake
@@ -44,16 +44,19 @@ _OF_A_COMPARISON = (
 _log = logging.getLogger(__name__)
 
 
-def write_report(report: Report, folder: Path) -> list[str]:
+def write_report(
+    report: Report, folder: Path, sent: Mapping[Path, Path] | None = None
+) -> list[str]:
     """Write everything below `folder`, together; return the names.
 
-    Files of an earlier report are replaced or removed. Raises LmedgeError if that fails.
+    `sent` are the images of a remote host by their paths there; no others are then shown. Files of
+    an earlier report are replaced or removed. Raises LmedgeError if that fails.
     """
     with files.replacing_together(folder, "report.json", _OF_A_REPORT) as staged:
-        return _write_files(report, staged)
+        return _write_files(report, staged, sent)
 
 
-def _write_files(report: Report, folder: Path) -> list[str]:
+def _write_files(report: Report, folder: Path, sent: Mapping[Path, Path] | None) -> list[str]:
     report.write(folder / "report.json")
     report.write_samples(folder / "samples.csv")
     files.write_text(folder / "report.csv", _report_csv(report))
@@ -61,10 +64,10 @@ def _write_files(report: Report, folder: Path) -> list[str]:
     if (missing := missing_package()) is not None:
         _log.info("no pages and plots without %s: %s", missing, INSTALL)
         return names
-    return [*names, *_write_pages(report, folder)]
+    return [*names, *_write_pages(report, folder, sent)]
 
 
-def _write_pages(report: Report, folder: Path) -> list[str]:
+def _write_pages(report: Report, folder: Path, sent: Mapping[Path, Path] | None) -> list[str]:
     accuracy = report.accuracy
     head = None if accuracy is None else readable_head(accuracy)
     plots = draw_report(report, folder / "plots")
@@ -78,7 +81,7 @@ def _write_pages(report: Report, folder: Path) -> list[str]:
             plots=plots,
             confused=head,
             matrix_inches=matrix_size(accuracy, head)[0] if accuracy and head else 0.0,
-            images=[(one, _thumbnail(one), _place(one, report)) for one in mistakes],
+            images=[(one, _thumbnail(one.path, sent), _place(one, report)) for one in mistakes],
         )
         files.write_text(folder / name, page)
     return ["report.html", "report.md", "plots/"]
@@ -100,10 +103,10 @@ def _classes(report: Report) -> list[tuple[str, ClassScore, tuple[float, float]]
     ]
 
 
-def _thumbnail(mistake: Mistake) -> str | None:
+def _thumbnail(path: Path, sent: Mapping[Path, Path] | None) -> str | None:
     """Return a data URL of the image, smaller, or None when it is gone."""
     try:
-        image = read_image(mistake.path, THUMBNAIL)
+        image = read_image(path if sent is None else sent[path], THUMBNAIL)
     except DataError:
         return None
     scale = THUMBNAIL / max(image.shape[:2])
@@ -149,7 +152,7 @@ def _write_compared(compared: BenchmarkComparison, folder: Path) -> list[str]:
         names += ["pareto.png", "pareto.svg"]
     for name in ("comparison.html", "comparison.md"):
         page = render(
-            TEMPLATES, name, compared=compared, rows=titled, machine=machine_line(), pareto=plot
+            TEMPLATES, name, compared=compared, rows=titled, machine=compared.machine, pareto=plot
         )
         files.write_text(folder / name, page)
         names.append(name)
@@ -157,11 +160,17 @@ def _write_compared(compared: BenchmarkComparison, folder: Path) -> list[str]:
 
 
 def _report_csv(report: Report) -> str:
-    """Return one figure a row: section, name, value; floats with six significant digits."""
+    """Return one figure a row: section, name, value; floats with six significant digits.
+
+    The cells of the confusion matrices stay in report.json.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("section", "name", "value"))
-    for section, values in report.as_dict().items():
+    sections = report.as_dict()
+    if sections["accuracy"] is not None:
+        del sections["accuracy"]["matrices"]
+    for section, values in sections.items():
         write_rows(writer, _flat(section, "", values))
     return stream.getvalue()
 

@@ -1,35 +1,37 @@
-"""`lmedge benchmark --host`: the same benchmark on a remote host, with the report copied here.
+"""`lmedge benchmark --host`: the same benchmark on a remote host, with the report made here.
 
-The benchmark continues if the connection is lost. The folder made for it on the host is removed
-after every end.
+Figures come back, as JSON and samples that are checked; tables, pages and plots are made here. The
+benchmark continues if the connection is lost. The folder made for it on the host is removed after
+every end.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lmedge import files
 from lmedge.errors import HostError, LmedgeError, error_class
-from lmedge.harmless import echo, harmless
-from lmedge.model_file import read_model
+from lmedge.harmless import echo
+from lmedge.model_file import ModelFile, read_model
 from lmedge.remote.host import RemoteHost
 from lmedge.remote.payload import Payload, megabytes
 from lmedge.remote.ssh import Connection, Link
+from lmedge.report.terminal import HarmlessConsole
+
+from .pages import write_comparison, write_report
+from .received import report_of
+from .received_comparison import comparison_of
+from .tables import show_comparison, show_report
 
 _log = logging.getLogger(__name__)
-_NAMES = re.compile(
-    r"(report|comparison)\.(json|csv|html|md)|samples\.csv|pareto\.(png|svg)"
-    r"|plots/[a-z_-]{1,40}\.(png|svg)"
-)
-_MOST_BYTES = 256 << 20
+_MOST_BYTES = 64 << 20  # of report.json, and of the samples: two million runs
 _REPORT = "report"  # name of the folder on the remote host
 
 
@@ -40,40 +42,44 @@ def default_folder(payload: Payload, host: str) -> Path:
     return Path("runs") / f"benchmark-{payload.files[0].stem}{others}-{remote}"
 
 
-def benchmark_there(link: Link, payload: Payload, out: Path, python: str | None) -> None:
-    """Run a benchmark on a remote host and put its report into the folder `out`.
+def benchmark_there(
+    link: Link, payload: Payload, out: Path, python: str | None, *, together: bool
+) -> None:
+    """Run a benchmark on a remote host and write its report into the folder `out`.
 
-    `python` is the Python there; None looks for one. Raises HostError if the host refuses or is
-    lost, otherwise the error that the same benchmark would raise here.
+    `python` is the Python there; None looks for one. `together`: a comparison of several files or
+    runtimes. Raises HostError if the host refuses, is lost or sends back no report, otherwise the
+    error that the same benchmark would raise here.
     """
-    for file in payload.files:
-        read_model(file)  # an unusable file is an error before anything is sent
+    # An unusable file is an error before anything is sent.
+    models = [read_model(file) for file in payload.files]
+    name = "comparison" if together else "report"
     _check_folder(out)
     with (
         _ended_by_signals(),
         tempfile.TemporaryDirectory(prefix="lmedge-") as local,
         Connection(link) as connection,
     ):
-        packed, report = Path(local) / "payload", Path(local) / "report"
+        packed = Path(local) / "payload"
         packed.mkdir()
-        report.mkdir()
         arguments = payload.pack(packed)
         remote = RemoteHost(connection)
         try:
-            names = _measure(remote, packed, [*arguments, "--out", _REPORT], python)
-            connection.fetch(f"{remote.folder}/{_REPORT}", report, rsync=remote.rsync)
+            texts = _measure(remote, packed, [*arguments, "--out", _REPORT], python, name)
         except BaseException as error:
             if not remote.remove() and isinstance(error, HostError):
                 raise HostError(f"{error}; {remote.folder} may be left there") from error
             raise
         if not remote.remove():
             _log.warning("%s was lost: %s is left there", remote.host, remote.folder)
-        _place(report, out)
-    echo(f"report: {out}: {names}")
+        names = _write(remote, name, texts, payload, models, out)
+    echo(f"report: {out}: {', '.join(names)}")
 
 
-def _measure(remote: RemoteHost, packed: Path, arguments: list[str], python: str | None) -> str:
-    """Send, run and print the table; return the names of the report's files."""
+def _measure(
+    remote: RemoteHost, packed: Path, arguments: list[str], python: str | None, name: str
+) -> tuple[str, str]:
+    """Send and run; return the text of the JSON of that name, and that of the samples."""
     _log.info("connecting to %s", remote.host)
     interpreter = remote.prepare(python)
     remote.outfit(interpreter, packed)
@@ -87,11 +93,10 @@ def _measure(remote: RemoteHost, packed: Path, arguments: list[str], python: str
     code = remote.wait()
     if code:
         raise _failure(remote, code)
-    table, _, names = remote.printed("output").rpartition(f"report: {_REPORT}: ")
-    echo(table, nl=False)
-    if "report.html" not in names and "comparison.json" not in names:
-        _log.info("no pages and plots: the Python there has no jinja2 and matplotlib")
-    return names.strip()
+    return (
+        remote.read(f"{_REPORT}/{name}.json", _MOST_BYTES),
+        remote.read(f"{_REPORT}/samples.csv", _MOST_BYTES),
+    )
 
 
 def _failure(remote: RemoteHost, code: int) -> LmedgeError:
@@ -113,39 +118,29 @@ def _check_folder(out: Path) -> None:
         out.rmdir()
 
 
-def _place(report: Path, out: Path) -> None:
-    """Move the files that came back to `out`; older files of other names stay.
-
-    Raises HostError for a file that no report has, that is too large, or that is not JSON.
-    """
-    _check(report)
-    for path in sorted(report.rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            files.write_bytes(out / path.relative_to(report), path.read_bytes())
-
-
-def _check(report: Path) -> None:
-    total = 0
-    for path in sorted(report.rglob("*")):
-        name = path.relative_to(report).as_posix()
-        if path.is_dir() and not path.is_symlink():
-            continue
-        if not _NAMES.fullmatch(name) or path.is_symlink() or not path.is_file():
-            raise HostError(f"the report has a file {harmless(name)!r}, which no report has")
-        total += path.stat().st_size
-        if total > _MOST_BYTES:
-            raise HostError(f"the report is larger than {_MOST_BYTES >> 20} MiB")
-        if path.suffix == ".json":
-            try:
-                content = json.loads(path.read_bytes(), parse_constant=_no_number)
-            except (ValueError, RecursionError) as error:
-                raise HostError(f"the report's {name} is damaged ({error})") from error
-            if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
-                raise HostError(f"the report's {name} is not what `lmedge benchmark` writes")
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+def _write(
+    remote: RemoteHost,
+    name: str,
+    texts: tuple[str, str],
+    payload: Payload,
+    models: Sequence[ModelFile],
+    out: Path,
+) -> list[str]:
+    """Check what came back, then make and print here what a benchmark of this machine makes."""
+    try:
+        if name == "comparison":
+            compared = comparison_of(*texts, payload, models)
+        else:
+            report = report_of(*texts, payload, models[0])
+    except HostError as error:
+        raise HostError(f"{remote.host}: {error}") from error
+    if name == "comparison":
+        names = write_comparison(compared, out)
+        show_comparison(compared, HarmlessConsole())
+    else:
+        names = write_report(report, out, payload.pictures_there())
+        show_report(report, HarmlessConsole())
+    return names
 
 
 @contextlib.contextmanager

@@ -113,7 +113,8 @@ class Report:
     @property
     def doubts(self) -> list[str]:
         """Reasons to doubt the latency; empty on a quiet machine."""
-        return self.conditions.doubts(self.latency.end_to_end_ms.tail)
+        tail = self.latency.end_to_end_ms.tail
+        return self.conditions.doubts(tail, self.environment.cores)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of report.json; docs/formats.md names its fields."""

@@ -15,6 +15,7 @@ from lmedge.evaluation.folders import LabelledImage, split_known
 from lmedge.evaluation.intervals import paired_interval, ratio_interval
 from lmedge.evaluation.metrics import macro_f1
 from lmedge.image import read_image
+from lmedge.machine import cores
 from lmedge.progress import progress
 from lmedge.report.csv_files import machine_line
 
@@ -50,10 +51,12 @@ class ComparedFile:
 class BenchmarkComparison:
     """All files, in the order given, on the same frames and the same images.
 
-    `noisy` are the reasons to doubt the times, none on a quiet machine. `samples` are (runs,
-    entries) nanoseconds, in the order they were taken.
+    `machine` names processor, cores, Python and runtime. `noisy` are the reasons to doubt the
+    times, none on a quiet machine. `samples` are (runs, entries) nanoseconds, in the order they
+    were taken.
     """
 
+    machine: str
     runs: int
     pictures: int
     entries: tuple[ComparedFile, ...]
@@ -76,7 +79,7 @@ class BenchmarkComparison:
             if field.name != "samples"
         }
         entries = [dataclasses.asdict(entry) for entry in self.entries]
-        return {"schema": SCHEMA, "machine": machine_line(), **values, "entries": entries}
+        return {"schema": SCHEMA, **values, "entries": entries}
 
 
 def compare_files(
@@ -117,8 +120,9 @@ def compare_files(
         _entry(rival, times, truth, predicted, number) for number, rival in enumerate(rivals)
     ]
     tail = max(Spread.of(own).tail for own in samples.T)
-    doubts = Conditions(before=before, after=after).doubts(tail)
+    doubts = Conditions(before=before, after=after).doubts(tail, cores())
     return BenchmarkComparison(
+        machine=machine_line(),
         runs=len(samples),
         pictures=len(truth),
         entries=tuple(entries),

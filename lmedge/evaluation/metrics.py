@@ -32,6 +32,12 @@ class HeadScore:
     classes: tuple[ClassScore, ...]
     confusion: npt.NDArray[np.int64] = dataclasses.field(repr=False)
 
+    @property
+    def cells(self) -> list[list[int]]:
+        """[true class, predicted class, images] of each cell of the confusion that is not 0."""
+        places = np.argwhere(self.confusion).tolist()
+        return [[row, column, int(self.confusion[row, column])] for row, column in places]
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers for JSON, the classes by name and without the confusion."""
         classes = {
@@ -65,6 +71,12 @@ def score_head(truth: Labels, guess: Labels, names: tuple[str, ...]) -> HeadScor
     size = len(names)
     confusion = np.zeros((size, size), np.int64)
     np.add.at(confusion, (np.asarray(truth), np.asarray(guess)), 1)
+    return score_confusion(confusion, names)
+
+
+def score_confusion(confusion: npt.NDArray[np.int64], names: tuple[str, ...]) -> HeadScore:
+    """Score a confusion matrix, as `score_head` does its predictions."""
+    n = int(confusion.sum())
     right = np.diag(confusion).astype(np.float64)
     guessed, support = confusion.sum(axis=0), confusion.sum(axis=1)
     precision = right / np.maximum(guessed, 1)
@@ -83,8 +95,8 @@ def score_head(truth: Labels, guess: Labels, names: tuple[str, ...]) -> HeadScor
     )
     return HeadScore(
         macro_f1=float(f1[seen].mean()) if seen.any() else 0.0,
-        accuracy=float(right.sum() / max(1, len(truth))),
-        n=len(truth),
+        accuracy=float(right.sum() / max(1, n)),
+        n=n,
         classes=classes,
         confusion=confusion,
     )

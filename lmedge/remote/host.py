@@ -154,7 +154,7 @@ class RemoteHost:
             self._do(
                 f"{_SAFE_PATH}{shlex.quote(interpreter.path)} -m venv venv </dev/null 1>&2 && "
                 "venv/bin/python -m pip install --quiet --disable-pip-version-check "
-                '--no-cache-dir "$(echo "$dir"/lmedge-*.whl)[report]" </dev/null 1>&2\n'
+                '--no-cache-dir "$(echo "$dir"/lmedge-*.whl)" </dev/null 1>&2\n'
             )
         except HostError as error:
             raise HostError(
@@ -202,6 +202,10 @@ class RemoteHost:
     def printed(self, name: str) -> str:
         """Return the text of `output` or `errors`, safe for this terminal."""
         return harmless_lines(self._do(f"cat {name}\n"))
+
+    def read(self, name: str, most: int) -> str:
+        """Return the text of a file below our folder. Raises HostError beyond `most` bytes."""
+        return self.connection.run(f'{self._start}cd "$dir" && cat {shlex.quote(name)}\n', most)
 
     def remove(self) -> bool:
         """End the command and remove the folder; return False if the host cannot be reached."""

@@ -6,8 +6,12 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import click
+
 from ..evaluation.folders import TAXONOMY_FILE, LabelledImage, part_folder, parts
 from ..evaluation.unknown import list_unknown_images
+
+_PHOTOGRAPHS = "photographs"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,25 @@ class Payload:
     pictures: Sequence[LabelledImage] = ()
     unknown: Path | None = None
 
+    @property
+    def files_there(self) -> tuple[str, ...]:
+        """The paths of the files there, in folders of their own: two may have one name."""
+        return tuple(f"files/{n}/{file.name}" for n, file in enumerate(self.files))
+
+    @property
+    def data_there(self) -> str:
+        """The folder of the data on the remote host, below the folder of the benchmark."""
+        return "" if self.data is None else _inside(self.data, _PHOTOGRAPHS)
+
+    def pictures_there(self) -> dict[Path, Path]:
+        """Return the images that are sent by their paths there, which JSON can hold."""
+        if self.data is None:
+            return {}
+        return {
+            Path(click.format_filename(f"{self.data_there}/{path.relative_to(self.data)}")): path
+            for path in (image.path for image in self.pictures)
+        }
+
     def pack(self, folder: Path) -> list[str]:
         """Fill `folder` with links to the payload; return the arguments with paths inside it.
 
@@ -37,8 +60,8 @@ class Payload:
         Raises DataError when there are no unknown images to send.
         """
         words = []
-        for number, file in enumerate(self.files):  # two files may have one name
-            words.append(_link(file, folder, f"files/{number}/{file.name}"))
+        for file, there in zip(self.files, self.files_there, strict=True):
+            words.append(_link(file, folder, there))
         if self.data is not None:
             words += ["--data", self._pack_data(self.data, folder)]
         if self.part is not None:
@@ -50,7 +73,7 @@ class Payload:
 
     def _pack_data(self, data: Path, folder: Path) -> str:
         paths = [image.path for image in self.pictures]
-        inside = _links(paths, data, folder, "photographs")
+        inside = _links(paths, data, folder, _PHOTOGRAPHS)
         if parts(data):  # without train/ the others would not be read as parts
             (folder / inside / "train").mkdir(exist_ok=True)
         for table in (
@@ -63,10 +86,14 @@ class Payload:
 
 
 def _links(paths: Iterable[Path], base: Path, folder: Path, name: str) -> str:
-    inside = f"{name}/{base.resolve().name or name}"
+    inside = _inside(base, name)
     for path in paths:
         _link(path, folder, f"{inside}/{path.relative_to(base)}")
     return inside
+
+
+def _inside(base: Path, name: str) -> str:
+    return f"{name}/{base.resolve().name or name}"
 
 
 def _link(path: Path, folder: Path, name: str) -> str:

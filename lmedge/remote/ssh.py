@@ -28,7 +28,7 @@ from ..harmless import harmless_lines
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 PATIENCE = 60.0  # seconds
-_MOST_OUTPUT = 16 << 20  # bytes of a table or of errors; a report is copied otherwise
+_MOST_OUTPUT = 16 << 20  # bytes of errors and the like
 _MOST_ERRORS = 1 << 16
 _LONGEST = 3600.0  # seconds of one command: copying photographs, or pip on a slow remote host
 _LOST = 255  # what ssh itself exits with; the scripts below never do
@@ -146,14 +146,15 @@ class Connection:
         self._execute([*self._ssh(), "-O", "exit", "--", self.link.host])
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def run(self, script: str) -> str:
+    def run(self, script: str, most: int | None = None) -> str:
         """Run a POSIX shell script there and return its output.
 
         The script goes through standard input to `sh -s`, so that the log-in shell does not read
         it. If the connection is lost the script runs again, so it must be repeatable. Raises
-        HostError if it fails, is refused, or the machine does not come back.
+        HostError if it fails, is refused, prints more than `most` bytes, or the machine does not
+        come back.
         """
-        return self._persist(lambda: self._run(script))
+        return self._persist(lambda: self._run(script, most))
 
     def attempt(self, script: str) -> str:
         """Run a script once. Raises LostError if the connection is lost."""
@@ -166,14 +167,6 @@ class Connection:
         else:
             inside = [str(path) for path in sorted(folder.iterdir())]
             command = [*self._scp(), *inside, self.link.address(f"{there}/")]
-        self._persist(lambda: self._copy(command))
-
-    def fetch(self, there: str, folder: Path, *, rsync: bool) -> None:
-        """Copy the files in a folder there into `folder`."""
-        if rsync:
-            command = [*self._rsync(), self.link.address(f"{there}/"), f"{folder}/"]
-        else:
-            command = [*self._scp(), self.link.address(f"{there}/."), f"{folder}/"]
         self._persist(lambda: self._copy(command))
 
     def _settings(self) -> list[str]:
@@ -189,11 +182,13 @@ class Connection:
     def _scp(self) -> list[str]:
         return ["scp", "-r", "-q", *self._settings()]
 
-    def _run(self, script: str) -> str:
+    def _run(self, script: str, most: int | None = None) -> str:
         mark = f"lmedge-{secrets.token_hex(8)}"  # a start-up file may print something of its own
         text = f"echo {mark}\n{script}"
         code, output, errors = self._execute(
-            [*self._ssh(), "--", self.link.host, "sh -s"], text.encode("utf-8", "surrogateescape")
+            [*self._ssh(), "--", self.link.host, "sh -s"],
+            text.encode("utf-8", "surrogateescape"),
+            most,
         )
         self.stood |= mark in output
         if code == _LOST:
@@ -213,7 +208,9 @@ class Connection:
         first = next((line for line in errors.splitlines() if line.strip()), f"exit code {code}")
         raise HostError(f"{self.link.host}: copying failed: {first.strip()}")
 
-    def _execute(self, command: list[str], given: bytes = b"") -> tuple[int, str, str]:
+    def _execute(
+        self, command: list[str], given: bytes = b"", most: int | None = None
+    ) -> tuple[int, str, str]:
         # A file, not a pipe, since the shared connection may keep it open after the command.
         with tempfile.TemporaryFile() as stream:
             try:
@@ -222,13 +219,14 @@ class Connection:
                 )
             except FileNotFoundError as error:
                 raise MissingDependencyError(f"{command[0]} is not installed") from error
-            output = self._talk(process, given)
+            output = self._talk(process, given, most)
             stream.seek(0)
             errors = stream.read(_MOST_ERRORS).decode("utf-8", "replace")
         return process.returncode, output.decode("utf-8", "surrogateescape"), errors
 
-    def _talk(self, process: subprocess.Popen[bytes], given: bytes) -> bytes:
+    def _talk(self, process: subprocess.Popen[bytes], given: bytes, most: int | None) -> bytes:
         """Give a command its input and return its output, both of bounded size and time."""
+        most = most or _MOST_OUTPUT
         assert process.stdin is not None and process.stdout is not None
         timer = threading.Timer(_LONGEST, process.kill)
         timer.start()
@@ -236,11 +234,11 @@ class Connection:
             with contextlib.suppress(BrokenPipeError):  # its exit code tells more
                 process.stdin.write(given)  # a script: less than a pipe holds
                 process.stdin.close()
-            output = process.stdout.read(_MOST_OUTPUT + 1)
-            if len(output) > _MOST_OUTPUT:
+            output = process.stdout.read(most + 1)
+            if len(output) > most:
                 raise HostError(
-                    f"{self.link.host}: sent more than {_MOST_OUTPUT >> 20} MiB where a few lines "
-                    "were expected; check what runs there"
+                    f"{self.link.host}: sent more than {most >> 20} MiB where less was "
+                    "expected; check what runs there"
                 )
             process.wait()
         finally:

@@ -55,16 +55,16 @@ def test_a_system_that_tells_nothing(tmp_path: Path) -> None:
     assert now.throttled is now.busy_seconds is None
     conditions = Conditions(before=now, after=now)
     assert conditions.others is None
-    assert conditions.doubts(1.2) == []
+    assert conditions.doubts(1.2, 2) == []
 
 
 def test_reasons_to_doubt() -> None:
     before = moment()
     alone = moment(seconds=1010.0, busy_seconds=110.5, own_seconds=20.0)
     assert Conditions(before=before, after=alone).others == pytest.approx(0.05)
-    assert Conditions(before=before, after=alone).doubts(1.9) == []
-    assert "99th percentile" in Conditions(before=before, after=alone).doubts(2.1)[0]
+    assert Conditions(before=before, after=alone).doubts(1.9, 2) == []
+    assert "99th percentile" in Conditions(before=before, after=alone).doubts(2.1, 2)[0]
     busy = dataclasses.replace(alone, busy_seconds=119.0)
-    assert "0.9 of" in Conditions(before=before, after=busy).doubts(1.0)[0]
+    assert "0.9 of" in Conditions(before=before, after=busy).doubts(1.0, 2)[0]
     hot = dataclasses.replace(alone, throttled=3)
-    assert Conditions(before=before, after=hot).doubts(1.0) == ["the processor was throttled"]
+    assert Conditions(before=before, after=hot).doubts(1.0, 2) == ["the processor was throttled"]

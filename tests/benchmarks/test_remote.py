@@ -348,7 +348,7 @@ def test_packages_that_cannot_be_installed(tiny_file: Path, tmp_path: Path) -> N
 def test_packages_are_installed_for_the_time_of_the_benchmark(
     server: Server, tiny_file: Path, tmp_path: Path
 ) -> None:
-    """With the network: pages too, and nothing is left."""
+    """With the network: nothing is left, and pages are made here."""
     empty = board_python(tmp_path / "empty", lmedge=False, packages=False)
     out = tmp_path / "out"
     process = lmedge(

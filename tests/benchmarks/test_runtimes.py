@@ -114,7 +114,7 @@ def test_a_line_is_named_by_what_differs() -> None:
         entries = tuple(entry(*one) for one in names)
         samples = np.ones((1, len(names)), np.int64)
         return BenchmarkComparison(
-            runs=1, pictures=0, entries=entries, noisy=(), samples=samples
+            machine="a board", runs=1, pictures=0, entries=entries, noisy=(), samples=samples
         ).titles()
 
     assert titles(("a", "x"), ("b", "x")) == ["a", "b"]

@@ -81,7 +81,12 @@ def test_doubts_are_said_in_every_output(monkeypatch: pytest.MonkeyPatch, tmp_pa
     )
     doubt = "other processes kept 1.9 of 2 cores busy"
     found = BenchmarkComparison(
-        runs=2, pictures=0, entries=entries, noisy=(doubt,), samples=np.ones((2, 2), np.int64)
+        machine="a board",
+        runs=2,
+        pictures=0,
+        entries=entries,
+        noisy=(doubt,),
+        samples=np.ones((2, 2), np.int64),
     )
     write_comparison(found, tmp_path)
     with (tmp_path / "table.txt").open("w") as file:

@@ -144,9 +144,12 @@ def test_folders_of_two_boards_differ() -> None:
 
 
 def test_options_are_passed_on(monkeypatch: pytest.MonkeyPatch, photographs: Path) -> None:
-    seen: list[tuple[Link, Payload, Path, str | None]] = []
+    seen: list[tuple[Link, Payload, Path, str | None, bool]] = []
     monkeypatch.setattr(
-        "lmedge.benchmarks.remote.benchmark_there", lambda *given: seen.append(given)
+        "lmedge.benchmarks.remote.benchmark_there",
+        lambda link, payload, out, python, *, together: seen.append(
+            (link, payload, out, python, together)
+        ),
     )
     words = [
         "a.tflite",
@@ -169,7 +172,8 @@ def test_options_are_passed_on(monkeypatch: pytest.MonkeyPatch, photographs: Pat
     ]
     done = CliRunner().invoke(command.benchmark, words)
     assert done.exit_code == 0, done.output
-    ((link, payload, out, chosen),) = seen
+    ((link, payload, out, chosen, together),) = seen
+    assert together
     assert payload.options == ("--threads", "2", "--quick")
     assert (len(payload.files), len(payload.pictures), out) == (2, 8, Path("here"))
     assert (link.options, link.patience, chosen) == (("Port=22",), 3.0, "~/env/bin/python")

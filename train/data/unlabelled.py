@@ -11,6 +11,7 @@ from pathlib import Path
 from lmedge.errors import DataError, RunError
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.evaluation.unknown import list_unknown_images, unknown_folder_of
+from lmedge.regular import read_regular_text
 
 from .split import Split
 from .store import ImageEntry, ImageStore
@@ -70,9 +71,15 @@ def unlabelled_csv(entries: Sequence[ImageEntry]) -> str:
 
 
 def read_unlabelled(path: Path) -> tuple[ImageEntry, ...]:
-    """Read what `unlabelled_csv` wrote. Raises RunError if a line lacks a column."""
-    reader = csv.DictReader(io.StringIO(path.read_text("utf-8")))
+    """Read what `unlabelled_csv` wrote.
+
+    Raises:
+        OSError: The list cannot be read, or is no file.
+        UnicodeDecodeError: It is not UTF-8.
+        RunError: A line lacks a column.
+    """
+    reader = csv.DictReader(io.StringIO(read_regular_text(path), newline=""))
     try:
         return tuple(ImageEntry(unlabelled(Path(row["path"])), row["sha256"]) for row in reader)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, csv.Error) as error:
         raise RunError(f"{path}: line {reader.line_num} is not part of a list of images") from error

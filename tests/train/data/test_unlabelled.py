@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from lmedge.image import Resize
 from lmedge.train.data.preparation import SplitOptions, prepare_split
 from lmedge.train.data.split import Split
 from lmedge.train.data.store import ImageStore
-from lmedge.train.data.unlabelled import prepare_unknown
+from lmedge.train.data.unlabelled import prepare_unknown, read_unlabelled
 from lmedge.train.run import Run
 from tests import small_run
 from tests.train.data.conftest import run_check
@@ -75,6 +76,20 @@ def test_what_cannot_be_used(photographs: Path, store: ImageStore, tmp_path: Pat
     shutil.copy(image.path, photographs / "unknown/2.jpg")
     with pytest.raises(DataError, match=f"the same file as .* '{image.landmark}'; remove one"):
         prepare_unknown(photographs, None, store, split)
+
+
+@pytest.mark.timeout(30)
+def test_a_list_is_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a file"):
+        read_unlabelled(tmp_path / "pipe")
+
+
+def test_a_cell_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "unknown.csv"
+    path.write_text("sha256,path\n" + "a" * 200_000, "utf-8")
+    with pytest.raises(RunError, match="is not part of a list"):
+        read_unlabelled(path)
 
 
 class TestRunFolder:

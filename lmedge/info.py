@@ -17,6 +17,7 @@ from .errors import ModelFileError
 
 MOST_BYTES = 4 * 1024 * 1024
 MOST_DEPTH = 16
+MOST_VALUES = 1 << 18  # a list of one byte of JSON takes 64 bytes or more of memory
 LARGEST = 2**53  # of an integer, as in JavaScript
 
 
@@ -28,6 +29,8 @@ def read_info(text: bytes) -> dict[str, Any]:
     """
     if len(text) > MOST_BYTES:
         raise ModelFileError(f"lmedge.json is larger than {MOST_BYTES >> 20} MiB")
+    if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:  # as many as there are, or more
+        raise ModelFileError(f"lmedge.json has more than {MOST_VALUES} values")
     try:
         found = json.loads(
             text.decode(), parse_int=_integer, parse_float=_number, parse_constant=_refuse

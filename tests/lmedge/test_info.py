@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lmedge.errors import ModelFileError
-from lmedge.info import MOST_BYTES, MOST_DEPTH, read_info
+from lmedge.info import MOST_BYTES, MOST_DEPTH, MOST_VALUES, read_info
 from tests.hostile.files import joined, parts
 from tests.in_process import lmedge
 
@@ -26,6 +26,10 @@ TEXTS = {
     "half a letter in bytes": b'{"x": "\xed\xa0\x80"}',
     "17 levels": b'{"x": ' + b"[" * MOST_DEPTH + b"]" * MOST_DEPTH + b"}",
     "90,000 levels": b"[" * 90_000 + b"]" * 90_000,
+    "many empty lists": b'{"x": [' + b"[]," * MOST_VALUES + b"[]]}",
+    "many objects": b'{"x": [' + b"{}," * MOST_VALUES + b"{}]}",
+    "many deep lists": b'{"x": [' + (b"[" * 10 + b"]" * 10 + b",") * (MOST_VALUES // 10) + b"1]}",
+    "many numbers": b'{"x": [' + b"1," * MOST_VALUES + b"1]}",
     "a list": b"[1]",
     "a number": b"1",
     "nothing": b"",
@@ -41,6 +45,14 @@ TEXTS = {
 def test_what_json_allows_beyond_plain_values_is_one_line(name: str) -> None:
     with pytest.raises(ModelFileError, match=r"^[^\n]+$"):
         read_info(TEXTS[name])
+
+
+def test_few_bytes_do_not_become_many_values() -> None:
+    """4 MiB of short lists took 550 MB and 10 s in `inspect --json`."""
+    with pytest.raises(ModelFileError, match="more than 262144 values"):
+        read_info(TEXTS["many empty lists"])
+    numbers = [[0.123456] * 10_000] * 20
+    assert read_info(json.dumps({"x": numbers}).encode()) == {"x": numbers}
 
 
 def test_plain_values_are_read() -> None:

@@ -29,6 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Prepare this process: signals, and with --quick no TensorFlow and no other processes."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, inherited
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup, inherited
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # The process that starts the workers of pytest-xdist has to start them
     shares_out = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
     if config.getoption("quick") and not shares_out:

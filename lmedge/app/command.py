@@ -9,6 +9,7 @@ import click
 
 from ..camera.command import Address
 from ..camera.preview_token import is_own
+from ..harmless import echo
 from ..model_file import read_model
 from ..trial import survive
 from .folder import check_app_folder, write_app
@@ -86,7 +87,7 @@ def app(
 
 def _print_address(url: str) -> None:
     """Print the address, and as a QR code if segno is installed."""
-    click.echo(url)
+    echo(url)
     try:
         import segno
     except ImportError:

@@ -23,7 +23,7 @@ from lmedge.errors import WeightsError
 from ..backend import keras
 from .configs import CONFIG, hub_details, timm_details
 from .convention import Convention, fold
-from .hdf5 import look, read_keras
+from .hdf5 import check_hdf5, look, read_keras
 from .pretrained import HDF5_SIGNATURE, IMAGENET, StockModel
 from .tensors import (
     LayoutError,
@@ -33,7 +33,7 @@ from .tensors import (
     layers_of,
     with_epsilon,
 )
-from .timm import is_safetensors, read_timm
+from .timm import check_safetensors, is_safetensors, read_timm
 
 INPUTS = {
     "imagenet": Convention.scaled(
@@ -75,9 +75,14 @@ class EfficientNetFiles(StockModel):
     """The stock EfficientNetB0: downloaded, or from a file of any layout of this module."""
 
     def check(self, backbone: str, weights: str, size: int | None = None) -> None:
-        """Check the kind of the file and the JSON files beside it; a download is not tried."""
-        if weights != IMAGENET:
-            _look(backbone, weights, size)
+        """Check the values of the file and the JSON files beside it; a download is not tried."""
+        if weights == IMAGENET:
+            return
+        path, _ = _look(backbone, weights, size)
+        try:
+            (check_safetensors if is_safetensors(path) else check_hdf5)(path)
+        except LayoutError as error:
+            raise _refused(path, backbone, error) from error
 
     def load(self, model: keras.Model, backbone: str, weights: str) -> None:
         """Read and check every weight of the backbone, then set them all and fold the input."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from .tensors import (
     Floats,
@@ -37,6 +38,8 @@ _LEAVES = {
 _INPUT = "normalization"
 _AGAIN = ("rescaling_1", "tf_op_lambda")  # behind it, in Keras 3 and Keras 2
 _TOPS = ("predictions", "probs")
+# Of a whole file: groups and datasets, floats, and groups in one another
+_MOST_MEMBERS, _MOST_NUMBERS, _DEEPEST = 20_000, 1 << 26, 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,6 +96,46 @@ def look(path: Path) -> FirstLook:
         layers = member(file, "layers")
         stock = _has(layers, _INPUT) and _holds_weights(layers, _INPUT)
         return FirstLook(numbered=True, stock=stock)
+
+
+def check_hdf5(path: Path) -> None:
+    """Check a whole HDF5 file: it stays in itself, and its floats are finite.
+
+    It is for a reader that follows links, and for a refusal before a network is built.
+
+    Raises:
+        LayoutError: otherwise, or if it is damaged or larger than weights of a backbone.
+    """
+    with _opened(path) as file:
+        groups, seen, numbers = [("", file)], set(), 0
+        while groups:
+            above, group = groups.pop()
+            for name in group:
+                where = f"{above}{name}"
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    raise LayoutError(f"{where} is a link, which is not followed")
+                inside = group[name]
+                address = h5py.h5o.get_info(inside.id).addr
+                if address in seen:
+                    continue
+                seen.add(address)
+                if isinstance(inside, h5py.Group):
+                    groups.append((f"{where}/", inside))
+                elif isinstance(inside, h5py.Dataset):
+                    numbers += inside.size or 0
+                    _check_dataset(inside, where)  # refuses a large one before it is read
+                deep = where.count("/") > _DEEPEST
+                if deep or len(seen) > _MOST_MEMBERS or numbers > _MOST_NUMBERS:
+                    raise LayoutError("it is larger than weights of a backbone")
+
+
+def _check_dataset(stored: h5py.Dataset, name: str) -> None:
+    if stored.external or stored.is_virtual:
+        raise LayoutError(f"{name} is stored in another file, which is not read")
+    if (stored.size or 0) > _MOST_NUMBERS:
+        raise LayoutError("it is larger than weights of a backbone")
+    if stored.dtype.kind == "f" and stored.size and not np.isfinite(stored[()]).all():
+        raise LayoutError(f"{name} holds numbers that are not finite")
 
 
 def _root(file: h5py.File) -> h5py.Group:

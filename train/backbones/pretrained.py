@@ -11,10 +11,11 @@ from typing import Protocol
 import numpy as np
 
 from lmedge.errors import WeightsError
+from lmedge.regular import check_regular
 
 from ..backend import keras
 from .convention import Convention, Images, Stem, fold
-from .hdf5 import read_bare
+from .hdf5 import check_hdf5, read_bare
 from .tensors import LayoutError, layers_of
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -77,9 +78,9 @@ class StockModel:
     download: Download | None = None
 
     def check(self, backbone: str, weights: str, size: int | None = None) -> None:
-        """Check the signature of a file; a download is not tried."""
+        """Check the values of a file; a download is not tried."""
         if weights != IMAGENET:
-            check_signature(weights, f"a stock {backbone} file without top (.h5)")
+            check_file(weights, backbone, f"a stock {backbone} file without top (.h5)")
 
     def load(self, model: keras.Model, backbone: str, weights: str) -> None:
         """Copy by layer name; the input convention is measured, not assumed.
@@ -135,13 +136,13 @@ class BareFile:
     origin: str
 
     def check(self, backbone: str, weights: str, size: int | None = None) -> None:
-        """Check the signature of the file; there is nothing to download."""
+        """Check the values of the file; there is nothing to download."""
         if weights == IMAGENET:
             raise WeightsError(
                 f"Keras has no {backbone} weights to download; pass --weights PATH of "
                 f"{self.origin}, or train from scratch with --weights none"
             )
-        check_signature(weights, self.origin)
+        check_file(weights, backbone, self.origin)
 
     def load(self, model: keras.Model, backbone: str, weights: str) -> None:
         """Read every layer of the backbone, then set them all."""
@@ -157,10 +158,24 @@ class BareFile:
         fold(model, self.stem, self.convention)
 
 
-def check_signature(weights: str, wanted: str) -> None:
-    """Raise WeightsError for a path that is no HDF5 file. `wanted` is the file to pass."""
+def check_file(weights: str, backbone: str, wanted: str) -> None:
+    """Raise WeightsError for a path that is no HDF5 file with finite weights, all in itself.
+
+    `wanted` is the file to pass.
+    """
     path = Path(weights)
+    _check_signature(path, wanted)
     try:
+        check_hdf5(path)
+    except LayoutError as error:
+        raise WeightsError(
+            f"{path} does not hold {backbone} weights without top: {error}"
+        ) from error
+
+
+def _check_signature(path: Path, wanted: str) -> None:
+    try:
+        check_regular(path)
         with path.open("rb") as stream:
             signature = stream.read(len(HDF5_SIGNATURE))
     except OSError as error:

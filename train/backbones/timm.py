@@ -69,6 +69,19 @@ def read_timm(path: Path, layers: Iterable[Layer]) -> StoredWeights:
     return StoredWeights(tensors=tensors)
 
 
+def check_safetensors(path: Path) -> None:
+    """Check that all floats of a file are finite. Raises LayoutError otherwise."""
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            for name in file.keys():  # noqa: SIM118  (it is no mapping)
+                if file.get_slice(name).get_dtype() not in _TYPES:
+                    continue  # of another layout, or of no weight
+                if not np.isfinite(file.get_tensor(name)).all():
+                    raise LayoutError(f"{name} holds numbers that are not finite")
+    except (OSError, safetensors.SafetensorError) as error:
+        raise LayoutError(str(error).splitlines()[0]) from error
+
+
 def _read(file: Any, held: set[str], name: str, layer: Layer, shape: tuple[int, ...]) -> Floats:
     if name not in held:
         raise LayoutError(f"{name} is missing")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,18 @@ import pytest
 
 from lmedge.errors import WeightsError
 from lmedge.train.arrays import normalise
-from lmedge.train.backbones import BACKBONES, Backbone, StockModel, load_stock_weights
+from lmedge.train.backbones import (
+    BACKBONES,
+    Backbone,
+    StockModel,
+    check_pretrained,
+    load_stock_weights,
+)
 from lmedge.train.backend import keras
 from tests import tiny_backbone
+from tests.in_process import lmedge
 from tests.locations import B0_WEIGHTS, LITE0_WEIGHTS, PHOTOGRAPHS, needs
+from tests.processes import assert_refused
 from tests.stock_features import cosines, draw, groups_of_layers, photographs
 
 needs_shared = needs(B0_WEIGHTS, PHOTOGRAPHS)
@@ -169,7 +179,7 @@ class TestRefused:
             load(path)
 
     def test_a_folder(self, load: Any, tmp_path: Path) -> None:
-        with pytest.raises(WeightsError, match="Is a directory"):
+        with pytest.raises(WeightsError, match="a folder, not a file"):
             load(tmp_path)
 
     def test_a_file_of_another_kind(self, load: Any, tmp_path: Path) -> None:
@@ -182,6 +192,52 @@ class TestRefused:
         path.write_bytes(tiny_weights.read_bytes()[:3000])
         with pytest.raises(WeightsError, match="does not hold tiny weights"):
             load(path)
+
+    def test_a_pipe(self, load: Any, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "weights.h5")
+        with pytest.raises(WeightsError, match="a pipe, socket or device"):
+            load(tmp_path / "weights.h5")
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_numbers_that_are_none_are_refused_before_anything_is_kept(
+        self, tiny_weights: Path, small_photographs: Path, tmp_path: Path, value: float
+    ) -> None:
+        path = tmp_path / "weights.h5"
+        shutil.copy(tiny_weights, path)
+        with h5py.File(path, "r+") as file:
+            names: list[str] = []
+            file.visititems(
+                lambda name, one: names.append(name) if isinstance(one, h5py.Dataset) else None
+            )
+            file[names[-1]][...] = value
+        with pytest.raises(WeightsError, match=r"weights.h5 does not hold tiny .* not finite"):
+            check_pretrained(tiny_backbone.NAME, str(path))
+        words = ["train", small_photographs, "--backbone", tiny_backbone.NAME, "--out", "out"]
+        process = lmedge(*words, "--weights", path, cwd=tmp_path)
+        assert_refused(process, 9, "weights.h5", "not finite")
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("kind", ["soft", "external", "storage", "deep", "large"])
+    def test_what_keras_would_follow(self, tiny_weights: Path, tmp_path: Path, kind: str) -> None:
+        """Its own reader of a stock file opens other files, and reads what is never ended."""
+        path = tmp_path / "weights.h5"
+        shutil.copy(tiny_weights, path)
+        os.mkfifo(tmp_path / "pipe")
+        outside = [(str(tmp_path / "pipe"), 0, h5py.h5f.UNLIMITED)]
+        with h5py.File(path, "r+") as file:
+            if kind == "soft":
+                file["extra"] = h5py.SoftLink("/x")
+            elif kind == "external":
+                file["extra"] = h5py.ExternalLink("pipe", "/x")
+            elif kind == "storage":
+                file.create_dataset("extra", (3,), np.float32, external=outside)
+            elif kind == "deep":
+                file.create_group("a/" * 50)
+            else:
+                file.create_dataset("extra", (1 << 40,), np.float64, chunks=(1 << 10,))
+        told = {"deep": "larger", "large": "larger", "storage": "in another file"}
+        with pytest.raises(WeightsError, match=told.get(kind, "is a link")):
+            check_pretrained(tiny_backbone.NAME, str(path))
 
     def test_an_empty_hdf5_file(self, load: Any, tmp_path: Path) -> None:
         path = tmp_path / "weights.h5"

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from lmedge.errors import WeightsError
+from lmedge.train.backbones import check_pretrained
 from lmedge.train.backend import keras
 from tests.in_process import lmedge
 from tests.processes import assert_refused
@@ -237,3 +239,21 @@ class TestFiles:
         assert_refused(lmedge(*words, path, cwd=tmp_path), 9, "PATH@imagenet", "PATH@advprop")
         shutil.rmtree(folder)
         assert_refused(lmedge(*words, folder, cwd=tmp_path), 9, "cannot read the weights")
+
+    def test_numbers_that_are_none_are_refused_before_the_network_is_built(
+        self, stock: Any, tensors: Any, tmp_path: Path
+    ) -> None:
+        path = layouts.write_named(tmp_path / "b0.h5", stock)
+        with h5py.File(path, "r+") as file:
+            file["stem_bn/stem_bn/moving_variance:0"][5] = np.inf
+        with pytest.raises(
+            WeightsError, match="moving_variance:0 holds numbers that are not finite"
+        ):
+            check_pretrained("efficientnetb0", f"{path}@imagenet", 224)
+        folder = layouts.write_timm(tmp_path / "b0", tensors, "tf_efficientnet_b0", IMAGENET)
+        check_pretrained("efficientnetb0", str(folder), 224)
+        held = safetensors.numpy.load_file(folder / "model.safetensors")
+        held["bn1.bias"][0] = np.nan
+        safetensors.numpy.save_file(held, folder / "model.safetensors")
+        with pytest.raises(WeightsError, match=r"bn1\.bias holds numbers that are not finite"):
+            check_pretrained("efficientnetb0", str(folder), 224)

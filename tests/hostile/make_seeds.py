@@ -1,0 +1,50 @@
+"""Write the files that the fuzzer begins with: the tiny file, and one with every field of a card.
+
+python -m tests.hostile.make_seeds
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lmedge.export.metadata import Card, pack
+from tests import kept
+from tests import tiny_file as tiny
+
+from .fuzz import SEEDS
+
+HEAD = {"macro_f1": 0.5, "n": 9, "interval": [0.4, 0.6]}
+HEADS = {"landmark": HEAD, "category": HEAD}
+INFO: dict[str, Any] = {
+    "preprocessing": {"size": tiny.SIZE, "resize": "crop"},
+    "temperatures": {"landmark": 1.0, "category": 1.0},
+    "metrics": {"test": {"file": HEADS}},
+    "gate": {"problems": ["a"]},
+    "rejection": {"threshold": 0.5, "score": "known", "kept": 0.9, "false_accepts": 0.1},
+    "decoding": {"category_weight": 0.5},
+    "golden": {"landmark": [[0.25] * 4], "category": [[0.5] * 2]},
+    "provenance": {
+        "strategy": "a",
+        "pictures": {"train": 9},
+        "refit_of": {"run": "a", "test": HEADS},
+    },
+}
+
+
+def main() -> None:
+    """Write both files."""
+    card = Card(
+        name="tiny",
+        description="four colours",
+        version="0.1.0",
+        taxonomy=tiny.TAXONOMY,
+        size=tiny.SIZE,
+        info=INFO,
+    )
+    SEEDS.mkdir(exist_ok=True)
+    (SEEDS / "known.tflite").write_bytes(pack(tiny.graph(known=True), card))
+    (SEEDS / "tiny.tflite").write_bytes((kept.folder("tiny") / "tiny.tflite").read_bytes())
+
+
+if __name__ == "__main__":
+    main()

@@ -84,16 +84,16 @@ class Tiles:
 
     def caption(self, axes: Any, predictions: Predictions, place: int, fonts: Fonts) -> None:
         """Write the prediction for an image, the truth if it is another, and both probabilities."""
-        said, truth = int(predictions.predicted[place]), int(predictions.truth[place])
+        guess, truth = int(predictions.predicted[place]), int(predictions.truth[place])
         lines = (
-            [("said", truth, BLUE)]
-            if said == truth
+            [("predicted", truth, BLUE)]
+            if guess == truth
             else [
-                ("true", truth, BLUE),
-                ("said", said, ORANGE),
+                ("label", truth, BLUE),
+                ("predicted", guess, ORANGE),
             ]
         )
-        longest = int(self.width / _CHARACTER) - len("said:   99.9 %")
+        longest = int(self.width / _CHARACTER) - len("predicted:   99.9 %")
         for number, (word, index, colour) in enumerate(lines):
             name = fonts.label(predictions.taxonomy.landmarks[index], longest)
             text = f"{word}: {name}  {percent(float(predictions.joint[place, index]))}"

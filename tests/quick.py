@@ -19,10 +19,13 @@ import pytest
 TENSORFLOW = {"tensorflow", "tf_keras", "tensorflow_model_optimization"}
 STARTS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
 _lifted = False
+_installed = False
 
 
 def install() -> None:
     """Skip, from now on, what needs more than this process."""
+    global _installed
+    _installed = True
     platform.platform()  # starts `uname` once; the workers of pytest-xdist report it
     sys.meta_path.insert(0, _Finder())
     sys.addaudithook(_skip_process)
@@ -47,6 +50,12 @@ class _Finder:
     ) -> None:
         if name.split(".", maxsplit=1)[0] in TENSORFLOW and not _lifted:
             pytest.skip("needs TensorFlow", allow_module_level=True)
+
+
+def needs_process() -> None:
+    """Skip what starts a process in a place from which a skip cannot leave, such as asyncio."""
+    if _installed:
+        _skip_process("subprocess.Popen", ())
 
 
 def _skip_process(event: str, _: tuple[Any, ...]) -> None:

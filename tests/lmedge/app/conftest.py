@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import quick
 from tests.lmedge.app.serving import (
     ASK,
     FAKE_CAMERA,
@@ -33,6 +34,7 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     """Playwright, which a process can start once."""
+    quick.needs_process()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:

@@ -41,6 +41,15 @@ def opened(playwright: Playwright, profile: Path) -> BrowserContext:
     )
 
 
+def visited(context: BrowserContext, url: str) -> Page:
+    """Return the page behind its first visit, when all of it is stored."""
+    page = context.new_page()
+    page.goto(url)
+    ready(page)
+    stored(page)
+    return page
+
+
 def version(page: Page) -> str:
     found: str = page.evaluate("lmedge.file().version.version")
     return found
@@ -56,10 +65,7 @@ def test_without_the_server_and_after_a_restart_it_classifies(
     context = opened(playwright, tmp_path / "profile")
     with serving(folder) as server:
         url = server.url
-        page = context.new_page()
-        page.goto(url)
-        ready(page)
-        stored(page)
+        page = visited(context, url)
         wait_until(page, "document.getElementById('facts').textContent.includes('stored')")
     page.reload()
     assert ready(page)["verification"]["identical"]
@@ -80,10 +86,7 @@ def test_a_new_version_is_offered_and_a_broken_one_leaves_the_old(
 ) -> None:
     context = opened(playwright, tmp_path / "profile")
     with serving(folder) as server:
-        page = context.new_page()
-        page.goto(server.url)
-        ready(page)
-        stored(page)
+        page = visited(context, server.url)
         old = version(page)
         other = write_file(tmp_path / "newer.tflite", decoding={"category_weight": 0.2})
         model = read_model(other)
@@ -125,10 +128,7 @@ def test_a_stored_file_that_was_damaged_is_loaded_again(
 ) -> None:
     context = opened(playwright, tmp_path / "profile")
     with serving(folder) as server:
-        page = context.new_page()
-        page.goto(server.url)
-        ready(page)
-        stored(page)
+        page = visited(context, server.url)
         page.evaluate(
             """async () => {
               const name = (await caches.keys()).find((key) => key.startsWith('lmedge http'));

@@ -153,8 +153,10 @@ def train(
     ]
     values = load_recipe(recipe, given)
     devices = DeviceOptions(device=device, distribute=distribute, precision=precision, xla=xla)
-    if cross_fit is None and distribute != "none":
-        cross_fit = False  # fold networks train on one device at a time
+    if distribute != "none":  # fold networks train on one device at a time
+        if cross_fit:
+            raise click.UsageError("--cross-fit trains on one device; leave out --distribute")
+        cross_fit = False
     if distribute == "multiworker" and out is None:
         raise click.UsageError("--distribute multiworker needs --out, the same for all workers")
     named = out or _default_folder(data, resume)

@@ -44,6 +44,7 @@ def test_no_mistake_waits_for_tensorflow(finished_run: Run, tmp_path: Path) -> N
         (multiworker, {"TF_CONFIG": "{"}, 1, "TF_CONFIG is not a cluster"),
         (multiworker, {"TF_CONFIG": json.dumps(CLUSTER)}, 2, "multiworker needs --out"),
         (["train", data, "--cross-fit", "--recipe", "demo"], {}, 10, "data.folds is 0"),
+        (["train", data, "--cross-fit", "--distribute", "mirrored"], {}, 2, "on one device"),
         (["train", data, "--resume", "--out", str(tmp_path)], {}, 5, "is not a run folder"),
         (["train", data, "--resume", "--out", folder], {}, 5, "is finished"),
         (["evaluate", str(tmp_path)], {}, 5, "is not a run folder"),

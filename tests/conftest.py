@@ -69,7 +69,7 @@ def tiny() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def small_folder() -> Iterator[Path]:
-    """A folder with photographs, stock weights and a finished run. Shared: not to be changed."""
+    """Photographs, stock weights, a finished run and a cross-fitted one. Shared: not changed."""
     with unchanged("run") as folder:
         yield folder
 
@@ -92,6 +92,14 @@ def finished_run(tiny: None, small_folder: Path) -> Run:
     from lmedge.train.run import Run
 
     return Run.open(small_folder / "run")
+
+
+@pytest.fixture(scope="session")
+def cross_fitted_run(tiny: None, small_folder: Path) -> Run:
+    """A run that has learned every photograph, with its out-of-fold answers. Shared likewise."""
+    from lmedge.train.run import Run
+
+    return Run.open(small_folder / "cross-fitted")
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from lmedge.decoding import Decoding, Probabilities, log_softmax, softmax
-from lmedge.evaluation.scoring import fit_category_weight
+from lmedge.evaluation.scoring import fit_category_weight, log_likelihood
 from lmedge.model_file import HEADS
 from lmedge.taxonomy import Taxonomy
 
@@ -64,6 +64,19 @@ def fit_calibration(
     fitted = Calibration({head: fit_temperature(logits[head], truth[head]) for head in HEADS})
     weight = fit_category_weight(fitted.probabilities(logits), truth, taxonomy)
     return dataclasses.replace(fitted, decoding=Decoding(category_weight=weight))
+
+
+def calibrated_likelihood(
+    logits: Mapping[str, npt.NDArray[np.float32]], truth: Mapping[str, npt.NDArray[np.int64]]
+) -> float:
+    """Return the log likelihood of the heads in `truth`, each at its best temperature.
+
+    `logits` are (N, K) by head, `truth` (N,) indices by head.
+    """
+    return sum(
+        log_likelihood(logits[head].astype(np.float64) / fit_temperature(logits[head], own), own)
+        for head, own in truth.items()
+    )
 
 
 def fit_temperature(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64]) -> float:

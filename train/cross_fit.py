@@ -11,16 +11,14 @@ import functools
 import logging
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
-from lmedge.evaluation.scoring import log_likelihood
 from lmedge.model_file import HEADS
 
 from .arrays import Floats, Weights, read_arrays
 from .backend import keras
-from .calibration import fit_temperature
+from .calibration import calibrated_likelihood
 from .data.split import Split
 from .data.store import ImageEntry
 from .fitting.checkpoint import blended, checkpoint_folder, phase_file, write_share
@@ -31,15 +29,15 @@ from .network import (
     get_weights,
     measured_network,
     predict_logits,
-    predict_with_features,
+    predict_outputs,
     set_weights,
+    with_features,
 )
-from .out_of_fold import OutOfFold, has_answers, read_out_of_fold
+from .out_of_fold import OutOfFold, fold_folder, has_answers, read_out_of_fold
 from .recipes import change_recipe
 from .run import Run
 
 _UNKNOWN = "unknown"
-FOLDS = "folds"  # the folder of the fold networks, in the run folder
 # The images that would choose an epoch are those that give the figures.
 _LAST_EPOCH = tuple(f"{section}.keep=last" for section in ("head", "second_head", "fine_tune"))
 logger = logging.getLogger(__name__)
@@ -87,7 +85,7 @@ class _CrossFit:
         return [self._fold(number) for number in range(self.run.plan.networks)]
 
     def _fold(self, number: int) -> Run:
-        folder = self.run.folder / FOLDS / f"fold-{number + 1}"
+        folder = fold_folder(self.run, number)
         if (folder / "run.json").exists():
             return Run.open(folder)
         assert self.run.plan is not None
@@ -148,10 +146,19 @@ class _CrossFit:
 
     def _asked(self) -> dict[str, Floats]:
         """Return logits and features of the network as it is, for all images that it is asked."""
-        network = measured_network(self.run, self.network)
-        found = predict_with_features(network, self.run.images("train"))
-        unknown = predict_with_features(network, self.run.unknown_images())
+        set_weights(self._measured, get_weights(self.network), self.run.folder)
+        found = predict_outputs(self._asking, self.run.images("train"))
+        unknown = predict_outputs(self._asking, self.run.unknown_images())
         return {**found, _UNKNOWN: unknown[FEATURES]}
+
+    @functools.cached_property
+    def _measured(self) -> keras.Model:
+        """The network for the images that it is measured on; one graph for all folds."""
+        return measured_network(self.run, self.network)
+
+    @functools.cached_property
+    def _asking(self) -> keras.Model:
+        return with_features(self._measured)
 
     def _choose(self, phase: Phase) -> float:
         """Choose the share of a phase's fitted weights by the answers of all folds.
@@ -181,12 +188,8 @@ class _CrossFit:
         @functools.cache
         def likelihood(share: float) -> float:
             parts = list(self._held_out(phase, share))
-            total = 0.0
-            for head in phase.heads:
-                logits = np.concatenate([part[head] for part in parts])
-                temperature = fit_temperature(logits, truth[head])
-                total += log_likelihood(logits.astype(np.float64) / temperature, truth[head])
-            return total
+            logits = {head: np.concatenate([part[head] for part in parts]) for head in truth}
+            return calibrated_likelihood(logits, truth)
 
         return likelihood
 
@@ -195,9 +198,8 @@ class _CrossFit:
         for fold in self.folds:
             path = phase_file(fold, phase.name, "-best")
             began = read_arrays(phase_file(fold, phase.name, "-start"))
-            set_weights(self.network, blended(began, read_arrays(path), share), path)
-            network = measured_network(self.run, self.network)
-            yield predict_logits(network, fold.images("val"))
+            set_weights(self._measured, blended(began, read_arrays(path), share), path)
+            yield predict_logits(self._measured, fold.images("val"))
 
     def _joined(self, found: list[dict[str, Floats]], shares: dict[str, float]) -> OutOfFold:
         plan = self.run.plan
@@ -217,8 +219,3 @@ class _CrossFit:
             unknown=np.stack([one[_UNKNOWN] for one in found]).astype(np.float16),
             shares=shares,
         )
-
-
-def fold_histories(run: Run) -> list[Path]:
-    """Return the history.csv of each fold network of a run folder, those that are there."""
-    return sorted((run.folder / FOLDS).glob("fold-*/history.csv"))

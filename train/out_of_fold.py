@@ -6,7 +6,8 @@ The file is a part of the run folder. Nothing here imports TensorFlow.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ from lmedge.model_file import HEADS
 
 from .arrays import Floats, Weights, read_arrays, write_arrays
 from .data.split import label_indices
-from .run import Run
+from .run import HistoryRow, Run
 
 FILE = "out_of_fold.safetensors"
+FOLDS = "folds"  # the folder of the fold networks, in the run folder
 _SHARE = "share/"
 
 
@@ -61,6 +63,39 @@ class OutOfFold:
             **shares,
         }
         write_arrays(folder / FILE, arrays)
+
+
+def fold_folder(run: Run, number: int) -> Path:
+    """Return the run folder of a fold network, `number` from 0."""
+    return run.folder / FOLDS / f"fold-{number + 1}"
+
+
+def fold_history(run: Run) -> list[HistoryRow]:
+    """Return history.csv with the validation figures of the fold networks, their mean.
+
+    The network that ships has no images to validate with. Epochs that not all folds have are left
+    as they are, and so is the history of a run that was not cross-fitted.
+    """
+    networks = 0 if run.plan is None else run.plan.networks
+    folds = [
+        dataclasses.replace(run, folder=fold_folder(run, number)).history()
+        for number in range(networks)
+    ]
+    own: dict[tuple[str, int], list[HistoryRow]] = {}
+    for row in itertools.chain.from_iterable(folds):
+        own.setdefault((row.phase, row.epoch), []).append(row)
+    return [_validated(row, own.get((row.phase, row.epoch), []), networks) for row in run.history()]
+
+
+def _validated(row: HistoryRow, folds: Sequence[HistoryRow], networks: int) -> HistoryRow:
+    if not folds or len(folds) < networks:
+        return row
+    return dataclasses.replace(
+        row,
+        val_loss=float(np.mean([one.val_loss for one in folds])),
+        val_accuracy=float(np.mean([one.val_accuracy for one in folds])),
+        val_macro_f1=float(np.mean([one.val_macro_f1 for one in folds])),
+    )
 
 
 def has_answers(folder: Path) -> bool:

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.evaluation.scoring import log_likelihood
 from lmedge.progress import Advance, progress
 
 from ..arrays import read_arrays
 from ..backend import keras, tf
-from ..calibration import fit_temperature
+from ..calibration import calibrated_likelihood
 from ..network import set_weights
 from ..recipes.sections import FitSettings
 from ..reports.tensorboard import epoch_log
@@ -117,13 +116,7 @@ def _choose_share(run: Run, fitting: Fitting) -> None:
     @functools.cache
     def likelihood(share: float) -> float:
         set_weights(fitting.network, blended(start, kept, share), kept_path)
-        logits = predicted(fitting.model, inputs)
-        return sum(
-            log_likelihood(
-                logits[head].astype(np.float64) / fit_temperature(logits[head], truth), truth
-            )
-            for head, truth in truths.items()
-        )
+        return calibrated_likelihood(predicted(fitting.model, inputs), truths)
 
     count = min(len(truth) for truth in truths.values())
     share = likeliest_share(fitting.blend, fitting.spread if count else 0.0, likelihood)
@@ -155,14 +148,7 @@ def record_solved(
         learning_rate=0.0,
         seconds=round(seconds, 3),
     )
-    logger.info(
-        "%s: solved, loss %.4f, validation loss %.4f, macro F1 %.4f (%.1f s)",
-        row.phase,
-        row.loss,
-        row.val_loss,
-        row.val_macro_f1,
-        row.seconds,
-    )
+    logger.info("%s: solved, %s", row.phase, _figures(row, quality))
     Checkpoint(run, fitting.phase, fitting.network).save(row, quality, keep=True)
 
 
@@ -199,16 +185,23 @@ def _epoch(
     worth_a_line = row.seconds >= QUIET_SECONDS or row.epoch == fitting.epochs
     logger.log(
         logging.INFO if worth_a_line else logging.DEBUG,
-        "%s %d/%d: loss %.4f, validation loss %.4f, macro F1 %.4f (%.1f s)",
+        "%s %d/%d: %s",
         row.phase,
         row.epoch,
         fitting.epochs,
-        row.loss,
-        row.val_loss,
-        row.val_macro_f1,
-        row.seconds,
+        _figures(row, quality),
     )
     return row, quality
+
+
+def _figures(row: HistoryRow, quality: Quality) -> str:
+    """Return the figures of an epoch for people; without a validation part only those there are."""
+    validated = (
+        f", validation loss {row.val_loss:.4f}, macro F1 {row.val_macro_f1:.4f}"
+        if quality.n
+        else ""
+    )
+    return f"loss {row.loss:.4f}{validated} ({row.seconds:.1f} s)"
 
 
 def validate(fitting: Fitting) -> Quality:

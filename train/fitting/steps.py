@@ -145,7 +145,7 @@ class Trainer:
         if epochs == 0:
             return
         if restore_finished(run, phase, self.network, epochs):
-            logger.info("%s was done", phase)
+            self._log_done(phase)
             return
         for layer in self.network.layers:
             between = layer.name.startswith("head_")
@@ -275,7 +275,7 @@ class Trainer:
         if epochs == 0:
             return
         if restore_finished(run, phase, self.network, epochs, blend < 1):
-            logger.info("%s was done", phase)
+            self._log_done(phase)
             return
         trained = (*heads, held) if held else heads
         self._free(trained, start, settings.batch_norm)
@@ -303,6 +303,10 @@ class Trainer:
             xla=self.xla,
         )
         fit(run, fitting)
+
+    def _log_done(self, phase: str) -> None:
+        """Log that a phase was restored; a fold comes back to each phase before every later one."""
+        logger.log(logging.INFO if self.whole is None else logging.DEBUG, "%s was done", phase)
 
     def _augmented(self, heads: tuple[str, ...]) -> Epoch:
         """Return the batches of random views of the training images."""

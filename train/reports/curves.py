@@ -30,11 +30,14 @@ def unfrozen(run: Run) -> dict[str, str]:
     return found
 
 
-def plot_curves(rows: Sequence[HistoryRow], unfrozen: Mapping[str, str], path: Path) -> None:
+def plot_curves(
+    rows: Sequence[HistoryRow], unfrozen: Mapping[str, str], path: Path, *, folds: bool = False
+) -> None:
     """Draw the history as PNG: a column a phase, loss above, accuracy and macro F1 below.
 
     `unfrozen` names the part of the backbone that a phase trains. A phase that is not in it trains
-    heads on a frozen backbone. Curves of an empty validation part are left out.
+    heads on a frozen backbone. `folds`: the validation figures are means of fold networks. Curves
+    of an empty validation part are left out.
     """
     phases = [
         (name, list(group)) for name, group in itertools.groupby(rows, key=lambda row: row.phase)
@@ -56,7 +59,7 @@ def plot_curves(rows: Sequence[HistoryRow], unfrozen: Mapping[str, str], path: P
         if _positive(rows):
             _logarithmic(panels[0])
         panels[1, 0].set(ylabel="accuracy, macro F1", ylim=_lowest(rows))
-        _legend(figure, panels[1, 0])
+        _legend(figure, panels[1, 0], folds=folds)
 
 
 def _draw(upper: Any, lower: Any, rows: Sequence[HistoryRow]) -> None:
@@ -98,11 +101,12 @@ def _logarithmic(row: Sequence[Any]) -> None:
         axes.yaxis.set_minor_locator(ticker.NullLocator())
 
 
-def _legend(figure: Any, axes: Any) -> None:
+def _legend(figure: Any, axes: Any, *, folds: bool) -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(
-        "training: augmented images, loss with label smoothing; validation: without either",
+        "training: augmented images, loss with label smoothing; validation: without either"
+        + (", mean of the fold networks" if folds else ""),
         fontsize=8,
         color=GREY,
     )

@@ -15,6 +15,7 @@ from lmedge.report.per_class import report_csv, report_text
 
 from ..backend import keras
 from ..data.store import ImageStore
+from ..out_of_fold import fold_history
 from ..run import Run
 from .cam import plot_activation_maps
 from .curves import plot_curves, unfrozen
@@ -45,10 +46,10 @@ def report_run(run: Run, network: keras.Model, found: Mapping[str, Predictions])
         found: Predictions by part.
     """
     plots = run.folder / "plots"
-    history = run.history()
+    history = fold_history(run)
     if history:
         with logging_failure(plots / "curves.png") as path:
-            plot_curves(history, unfrozen(run), path)
+            plot_curves(history, unfrozen(run), path, folds=run.plan is not None)
     for part, (title, _) in TITLES.items():
         if part in found:
             _report_part(run, found[part], title)

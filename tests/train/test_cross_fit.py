@@ -19,22 +19,12 @@ from tests.in_process import lmedge
 if TYPE_CHECKING:
     from lmedge.train.run import Run
 
-FOLDS = ("data.folds=3", "data.val_fraction=0.15", "data.test_fraction=0.2")
+FOLDS = small_run.CROSS_FITTED
 
 
 @pytest.fixture(scope="module")
-def fitted(
-    small_photographs: Path,
-    tiny_weights: Path,
-    tiny: None,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Run:
-    from lmedge.train import training
-
-    folder = tmp_path_factory.mktemp("cross-fitted") / "run"
-    run = small_run.start(small_photographs, folder, tiny_weights, FOLDS)
-    training.train_run(run)
-    return run
+def fitted(cross_fitted_run: Run) -> Run:
+    return cross_fitted_run
 
 
 def test_the_network_learns_from_every_image(fitted: Run) -> None:
@@ -172,6 +162,49 @@ def test_a_test_part_of_the_users_own_is_kept(
     run = small_run.start(data, tmp_path / "run", tiny_weights, FOLDS)
     assert run.plan is not None
     assert [len(run.entries(part)) for part in ("train", "val", "test")] == [16, 0, 16]
+
+
+def test_images_that_do_not_fill_the_folds_fill_fewer(
+    tiny_weights: Path, tiny: None, tmp_path: Path
+) -> None:
+    """One landmark with two different images, and one whose images are all the same."""
+    from lmedge.train.run import Run
+
+    data = tmp_path / "photographs"
+    names = list(small_run.LANDMARKS)[:2]
+    chosen = {name: small_run.LANDMARKS[name] for name in names}
+    small_run.write_photographs(data, 2, landmarks=chosen)
+    folder = data / chosen[names[1]][0] / names[1]
+    first, second = sorted(folder.iterdir())
+    second.write_bytes(first.read_bytes())
+    run = small_run.start(data, tmp_path / "run", tiny_weights, FOLDS)
+    assert run.plan is not None
+    assert (run.plan.folds, run.plan.networks, len(run.plan.measured)) == (2, 2, 2)
+    assert Run.open(run.folder).plan == run.plan
+
+
+def test_without_different_images_nothing_is_folded(
+    tiny_weights: Path, tiny: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "photographs"
+    small_run.write_photographs(data, 2)
+    for first in data.glob("*/*/*00.jpg"):
+        first.with_name("an image 01.jpg").write_bytes(first.read_bytes())
+    run = small_run.start(data, tmp_path / "run", tiny_weights, FOLDS)
+    assert run.plan is None
+    assert "parts are held back" in caplog.text
+
+
+def test_the_curves_show_what_the_folds_had_not_seen(fitted: Run) -> None:
+    from lmedge.train.out_of_fold import fold_history
+    from lmedge.train.run import Run
+
+    folds = [Run.open(fitted.folder / "folds" / f"fold-{n}").history() for n in (1, 2, 3)]
+    for row, *own in zip(fold_history(fitted), *folds, strict=True):
+        assert {(one.phase, one.epoch) for one in own} == {(row.phase, row.epoch)}
+        assert row.val_loss == pytest.approx(np.mean([one.val_loss for one in own]))
+        assert row.val_macro_f1 == pytest.approx(np.mean([one.val_macro_f1 for one in own]))
+    assert all(row.val_loss == 0 for row in fitted.history())
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,9 @@ def _prepare(
     plan = None
     if folding is not None and networks:
         plan = _plan(split.parts["train"], store, fingerprints, folding.folds, networks, options)
+        if plan is None:
+            logger.warning("too few different images for folds; parts are held back instead")
+            return _prepare(data, store, options, None, cut_anew=cut_anew)
     return PreparedData(split=split, skipped=tuple(skipped), plan=plan)
 
 
@@ -209,11 +212,15 @@ def _plan(
     folds: int,
     networks: int,
     options: SplitOptions,
-) -> FoldPlan:
+) -> FoldPlan | None:
+    """Deal the images into folds and leave out those that stay empty; None if fewer than two."""
     dealt = deal_folds(train, store, fingerprints, folds=folds, seed=options.seed)
     places = {entry: fold for fold, entries in enumerate(dealt) for entry in entries}
     assigned = tuple(places.get(entry, NEVER) for entry in train)
-    return FoldPlan(assigned=assigned, folds=folds, networks=networks)
+    filled = max(assigned, default=NEVER) + 1
+    if filled < 2:
+        return None
+    return FoldPlan(assigned=assigned, folds=filled, networks=min(networks, filled))
 
 
 def prepare_folds(data: Path, store: ImageStore, options: SplitOptions, folds: int) -> list[Split]:

@@ -22,7 +22,7 @@ from .card import describe_file, provenance
 from .formats import RunNetworks, Stages
 from .metadata import pack
 from .quantization.explain import Noise, write_explanation
-from .verification.comparison import check_reference
+from .verification.comparison import check_learned, check_reference
 from .verification.gate import Limits
 from .verification.verify import Findings, verify_graph
 
@@ -97,8 +97,11 @@ class Exporter:
         self._run, self._options = run, options
         self._stages = Stages()
         self._networks = RunNetworks(run, self._stages)
-        if run.entries("val"):
-            check_reference(run.as_trained, self._networks.reference("val"))
+        judge = self._networks.judge
+        if judge.own is not None:
+            check_learned(run.as_trained, judge.own, judge.honest, judge.truth)
+        elif judge.judges:
+            check_reference(run.as_trained, judge.honest)
 
     def make(self, name: str, path: Path) -> Outcome:
         """Convert to a format, verify it, and pack it; `path` is the name it is to have."""

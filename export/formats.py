@@ -39,7 +39,7 @@ from .verification.known import Known, fit_known, spread
 logger = logging.getLogger(__name__)
 # The third output is left out if TensorFlow's post-training quantization would round it too: int8
 # leaves nothing of the squares and their sum.
-TUNING = 128  # images of a cross-fitted run that choose the epoch of fine-tuning
+TUNING = 128  # images that choose the epoch of fine-tuning if there is no validation part
 WITH_KNOWN = ("dynamic", "float16", "float32")
 
 
@@ -243,7 +243,7 @@ class RunNetworks:
         """The images that choose the epoch of fine-tuning, at most TUNING of the judge."""
         judge, floats = self.judge, self._float_judged()
         rows = np.arange(len(judge.places))
-        if judge.own is not None and len(rows) > TUNING:
+        if judge.part != "val" and len(rows) > TUNING:
             rows = np.sort(_rng(self.run).choice(rows, TUNING, replace=False))
         images = judged_images(self.run, judge.places[rows])
         own = None if judge.own is None else _rows(judge.own, rows)

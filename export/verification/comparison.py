@@ -114,6 +114,32 @@ def check_reference(run: Run, logits: Logits) -> None:
             )
 
 
+def check_learned(run: Run, own: Logits, honest: Logits, truth: Truth) -> None:
+    """Compare a cross-fitted network with its fold networks, on images that it has learned.
+
+    Args:
+        run: The run, with the recipe that it was trained with.
+        own: Logits of its float network, (N, L) and (N, C) by head.
+        honest: Out-of-fold logits for the same images.
+        truth: True classes, (N,), by head.
+
+    Raises:
+        RunError: The network is right on fewer images than networks that had not seen them. Some
+            part of the run folder is not that of its training, and no file can be judged by it.
+    """
+    for head in HEADS:
+        count = len(truth[head])
+        found, others = (
+            int((logits[head].argmax(axis=1) == truth[head]).sum()) for logits in (own, honest)
+        )
+        if found < others - FLIPPED - FLIPPED_SHARE * count:
+            raise RunError(
+                f"{run.folder}: the {head} head is right on {found} of {count} images that it has "
+                f"learned, and the fold networks on {others} that they had not; put back the "
+                "recipe.toml and the weights of the training, or train anew"
+            )
+
+
 def run_file(model: ModelFile, images: SizedImages) -> dict[str, Any]:
     """Run the exact file on (N, S, S, 3) uint8 RGB images.
 

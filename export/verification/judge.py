@@ -49,6 +49,11 @@ class Judge:
     own: Logits | None = None
     likeness: npt.NDArray[np.float64] | None = None
 
+    @property
+    def judges(self) -> bool:
+        """False if the images are only those that the network has learned."""
+        return self.part != "train"
+
     def shifted(self, logits: Logits) -> Logits:
         """Return the honest logits with the change from the float network to `logits`."""
         if self.own is None:
@@ -133,7 +138,8 @@ def _likeness(run: Run, found: OutOfFold) -> npt.NDArray[np.float64]:
     parents, truth = run.taxonomy.parent_index, run.labels("train")["landmark"]
     likeness = np.zeros((len(found.places), len(parents)))
     assert run.plan is not None
-    for number, features in enumerate(found.features.astype(np.float64)):
+    for number, stored in enumerate(found.features):
+        features = stored.astype(np.float64)
         learned, asked = run.plan.fold != number, found.fold == number
         unknown = found.unknown[number].astype(np.float64) if run.unknown else None
         known = fit_known(features[learned], truth[learned], parents, unknown)

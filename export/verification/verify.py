@@ -16,6 +16,8 @@ from lmedge.train.run import Run
 from .comparison import (
     FileComparison,
     Logits,
+    Probabilities,
+    Truth,
     compare_outputs,
     decoded_classes,
     heads_swapped,
@@ -70,11 +72,18 @@ def verify_graph(
         DataError: One of the unknown images cannot be read.
     """
     taxonomy = run.taxonomy
-    outputs = run_file(model, judged_images(run, judge.places))
-    honest = judge.shifted_file(outputs, temperatures)
     tested = None if test is None else run_file(model, run.images("test"))
-    decoding, rejection = Decoding(), None
-    if judge.part != "train":
+    decoding, rejection, verdict = Decoding(), None, gate(None, None, limits)
+
+    def compared(part: str, logits: Logits, found: Probabilities, truth: Truth) -> FileComparison:
+        weights = (calibration.decoding.category_weight, decoding.category_weight)
+        own = calibration.temperatures
+        return compare_outputs(part, logits, own, found, temperatures, truth, taxonomy, weights)
+
+    comparisons = []
+    if judge.judges:
+        outputs = run_file(model, judged_images(run, judge.places))
+        honest = judge.shifted_file(outputs, temperatures)
         decoding = Decoding(category_weight=fit_category_weight(honest, judge.truth, taxonomy))
         others = run_unknown(model, not_learned(unknown, run)) if unknown else None
         known = judge.with_known(honest, taxonomy.parent_index)
@@ -87,37 +96,14 @@ def verify_graph(
             for part, (found, truth) in measured.items()
         }
         rejection = fit_rejection(taxonomy.parent_index, known, tested, others, coverage, right)
-    weights = (calibration.decoding.category_weight, decoding.category_weight)
-    judged = compare_outputs(
-        judge.part,
-        judge.honest,
-        calibration.temperatures,
-        honest,
-        temperatures,
-        judge.truth,
-        taxonomy,
-        weights,
-    )
-    if judge.own is not None:  # of the outputs themselves: the shifted ones are of two networks
-        own = {head: softmax(values) for head, values in judge.own.items()}
-        judged = dataclasses.replace(judged, swapped=heads_swapped(own, outputs))
-    comparisons = [] if judge.part == "train" else [judged]
-    if test is not None and tested is not None:
-        comparisons.append(
-            compare_outputs(
-                "test",
-                test,
-                calibration.temperatures,
-                tested,
-                temperatures,
-                run.labels("test"),
-                taxonomy,
-                weights,
-            )
-        )
-    verdict = gate(None, None, limits)
-    if judge.part != "train":
+        judged = compared(judge.part, judge.honest, honest, judge.truth)
+        if judge.own is not None:  # of the outputs themselves: the shifted are of two networks
+            floats = {head: softmax(values) for head, values in judge.own.items()}
+            judged = dataclasses.replace(judged, swapped=heads_swapped(floats, outputs))
         verdict = gate(judged, outputs, limits)
+        comparisons.append(judged)
+    if test is not None and tested is not None:
+        comparisons.append(compared("test", test, tested, run.labels("test")))
     return Findings(
         comparisons=tuple(comparisons),
         verdict=verdict,

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lmedge.errors import GateError
+from lmedge.errors import GateError, RunError
 from lmedge.evaluation import CROSS_VALIDATED
 from lmedge.export.exporting import Options, export_format
 from lmedge.model_file import HEADS, read_model
-from lmedge.train import training
 from lmedge.train.arrays import write_arrays
 from lmedge.train.run import Run
-from tests import small_run
 from tests.in_process import lmedge
-
-SETTINGS = ("data.folds=3", "quantize.epochs=0")
 
 
 @pytest.fixture(scope="module")
-def run(
-    small_photographs: Path,
-    tiny_weights: Path,
-    tiny: None,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Run:
-    folder = tmp_path_factory.mktemp("cross-fitted") / "run"
-    made = small_run.start(small_photographs, folder, tiny_weights, SETTINGS)
-    training.train_run(made)
-    return made
+def run(cross_fitted_run: Run) -> Run:
+    return cross_fitted_run
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +28,18 @@ def file(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("file") / "float.tflite"
     export_format(run, path, "float32", Options())
     return path
+
+
+def test_weights_of_another_training_are_refused(run: Run, tmp_path: Path) -> None:
+    """By nothing but the images that they should have learned."""
+    copy = tmp_path / "run"
+    shutil.copytree(run.folder, copy)
+    arrays, rng = run.trained_weights(), np.random.default_rng(0)
+    name = next(key for key in arrays if key.startswith("landmark/"))
+    write_arrays(copy / "weights.safetensors", {**arrays, name: rng.permutation(arrays[name])})
+    with pytest.raises(RunError, match=r"images that it has learned.*train anew"):
+        export_format(Run.open(copy), tmp_path / "x.tflite", "float32", Options())
+    assert not list(tmp_path.glob("x*"))
 
 
 def test_the_card_says_which_figure_is_what(run: Run, file: Path) -> None:

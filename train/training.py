@@ -13,6 +13,7 @@ from typing import Any
 from lmedge.errors import DeviceError
 from lmedge.evaluation import CROSS_VALIDATED, PARTS
 from lmedge.evaluation.scoring import Scores
+from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.files import alone, write_json
 from lmedge.harmless import HarmlessFormatter
 from lmedge.image import Resize
@@ -49,7 +50,9 @@ logger = logging.getLogger(__name__)
 
 def start(options: TrainingOptions) -> Run:
     """Read the photographs, split them and write the description of the run."""
-    Run.check_new(options.out)  # before the minutes of reading
+    Run.check_new(options.out)  # before the minutes of reading, as the next
+    if options.unknown is not None:
+        list_unknown_images(options.unknown)
     recipe, settings = options.recipe, options.recipe.data
     check_backbone(recipe.network.backbone)
     for size in {settings.image_size, settings.input_size}:

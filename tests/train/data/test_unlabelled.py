@@ -18,6 +18,7 @@ from lmedge.train.data.store import ImageStore
 from lmedge.train.data.unlabelled import prepare_unknown, read_unlabelled
 from lmedge.train.run import Run
 from tests import small_run
+from tests.in_process import lmedge
 from tests.train.data.conftest import run_check
 
 WHOLE = SplitOptions(seed=0, val_fraction=0.0, test_fraction=0.0)
@@ -129,3 +130,10 @@ class TestRunFolder:
         assert not_learned([own[0], *others], begun) == others
         with pytest.raises(DataError, match="1 of 4 images are not among"):
             not_learned([*own, others[0]], begun)
+
+
+def test_a_missing_folder_is_said_before_the_photographs_are_read(tmp_path: Path) -> None:
+    """The photographs of this call are missing as well."""
+    done = lmedge("train", tmp_path / "none", "--unknown", tmp_path / "nope", "--weights", "none")
+    assert done.returncode == 3
+    assert "nope: no such folder; check the name behind --unknown" in done.stderr

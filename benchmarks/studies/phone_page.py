@@ -33,13 +33,14 @@ from lmedge.model_file import read_model
 from lmedge.report.csv_files import write_csv
 
 from .common import PATH, images_option, out_option, run_study
+from .phone_screenshots import FAKE_CAMERA
 from .screenshots import chromium, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 PHONE = {"width": 360, "height": 740}
-CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+
 THROTTLE = 4  # a phone's processor against that of the machine, as Lighthouse takes it
 _SECONDS = 5.0  # of camera whose tasks and frames are counted
 _LABEL = "performance.getEntriesByName('lmedge-label')[0]"
@@ -243,7 +244,7 @@ def main(file: Path, photographs: tuple[Path, ...], images: int, frames: int, ou
     step = max(1, len(paths) // images)
     paths = paths[::step][:images]
     figures: list[Figure] = []
-    with tempfile.TemporaryDirectory() as work, chromium(*CAMERA) as browser:
+    with tempfile.TemporaryDirectory() as work, chromium(*FAKE_CAMERA) as browser:
         folder = Path(work) / "site"
         write_app(model, folder, name="page", title="page")
         figures += sizes(folder)

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 LANDSCAPE = Screen(width=740, height=360, scale=1.5, phone=True)
 DARK = Screen(width=360, height=740, scale=1.5, phone=True, dark=True)
-_FAKE = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+# For a page that waits for a touch: a browser whose camera is always allowed tells it to ask
+ASK = "navigator.permissions.query = async () => ({ state: 'prompt' })"
+FAKE_CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 _LABEL = "document.getElementById('figures').textContent !== ''"
 
 
@@ -61,7 +63,7 @@ def page_images(browser: Browser, url: str, work: Path) -> Iterator[tuple[str, P
         page.wait_for_timeout(2500)
         yield f"page-{name}", _shot(page)
     page = _opened(browser, url, DARK, camera=True)
-    wait_until(page, "document.getElementById('facts').textContent.includes('stored')")
+    wait_until(page, "document.getElementById('facts').textContent.includes('stored on')")
     page.click("#more")
     yield "page-dark", _shot(page)
     noise = np.random.default_rng(0).integers(0, 256, (90, 60, 3), np.uint8)
@@ -90,6 +92,8 @@ def _opened(browser: Browser, url: str, screen: Screen, *, camera: bool) -> Page
         color_scheme="dark" if screen.dark else "light",
         **settings,
     )
+    if not camera:
+        context.add_init_script(ASK)
     page = context.new_page()
     page.goto(url)
     page.evaluate("async () => lmedge.ready()")
@@ -117,7 +121,7 @@ def main(demo: Path, title: str, out: Path) -> None:
         stream = fake_camera(demo / "clip.mp4", work / "clip.mjpeg")
         server = AppServer(work / "site", "127.0.0.1", 0)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with chromium(*_FAKE, f"--use-file-for-fake-video-capture={stream}") as browser:
+        with chromium(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={stream}") as browser:
             for name, image in page_images(browser, server.url, work):
                 encoded = encode(image)
                 files.write_bytes(out / f"{name}.png", encoded)

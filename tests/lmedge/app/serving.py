@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.studies.phone_screenshots import ASK, FAKE_CAMERA
 from benchmarks.studies.screenshots import wait_until
 from lmedge.app.folder import write_app
 from lmedge.app.server import AppServer
@@ -19,16 +20,16 @@ from lmedge.golden import golden_answers
 from lmedge.model_file import read_model
 from tests import tiny_file as tiny
 
+__all__ = ["ASK", "FAKE_CAMERA"]  # for the tests of this folder
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
 PHONE = {"width": 360, "height": 740}
-FAKE_CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 INSECURE = "insecure.test"  # a name of this machine that browsers do not trust
 NAMES = f"--host-resolver-rules=MAP {INSECURE} 127.0.0.1"
-ASK = "navigator.permissions.query = async () => ({ state: 'prompt' })"
 
 
 def write_file(path: Path, *, known: bool = True, **more: Any) -> Path:

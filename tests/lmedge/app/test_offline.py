@@ -66,7 +66,7 @@ def test_without_the_server_and_after_a_restart_it_classifies(
     with serving(folder) as server:
         url = server.url
         page = visited(context, url)
-        wait_until(page, "document.getElementById('facts').textContent.includes('stored')")
+        wait_until(page, "document.getElementById('facts').textContent.includes('stored on')")
     page.reload()
     assert ready(page)["verification"]["identical"]
     context.close()

@@ -12,10 +12,11 @@ import csv
 import dataclasses
 import io
 import logging
-import stat
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from .regular import read_regular
 
 _MARKS = (  # UTF-32's before UTF-16's, with which it begins
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -42,15 +43,11 @@ def read_user_text(path: Path) -> str:
     r"""Return the text of a file, its lines ended by \n.
 
     Raises:
-        OSError: The file cannot be read, or is a device, a pipe or a folder.
+        OSError: The file cannot be read, is larger than _MAX_BYTES, or is a device, a pipe or a
+            folder.
         ValueError: It is no text.
     """
-    about = path.stat()
-    if not stat.S_ISREG(about.st_mode):
-        raise OSError(0, "not a file")
-    if about.st_size > _MAX_BYTES:
-        raise ValueError(f"larger than {_MAX_BYTES >> 20} MiB")
-    data = path.read_bytes()
+    data = read_regular(path, _MAX_BYTES)
     text = decode_text(data)
     if not _is_unicode(data):
         _log.warning("%s: not UTF-8, read as %s; save it as UTF-8", path, _LEGACY)

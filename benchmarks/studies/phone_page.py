@@ -14,6 +14,7 @@ import dataclasses
 import gzip
 import hashlib
 import statistics
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ from lmedge.classifier import Classifier
 from lmedge.evaluation.folders import list_images
 from lmedge.image import prepare, read_image
 from lmedge.model_file import read_model
-from lmedge.report.csv_files import write_csv
+from lmedge.report.csv_files import study_command, write_csv
 
 from .common import PATH, images_option, out_option, run_study
 from .phone_screenshots import FAKE_CAMERA
@@ -264,8 +265,9 @@ def main(file: Path, photographs: tuple[Path, ...], images: int, frames: int, ou
         server.server_close()
     for one in figures:
         click.echo(f"{one.measure}: {one.value:.5g} {one.unit}")
-    data = f"{file.name}, {len(paths)} photographs of {', '.join(p.name for p in photographs)}"
-    write_csv(out, figures, data=data)
+    data = f"{len(paths)} photographs of {', '.join(p.name for p in photographs)}"
+    command = study_command(sys.argv, {file: "FILE.tflite"})
+    write_csv(out, figures, data=data, command=command)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ from typing import Any
 
 from lmedge import __version__
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
+from lmedge.metadata import Card
 from lmedge.train.run import Run, versions
 
 from .formats import Graph
-from .metadata import Card
 from .verification.comparison import FileComparison
 from .verification.verify import Findings
 

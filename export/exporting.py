@@ -13,6 +13,7 @@ from lmedge.errors import GateError, LmedgeError
 from lmedge.files import replacing, write_json
 from lmedge.golden import verify
 from lmedge.image import Resize
+from lmedge.metadata import pack
 from lmedge.model_file import ModelFile, bare_model, parse_model
 from lmedge.rejection import COVERAGE
 from lmedge.train.backend import keras, tf
@@ -20,7 +21,6 @@ from lmedge.train.run import Run
 
 from .card import describe_file, provenance
 from .formats import RunNetworks, Stages
-from .metadata import pack
 from .quantization.explain import Noise, write_explanation
 from .verification.comparison import check_learned, check_reference
 from .verification.gate import Limits

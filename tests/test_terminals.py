@@ -16,8 +16,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from lmedge.export.metadata import Card, pack
 from lmedge.harmless import harmless_lines
+from lmedge.metadata import Card, pack
 from lmedge.taxonomy import Taxonomy
 from tests import small_run, tiny_backbone, tiny_file
 from tests.locations import ROOT, SHARED, needs

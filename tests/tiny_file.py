@@ -34,7 +34,7 @@ def graph(*, known: bool = False) -> bytes:
 
 def make_all(folder: Path) -> None:
     """Write both graphs, and the file with its metadata, into `folder`."""
-    from lmedge.export.metadata import Card, pack
+    from lmedge.metadata import Card, pack
 
     plain = _convert(known=False)
     (folder / _graph_name(known=False)).write_bytes(plain)

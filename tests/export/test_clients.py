@@ -92,7 +92,7 @@ def test_the_two_heads_come_first(exported: Exported, tmp_path: Path) -> None:
 
 
 def test_score_thresholds_are_honoured(exported: Exported, tmp_path: Path) -> None:
-    from lmedge.export.metadata import Card, pack
+    from lmedge.metadata import Card, pack
 
     run, limits = exported.run, {"landmark": 0.3, "category": 0.6}
     info = {"preprocessing": {"size": run.recipe.data.image_size, "resize": "squash"}}
@@ -118,7 +118,7 @@ def test_the_real_network(real: Real, tmp_path: Path) -> None:
 
 def test_heads_of_equal_size(tmp_path: Path) -> None:
     """Nothing but their order tells them apart, and a swap would go unnoticed."""
-    from lmedge.export.metadata import pack
+    from lmedge.metadata import pack
     from tests.export.test_metadata import EQUAL_CARD, equal_heads
 
     path = tmp_path / "equal.tflite"

@@ -17,10 +17,10 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from lmedge.errors import ModelFileError
-from lmedge.export.metadata import Card, pack
 from lmedge.export.verification.comparison import compare_outputs, run_file
 from lmedge.export.verification.gate import Limits, gate
 from lmedge.flatbuffer import Table
+from lmedge.metadata import Card, pack
 from lmedge.model_file import HEADS, parse_model, read_model
 from lmedge.taxonomy import Taxonomy
 from tests import small_run

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lmedge.export.metadata import Card, pack
+from lmedge.metadata import Card, pack
 from tests import kept
 from tests import tiny_file as tiny
 

@@ -82,7 +82,7 @@ def test_scores_follow_the_weight() -> None:
 
 
 def with_weight(path: Path, value: object) -> Path:
-    from lmedge.export.metadata import Card, pack
+    from lmedge.metadata import Card, pack
 
     info = {
         "preprocessing": {"size": 32, "resize": "crop"},

@@ -28,7 +28,7 @@ def test_agreement_of_two_witnesses() -> None:
 
 
 def with_threshold(path: Path, value: object, *, known: bool = False, **more: object) -> Path:
-    from lmedge.export.metadata import Card, pack
+    from lmedge.metadata import Card, pack
 
     rejection = {"threshold": value, **more}
     info = {"preprocessing": {"size": 32, "resize": "crop"}, "rejection": rejection}

@@ -34,7 +34,7 @@ NAMES = f"--host-resolver-rules=MAP {INSECURE} 127.0.0.1"
 
 def write_file(path: Path, *, known: bool = True, **more: Any) -> Path:
     """Write a file of four colours with everything that the page reads: golden answers too."""
-    from lmedge.export.metadata import Card, pack
+    from lmedge.metadata import Card, pack
 
     info: dict[str, Any] = {
         "preprocessing": {"size": tiny.SIZE, "resize": "crop"},

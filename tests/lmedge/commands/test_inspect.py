@@ -22,7 +22,7 @@ DIGEST = "e2682f8f9edfdcee7aa1cc497fdac96e56b94a9798aba3855a3546122cc18e3c"
 
 def with_golden(path: Path, tiny_file: Path, change: float = 0.0, **golden: object) -> Path:
     """Write the tiny file with golden answers, the first of them changed by `change`."""
-    from lmedge.export.metadata import Card, pack
+    from lmedge.metadata import Card, pack
 
     answers = golden_answers(read_model(tiny_file))
     answers["landmark"][0][0] += change
@@ -137,7 +137,7 @@ def test_a_parsed_file_has_what_is_needed(tiny_file: Path) -> None:
     ],
 )
 def test_the_threshold_is_shown(tmp_path: Path, rejection: dict[str, object], said: str) -> None:
-    from lmedge.export.metadata import Card, pack
+    from lmedge.metadata import Card, pack
 
     info = {"preprocessing": {"size": 32, "resize": "crop"}, "rejection": rejection}
     path = tmp_path / "known.tflite"

@@ -57,7 +57,7 @@ def convert() -> bytes:
 @pytest.fixture(scope="session")
 def float_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A float32 file that knows the tiny file's landmarks, by chance."""
-    from lmedge.export.metadata import Card, pack
+    from lmedge.metadata import Card, pack
 
     info = {"preprocessing": {"size": SIZE, "resize": "crop"}, "provenance": {}}
     card = Card(

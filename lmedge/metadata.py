@@ -19,10 +19,10 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from lmedge.archive import CHECKSUM, NO_CHECKSUM, content_digest
-from lmedge.errors import ModelFileError
-from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
-from lmedge.model_file import (
+from .archive import CHECKSUM, NO_CHECKSUM, content_digest
+from .errors import ModelFileError
+from .image import PIXEL_MEAN, PIXEL_SCALE
+from .model_file import (
     HEADS,
     IDENTIFIER,
     INFO_FILE,
@@ -31,7 +31,7 @@ from lmedge.model_file import (
     KNOWN_LABELS,
     LABEL_FILES,
 )
-from lmedge.taxonomy import Taxonomy
+from .taxonomy import Taxonomy
 
 METADATA_NAME = b"TFLITE_METADATA"
 METADATA_IDENTIFIER = b"M001"
@@ -57,7 +57,7 @@ class Card:
     """The content of the file beside the graph; `info` is the free part of lmedge.json.
 
     `score_thresholds` are 0..1 by head. Clients of the metadata leave out classes that are less
-    probable.
+    probable. `files` are further associated files by name, their content and its description.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Card:
     size: int
     info: Mapping[str, Any]
     score_thresholds: Mapping[str, float] | None = None
+    files: Mapping[str, tuple[bytes, str]] = dataclasses.field(default_factory=dict)
 
 
 def pack(model: bytes, card: Card) -> bytes:
@@ -130,6 +131,7 @@ def _archive(body: bytes, card: Card, outputs: Sequence[str]) -> bytes:
         INFO_FILE: text,
     }
     files = {name: (text + "\n").encode() for name, text in texts.items()}
+    files |= {name: content for name, (content, _) in card.files.items()}
     digest = content_digest(files).encode()
     files[INFO_FILE] = files[INFO_FILE].replace(NO_CHECKSUM.encode(), digest, 1)
     stream = io.BytesIO(body)
@@ -151,8 +153,12 @@ def _model_metadata(card: Card, order: list[str]) -> bytes:
     info = writer.associated(
         INFO_FILE, "hierarchy, preprocessing, provenance, metrics", _DESCRIPTIONS
     )
+    others = [
+        writer.associated(name, description, _DESCRIPTIONS)
+        for name, (_, description) in card.files.items()
+    ]
     root = writer.table(
-        {3: writer.offsets([subgraph]), 6: writer.offsets([info])},
+        {3: writer.offsets([subgraph]), 6: writer.offsets([info, *others])},
         strings={0: card.name, 1: card.description, 2: card.version, 7: MIN_PARSER_VERSION},
     )
     writer.builder.Finish(root, METADATA_IDENTIFIER)

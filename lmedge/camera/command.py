@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -19,6 +19,7 @@ from ..streams import open_lines
 from ..writers import check_outputs, held
 from .capture import CaptureOptions, list_cameras
 from .choice import Choice
+from .field_options import FieldOptions, field_options
 from .frames import FrameSource, FrameView
 from .loop import CameraSummary, run_camera, stopping_on_signals
 from .preview import Preview
@@ -151,6 +152,7 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     metavar="FILE.mp4",
     help="Record the frames with their labels drawn in.",
 )
+@field_options
 @threads_option
 @delegate_option
 @click.option(
@@ -181,6 +183,7 @@ def camera(
     smoothing: float | None,
     no_smoothing: bool,
     frames: int | None,
+    **field: Any,
 ) -> None:
     """Classify a live camera, a video or images, and show both labels on each frame.
 
@@ -217,7 +220,7 @@ def camera(
         outputs = SinkOptions(
             jsonl=jsonl, record=record, preview=preview, token=token, window=window
         )
-        sinks = outputs.open(opened, choice, stack)
+        sinks = [*FieldOptions(**field).open(), *outputs.open(opened, choice, stack)]
         steadiness = _steadiness(choice, smoothing, no_smoothing)
         with stopping_on_signals(opened):
             summary = run_camera(choice, opened, sinks, smoothing=steadiness, frames=frames)

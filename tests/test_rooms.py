@@ -21,7 +21,7 @@ DEVICE = {
 # What a part of the device package may import beyond DEVICE: the extra that it names.
 EXTRAS = {
     "lmedge/app": {"segno"},
-    "lmedge/camera": {"av", "waitress", "PIL", "picamera2"},
+    "lmedge/camera": {"av", "waitress", "PIL", "picamera2", "paho", "prometheus_client"},
     "lmedge/report": {"jinja2", "matplotlib"},
     "lmedge/pixels.py": {"PIL", "pi_heif"},
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..camera.command import Address
+from ..camera.parameters import Address
 from ..camera.preview_token import is_own
 from ..harmless import echo
 from ..model_file import read_model

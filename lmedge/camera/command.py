@@ -22,6 +22,7 @@ from .choice import Choice
 from .field_options import FieldOptions, field_options
 from .frames import FrameSource, FrameView
 from .loop import CameraSummary, run_camera, stopping_on_signals
+from .parameters import Address, Pair, Region
 from .preview import Preview
 from .preview_token import find_token
 from .recorder import Recorder
@@ -29,54 +30,6 @@ from .sinks import JsonLines, LabelLines, Sink
 from .smoothing import UNSMOOTHED, Steadiness
 from .sources import open_source
 from .window import Window, require_display
-
-
-class Pair(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """WIDTHxHEIGHT in pixels."""
-
-    name = "WIDTHxHEIGHT"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Return (width, height), each at least 1."""
-        width, _, height = str(value).lower().partition("x")
-        if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-            self.fail(f"{value!r} is not a size such as 1280x720", param, ctx)
-        return int(width), int(height)
-
-
-class Region(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """LEFT,TOP,WIDTH,HEIGHT as shares of the image."""
-
-    name = "LEFT,TOP,WIDTH,HEIGHT"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, float, float, float]:
-        """Return four shares from 0 to 1, whose sums stay inside the image."""
-        try:
-            left, top, width, height = (float(part) for part in str(value).split(","))
-            FrameView(roi=(left, top, width, height))
-        except Exception:
-            self.fail(f"{value!r}: four shares from 0 to 1, as 0.25,0,0.5,1", param, ctx)
-        return left, top, width, height
-
-
-class Address(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """HOST:PORT, or PORT on this machine alone."""
-
-    name = "HOST:PORT"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
-        """Return host and port, 0 to 65535."""
-        host, _, port = str(value).rpartition(":")
-        if not (port.isdecimal() and int(port) <= 65535):
-            self.fail(f"{value!r} is not an address such as 127.0.0.1:8000", param, ctx)
-        return host.strip("[]") or "127.0.0.1", int(port)
-
 
 _log = logging.getLogger(__name__)
 
@@ -220,7 +173,10 @@ def camera(
         outputs = SinkOptions(
             jsonl=jsonl, record=record, preview=preview, token=token, window=window
         )
-        sinks = [*FieldOptions(**field).open(), *outputs.open(opened, choice, stack)]
+        sinks = [
+            *FieldOptions(**field).open(opened, choice, token_file),
+            *outputs.open(opened, choice, stack),
+        ]
         steadiness = _steadiness(choice, smoothing, no_smoothing)
         with stopping_on_signals(opened):
             summary = run_camera(choice, opened, sinks, smoothing=steadiness, frames=frames)

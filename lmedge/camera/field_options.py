@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
+from .choice import Choice
+from .frames import FrameSource
+from .metrics import Metrics
 from .on_change import ChangeCommand, Words
+from .parameters import Address
 from .sinks import Sink
+
+_log = logging.getLogger(__name__)
 
 _OPTIONS = (
     click.option(
         "--on-change",
         type=Words(),
         help="Start a program when the label changes, with the label in its environment.",
+    ),
+    click.option(
+        "--metrics",
+        type=Address(),
+        help="Serve figures for Prometheus; any address but 127.0.0.1 has the token of --preview.",
     ),
 )
 
@@ -32,7 +45,15 @@ class FieldOptions:
     """The values of the options."""
 
     on_change: tuple[str, ...] | None
+    metrics: tuple[str, int] | None
 
-    def open(self) -> list[Sink]:
+    def open(self, source: FrameSource, choice: Choice, token_file: Path | None) -> list[Sink]:
         """Open the sinks that are asked for."""
-        return [] if self.on_change is None else [ChangeCommand(self.on_change)]
+        sinks: list[Sink] = []
+        if self.on_change is not None:
+            sinks.append(ChangeCommand(self.on_change))
+        if self.metrics is not None:
+            figures = Metrics(*self.metrics, choice, source, token_file)
+            _log.info("figures at %s", figures.shown())
+            sinks.append(figures)
+        return sinks

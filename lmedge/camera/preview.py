@@ -11,12 +11,11 @@ import urllib.parse
 import cv2
 import numpy as np
 
-from ..errors import LmedgeError
 from ..harmless import harmless, harmless_values
 from .frames import Absence, BgrImage
 from .overlay import notice
 from .preview_pages import PreviewPages
-from .preview_server import PreviewServer
+from .preview_server import open_server
 from .preview_token import check_token, find_token, kept_token
 from .sinks import FrameResult, result_as_json
 
@@ -53,13 +52,8 @@ class Preview:
         self._number = 0  # of what there is to see
         self._encoded: tuple[int, bytes, str] = (0, b"", "{}")
         self._encoded_at = 0.0
-        try:
-            self._server = PreviewServer(PreviewPages(self.newest, self.token), host, port)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise LmedgeError(
-                f"--preview {host}:{port}: cannot listen there ({reason}); choose another port"
-            ) from error
+        pages = PreviewPages(self.newest, self.token)
+        self._server = open_server(pages, host, port, option="--preview")
         self.port = self._server.port
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
         query = "" if self.token is None else f"?token={urllib.parse.quote(self.token)}"

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import MissingDependencyError
+from ..errors import LmedgeError, MissingDependencyError
 
 BODY_BYTES = 1024
 HEADER_BYTES = 8192
@@ -31,8 +31,14 @@ _REQUESTS = 80.0  # a second, of all browsers together
 class PreviewServer:
     """A WSGI application on an address, served by threads until it is closed."""
 
-    def __init__(self, application: Callable[..., Iterable[bytes]], host: str, port: int) -> None:
-        """Listen at once; port 0 takes a free one.
+    def __init__(
+        self,
+        application: Callable[..., Iterable[bytes]],
+        host: str,
+        port: int,
+        body_bytes: int = BODY_BYTES,
+    ) -> None:
+        """Listen at once; port 0 takes a free one, and a body has at most `body_bytes`.
 
         Raises:
             OSError: The address is in use, or not of this machine.
@@ -51,7 +57,7 @@ class PreviewServer:
                 threads=_WORKERS,
                 ident=None,
                 connection_limit=4 * CONNECTIONS,  # below it, room is made
-                max_request_body_size=BODY_BYTES,
+                max_request_body_size=body_bytes,
                 max_request_header_size=HEADER_BYTES,
                 channel_timeout=int(IDLE_SECONDS),
                 log_socket_errors=False,
@@ -87,6 +93,29 @@ class PreviewServer:
         return [one for one in list(self._sockets.values()) if hasattr(one, "is_overdue")]
 
 
+def open_server(
+    application: Callable[..., Iterable[bytes]],
+    host: str,
+    port: int,
+    *,
+    option: str,
+    body_bytes: int = BODY_BYTES,
+) -> PreviewServer:
+    """Serve an application; `option` is named in errors.
+
+    Raises:
+        LmedgeError: The address is in use, or not of this machine.
+        MissingDependencyError: waitress is not installed.
+    """
+    try:
+        return PreviewServer(application, host, port, body_bytes)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise LmedgeError(
+            f"{option} {host}:{port}: cannot listen there ({reason}); choose another port"
+        ) from error
+
+
 def make_room(channels: list[Any]) -> None:
     """Close connections beyond CONNECTIONS: the oldest of the address that has the most.
 
@@ -108,7 +137,7 @@ def _waitress() -> tuple[Any, Any, Any]:
         from waitress.channel import HTTPChannel
     except ImportError as error:
         raise MissingDependencyError(
-            f"the preview needs {error.name}: run `pip install 'lmedge[camera]'`"
+            f"a page for browsers needs {error.name}: run `pip install 'lmedge[camera]'`"
         ) from error
     # It logs slow moments, and requests that are no HTTP with a traceback.
     logging.getLogger("waitress").setLevel(logging.CRITICAL)

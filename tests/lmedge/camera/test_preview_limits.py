@@ -20,8 +20,8 @@ import pytest
 
 from lmedge import Classifier, LmedgeError
 from lmedge.camera import Frame, FrameResult
+from lmedge.camera.guarded_pages import Attempts
 from lmedge.camera.preview import Preview
-from lmedge.camera.preview_pages import Attempts
 from lmedge.camera.preview_server import CONNECTIONS
 from lmedge.camera.preview_token import SHORTEST, find_token, kept_token
 from tests.lmedge.camera.test_preview import get

@@ -158,6 +158,7 @@ def camera(
     written = [] if record is None else [record]
     written += [] if jsonl in {None, "-"} else [Path(str(jsonl))]
     check_outputs(written, [*files, Path(source)])
+    outlets = FieldOptions(**field)
     if preview is not None:
         token = find_token(preview[0], token, token_file)
     window = not headless and _has_display(preview is not None)
@@ -174,7 +175,7 @@ def camera(
             jsonl=jsonl, record=record, preview=preview, token=token, window=window
         )
         sinks = [
-            *FieldOptions(**field).open(opened, choice, token_file),
+            *outlets.open(opened, choice, token_file),
             *outputs.open(opened, choice, stack),
         ]
         steadiness = _steadiness(choice, smoothing, no_smoothing)

@@ -10,9 +10,13 @@ from typing import Any
 
 import click
 
+from ..commands.options import PATH
 from .choice import Choice
+from .discovery import PREFIX
 from .frames import FrameSource
 from .metrics import Metrics
+from .mqtt import Mqtt
+from .mqtt_address import PASSWORD_VARIABLE, MqttAddress, MqttUrl, find_password
 from .on_change import ChangeCommand, Words
 from .parameters import Address
 from .sinks import Sink
@@ -30,6 +34,30 @@ _OPTIONS = (
         type=Address(),
         help="Serve figures for Prometheus; any address but 127.0.0.1 has the token of --preview.",
     ),
+    click.option(
+        "--mqtt",
+        type=MqttUrl(),
+        help="Publish the label when it changes; mqtts:// encrypts, USER@HOST logs in.",
+    ),
+    click.option(
+        "--mqtt-password-file",
+        type=PATH,
+        metavar="FILE",
+        help=f"File with the password of the broker  [default: {PASSWORD_VARIABLE}]",
+    ),
+    click.option(
+        "--mqtt-ca",
+        type=PATH,
+        metavar="FILE",
+        help="Certificates, PEM, that sign the broker's  [default: the system's]",
+    ),
+    click.option(
+        "--mqtt-discovery",
+        is_flag=False,
+        flag_value=PREFIX,
+        metavar="TOPIC",
+        help=f"Let Home Assistant find the camera; below {PREFIX} unless given.",
+    ),
 )
 
 
@@ -46,6 +74,16 @@ class FieldOptions:
 
     on_change: tuple[str, ...] | None
     metrics: tuple[str, int] | None
+    mqtt: MqttAddress | None
+    mqtt_password_file: Path | None
+    mqtt_ca: Path | None
+    mqtt_discovery: str | None
+
+    def __post_init__(self) -> None:
+        """Refuse options that belong to one that is missing."""
+        for name in ("mqtt_password_file", "mqtt_ca", "mqtt_discovery"):
+            if self.mqtt is None and getattr(self, name) is not None:
+                raise click.UsageError(f"--{name.replace('_', '-')} needs --mqtt")
 
     def open(self, source: FrameSource, choice: Choice, token_file: Path | None) -> list[Sink]:
         """Open the sinks that are asked for."""
@@ -56,4 +94,14 @@ class FieldOptions:
             figures = Metrics(*self.metrics, choice, source, token_file)
             _log.info("figures at %s", figures.shown())
             sinks.append(figures)
+        if self.mqtt is not None:
+            sinks.append(
+                Mqtt(
+                    self.mqtt,
+                    choice,
+                    password=find_password(self.mqtt_password_file),
+                    ca=self.mqtt_ca,
+                    discovery=self.mqtt_discovery,
+                )
+            )
         return sinks

@@ -18,12 +18,13 @@ import click
 from ..errors import LmedgeError
 from .frames import Absence
 from .label_state import LabelFollower, LabelState
+from .mqtt_address import PASSWORD_VARIABLE
 from .preview_token import TOKEN_VARIABLE
 from .sinks import FrameResult
 
 LONGEST = 60.0  # seconds of one start; then the program is ended
 AT_THE_END = 5.0  # seconds that the end of the loop waits for the last start
-_SECRETS = {TOKEN_VARIABLE}
+_SECRETS = {TOKEN_VARIABLE, PASSWORD_VARIABLE}
 _log = logging.getLogger(__name__)
 
 

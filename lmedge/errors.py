@@ -88,6 +88,20 @@ class HostError(LmedgeError):
     exit_code = 13
 
 
+class DeployError(LmedgeError):
+    """A board refused a release, or went back to the one before; `reason` is one of a fixed list.
+
+    `lmedge.deploy.state.Reason` is the list; None means that something else went wrong.
+    """
+
+    exit_code = 14
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        """Take the line and the reason."""
+        super().__init__(message)
+        self.reason = reason
+
+
 def kinds(root: type[LmedgeError] = LmedgeError) -> Iterator[type[LmedgeError]]:
     """Yield every class of the tree, the root of each branch before its leaves."""
     yield root

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,28 @@ def busy_seconds(stat: Path = Path("/proc/stat")) -> float | None:
         return None
     # user, nice, system, idle, iowait, irq, softirq, steal; guests are counted in user already
     return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def boot_id(path: Path = Path("/proc/sys/kernel/random/boot_id")) -> str:
+    """Return a name of this start of the system, empty where the system does not tell."""
+    return _read(path).strip()
+
+
+def boot_seconds() -> float:
+    """Return the seconds since the system started; no change of the clock moves them."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+def process_start(pid: int) -> int | None:
+    """Return the start of a process in ticks since the boot, None if it does not run.
+
+    Two processes of one boot that had the same number differ in it.
+    """
+    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    if len(fields) < 20 or fields[0] == "Z":
+        return None
+    return int(fields[19])
 
 
 def memory_bytes() -> int | None:

@@ -16,6 +16,7 @@ from ..errors import LmedgeError
 from ..files import check_writable
 from ..harmless import echo
 from ..streams import open_lines
+from ..systemd import under_systemd, use_journal
 from ..writers import check_outputs, held
 from .capture import CaptureOptions, list_cameras
 from .choice import Choice
@@ -26,6 +27,7 @@ from .parameters import Address, Pair, Region
 from .preview import Preview
 from .preview_token import find_token
 from .recorder import Recorder
+from .service import SupervisedState
 from .sinks import JsonLines, LabelLines, Sink
 from .smoothing import UNSMOOTHED, Steadiness
 from .sources import open_source
@@ -106,6 +108,12 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     help="Record the frames with their labels drawn in.",
 )
 @field_options
+@click.option(
+    "--status",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.json",
+    help="Keep the state of the loop in a small file, for programs that watch it.",
+)
 @threads_option
 @delegate_option
 @click.option(
@@ -131,6 +139,7 @@ def camera(
     token_file: Path | None,
     jsonl: str | None,
     record: Path | None,
+    status: Path | None,
     threads: int | None,
     delegate: Path | None,
     smoothing: float | None,
@@ -157,7 +166,10 @@ def camera(
         check_writable(record)
     written = [] if record is None else [record]
     written += [] if jsonl in {None, "-"} else [Path(str(jsonl))]
-    check_outputs(written, [*files, Path(source)])
+    states = [] if status is None else [status]
+    check_outputs([*written, *states], [*files, Path(source)])
+    if under_systemd():
+        use_journal()
     outlets = FieldOptions(**field)
     if preview is not None:
         token = find_token(preview[0], token, token_file)
@@ -172,7 +184,12 @@ def camera(
             open_source(source, options=options, view=view, give_up=give_up)
         )
         outputs = SinkOptions(
-            jsonl=jsonl, record=record, preview=preview, token=token, window=window
+            jsonl=jsonl,
+            record=record,
+            status=status,
+            preview=preview,
+            token=token,
+            window=window,
         )
         sinks = [
             *outlets.open(opened, choice, token_file),
@@ -192,6 +209,7 @@ class SinkOptions:
 
     jsonl: str | None
     record: Path | None
+    status: Path | None
     preview: tuple[str, int] | None
     token: str | None
     window: bool
@@ -211,6 +229,8 @@ class SinkOptions:
             sinks.append(page)
         if self.window:
             sinks.append(Window(source, choice))
+        if self.status is not None or under_systemd():
+            sinks.append(SupervisedState(self.status, choice.current.model.path))
         return sinks
 
 

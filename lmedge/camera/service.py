@@ -1,0 +1,136 @@
+"""The state of the loop for a supervisor: words to systemd, and a small file.
+
+The watchdog of systemd is fed by frames that were classified, and by nothing else. A camera that
+hangs without an error, or that is away for longer than the watchdog waits, is started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..harmless import harmless, json_text
+from ..machine import boot_id, boot_seconds, processor_celsius, resident_bytes
+from ..rejection import UNKNOWN
+from ..systemd import notify, watchdog_seconds
+from .frames import Absence
+from .sinks import FrameResult
+
+PERIOD = 2.0  # seconds between two writes of the file, and two words on the state
+
+
+class SupervisedState:
+    """A sink that tells a supervisor that frames are classified, and what was last seen.
+
+    It fails never: a full disk or a manager that hangs costs the news, not the classification.
+    """
+
+    def __init__(
+        self, path: Path | None, file: Path, *, clock: Callable[[], float] = boot_seconds
+    ) -> None:
+        """Take the path of the status file, if one is wanted, and that of the model."""
+        self._path = path
+        self._file = file
+        self._clock = clock
+        self._watchdog = watchdog_seconds()
+        self._fed = self._written = float("-inf")
+        self._frames = self._unknown = self._absences = 0
+        self._first = self._last = 0.0
+        self._away: str | None = None
+        self._shown: FrameResult | None = None
+        self._errors = _LastError()
+        logging.getLogger("lmedge").addHandler(self._errors)
+
+    def take(self, result: FrameResult) -> bool:
+        """Count a frame, feed the watchdog and write the state if it is time."""
+        now = self._clock()
+        if not self._frames:
+            self._first = now
+            notify("READY=1")
+        self._frames += 1
+        self._unknown += not result.known
+        self._last, self._shown, self._away = now, result, None
+        if self._watchdog is not None and now - self._fed >= self._watchdog / 4:
+            self._fed = now
+            notify("WATCHDOG=1")
+        if now - self._written >= PERIOD:
+            self._write(now)
+        return True
+
+    def absent(self, absence: Absence) -> bool:
+        """Note that the camera is away; the watchdog is not fed."""
+        now = self._clock()
+        self._absences += self._away is None
+        self._away = harmless(absence.message)
+        if now - self._written >= PERIOD:
+            self._write(now)
+        return True
+
+    def close(self) -> None:
+        """Write the state at the end."""
+        logging.getLogger("lmedge").removeHandler(self._errors)
+        self._write(self._clock())
+        notify("STOPPING=1")
+
+    def _write(self, now: float) -> None:
+        self._written = now
+        notify(f"STATUS={self._sentence()}")
+        if self._path is None:
+            return
+        fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):  # not flushed: what a power cut takes is old anyway
+            fresh.write_text(json_text(self.as_dict()) + "\n", encoding="utf-8")
+            fresh.replace(self._path)
+
+    def _sentence(self) -> str:
+        if self._away is not None:
+            return self._away
+        if self._shown is None:
+            return "no frame yet"
+        label = self._shown.prediction.landmark if self._shown.known else UNKNOWN
+        return f"{self._rate():.1f} frames a second, {harmless(label)}"
+
+    def _rate(self) -> float:
+        span = self._last - self._first
+        return (self._frames - 1) / span if span > 0 else 0.0
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the state for JSON; docs/formats.md names its fields."""
+        memory, shown = resident_bytes(), self._shown
+        return {
+            "pid": os.getpid(),
+            "boot": boot_id(),
+            "time": int(time.time()),
+            "file": str(self._file),
+            "frames": self._frames,
+            "first": round(self._first, 3),
+            "last": round(self._last, 3),
+            "frames_per_second": round(self._rate(), 3),
+            "recent_rate": None if shown is None else shown.frames_per_second,
+            "unknown": self._unknown,
+            "absences": self._absences,
+            "away": self._away,
+            "landmark": None if shown is None else shown.prediction.landmark,
+            "known": shown is not None and shown.known,
+            "celsius": processor_celsius(),
+            "memory_mb": None if memory is None else round(memory / 1e6, 1),
+            "errors": self._errors.count,
+            "last_error": self._errors.text,
+        }
+
+
+class _LastError(logging.Handler):
+    """The number of errors that were logged, and the last one."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.count = 0
+        self.text: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.count += 1
+        self.text = harmless(record.getMessage())

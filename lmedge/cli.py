@@ -40,6 +40,11 @@ COMMANDS = {
     "camera": ("lmedge.camera.command", "camera", "Classify a live camera, a video or a folder."),
     "app": ("lmedge.app.command", "app", "Write the page that runs a file in phones' browsers."),
     "benchmark": ("lmedge.benchmarks.command", "benchmark", "Measure how good and fast a file is."),
+    "board": (
+        "lmedge.deploy.board_command",
+        "board",
+        "Keep a release running, on the board itself.",
+    ),
     "demo": (
         "lmedge.train.demo.command",
         "demo",

@@ -1,0 +1,1 @@
+"""Files onto boards: releases that prove themselves there, and the service that runs them."""

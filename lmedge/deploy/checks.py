@@ -1,0 +1,118 @@
+"""The checks of a release on the board, before it takes the place of another.
+
+Each runs in a process of the release's own environment: a runtime that crashes on this processor
+ends that process, and no more. A check that fails raises DeployError with its reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from ..errors import DeployError
+from ..harmless import harmless
+from .state import Reason
+from .store import Release, Store
+
+SPARE = 32 << 20  # bytes that stay free beside a release
+_SECONDS = 120.0  # of one check, on a slow board
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Speed:
+    """The times of a classification on this board, in milliseconds."""
+
+    p50: float
+    p90: float
+
+
+def require_space(store: Store, needed: int) -> None:
+    """Raise DeployError unless `needed` bytes fit beside what is there."""
+    free = shutil.disk_usage(store.folder).free
+    if free < needed + SPARE:
+        raise DeployError(
+            f"{store.folder}: {free >> 20} MB are free, {(needed + SPARE) >> 20} MB are needed; "
+            "remove something",
+            Reason.SPACE,
+        )
+
+
+def require_bytes(store: Store, release: Release) -> None:
+    """Raise DeployError if the file of a release is damaged, or not signed by the learned key."""
+    path = store.file(release)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DeployError(f"{path}: {error.strerror}; deploy it again", Reason.HASH) from error
+    if hashlib.sha256(data).hexdigest() != release.sha256:
+        raise DeployError(f"{path}: its bytes changed; deploy it again", Reason.HASH)
+
+
+def require_golden(store: Store, release: Release) -> None:
+    """Raise DeployError unless the file gives its golden answers here."""
+    code, line = _run(store, release, ["inspect", str(store.file(release)), "--verify"])
+    if code:
+        golden = "golden answers" in line or "other answers" in line
+        raise DeployError(line, Reason.GOLDEN if golden else Reason.RUNTIME)
+
+
+def require_speed(store: Store, release: Release) -> Speed | None:
+    """Measure the file, and raise DeployError if it is slower than its budget.
+
+    The number of threads is that of the service, one unless its words name another.
+    """
+    if release.budget_ms is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="lmedge-") as folder:
+        words = ["benchmark", str(store.file(release)), "--quick", "--out", folder]
+        if "--threads" in release.arguments:
+            place = release.arguments.index("--threads")
+            words += release.arguments[place : place + 2]
+        code, line = _run(store, release, words)
+        if code:
+            raise DeployError(line, Reason.RUNTIME)
+        found = json.loads((Path(folder) / "report.json").read_text("utf-8"))
+    times = found["latency"]["end_to_end_ms"]
+    speed = Speed(p50=times["p50"], p90=times["p90"])
+    if speed.p90 > release.budget_ms:
+        raise DeployError(
+            f"{release.file}: takes {speed.p90:.1f} ms here at the 90th percentile, and "
+            f"{release.budget_ms:g} ms are the budget; pass a larger --budget-ms or a smaller file",
+            Reason.SLOW,
+        )
+    return speed
+
+
+def require_camera(store: Store, release: Release) -> None:
+    """Raise DeployError unless the camera gives a frame that the release classifies."""
+    words = ["camera", str(store.file(release)), *release.capture, "--headless", "--frames", "1"]
+    code, line = _run(store, release, words)
+    if code:
+        raise DeployError(line, Reason.CAMERA if code in {7, 11} else Reason.RUNTIME)
+
+
+def _run(store: Store, release: Release, words: list[str]) -> tuple[int, str]:
+    """Run a command of the release's own lmedge; return its exit code and its last line."""
+    command = [str(store.environments / release.environment / "run"), "-q", *words]
+    try:
+        process = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return 1, f"{release.file}: `lmedge {words[0]}` did not end within {_SECONDS:g} s"
+    except OSError as error:
+        raise DeployError(f"{command[0]}: {error.strerror}", Reason.ENVIRONMENT) from error
+    lines = [line for line in process.stderr.splitlines() if line.strip()]
+    last = lines[-1] if lines else f"`lmedge {words[0]}` ended with {process.returncode}"
+    return process.returncode, harmless(last.removeprefix("lmedge: "))

@@ -1,0 +1,115 @@
+"""The state of the loop for a supervisor: fed by classified frames, and never in their way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lmedge.camera.frames import Absence, Frame
+from lmedge.camera.service import PERIOD, SupervisedState
+from lmedge.camera.sinks import FrameResult
+from lmedge.classifier import Classifier
+from lmedge.deploy.health import read_health
+from tests.in_process import lmedge
+from tests.lmedge.camera.streams import bgr, write_video
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
+        link.bind(str(tmp_path / "notify"))
+        link.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "8000000")
+        yield link
+
+
+def words(link: socket.socket) -> list[str]:
+    found = []
+    while True:
+        try:
+            found.append(link.recv(1000).decode())
+        except BlockingIOError:
+            return found
+
+
+@pytest.fixture(scope="module")
+def result(tiny_file: Path) -> FrameResult:
+    image = bgr("green")
+    prediction = Classifier(tiny_file).classify(image, color="bgr")
+    frame = Frame(image=image, index=0, seconds=0.0)
+    return FrameResult(frame=frame, prediction=prediction, frames_per_second=None)
+
+
+def test_classified_frames_feed_the_watchdog_and_absences_do_not(
+    manager: socket.socket, result: FrameResult
+) -> None:
+    now = 100.0
+    state = SupervisedState(None, Path("x.tflite"), clock=lambda: now)
+    assert words(manager) == [], "nothing is ready before a frame was classified"
+    state.take(result)
+    said = words(manager)
+    assert said[:2] == ["READY=1", "WATCHDOG=1"] and said[2].startswith("STATUS=")
+    now += 1.0
+    state.take(result)
+    assert words(manager) == [], "four words within the time of the watchdog are enough"
+    now += 1.5
+    state.take(result)
+    assert words(manager)[0] == "WATCHDOG=1"
+    now += 60.0
+    state.absent(Absence(message="camera 0: no frames for 60 s"))
+    assert words(manager) == ["STATUS=camera 0: no frames for 60 s"]
+    state.close()
+    assert words(manager)[-1] == "STOPPING=1"
+
+
+def test_the_file_holds_what_a_watcher_needs(tmp_path: Path, result: FrameResult) -> None:
+    now = 100.0
+    path = tmp_path / "status.json"
+    state = SupervisedState(path, Path("x.tflite"), clock=lambda: now)
+    for _ in range(5):
+        state.take(result)
+        now += PERIOD
+    logging.getLogger("lmedge").error("disk %s", "full")
+    state.close()
+    found = json.loads(path.read_text())
+    assert (found["frames"], found["frames_per_second"], found["unknown"]) == (5, 0.5, 0)
+    assert (found["landmark"], found["known"]) == ("green", True)
+    assert (found["errors"], found["last_error"]) == (1, "disk full")
+    health = read_health(path)
+    assert health is not None and health.frames == 5 and health.busy
+    assert health.last - health.first == 4 * PERIOD
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_of_another_boot_or_process_is_none(tmp_path: Path, result: FrameResult) -> None:
+    path = tmp_path / "status.json"
+    state = SupervisedState(path, Path("x.tflite"))
+    state.take(result)
+    state.close()
+    assert read_health(path) is not None and read_health(path, 1) is None
+    path.write_text(path.read_text().replace('"boot": "', '"boot": "x'))
+    assert read_health(path) is None
+
+
+def test_a_disk_that_is_full_costs_the_news_only(tmp_path: Path, result: FrameResult) -> None:
+    state = SupervisedState(tmp_path / "nowhere" / "status.json", Path("x.tflite"))
+    assert state.take(result) and state.absent(Absence(message="away"))
+    state.close()
+
+
+def test_the_command_keeps_the_file(tiny_file: Path, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "clip.mp4", [bgr("green")] * 6)
+    status = tmp_path / "status.json"
+    options = ("--headless", "--source", video, "--status", status)
+    done = lmedge("-q", "camera", tiny_file, *options)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(status.read_text())
+    assert found["frames"] == 6 and found["file"] == str(tiny_file)
+    refused = lmedge("camera", tiny_file, "--headless", "--source", video, "--status", video)
+    assert refused.returncode == 1 and "reads this file too" in refused.stderr

@@ -84,6 +84,11 @@ class Table:
         start, length = self._vector(field, 4, longest)
         return struct.unpack_from(f"<{length}i", self._data, start)
 
+    def longs(self, field: int, longest: int = MOST_ENTRIES) -> tuple[int, ...]:
+        """Read a vector of at most `longest` int64; empty if it is absent."""
+        start, length = self._vector(field, 8, longest)
+        return struct.unpack_from(f"<{length}q", self._data, start)
+
     def floats(self, field: int, longest: int = MOST_ENTRIES) -> tuple[float, ...]:
         """Read a vector of at most `longest` float32; empty if it is absent."""
         start, length = self._vector(field, 4, longest)

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from .base_file import FEATURES, BaseFile
 from .errors import ModelFileError
 from .info import is_numbers
-from .interpreter import Interpreter
+from .interpreter import FeatureInterpreter, Interpreter
 from .model_file import HEADS, KNOWN, ModelFile
 from .trial import GOLDEN, golden_image
 
 DIGITS = 6  # of the probabilities that are stored
+LEAST_COSINE = 0.99  # of features that other kernels may make
 LARGEST = 0.05  # difference of a probability that other kernels may make
 
 
@@ -41,6 +43,61 @@ class Verification:
     def passed(self) -> bool:
         """True if the file runs here as it was verified, but for the rounding of other kernels."""
         return self.same_top and self.largest <= LARGEST
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureVerification:
+    """The features of this machine beside those stored in a base.
+
+    `largest` is the largest difference of a feature, in steps. `least_cosine` is the least cosine
+    between the stored features of an image and those of this machine.
+    """
+
+    pictures: int
+    largest: int
+    least_cosine: float
+
+    @property
+    def identical(self) -> bool:
+        """True if every feature is the same."""
+        return self.largest == 0
+
+    @property
+    def passed(self) -> bool:
+        """True if the base runs here as it was made, but for the rounding of other kernels."""
+        return self.least_cosine >= LEAST_COSINE
+
+
+def golden_features(base: BaseFile, *, trusted: bool = False) -> list[list[int]]:
+    """Return the int8 features of every golden image, as they are in a base.
+
+    Args:
+        base: The file, or a graph that becomes one.
+        trusted: As of an Interpreter.
+    """
+    interpreter = FeatureInterpreter(base, trusted=trusted)
+    images = (golden_image(number, base.size) for number in range(GOLDEN))
+    return [interpreter.run(image).tolist() for image in images]
+
+
+def verify_base(base: BaseFile, *, trusted: bool = False) -> FeatureVerification:
+    """Run the golden images and compare the features with those that the base holds.
+
+    Raises:
+        ModelFileError: The base holds no features of the golden images, or damaged ones.
+    """
+    golden: Any = base.info.get("golden")
+    stored = golden.get(FEATURES) if isinstance(golden, dict) else None
+    if not is_numbers(stored, GOLDEN, base.features.shape[1]):
+        raise ModelFileError(f"{base.path}: its golden answers are damaged; copy it again")
+    a = np.asarray(stored, np.float64) - base.zero_point
+    b = np.asarray(golden_features(base, trusted=trusted), np.float64) - base.zero_point
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return FeatureVerification(
+        pictures=GOLDEN,
+        largest=int(np.ceil(np.abs(a - b).max())),
+        least_cosine=float(((a * b).sum(axis=1) / np.maximum(lengths, 1e-9)).min()),
+    )
 
 
 def golden_answers(

@@ -36,6 +36,9 @@ class TensorSpec:
         shape: Its shape.
         dtype: Its NumPy name.
         step: The step of the integers that a float32 output was computed in; 0 if it was in floats.
+        scale: Scale of an integer tensor; its value is (integer - zero_point) * scale. 0 if it has
+            none, or one for each channel.
+        zero_point: Zero point of an integer tensor.
     """
 
     name: str
@@ -43,6 +46,8 @@ class TensorSpec:
     shape: tuple[int, ...]
     dtype: str
     step: float = 0.0
+    scale: float = 0.0
+    zero_point: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -239,10 +244,27 @@ def _spec(
     step = 0.0
     for one in operators:
         if index in one.outputs and one.name == "DEQUANTIZE":
-            quantization = tensors[one.inputs[0]].table.table(4)
-            scales = () if quantization is None else quantization.floats(2, _SCALES)
-            step = scales[0] if len(scales) == 1 else 0.0
-    return TensorSpec(name=name, index=index, shape=tensor.shape, dtype=tensor.dtype, step=step)
+            step, _ = _quantization(tensors[one.inputs[0]].table)
+    scale, zero_point = _quantization(tensor.table)
+    return TensorSpec(
+        name=name,
+        index=index,
+        shape=tensor.shape,
+        dtype=tensor.dtype,
+        step=step,
+        scale=scale,
+        zero_point=zero_point,
+    )
+
+
+def _quantization(table: Table) -> tuple[float, int]:
+    """Return the scale and the zero point of a tensor; 0 and 0 without one of each."""
+    found = table.table(4)
+    scales = () if found is None else found.floats(2, _SCALES)
+    zeros = () if found is None else found.longs(3, _SCALES)
+    if len(scales) != 1 or len(zeros) > 1:
+        return 0.0, 0
+    return scales[0], zeros[0] if zeros else 0
 
 
 def _inside(index: int, items: Sequence[Item]) -> Item:

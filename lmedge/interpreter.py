@@ -6,8 +6,9 @@ import functools
 import logging
 import os
 
+from .base_file import BaseFile
 from .model_file import ModelFile
-from .runner import GraphRunner
+from .runner import FeatureRunner, GraphRunner
 from .runtime import load_runtime
 from .trial import survive
 
@@ -40,11 +41,31 @@ class Interpreter(GraphRunner):
             LmedgeError: The delegate cannot be loaded, or `threads` is below 1.
             MissingDependencyError: The runtime is not installed.
         """
-        if load_runtime(runtime)[0] == "tflite_runtime":
-            _warn_once()
-        if not trusted:
-            survive(model, runtime)
+        _prepare(model, runtime, trusted=trusted)
         super().__init__(model, threads, delegate=delegate, runtime=runtime)
+
+
+class FeatureInterpreter(FeatureRunner):
+    """A FeatureRunner of a base that was run in a child process first."""
+
+    def __init__(
+        self,
+        base: BaseFile,
+        threads: int = 1,
+        *,
+        trusted: bool = False,
+        runtime: str | None = None,
+    ) -> None:
+        """Load the graph; arguments and errors are those of an Interpreter."""
+        _prepare(base, runtime, trusted=trusted)
+        super().__init__(base, threads, runtime=runtime)
+
+
+def _prepare(model: ModelFile | BaseFile, runtime: str | None, *, trusted: bool) -> None:
+    if load_runtime(runtime)[0] == "tflite_runtime":
+        _warn_once()
+    if not trusted:
+        survive(model, runtime)
 
 
 @functools.cache

@@ -20,9 +20,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from .archive import CHECKSUM, NO_CHECKSUM, content_digest
+from .base_file import FEATURES
 from .errors import ModelFileError
 from .image import PIXEL_MEAN, PIXEL_SCALE
 from .model_file import (
+    BASE,
     HEADS,
     IDENTIFIER,
     INFO_FILE,
@@ -58,12 +60,13 @@ class Card:
 
     `score_thresholds` are 0..1 by head. Clients of the metadata leave out classes that are less
     probable. `files` are further associated files by name, their content and its description.
+    `taxonomy` is None for a base, whose graph ends with its features.
     """
 
     name: str
     description: str
     version: str
-    taxonomy: Taxonomy
+    taxonomy: Taxonomy | None
     size: int
     info: Mapping[str, Any]
     score_thresholds: Mapping[str, float] | None = None
@@ -90,9 +93,14 @@ def pack(model: bytes, card: Card) -> bytes:
     return body + _archive(body, card, order)
 
 
-def _outputs_in_order(graph: Any, taxonomy: Taxonomy) -> list[str]:
+def _outputs_in_order(graph: Any, taxonomy: Taxonomy | None) -> list[str]:
     """Return the outputs' names in the order of the subgraph, the third one last of all."""
     (signature,) = graph.signatureDefs
+    if taxonomy is None:
+        names = [_text(entry.name) for entry in signature.outputs]
+        if names != [FEATURES]:
+            raise ModelFileError(f"the graph's outputs are {names}, not {[FEATURES]}")
+        return names
     heads = {int(entry.tensorIndex): _text(entry.name) for entry in signature.outputs}
     counts = {"landmark": len(taxonomy.landmarks), "category": len(taxonomy.categories)}
     counts[KNOWN] = len(KNOWN_LABELS)
@@ -114,22 +122,24 @@ def _text(value: bytes | str) -> str:
 
 
 def _archive(body: bytes, card: Card, outputs: Sequence[str]) -> bytes:
+    taxonomy = card.taxonomy
     info = {
         "schema": INFO_SCHEMA,
         "lmedge": card.version,
         "model_bytes": len(body),
         "model_sha256": hashlib.sha256(body).hexdigest(),
         CHECKSUM: NO_CHECKSUM,
-        "hierarchy": card.taxonomy.hierarchy(),
+        **({"kind": BASE} if taxonomy is None else {"hierarchy": taxonomy.hierarchy()}),
         **card.info,
     }
     text = json.dumps(info, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
-    texts = {
-        LABEL_FILES["landmark"]: "\n".join(card.taxonomy.landmarks),
-        LABEL_FILES["category"]: "\n".join(card.taxonomy.categories),
-        **({LABEL_FILES[KNOWN]: "\n".join(KNOWN_LABELS)} if KNOWN in outputs else {}),
-        INFO_FILE: text,
-    }
+    labels: dict[str, Sequence[str]] = {}
+    if taxonomy is not None:
+        labels = {"landmark": taxonomy.landmarks, "category": taxonomy.categories}
+    if KNOWN in outputs:
+        labels[KNOWN] = KNOWN_LABELS
+    texts = {LABEL_FILES[name]: "\n".join(own) for name, own in labels.items()}
+    texts[INFO_FILE] = text
     files = {name: (text + "\n").encode() for name, text in texts.items()}
     files |= {name: content for name, (content, _) in card.files.items()}
     digest = content_digest(files).encode()
@@ -146,7 +156,12 @@ def _model_metadata(card: Card, order: list[str]) -> bytes:
     writer = _Writer()
     image = writer.image_tensor(card.size)
     thresholds = card.score_thresholds or {}
-    heads = [writer.head_tensor(head, thresholds.get(head)) for head in order]
+    heads = [
+        writer.features_tensor()
+        if head == FEATURES
+        else writer.head_tensor(head, thresholds.get(head))
+        for head in order
+    ]
     subgraph = writer.table(
         {2: writer.offsets([image]), 3: writer.offsets(heads)}, strings={0: "main"}
     )
@@ -225,8 +240,7 @@ class _Writer:
 
     def head_tensor(self, head: str, threshold: float | None) -> int:
         """Write the TensorMetadata of one head, with its own label file and score threshold."""
-        properties = self.table()
-        content = self.table({1: properties}, scalars={0: _FEATURE_PROPERTIES})
+        content = self._feature_content()
         stats = self.table({0: self.floats([1.0]), 1: self.floats([0.0])})
         labels = self.associated(LABEL_FILES[head], f"{head} labels", _TENSOR_AXIS_LABELS)
         places = {3: content, 5: stats, 6: self.offsets([labels])}
@@ -238,3 +252,13 @@ class _Writer:
             places[4] = self.offsets([unit])
         what = "that it shows any of the landmarks" if head == KNOWN else f"of each {head}"
         return self.table(places, strings={0: head, 1: f"probability {what}"})
+
+    def features_tensor(self) -> int:
+        """Write the TensorMetadata of a base's output."""
+        return self.table(
+            {3: self._feature_content()},
+            strings={0: FEATURES, 1: "features of the backbone, without labels"},
+        )
+
+    def _feature_content(self) -> int:
+        return self.table({1: self.table()}, scalars={0: _FEATURE_PROPERTIES})

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ HEADS = ("landmark", "category")
 KNOWN = "known"  # the output that tells whether the image shows any of the landmarks
 KNOWN_LABELS = ("landmark", "something else")
 LABEL_FILES = {head: f"{head}_labels.txt" for head in (*HEADS, KNOWN)}
+BASE = "base"  # `kind` of a file whose graph ends with its features
+NO_LANDMARKS = "has no landmarks; teach it first: lmedge teach PHOTOGRAPHS --base {} -o NEW.tflite"
 MAX_BYTES = 256 * 1024 * 1024
 _OTHER_CHECKSUM = "its checksum does not match: the file is damaged; copy it again"
 
 # Errors of the readers on damaged bytes and on fields that are missing or of another type.
-_DAMAGE = (
+DAMAGE = (
     DamagedError,
     struct.error,
     OverflowError,
@@ -87,7 +89,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
         ModelFileError: The file is missing, damaged, not made by lmedge, or from a newer version.
     """
     path = Path(path)
-    return parse_model(_read_bytes(path), path)
+    return parse_model(read_bytes(path), path)
 
 
 def parse_model(data: bytes, path: Path) -> ModelFile:
@@ -96,27 +98,19 @@ def parse_model(data: bytes, path: Path) -> ModelFile:
         raise ModelFileError(f"{path}: not a TFLite file; pass the .tflite that lmedge exported")
     try:
         graph = read_graph(data, HEADS, KNOWN)
-        begin, files = read_archive(data)
-        _check_present(files, graph.outputs)
-        info = read_info(files[INFO_FILE])
-        if info["schema"] > INFO_SCHEMA:
-            raise ModelFileError(
-                f"written by a newer lmedge ({info['lmedge']}); update lmedge to use it"
-            )
-        _check_body(data, begin, info)
+        files, info = read_contents(data, [LABEL_FILES[name] for name in graph.outputs])
         labels = {name: _lines(files[LABEL_FILES[name]]) for name in graph.outputs}
         hierarchy = info["hierarchy"]
         taxonomy = Taxonomy.from_pairs((hierarchy[name], name) for name in labels["landmark"])
         _check_shapes(graph, labels, taxonomy)
         resize = Resize(info["preprocessing"]["resize"])
-        # Files of before this checksum have none.
-        if info.get(CHECKSUM) not in (None, content_digest(files)):
-            raise ModelFileError(_OTHER_CHECKSUM)
+        check_content(files, info)
     except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}") from None
-    except _DAMAGE as error:
+        reason = NO_LANDMARKS.format(path) if is_base(data) else error
+        raise ModelFileError(f"{path}: {reason}") from None
+    except DAMAGE as error:
         raise ModelFileError(
-            f"{path}: damaged or without lmedge's metadata ({_reason(error)}); "
+            f"{path}: damaged or without lmedge's metadata ({damage_reason(error)}); "
             "export it again with `lmedge export`"
         ) from error
     return _model(data, path, graph, taxonomy, resize, info)
@@ -164,17 +158,53 @@ def _model(
     )
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Read a .tflite of at most MAX_BYTES, or raise ModelFileError."""
     try:
         return read_regular(path, MAX_BYTES)
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _check_present(files: Mapping[str, bytes], outputs: Iterable[str]) -> None:
-    missing = {INFO_FILE, *(LABEL_FILES[name] for name in outputs)} - files.keys()
+def read_contents(data: bytes, needed: Iterable[str]) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Return the files in the archive of a .tflite, and the content of its lmedge.json.
+
+    Args:
+        data: The bytes of the file.
+        needed: Names of the files beside lmedge.json that it has to hold.
+
+    Raises:
+        ModelFileError: A file is missing, the graph is not the one that the archive was written
+            for, or a newer lmedge wrote it.
+        DamagedError: The archive is damaged.
+    """
+    begin, files = read_archive(data)
+    missing = {INFO_FILE, *needed} - files.keys()
     if missing:
         raise ModelFileError(f"lacks {', '.join(sorted(missing))}; export it again")
+    info = read_info(files[INFO_FILE])
+    if info["schema"] > INFO_SCHEMA:
+        raise ModelFileError(
+            f"written by a newer lmedge ({info['lmedge']}); update lmedge to use it"
+        )
+    _check_body(data, begin, info)
+    return files, info
+
+
+def check_content(files: Mapping[str, bytes], info: Mapping[str, Any]) -> None:
+    """Raise ModelFileError if the archive's files are not those that were written."""
+    # Files of before this checksum have none.
+    if info.get(CHECKSUM) not in (None, content_digest(files)):
+        raise ModelFileError(_OTHER_CHECKSUM)
+
+
+def is_base(data: bytes) -> bool:
+    """Return true for the bytes of a base, which has no heads; `read_base` checks it whole."""
+    try:
+        _, files = read_archive(data)
+        return read_info(files[INFO_FILE]).get("kind") == BASE
+    except (ModelFileError, *DAMAGE):
+        return False
 
 
 def _check_body(data: bytes, begin: int, info: Mapping[str, Any]) -> None:
@@ -194,15 +224,7 @@ def _check_shapes(
     taxonomy: Taxonomy,
 ) -> None:
     image = graph.image
-    if (
-        len(image.shape) != 4
-        or image.shape[0] != 1
-        or image.shape[3] != 3
-        or image.dtype not in {"uint8", "int8"}
-    ):
-        raise ModelFileError(f"its input is {image.shape} {image.dtype}, not (1, S, S, 3) uint8")
-    if image.shape[1] != image.shape[2] or not 16 <= image.shape[1] <= 4096:
-        raise ModelFileError(f"its input is {image.shape}, not a square of 16 to 4096 pixels")
+    check_image(image, ("uint8", "int8"))
     if labels["landmark"] != taxonomy.landmarks or labels["category"] != taxonomy.categories:
         raise ModelFileError("its label files do not match its hierarchy")
     if labels.get(KNOWN, KNOWN_LABELS) != KNOWN_LABELS:
@@ -217,7 +239,17 @@ def _check_shapes(
             )
 
 
-def _reason(error: Exception) -> str:
+def check_image(image: TensorSpec, dtypes: Collection[str]) -> None:
+    """Raise ModelFileError unless a graph's input is one square RGB image of one of `dtypes`."""
+    shape = image.shape
+    if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or image.dtype not in dtypes:
+        raise ModelFileError(f"its input is {shape} {image.dtype}, not (1, S, S, 3) uint8")
+    if shape[1] != shape[2] or not 16 <= shape[1] <= 4096:
+        raise ModelFileError(f"its input is {shape}, not a square of 16 to 4096 pixels")
+
+
+def damage_reason(error: Exception) -> str:
+    """Return what an error of DAMAGE is about."""
     if isinstance(error, KeyError):
         return f"no {error.args[0]!r}"
     return str(error).rstrip(".") or type(error).__name__

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .base_file import BaseFile
 from .decoding import softmax
 from .errors import LmedgeError, ModelFileError
 from .graph import TensorSpec
@@ -81,11 +82,8 @@ def brief(error: Exception) -> str:
     return "".join(letter for letter in lines[0] if letter.isprintable())[:200].rstrip(".")
 
 
-class GraphRunner:
-    """Run a checked file on one image at a time, with the heads bound by name.
-
-    Several threads may call `run`, which then runs one image after the other. To run more at a
-    time, give each thread its own.
+class LoadedGraph:
+    """A checked graph in the runtime, on one image at a time.
 
     Attributes:
         runtime: Import name of the runtime.
@@ -94,7 +92,7 @@ class GraphRunner:
 
     def __init__(
         self,
-        model: ModelFile,
+        model: ModelFile | BaseFile,
         threads: int = 1,
         *,
         delegate: str | os.PathLike[str] | None = None,
@@ -124,10 +122,7 @@ class GraphRunner:
                 "runtime"
             ) from error
         self._image = model.image.index
-        self._landmark = model.heads["landmark"]
-        self._category = model.heads["category"]
-        self._known = model.known
-        self._logits = _logits_of(model, self._runner) if model.image.dtype == "int8" else None
+        self._signed = model.image.dtype == "int8"
 
     def set_image(self, image: RgbImage | Write) -> None:
         """Set the input of the graph.
@@ -140,10 +135,10 @@ class GraphRunner:
         if callable(image):
             inside = self._runner.tensor(self._image)()[0].view(np.uint8)
             image(inside)
-            if self._logits is not None:
+            if self._signed:
                 np.bitwise_xor(inside, 0x80, out=inside)  # as int8: the byte less 128
             return
-        if self._logits is not None:
+        if self._signed:
             image = (image ^ 0x80).view(np.int8)
         self._runner.set_tensor(self._image, image[None])  # refuses another shape or dtype
 
@@ -156,6 +151,55 @@ class GraphRunner:
                 f"{self._path}: the runtime stopped in the middle of an image ({brief(error)}); "
                 "export it again"
             ) from error
+
+
+class FeatureRunner(LoadedGraph):
+    """Run a checked base on one image at a time.
+
+    Several threads may call `run`, which then runs one image after the other.
+    """
+
+    def __init__(
+        self,
+        base: BaseFile,
+        threads: int = 1,
+        *,
+        runtime: str | None = None,
+    ) -> None:
+        """Load the graph in this process; arguments and errors are those of an Interpreter."""
+        super().__init__(base, threads, runtime=runtime)
+        self._features = base.features.index
+
+    def run(self, image: RgbImage | Write) -> npt.NDArray[np.int8]:
+        """Set an image as `set_image` does, run the graph and return its features, (F,) int8."""
+        with self._lock:
+            self.set_image(image)
+            self.invoke()
+            found: npt.NDArray[np.int8] = self._runner.get_tensor(self._features)[0]
+            return found
+
+
+class GraphRunner(LoadedGraph):
+    """Run a checked file on one image at a time, with the heads bound by name.
+
+    Several threads may call `run`, which then runs one image after the other. To run more at a
+    time, give each thread its own.
+    """
+
+    def __init__(
+        self,
+        model: ModelFile,
+        threads: int = 1,
+        *,
+        delegate: str | os.PathLike[str] | None = None,
+        runtime: str | None = None,
+    ) -> None:
+        """Load the graph in this process; arguments and errors are those of an Interpreter."""
+        super().__init__(model, threads, delegate=delegate, runtime=runtime)
+        self._landmark = model.heads["landmark"]
+        self._category = model.heads["category"]
+        self._known = model.known
+        self._logits = _logits_of(model, self._runner) if self._signed else None
 
     def outputs(self) -> Outputs:
         """Return the outputs of the last `invoke`.

@@ -22,13 +22,14 @@ from pathlib import Path
 
 import numpy as np
 
+from .base_file import BaseFile, parse_any
 from .errors import LmedgeError, ModelFileError
 from .image import RgbImage
 from .machine import address_space_bytes, memory_bytes
-from .model_file import ModelFile, parse_model
+from .model_file import ModelFile
 from .processes import child_environment, python_command
 from .progress import quiet_stderr
-from .runner import GraphRunner
+from .runner import FeatureRunner, GraphRunner
 from .runtime import load_runtime
 
 GOLDEN = 3  # number of golden images
@@ -54,7 +55,7 @@ def memory_limit() -> int:
     return min(MEGABYTES << 20, (memory_bytes() or sys.maxsize) // 2)
 
 
-def survive(model: ModelFile, runtime: str | None = None) -> None:
+def survive(model: ModelFile | BaseFile, runtime: str | None = None) -> None:
     """Load the file and run the images of the trial in a child process, once for each content.
 
     Raises:
@@ -80,7 +81,7 @@ def survive(model: ModelFile, runtime: str | None = None) -> None:
     _survived.add((model.sha256, runtime))
 
 
-def _explained(model: ModelFile, code: int) -> str:
+def _explained(model: ModelFile | BaseFile, code: int) -> str:
     """Return the reason of a child that gave none; its exit code is the signal, negative."""
     name = f"exit code {code}"
     with contextlib.suppress(ValueError):
@@ -115,7 +116,7 @@ def trial_images(size: int) -> Iterator[RgbImage]:
         yield golden_image(number, size)
 
 
-def _forked(model: ModelFile, runtime: str | None = None) -> tuple[int, str]:
+def _forked(model: ModelFile | BaseFile, runtime: str | None = None) -> tuple[int, str]:
     """Return the exit code of a child and the reason that it gave."""
     ours, theirs = os.pipe()
     with warnings.catch_warnings():
@@ -150,7 +151,7 @@ def _wait(child: int) -> int:
     return -signal.SIGALRM
 
 
-def _spawned(model: ModelFile, runtime: str | None = None) -> tuple[int, str]:
+def _spawned(model: ModelFile | BaseFile, runtime: str | None = None) -> tuple[int, str]:
     """Do as `_forked` in a new process."""
     command = python_command("-m", "lmedge.trial", os.fspath(model.path), runtime or "")
     try:
@@ -167,11 +168,11 @@ def _spawned(model: ModelFile, runtime: str | None = None) -> tuple[int, str]:
     return done.returncode, done.stdout[:_LONGEST].decode(errors="replace")
 
 
-def _try(model: ModelFile, runtime: str | None) -> tuple[int, bytes]:
+def _try(model: ModelFile | BaseFile, runtime: str | None) -> tuple[int, bytes]:
     """Return 0, or _REFUSED and the reason. May end in a signal."""
     _limit()
     try:
-        runner = GraphRunner(model, runtime=runtime)
+        runner = _runner(model, runtime)
         for image in trial_images(model.size):
             runner.run(image)
     except LmedgeError as error:
@@ -181,6 +182,12 @@ def _try(model: ModelFile, runtime: str | None) -> tuple[int, bytes]:
     else:
         return 0, b""
     return _REFUSED, reason.encode(errors="replace")[:_LONGEST]
+
+
+def _runner(model: ModelFile | BaseFile, runtime: str | None) -> FeatureRunner | GraphRunner:
+    if isinstance(model, BaseFile):
+        return FeatureRunner(model, runtime=runtime)
+    return GraphRunner(model, runtime=runtime)
 
 
 def _limit() -> None:
@@ -206,7 +213,7 @@ def _limit() -> None:
 def _main() -> int:
     """Try the file that comes in on standard input; print the reason of a refusal."""
     load_runtime(sys.argv[2] or None)  # its libraries do not count as memory of the graph
-    model = parse_model(sys.stdin.buffer.read(), Path(sys.argv[1]))
+    model = parse_any(sys.stdin.buffer.read(), Path(sys.argv[1]))
     code, reason = _try(model, sys.argv[2] or None)
     sys.stdout.buffer.write(reason)
     return code

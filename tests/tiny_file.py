@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,40 @@ def make_all(folder: Path) -> None:
         info={"preprocessing": {"size": SIZE, "resize": "crop"}, "provenance": {}},
     )
     (folder / "tiny.tflite").write_bytes(pack(plain, card))
+    (folder / "base.graph").write_bytes(_convert_base())
+
+
+def base_graph() -> bytes:
+    """Return the int8 graph of a base without metadata: the mean colour as its features."""
+    return (kept.folder("tiny") / "base.graph").read_bytes()
+
+
+def base_bytes() -> bytes:
+    """Return a base, whose features are the mean colour of the image."""
+    from lmedge.base_file import bare_base
+    from lmedge.golden import golden_features
+    from lmedge.image import Resize
+    from lmedge.metadata import Card, pack
+
+    graph = base_graph()
+    golden = golden_features(bare_base(graph, Path("base.tflite"), Resize.CROP), trusted=True)
+    card = Card(
+        name="tiny base",
+        description="a mean colour",
+        version="0.1.0",
+        taxonomy=None,
+        size=SIZE,
+        info={
+            "preprocessing": {"size": SIZE, "resize": "crop"},
+            "provenance": {
+                "backbone": "a mean",
+                "weights": {"origin": "none", "sha256": "0" * 64, "licence": "Apache-2.0"},
+                "calibration": "nothing",
+            },
+            "golden": {"features": golden},
+        },
+    )
+    return pack(graph, card)
 
 
 def _graph_name(*, known: bool) -> str:
@@ -82,10 +117,32 @@ def _convert(*, known: bool) -> bytes:
         largest = tf.reduce_max(heads["landmark"], 1, keepdims=True)
         return {**heads, "known": largest * [[1.0, -1.0]] + [[0.0, 1.0]]}
 
-    concrete = graph.get_concrete_function()
+    return bytes(_converter(graph).convert())
+
+
+def _convert_base() -> bytes:
+    import tensorflow as tf
+
+    low, high = (0 - 114) / 57, (255 - 114) / 57
+
+    @tf.function(input_signature=[tf.TensorSpec((1, SIZE, SIZE, 3), tf.float32, name="image")])
+    def graph(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        x = tf.quantization.fake_quant_with_min_max_args(image, low, high)
+        mean = tf.reduce_mean(x, (1, 2))
+        return {"features": tf.quantization.fake_quant_with_min_max_args(mean, low, high)}
+
+    converter = _converter(graph)
+    converter.inference_output_type = tf.int8
+    return bytes(converter.convert())
+
+
+def _converter(graph: Any) -> Any:
+    import tensorflow as tf
+
     module = tf.Module()
     module.graph = graph
+    concrete = graph.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.uint8
-    return bytes(converter.convert())
+    return converter

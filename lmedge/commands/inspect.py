@@ -11,15 +11,18 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from ..base_file import BaseFile, parse_any
 from ..decoding import Decoding
 from ..errors import ModelFileError
 from ..evaluation import part_name
-from ..golden import Verification, verify
+from ..golden import FeatureVerification, Verification, verify, verify_base
 from ..harmless import echo, harmless, json_text
-from ..model_file import ModelFile, read_model
+from ..model_file import ModelFile, read_bytes, read_model
 from ..rejection import Threshold
 from ..report.terminal import HarmlessConsole
 
+AnyFile = ModelFile | BaseFile
+AnyVerification = Verification | FeatureVerification
 UNAVAILABLE = "not available"
 
 
@@ -35,20 +38,32 @@ UNAVAILABLE = "not available"
 def inspect(file: Path, as_json: bool, check: bool) -> None:
     """Show task, labels, sizes, operators, metrics and origin of an exported file.
 
+    A base has an origin and a licence, and no labels.
+
     With --verify the file is run on images made by a formula. The exit code is 4 if its answers
     differ from those stored when it was exported.
     """
-    model = read_model(file)
-    verification = verify(model) if check else None
+    model = parse_any(read_bytes(file), file)
+    verification = _verified(model) if check else None
     if as_json:
         echo(json_text(card_of(model, verification), indent=2))
     else:
         _show(model, verification)
     if verification is not None and not verification.passed:
         raise ModelFileError(
-            f"{file}: gives other answers here than where it was exported (a probability differs "
-            f"by {verification.largest:.3f}); update the runtime, or do without --delegate"
+            f"{file}: gives other answers here than where it was exported "
+            f"({_difference(verification)}); update the runtime, or do without --delegate"
         )
+
+
+def _verified(model: AnyFile) -> AnyVerification:
+    return verify_base(model) if isinstance(model, BaseFile) else verify(model)
+
+
+def _difference(verification: AnyVerification) -> str:
+    if isinstance(verification, FeatureVerification):
+        return f"a feature differs by {verification.largest} steps"
+    return f"a probability differs by {verification.largest:.3f}"
 
 
 @click.command("labels", short_help="List the labels of an exported file.")
@@ -64,7 +79,7 @@ def list_labels(file: Path, as_json: bool) -> None:
         echo(f"{harmless(landmark)}\t{harmless(category)}")
 
 
-def card_of(model: ModelFile, verification: Verification | None) -> dict[str, Any]:
+def card_of(model: AnyFile, verification: AnyVerification | None) -> dict[str, Any]:
     """Return the object of `lmedge inspect --json`; docs/formats.md names its fields."""
     return {
         "file": click.format_filename(model.path),
@@ -86,24 +101,18 @@ def card_of(model: ModelFile, verification: Verification | None) -> dict[str, An
     }
 
 
-def _show(model: ModelFile, verification: Verification | None) -> None:
-    taxonomy, info = model.taxonomy, model.info
+def _show(model: AnyFile, verification: AnyVerification | None) -> None:
+    info = model.info
     counts: collections.Counter[str] = collections.Counter()
     for (_, dtype), count in model.operators.items():
         counts[dtype] += count
-    provenance = _section(info, "provenance")
-    images = _section(provenance, "pictures")
+    image = f"{model.size} x {model.size} RGB, {model.image.dtype}, {model.resize.value}"
     rows = [
-        ("task", f"{len(taxonomy.landmarks)} landmarks in {len(taxonomy.categories)} categories"),
+        ("task", _task(model)),
         ("size", f"{len(model.data) / 1e6:.2f} MB"),
-        ("input", f"{model.size} x {model.size} RGB, {model.image.dtype}, {model.resize.value}"),
+        ("input", image),
         ("operators", ", ".join(f"{n} {dtype}" for dtype, n in counts.most_common())),
-        ("metrics", _metrics(_section(info, "metrics"))),
-        ("gate", _gate(info.get("gate"))),
-        ("decoding", f"category weight {Decoding.of(model).category_weight:g}"),
-        ("threshold", _threshold(model)),
-        ("trained on", f"{images['train']} images" if "train" in images else UNAVAILABLE),
-        ("strategy", str(provenance.get("strategy", UNAVAILABLE))),
+        *(_base_rows(model) if isinstance(model, BaseFile) else _head_rows(model)),
         ("exported by", f"lmedge {info.get('lmedge', UNAVAILABLE)}"),
         ("sha256", model.sha256),
     ]
@@ -117,11 +126,45 @@ def _show(model: ModelFile, verification: Verification | None) -> None:
     console = HarmlessConsole()
     console.print(Text(harmless(model.path), style="bold"))
     console.print(table)
+    if isinstance(model, BaseFile):
+        return
+    taxonomy = model.taxonomy
     for category in taxonomy.categories:
         own = [name for name, parent in taxonomy.hierarchy().items() if parent == category]
         console.print(
             Text(harmless(f"{category}: {', '.join(own)}")), soft_wrap=not console.is_terminal
         )
+
+
+def _task(model: AnyFile) -> str:
+    if isinstance(model, BaseFile):
+        return f"a base of {model.features.shape[1]} features, without landmarks: `lmedge teach`"
+    taxonomy = model.taxonomy
+    return f"{len(taxonomy.landmarks)} landmarks in {len(taxonomy.categories)} categories"
+
+
+def _head_rows(model: ModelFile) -> list[tuple[str, str]]:
+    provenance = _section(model.info, "provenance")
+    images = _section(provenance, "pictures")
+    return [
+        ("metrics", _metrics(_section(model.info, "metrics"))),
+        ("gate", _gate(model.info.get("gate"))),
+        ("decoding", f"category weight {Decoding.of(model).category_weight:g}"),
+        ("threshold", _threshold(model)),
+        ("trained on", f"{images['train']} images" if "train" in images else UNAVAILABLE),
+        ("strategy", str(provenance.get("strategy", UNAVAILABLE))),
+    ]
+
+
+def _base_rows(base: BaseFile) -> list[tuple[str, str]]:
+    provenance = _section(base.info, "provenance")
+    weights = _section(provenance, "weights")
+    return [
+        ("backbone", str(provenance.get("backbone", UNAVAILABLE))),
+        ("weights", f"{weights.get('origin', UNAVAILABLE)}, sha256 {weights.get('sha256')}"),
+        ("licence", str(weights.get("licence", UNAVAILABLE))),
+        ("calibrated on", str(provenance.get("calibration", UNAVAILABLE))),
+    ]
 
 
 def _section(info: Any, name: str) -> dict[str, Any]:
@@ -172,10 +215,12 @@ def _threshold(model: ModelFile) -> str:
     return f'"not a landmark" below {threshold.describe()}{passing}'
 
 
-def _verdict(verification: Verification) -> str:
+def _verdict(verification: AnyVerification) -> str:
     count = f"{verification.pictures} golden images"
     if verification.identical:
         return f"{count}: the answers are those of the export"
+    if isinstance(verification, FeatureVerification):
+        return f"{count}: {_difference(verification)}, cosine {verification.least_cosine:.4f}"
     if verification.passed:
         return f"{count}: the same classes, a probability differs by {verification.largest:.4f}"
     return f"{count}: OTHER ANSWERS than at the export"

@@ -1,4 +1,4 @@
-"""Write the files that the fuzzer begins with: the tiny file, and one with every field of a card.
+"""Write the files that the fuzzer begins with: a tiny file, one with all of a card, and a base.
 
 python -m tests.hostile.make_seeds
 """
@@ -32,7 +32,7 @@ INFO: dict[str, Any] = {
 
 
 def main() -> None:
-    """Write both files."""
+    """Write all of them."""
     card = Card(
         name="tiny",
         description="four colours",
@@ -43,6 +43,7 @@ def main() -> None:
     )
     SEEDS.mkdir(exist_ok=True)
     (SEEDS / "known.tflite").write_bytes(pack(tiny.graph(known=True), card))
+    (SEEDS / "base.tflite").write_bytes(tiny.base_bytes())
     (SEEDS / "tiny.tflite").write_bytes((kept.folder("tiny") / "tiny.tflite").read_bytes())
 
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from lmedge.base_file import BaseFile, parse_any
 from lmedge.commands.inspect import inspect, list_labels
 from lmedge.errors import LmedgeError
-from lmedge.model_file import parse_model
 
 from .corpus import WRONG
 from .files import Entries, Rng, joined, parts
@@ -47,11 +47,12 @@ def read(data: bytes, path: Path) -> bool:
     began, memory = time.process_time(), _megabytes()
     accepted = True
     try:
-        parse_model(data, path)
+        found = parse_any(data, path)
         path.write_bytes(data)
         with contextlib.redirect_stdout(io.StringIO()):
             for as_json in (False, True):
-                _call(list_labels.callback, path, as_json=as_json)
+                if not isinstance(found, BaseFile):
+                    _call(list_labels.callback, path, as_json=as_json)
                 _call(inspect.callback, path, as_json=as_json, check=False)
     except LmedgeError:
         accepted = False

@@ -52,7 +52,7 @@ def test_what_is_no_error_of_ours_is_a_defect(
     def fail(data: bytes, path: Path) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(reading, "parse_model", fail)
+    monkeypatch.setattr(reading, "parse_any", fail)
     with pytest.raises(MemoryError):
         reading.read(b"", tmp_path / "a.tflite")
 

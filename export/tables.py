@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from lmedge.evaluation import CROSS_VALIDATED, PARTS, part_name
+from lmedge.evaluation.thresholds import FittedThresholds
 from lmedge.harmless import echo, harmless
 from lmedge.model_file import HEADS
 from lmedge.rejection import Threshold
@@ -16,7 +17,6 @@ from lmedge.report.terminal import HarmlessConsole
 from .exporting import Outcome
 from .quantization.explain import WORST, Noise, worst
 from .selection import CandidateFormat
-from .verification.rejection import FittedThresholds
 
 
 def print_outcome(path: Path, outcome: Outcome) -> None:

@@ -7,20 +7,17 @@ comparable. The weight is the share of the category head's evidence that is new.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 
-from lmedge.decoding import Decoding, Probabilities, log_softmax, softmax
+from lmedge.decoding import Decoding, Probabilities, softmax
 from lmedge.evaluation.scoring import fit_category_weight, log_likelihood
+from lmedge.evaluation.temperature import HIGH, LOW, fit_temperature
 from lmedge.model_file import HEADS
 from lmedge.taxonomy import Taxonomy
-
-LOW, HIGH = 0.05, 20.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,24 +74,3 @@ def calibrated_likelihood(
         log_likelihood(logits[head].astype(np.float64) / fit_temperature(logits[head], own), own)
         for head, own in truth.items()
     )
-
-
-def fit_temperature(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64]) -> float:
-    """Fit the temperature that gives the least log loss on (N, K) logits and (N,) truth.
-
-    The targets are smoothed as in Platt (1999): (n + 1) / (n + 2) for the true class, so that a
-    few validation images that are all right do not lead to certainty. Returns 1 for no images.
-    """
-    count, classes = logits.shape
-    if count == 0 or classes < 2:
-        return 1.0
-    right = (count + 1) / (count + 2)
-    targets = np.full((count, classes), (1 - right) / (classes - 1))
-    targets[np.arange(count), truth] = right
-
-    def loss(log_temperature: float) -> float:
-        log_p = log_softmax(logits.astype(np.float64) / math.exp(log_temperature))
-        return float(-(targets * log_p).sum(axis=1).mean())
-
-    found = minimize_scalar(loss, bounds=(math.log(LOW), math.log(HIGH)), method="bounded")
-    return float(math.exp(found.x))

@@ -13,9 +13,9 @@ from scipy.optimize import minimize
 
 from lmedge.decoding import softmax
 from lmedge.evaluation.folders import LabelledImage
+from lmedge.evaluation.temperature import fit_temperature
 from lmedge.export.verification.known import cosines, fit_known, flat_regression, mean_directions
 from lmedge.model_file import HEADS
-from lmedge.train.calibration import fit_temperature
 from lmedge.train.fitting.features import FrozenBackbone, prepared_key
 from lmedge.train.network import head_network, load_network
 from lmedge.train.run import Run

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from lmedge.decoding import joint_probabilities, softmax
 from lmedge.errors import DataError
+from lmedge.evaluation.temperature import fit_temperature
 from lmedge.evaluation.unknown import auroc, list_unknown_images
 from lmedge.export.verification.comparison import run_file
 from lmedge.export.verification.known import cosines, mean_directions
@@ -29,7 +30,6 @@ from lmedge.image import Resize, prepare, read_image
 from lmedge.model_file import HEADS, KNOWN, ModelFile, read_model
 from lmedge.rejection import agreement
 from lmedge.report.csv_files import study_command, write_csv
-from lmedge.train.calibration import fit_temperature
 from lmedge.train.network import FEATURES, load_network, predict_with_features
 from lmedge.train.run import Run
 

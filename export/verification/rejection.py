@@ -1,79 +1,26 @@
-"""Thresholds for "not a landmark", fitted on the outputs of the file itself."""
+"""Outputs of the file for unknown images, to fit and to test thresholds."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lmedge.decoder_noise import counting_decoder_noise
-from lmedge.errors import DataError, LmedgeError
-from lmedge.evaluation.coverage import AcceptancePoint, best_coverage, coverage_curve, risk_area
-from lmedge.evaluation.unknown import auroc, threshold_for
+from lmedge.errors import DataError
+from lmedge.evaluation.thresholds import UnknownOutputs
 from lmedge.image import prepare, read_encoded, read_image
-from lmedge.model_file import HEADS, KNOWN, ModelFile
-from lmedge.rejection import AGREEMENT, agreement
+from lmedge.model_file import ModelFile
 from lmedge.train.run import Run
 
-from .comparison import Probabilities, run_file
+from .comparison import run_file
 
-DIGITS = 6  # of a threshold; rounded down, so that the image it comes from still passes
 CHUNK = 256  # unknown images in memory at once
 LEAST_UNKNOWN = 2  # one to fit with, one to test
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FittedThresholds:
-    """Thresholds, and figures of images that did not choose them.
-
-    `threshold` applies to `score`. The score is KNOWN, the probability of the file's third output,
-    or AGREEMENT of both heads if there is no such output. `heads` holds a threshold for each
-    output, for clients that compare the largest probability alone. All are in 0..1.
-
-    `known` and `unknown` count the images that chose the thresholds. `coverage` is the share of
-    known images that they were to keep, `kept` the share of the test part that passes. `auroc` and
-    the share `false_accepts` hold the test part against the other half of the unknown images. They
-    are None without unknown images.
-
-    `curve` is the accuracy over coverage of the part `measured` and that other half, and
-    `risk_area` the mean share of wrong landmarks over all coverages.
-    """
-
-    threshold: float
-    heads: Mapping[str, float]
-    coverage: float
-    known: int
-    unknown: int
-    kept: float | None = None
-    auroc: float | None = None
-    false_accepts: float | None = None
-    score: str = AGREEMENT
-    measured: str | None = None
-    curve: tuple[AcceptancePoint, ...] = ()
-    risk_area: float | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        names = {"unknown": "strangers"}
-        found: dict[str, Any] = dataclasses.asdict(self)
-        found["curve"] = list(found["curve"])
-        return {names.get(name, name): value for name, value in found.items()}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class UnknownOutputs:
-    """Outputs of the file for unknown images, by head: one half to fit with, the other to test."""
-
-    fit: Probabilities
-    test: Probabilities
 
 
 def not_learned(paths: Sequence[Path], run: Run) -> list[Path]:
@@ -111,67 +58,3 @@ def run_unknown(model: ModelFile, paths: Sequence[Path]) -> UnknownOutputs:
         fit={name: values[0::2] for name, values in found.items()},
         test={name: values[1::2] for name, values in found.items()},
     )
-
-
-def fit_rejection(
-    parents: npt.NDArray[np.intp],
-    known: Probabilities,
-    test: Probabilities | None,
-    unknown: UnknownOutputs | None,
-    coverage: float | None,
-    right: Mapping[str, npt.NDArray[np.bool_]] | None = None,
-) -> FittedThresholds:
-    """Fit thresholds on outputs of the validation part, and measure them on the test part.
-
-    Args:
-        parents: The category of each landmark, (L,).
-        known: Outputs for the validation part, (N, L) and (N, C) by head; KNOWN, (N, 2), as well if
-            the file has it.
-        test: Outputs for the test part, if there is one.
-        unknown: Outputs for unknown images, if there are any.
-        coverage: The share of known images, 0..1, that the thresholds keep. None for the one with
-            the fewest mistakes on the validation part and the half of the unknown images that fits.
-        right: By part, "val" and "test", true for images whose landmark is right, (N,).
-
-    Raises:
-        LmedgeError: There is nothing to choose the coverage by.
-    """
-
-    def scored(found: Probabilities) -> npt.NDArray[np.floating]:
-        if KNOWN in found:
-            return found[KNOWN][:, 0]
-        return agreement(found["landmark"], found["category"], parents)
-
-    if coverage is None:
-        if unknown is None or right is None:
-            raise LmedgeError(
-                "--coverage auto: there are no unknown images to weigh against the known ones; "
-                "pass --unknown"
-            )
-        coverage = best_coverage(scored(known), right["val"], scored(unknown.fit))
-    threshold = _floor(
-        threshold_for(scored(known), coverage, None if unknown is None else scored(unknown.fit))
-    )
-    passed = None if test is None else scored(test)
-    others = None if unknown is None else scored(unknown.test)
-    heads = {head: _floor(threshold_for(known[head].max(axis=1), coverage)) for head in HEADS}
-    part, judged = ("val", scored(known)) if passed is None else ("test", passed)
-    hits = None if right is None else right[part]
-    return FittedThresholds(
-        threshold=threshold,
-        heads={**heads, KNOWN: threshold} if KNOWN in known else heads,
-        coverage=coverage,
-        known=len(known["landmark"]),
-        unknown=0 if unknown is None else len(unknown.fit["landmark"]),
-        kept=None if passed is None else float((passed >= threshold).mean()),
-        auroc=None if passed is None or others is None else auroc(passed, others),
-        false_accepts=None if others is None else float((others >= threshold).mean()),
-        score=KNOWN if KNOWN in known else AGREEMENT,
-        measured=None if hits is None else part,
-        curve=() if hits is None else coverage_curve(judged, hits, others),
-        risk_area=None if hits is None else risk_area(judged, hits),
-    )
-
-
-def _floor(value: float) -> float:
-    return float(math.floor(value * 10**DIGITS) / 10**DIGITS)

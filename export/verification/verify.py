@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lmedge.decoding import Decoding, softmax
 from lmedge.evaluation.scoring import fit_category_weight
+from lmedge.evaluation.thresholds import FittedThresholds, fit_rejection
 from lmedge.golden import golden_answers
 from lmedge.model_file import ModelFile
 from lmedge.train.calibration import Calibration
@@ -25,7 +26,7 @@ from .comparison import (
 )
 from .gate import Limits, Verdict, gate
 from .judge import Judge, judged_images
-from .rejection import FittedThresholds, fit_rejection, not_learned, run_unknown
+from .rejection import not_learned, run_unknown
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import collections
-import concurrent.futures
 import contextlib
 import csv
 import filecmp
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,8 @@ from ..evaluation.folders import list_images
 from ..files import check_folder, copy_as
 from ..formats import SUFFIXES
 from ..harmless import echo, harmless, json_text, write_rows
-from ..image import RgbImage, read_image
-from ..machine import cores
 from ..progress import Advance, progress
+from ..reading import decode_all
 from ..rejection import UNKNOWN
 from .options import delegate_option, threads_option
 from .predict_table import PredictionTable
@@ -149,38 +146,6 @@ def predict(
                 copy_sorted(path, prediction, copy_to)
     if unreadable:
         raise DataError(f"{unreadable} of {len(images)} images could not be read")
-
-
-def decode_all(
-    images: Sequence[Path], side: int, workers: int | None = None
-) -> Iterator[tuple[Path, RgbImage | DataError]]:
-    """Yield each image decoded for `side`, or the error of reading it, in the given order.
-
-    Decoding runs ahead by a few images in `workers` threads, one a core unless given. Memory does
-    not grow with the number of images.
-    """
-
-    def decode(path: Path) -> RgbImage | DataError:
-        try:
-            return read_image(path, side)
-        except DataError as error:
-            return error
-
-    workers = workers or cores()
-    with concurrent.futures.ThreadPoolExecutor(workers, "decode") as pool:
-        ahead: collections.deque[tuple[Path, concurrent.futures.Future[RgbImage | DataError]]]
-        ahead = collections.deque()
-        try:
-            for path in images:
-                ahead.append((path, pool.submit(decode, path)))
-                if len(ahead) > 2 * workers:
-                    first, waiting = ahead.popleft()
-                    yield first, waiting.result()
-            while ahead:
-                first, waiting = ahead.popleft()
-                yield first, waiting.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _writer(

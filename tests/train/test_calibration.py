@@ -7,8 +7,9 @@ import pytest
 
 from lmedge.decoding import softmax
 from lmedge.evaluation.scoring import fit_category_weight
+from lmedge.evaluation.temperature import HIGH, LOW, fit_temperature
 from lmedge.taxonomy import Taxonomy
-from lmedge.train.calibration import HIGH, LOW, fit_calibration, fit_temperature
+from lmedge.train.calibration import fit_calibration
 
 TAXONOMY = Taxonomy(
     landmarks=tuple("abcdef"), categories=("first", "second"), parents=(0, 0, 0, 1, 1, 1)

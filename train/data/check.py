@@ -13,9 +13,9 @@ from typing import Any
 from lmedge import __version__
 from lmedge.evaluation.folders import parts, scan
 from lmedge.evaluation.listing import LeftOut
+from lmedge.exclude import Exclusion, leave_out
 from lmedge.formats import SUFFIXES_OF
 
-from .exclude import Exclusion, leave_out
 from .findings import IMBALANCE, KINDS, DataFinding, by_kind
 from .inspection import Inspected, inspect_images
 from .labels import name_findings

@@ -75,8 +75,9 @@ def check_command(
 
     DATA is laid out as for `lmedge train`. Excluded images are not read.
     """
+    from lmedge.exclude import exclude_file_of, write_exclusions
+
     from .check import check_data
-    from .exclude import exclude_file_of, write_exclusions
 
     if report is not None:
         check_folder(report)

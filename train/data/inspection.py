@@ -24,6 +24,7 @@ from PIL import Image
 from lmedge.decoder_noise import counting_decoder_noise
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage
+from lmedge.evaluation.names import relative_name
 from lmedge.formats import READ, SUFFIXES_OF, kind_of, read_size
 from lmedge.image import Resize, RgbImage, decode_image, prepare, read_encoded
 from lmedge.progress import progress
@@ -96,14 +97,6 @@ def inspect_images(
             found.append(seen)
             advance()
     return found
-
-
-def relative_name(path: Path, data: Path) -> str:
-    """Return the path below `data` with forward slashes, as split.csv and exclude.txt hold it.
-
-    Bytes that are not UTF-8, and so cannot stand in those files, are replaced.
-    """
-    return os.fsencode(path.relative_to(data).as_posix()).decode("utf-8", "replace")
 
 
 def _inspect(image: LabelledImage, part: str | None, data: Path) -> Inspected:

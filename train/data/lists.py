@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lmedge.evaluation.folders import LabelledImage, unmatched_taxonomy_lines
+from lmedge.evaluation.names import ImageNames
+from lmedge.exclude import Exclusion, MatchedExclusions, match_exclusions, read_exclusions
 
-from .exclude import Exclusion, MatchedExclusions, match_exclusions, read_exclusions
 from .findings import DataFinding
 from .inspection import Inspected
-from .names import ImageNames
 from .split_file import read_split_rows, split_file_of, unnamed_landmarks
 
 

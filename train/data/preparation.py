@@ -10,11 +10,8 @@ from pathlib import Path
 from lmedge.errors import DataError
 from lmedge.evaluation import PARTS
 from lmedge.evaluation.folders import LabelledImage, parts, scan
-from lmedge.harmless import shell_words
-
-from ..recipes.sections import DataSettings
-from .check import duplicate_findings, size_findings, with_identical
-from .exclude import (
+from lmedge.evaluation.names import relative_name
+from lmedge.exclude import (
     MatchedExclusions,
     check_matched,
     exclude_file_of,
@@ -22,9 +19,13 @@ from .exclude import (
     match_exclusions,
     read_exclusions,
 )
+from lmedge.harmless import shell_words
+
+from ..recipes.sections import DataSettings
+from .check import duplicate_findings, size_findings, with_identical
 from .findings import DataFinding
 from .fold_plan import NEVER, Folding, FoldPlan
-from .inspection import Inspected, relative_name
+from .inspection import Inspected
 from .similar import ImageFingerprint, Pairs, fingerprint_all, groups_of, pairs_alike
 from .split import Split, deal_folds, make_folds, make_split
 from .split_file import read_split, read_split_rows, split_file_of

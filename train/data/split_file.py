@@ -15,10 +15,9 @@ from pathlib import Path
 from lmedge.errors import DataError, RunError
 from lmedge.evaluation import PARTS
 from lmedge.evaluation.folders import LabelledImage
+from lmedge.evaluation.names import ImageNames, relative_name
 from lmedge.text_files import read_user_text
 
-from .inspection import relative_name
-from .names import ImageNames
 from .split import Split, SplitRow, check_trained, split_rows
 from .store import ImageEntry
 

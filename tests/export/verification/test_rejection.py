@@ -12,9 +12,10 @@ import pytest
 
 from lmedge.classifier import Classifier
 from lmedge.errors import DataError, LmedgeError
+from lmedge.evaluation.thresholds import UnknownOutputs, fit_rejection
 from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.export.verification import rejection
-from lmedge.export.verification.rejection import LEAST_UNKNOWN, UnknownOutputs, fit_rejection
+from lmedge.export.verification.rejection import LEAST_UNKNOWN
 from lmedge.model_file import read_model
 from lmedge.train.run import Run
 from tests.export.conftest import Exported

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from lmedge import Classifier, read_image
-from lmedge.commands.predict import copy_sorted, decode_all
+from lmedge.commands.predict import copy_sorted
 from lmedge.errors import DataError
+from lmedge.reading import decode_all
 from tests import bad_images, processes
 from tests.in_process import lmedge
 from tests.processes import assert_refused

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lmedge.exclude import Exclusion, write_exclusions
 from lmedge.train.data.check import DataReport, check_data
-from lmedge.train.data.exclude import Exclusion, write_exclusions
 from tests import small_run
 
 FRACTIONS = {"test": 0.2, "val": 0.15}

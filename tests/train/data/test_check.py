@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from lmedge.exclude import Exclusion
 from lmedge.image import read_image
-from lmedge.train.data.exclude import Exclusion
 from lmedge.train.data.findings import DataFinding
 from lmedge.train.data.inspection import border_of
 from lmedge.train.data.sheet import ROWS, write_sheets

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from lmedge.cli import cli
 from lmedge.errors import DataError, RecipeError
 from lmedge.evaluation.folders import scan
+from lmedge.evaluation.names import ImageNames
+from lmedge.exclude import Exclusion, match_exclusions, read_exclusions
 from lmedge.image import Resize
-from lmedge.train.data.exclude import Exclusion, match_exclusions, read_exclusions
-from lmedge.train.data.names import ImageNames
 from lmedge.train.data.preparation import SplitOptions, prepare_split
 from lmedge.train.data.split_file import SPLIT_FILE, as_portable_csv
 from lmedge.train.data.store import ImageStore
@@ -239,5 +239,5 @@ def test_nothing_is_hashed_unless_a_line_names_nothing(
 ) -> None:
     images = scan(photographs)
     listed = [Exclusion(images[0].path.relative_to(photographs).as_posix(), "0" * 64)]
-    monkeypatch.setattr("lmedge.train.data.exclude.read_encoded", None)
+    monkeypatch.setattr("lmedge.exclude.read_encoded", None)
     assert match_exclusions(listed, images, photographs).found == tuple(listed)

@@ -13,8 +13,8 @@ import pytest
 from lmedge.errors import DataError
 from lmedge.evaluation import PARTS
 from lmedge.evaluation.folders import scan
+from lmedge.exclude import Exclusion, leave_out, read_exclusions, write_exclusions
 from lmedge.image import Resize
-from lmedge.train.data.exclude import Exclusion, leave_out, read_exclusions, write_exclusions
 from lmedge.train.data.preparation import SplitOptions, prepare_folds, prepare_split
 from lmedge.train.data.similar import ImageFingerprint, Pairs, pairs_alike
 from lmedge.train.data.split import Split

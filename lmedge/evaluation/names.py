@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from lmedge.text_files import nfc
+from ..text_files import nfc
 
 
 class ImageNames:
@@ -55,3 +56,11 @@ def _forms(written: str) -> Iterator[str]:
     for name in (written, written.strip().strip("\"'")):
         yield name
         yield name.replace("\\", "/")
+
+
+def relative_name(path: Path, data: Path) -> str:
+    """Return the path below `data` with forward slashes, as split.csv and exclude.txt hold it.
+
+    Bytes that are not UTF-8, and so cannot stand in those files, are replaced.
+    """
+    return os.fsencode(path.relative_to(data).as_posix()).decode("utf-8", "replace")

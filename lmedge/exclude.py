@@ -16,15 +16,13 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from lmedge.errors import DataError
-from lmedge.evaluation.folders import LabelledImage
-from lmedge.files import write_text
-from lmedge.harmless import csv_cell, csv_text
-from lmedge.image import read_encoded
-from lmedge.text_files import read_user_text, table_lines
-
-from .inspection import relative_name
-from .names import ImageNames
+from .errors import DataError
+from .evaluation.folders import LabelledImage
+from .evaluation.names import ImageNames, relative_name
+from .files import write_text
+from .harmless import csv_cell, csv_text
+from .image import read_encoded
+from .text_files import read_user_text, table_lines
 
 EXCLUDE_FILE = "exclude.txt"
 COLUMNS = ("path", "sha256", "reason")

@@ -34,6 +34,11 @@ COMMANDS = {
         "Compare strategies, backbones and recipes.",
     ),
     "export": ("lmedge.export.command", "export", "Make one int8 .tflite of a training run."),
+    "teach": (
+        "lmedge.teach.command",
+        "teach",
+        "Teach a file landmarks in seconds, without TensorFlow.",
+    ),
     "inspect": ("lmedge.commands.inspect", "inspect", "Show what an exported file is and holds."),
     "labels": ("lmedge.commands.inspect", "list_labels", "List the labels of an exported file."),
     "predict": ("lmedge.commands.predict", "predict", "Classify images with an exported file."),

@@ -41,7 +41,7 @@ class RunError(LmedgeError):
 
 
 class GateError(LmedgeError):
-    """The exported file is worse than the float model by more than the tolerance."""
+    """The exported or taught file is worse than is allowed."""
 
     exit_code = 6
 

@@ -153,6 +153,7 @@ def _head_rows(model: ModelFile) -> list[tuple[str, str]]:
         ("threshold", _threshold(model)),
         ("trained on", f"{images['train']} images" if "train" in images else UNAVAILABLE),
         ("strategy", str(provenance.get("strategy", UNAVAILABLE))),
+        ("remembers", _memory(model.info)),
     ]
 
 
@@ -199,6 +200,19 @@ def _gate(gate: Any) -> str:
     if not isinstance(problems, list):
         return UNAVAILABLE
     return f"FORCED: {'; '.join(map(str, problems))}" if problems else "passed"
+
+
+def _memory(info: Any) -> str:
+    """Return what a taught file holds of the photographs."""
+    entry = _section(info, "taught")
+    if not isinstance(entry.get("features"), str):
+        return "no photographs"
+    counts = _section(entry, "photographs").values()
+    count = sum(one for one in counts if isinstance(one, int))
+    return (
+        f"features of {count} photographs and of {entry.get('unknown', 0)} unknown images, "
+        f"{entry.get('width')} numbers each, no pixels; leave them out with lmedge teach --forget"
+    )
 
 
 def _threshold(model: ModelFile) -> str:

@@ -1,0 +1,215 @@
+"""The backbone of a file: its graph up to the pooled features, cut off byte for byte.
+
+The features are the tensor that the first FULLY_CONNECTED reads, whatever writes it. A taught file
+divides them by their length first; there they are what its first operator of the heads reads. The
+cut is canonical: operators, tensors, buffers and operator codes that the features do not need are
+gone, the others keep their order. Cutting a taught file gives the backbone of its base again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert import schema_py_generated as schema
+
+from ..errors import ModelFileError
+from ..image import Resize, RgbImage, prepare_into
+from ..metadata import METADATA_NAME
+from ..model_file import IDENTIFIER, ModelFile
+from ..operators import DTYPES, operator_name
+from ..progress import quiet_stderr
+from ..runtime import load_runtime
+from ..trial import survive
+
+FEATURES = "features"  # name of the output
+DENSE = "FULLY_CONNECTED"
+TAUGHT_PREFIX = b"taught/"  # of the names of all tensors of taught heads
+Stored = npt.NDArray[np.int8]  # (..., F) features as they are kept
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureGraph:
+    """The graph from the image to the pooled features, and how images are prepared for it.
+
+    Attributes:
+        graph: The bytes of a .tflite whose only output are the features.
+        size: Side of the square input in pixels.
+        resize: The way to make an image square.
+        width: Number of features.
+        dtype: NumPy name of the features' type.
+        zero: The zero point of int8 features; 0 for others.
+    """
+
+    graph: bytes = dataclasses.field(repr=False)
+    size: int
+    resize: Resize
+    width: int
+    dtype: str
+    zero: int
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal digest of `graph`."""
+        return hashlib.sha256(self.graph).hexdigest()
+
+    @classmethod
+    def of(cls, model: ModelFile) -> FeatureGraph:
+        """Cut the backbone off a checked file, after the file has run in a child process.
+
+        Raises:
+            ModelFileError: The file has no pooled features, takes int8 pixels, or does not survive.
+        """
+        if model.image.dtype != "uint8":
+            raise ModelFileError(
+                f"{model.path}: takes int8 pixels; pass a file exported without --io int8"
+            )
+        survive(model)
+        try:
+            graph = cut(model.data)
+        except ModelFileError as error:
+            raise ModelFileError(f"{model.path}: {error}") from None
+        return cls.of_graph(graph, model.size, model.resize)
+
+    @classmethod
+    def of_graph(cls, graph: bytes, size: int, resize: Resize) -> FeatureGraph:
+        """Describe a graph that `cut` returned."""
+        (subgraph,) = _read(graph).subgraphs
+        tensor = subgraph.tensors[subgraph.outputs[0]]
+        dtype = DTYPES[tensor.type]
+        points = getattr(tensor.quantization, "zeroPoint", None)
+        zero = int(points[0]) if dtype == "int8" and points is not None and len(points) else 0
+        width = int(tensor.shape[-1])
+        return cls(graph=graph, size=size, resize=resize, width=width, dtype=dtype, zero=zero)
+
+
+def cut(data: bytes) -> bytes:
+    """Return the graph of a .tflite up to its pooled features, which become its only output.
+
+    The bytes must have passed `parse_model`. Raises ModelFileError without such features.
+    """
+    model = _read(data)
+    (graph,) = model.subgraphs
+    features, last = _features(model, graph)
+    if len(graph.tensors[features].shape) != 2:
+        raise ModelFileError("its pooled features are no vector; pass a file that lmedge exported")
+    graph.operators = _needed(graph.operators[:last], features)
+    graph.outputs = np.array([features], np.int32)
+    _prune(model, graph)
+    (signature,) = model.signatureDefs
+    signature.inputs[0].tensorIndex = int(graph.inputs[0])
+    output = schema.TensorMapT()
+    output.name, output.tensorIndex = FEATURES.encode(), int(graph.outputs[0])
+    signature.outputs = [output]
+    return packed(model)
+
+
+def _features(model: Any, graph: Any) -> tuple[int, int]:
+    """Return the tensor of the features, and the place of the first operator that reads it."""
+    names = [
+        operator_name(max(code.builtinCode, code.deprecatedBuiltinCode))
+        for code in model.operatorCodes
+    ]
+    for place, one in enumerate(graph.operators):
+        written = graph.tensors[int(one.outputs[0])].name or b""
+        if written.startswith(TAUGHT_PREFIX) or names[one.opcodeIndex] == DENSE:
+            return int(one.inputs[0]), place
+    if len(graph.outputs) == 1:  # a backbone alone
+        return int(graph.outputs[0]), len(graph.operators)
+    raise ModelFileError("has no pooled features; pass a file that lmedge exported")
+
+
+def _read(data: bytes) -> Any:
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+
+
+def packed(model: Any) -> bytes:
+    """Return the bytes of a model as the object API of the schema holds it."""
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _needed(operators: list[Any], output: int) -> list[Any]:
+    """Return the operators that a tensor depends on, in their order."""
+    wanted, kept = {output}, []
+    for one in reversed(operators):
+        if not wanted.isdisjoint(map(int, one.outputs)):
+            wanted.update(int(index) for index in one.inputs if index >= 0)
+            kept.append(one)
+    return kept[::-1]
+
+
+def _prune(model: Any, graph: Any) -> None:
+    """Drop tensors, buffers, operator codes and metadata that nothing uses any more."""
+    used = {int(index) for index in (*graph.inputs, *graph.outputs)}
+    for one in graph.operators:
+        used.update(int(index) for index in (*one.inputs, *one.outputs) if index >= 0)
+    tensors = {old: new for new, old in enumerate(sorted(used))}
+    graph.tensors = [graph.tensors[old] for old in tensors]
+    graph.inputs, graph.outputs = (
+        np.array([tensors[int(index)] for index in indices], np.int32)
+        for indices in (graph.inputs, graph.outputs)
+    )
+    for one in graph.operators:
+        one.inputs, one.outputs = (
+            np.array([tensors.get(int(index), -1) for index in indices], np.int32)
+            for indices in (one.inputs, one.outputs)
+        )
+    model.metadata = [one for one in model.metadata or () if one.name != METADATA_NAME] or None
+    buffers = {
+        old: new
+        for new, old in enumerate(
+            sorted(
+                {0, *(one.buffer for one in graph.tensors)}
+                | {one.buffer for one in model.metadata or ()}
+            )
+        )
+    }
+    model.buffers = [model.buffers[old] for old in buffers]
+    for owner in (*graph.tensors, *(model.metadata or ())):
+        owner.buffer = buffers[owner.buffer]
+    codes = {one.opcodeIndex: 0 for one in graph.operators}
+    codes = {old: new for new, old in enumerate(sorted(codes))}
+    model.operatorCodes = [model.operatorCodes[old] for old in codes]
+    for one in graph.operators:
+        one.opcodeIndex = codes[one.opcodeIndex]
+
+
+class FeatureReader:
+    """The pooled features of images, by a backbone in the runtime."""
+
+    def __init__(self, backbone: FeatureGraph, threads: int = 1) -> None:
+        """Load the backbone, whose file has run in a child process before."""
+        self._backbone = backbone
+        _, interpreter_class = load_runtime("litert")
+        with quiet_stderr():
+            self._runner = interpreter_class(model_content=backbone.graph, num_threads=threads)
+            self._runner.allocate_tensors()
+        (image,), (output,) = self._runner.get_input_details(), self._runner.get_output_details()
+        self._image, self._output = image["index"], output["index"]
+        self._scratch = np.empty((backbone.size, backbone.size, 3), np.uint8)
+
+    def read(self, image: RgbImage) -> Stored:
+        """Return the features, (F,) int8, of an image of any size, (H, W, 3) uint8 RGB."""
+        prepare_into(self._scratch, image, self._backbone.resize)
+        return self.read_prepared(self._scratch)
+
+    def read_prepared(self, image: RgbImage) -> Stored:
+        """Return the features, (F,) int8, of an image of the size of the input.
+
+        Features that are no int8 are divided by their largest and rounded to steps of 1/127. Their
+        length has no meaning here.
+        """
+        self._runner.set_tensor(self._image, image[None])
+        self._runner.invoke()
+        found = self._runner.get_tensor(self._output)[0]
+        if found.dtype == np.int8:
+            return np.array(found)
+        values = found.astype(np.float64)
+        largest = max(float(np.abs(values).max()), 1e-12)
+        return np.asarray(np.rint(values * (127 / largest)), np.int8)

@@ -1,0 +1,176 @@
+"""The features that a file is taught from: rows of int8 by landmark, in one canonical order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError
+from ..taxonomy import Taxonomy
+from .backbone import Stored
+
+# Cosine from which two photographs of a landmark count as one. Of copies (halved, cut, moved,
+# darker, compressed, mirrored) 95 % reach it, of photographs of two landmarks none.
+ALIKE = 0.93
+LEAST = 2  # photographs of a landmark
+_BLOCK = 1024  # rows compared at a time
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureSet:
+    """Features of photographs, whatever the order in which they came.
+
+    Attributes:
+        hierarchy: The category of each landmark.
+        landmarks: (n, F) int8 rows of each landmark, no row twice, sorted.
+        unknown: (m, F) rows of images of anything else, likewise.
+        zero: The zero point of the rows.
+    """
+
+    hierarchy: Mapping[str, str]
+    landmarks: Mapping[str, Stored] = dataclasses.field(repr=False)
+    unknown: Stored = dataclasses.field(repr=False)
+    zero: int
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The landmarks with their categories."""
+        return Taxonomy.from_pairs((above, name) for name, above in self.hierarchy.items())
+
+    @property
+    def count(self) -> int:
+        """Number of photographs of landmarks."""
+        return sum(map(len, self.landmarks.values()))
+
+    def rows(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Return the features, (N, F) of length 1, and the landmark of each, (N,)."""
+        names = sorted(self.landmarks)
+        counts = [len(self.landmarks[name]) for name in names]
+        whole = np.concatenate([self.landmarks[name] for name in names])
+        return unit(whole, self.zero), np.repeat(np.arange(len(names)), counts)
+
+    def with_others(self, other: FeatureSet) -> FeatureSet:
+        """Return this set and another one together.
+
+        Raises:
+            DataError: A landmark stands under another category there.
+        """
+        for name, above in other.hierarchy.items():
+            if self.hierarchy.get(name, above) != above:
+                raise DataError(
+                    f"landmark {name!r} is in the category {self.hierarchy[name]!r} of the base, "
+                    f"not in {above!r}; move its folder, or rename it"
+                )
+        found = dict(self.landmarks)
+        for name, rows in other.landmarks.items():
+            found[name] = unique(np.concatenate([found[name], rows])) if name in found else rows
+        return FeatureSet(
+            hierarchy=dict(sorted({**self.hierarchy, **other.hierarchy}.items())),
+            landmarks=found,
+            unknown=unique(np.concatenate([self.unknown, other.unknown])),
+            zero=self.zero,
+        )
+
+    def without(self, name: str) -> FeatureSet:
+        """Return the set without a landmark. Raises DataError if it is not there."""
+        self._check(name)
+        return dataclasses.replace(
+            self,
+            hierarchy={one: above for one, above in self.hierarchy.items() if one != name},
+            landmarks={one: rows for one, rows in self.landmarks.items() if one != name},
+        )
+
+    def renamed(self, old: str, new: str) -> FeatureSet:
+        """Return the set with another name of a landmark or of a category.
+
+        Raises DataError if there is no such name, or if the new one is taken by a landmark.
+        """
+        if old in self.hierarchy:
+            if new in self.hierarchy:
+                raise DataError(f"--rename: there is a landmark {new!r} already; choose another")
+            names = {name: new if name == old else name for name in self.hierarchy}
+            return dataclasses.replace(
+                self,
+                hierarchy=dict(sorted((names[n], above) for n, above in self.hierarchy.items())),
+                landmarks={names[name]: rows for name, rows in self.landmarks.items()},
+            )
+        if old in self.hierarchy.values():
+            moved = {n: new if above == old else above for n, above in self.hierarchy.items()}
+            return dataclasses.replace(self, hierarchy=moved)
+        self._check(old)
+        return self
+
+    def _check(self, name: str) -> None:
+        if name not in self.hierarchy:
+            raise DataError(
+                f"the base has no landmark {name!r}; `lmedge teach --list FILE` lists them"
+            )
+
+
+def feature_set(
+    hierarchy: Mapping[str, str],
+    landmarks: Mapping[str, Iterable[Stored]],
+    unknown: Iterable[Stored],
+    *,
+    zero: int,
+    width: int,
+) -> FeatureSet:
+    """Collect rows, (F,) int8 each, into a set."""
+    return FeatureSet(
+        hierarchy=dict(sorted(hierarchy.items())),
+        landmarks={name: unique(_stacked(rows, width)) for name, rows in landmarks.items()},
+        unknown=unique(_stacked(unknown, width)),
+        zero=zero,
+    )
+
+
+def _stacked(rows: Iterable[Stored], width: int) -> Stored:
+    found = list(rows)
+    return np.stack(found) if found else np.zeros((0, width), np.int8)
+
+
+def unique(rows: Stored) -> Stored:
+    """Return (n, F) rows sorted, each once."""
+    return np.unique(rows, axis=0) if len(rows) else rows
+
+
+def unit(rows: Stored, zero: int) -> npt.NDArray[np.float32]:
+    """Return (n, F) stored features with length 1."""
+    values = rows.astype(np.float32) - np.float32(zero)
+    lengths = np.sqrt(np.einsum("nf,nf->n", values, values))
+    return np.asarray(values / np.maximum(lengths, 1e-6)[:, None], np.float32)
+
+
+def alike(rows: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Return the pairs (i, j), i < j, of (N, F) rows of length 1 whose cosine is ALIKE or more."""
+    found: list[tuple[int, int]] = []
+    for start in range(0, len(rows), _BLOCK):
+        close = rows[start : start + _BLOCK] @ rows[start:].T >= ALIKE
+        first, second = np.nonzero(np.triu(close, 1))
+        found += zip((first + start).tolist(), (second + start).tolist(), strict=True)
+    return found
+
+
+def bursts(
+    truth: npt.NDArray[np.int64], pairs: Iterable[tuple[int, int]]
+) -> list[npt.NDArray[np.intp]]:
+    """Return the rows in groups of photographs of one landmark that are alike, directly or not."""
+    first = list(range(len(truth)))
+
+    def root(place: int) -> int:
+        while first[place] != place:
+            first[place] = first[first[place]]
+            place = first[place]
+        return place
+
+    for one, other in pairs:
+        if truth[one] == truth[other]:
+            low, high = sorted((root(one), root(other)))
+            first[high] = low
+    groups: dict[int, list[int]] = {}
+    for place in range(len(truth)):
+        groups.setdefault(root(place), []).append(place)
+    return [np.asarray(members, np.intp) for members in groups.values()]

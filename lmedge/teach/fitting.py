@@ -1,0 +1,287 @@
+"""The heads of a taught file, and honest answers for every photograph that they learned.
+
+Nothing is chosen by hand and nothing is held back. The regularisation of each head, its
+temperature, the weight of the joint decoding and the thresholds are fitted to the answers that
+regressions without a photograph, or without its burst, give for it. The output `known` is fitted to
+those, and to the answers that regressions without a whole landmark give for that landmark.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from ..decoding import Decoding, joint_probabilities, softmax
+from ..evaluation.scoring import Scores, fit_category_weight, score_probabilities
+from ..evaluation.temperature import fit_temperature, smoothed_loss
+from ..evaluation.thresholds import FittedThresholds, UnknownOutputs, fit_rejection
+from ..model_file import HEADS, KNOWN
+from ..rejection import COVERAGE
+from ..taxonomy import Taxonomy
+from .features import FeatureSet, alike, bursts, unit
+from .ridge import Floats, LeftOutAnswers, Places, Ridge, logistic
+
+# Regularisations that are tried, as shares of the sum of squares: steps of about 1.9.
+SHARES = tuple(float(share) for share in np.geomspace(3e-5, 0.03, 12))
+SHARPNESS = 20.0  # logits per unit of the regression, so that temperatures are near 1
+SPREAD = 0.03  # regularisation of the spread: 128 directions then hold all but 0.4 % of it
+DIRECTIONS = 128
+Truth = Mapping[str, npt.NDArray[np.int64]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KnownScore:
+    """The output `known`: the logistic function of a sum of three terms.
+
+    Attributes:
+        likeness: Factor of the largest value of the landmark regression.
+        spread: Factor of the spread, as of `Ridge.spread_of`.
+        offset: What is added.
+    """
+
+    likeness: float
+    spread: float
+    offset: float
+
+    def of(self, largest: Floats, spread: Floats) -> Floats:
+        """Return the probability that an image shows one of the landmarks, 0..1."""
+        place = self.likeness * largest + self.spread * spread + self.offset
+        return np.asarray(1 / (1 + np.exp(-np.clip(place, -60, 60))))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LinearHead:
+    """One head: logits are features of length 1 times kernel, (F, K), plus bias, (K,)."""
+
+    kernel: Floats
+    bias: Floats
+    temperature: float
+    share: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaughtHeads:
+    """All constants of the heads.
+
+    Attributes:
+        heads: By name.
+        known: The third output.
+        centre: (F,) weighted mean of the features.
+        directions: (F, R) in which the features vary most.
+        shrinkage: (R,) as of `Ridge.leading`.
+        room: What the squared distance from the centre is divided by.
+    """
+
+    heads: Mapping[str, LinearHead]
+    known: KnownScore
+    centre: Floats
+    directions: Floats
+    shrinkage: Floats
+    room: float
+
+    def outputs(self, rows: npt.NDArray[np.floating]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return what the graph computes for (N, F) features of length 1, by output."""
+        logits = {name: rows @ one.kernel + one.bias for name, one in self.heads.items()}
+        found = {name: softmax(logits[name], self.heads[name].temperature) for name in self.heads}
+        off = rows - self.centre
+        inside = np.square(off @ self.directions) @ self.shrinkage
+        spread = 1 + (np.square(off).sum(axis=1) - inside) / self.room
+        score = self.known.of(logits["landmark"].max(axis=1) / SHARPNESS, spread)
+        return {**found, KNOWN: pair(score)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Teaching:
+    """Heads, with everything that was fitted to honest answers and measured on them.
+
+    Attributes:
+        heads: The constants.
+        taxonomy: The labels.
+        truth: True classes by head, (N,), of the photographs in the order of the set.
+        answers: Outputs by name, (N, K), of regressions without the photograph and its burst.
+        measured: (N,) false for photographs whose landmark has no other burst: no regression can
+            judge them.
+        bursts: Number of groups of like photographs.
+        decoding: The weight of the category head.
+        rejection: The thresholds.
+        scores: Of the answers.
+        passing: Share, 0..1, of the photographs of a landmark that was left out which pass as
+            known.
+    """
+
+    heads: TaughtHeads
+    taxonomy: Taxonomy
+    truth: Truth
+    answers: Mapping[str, npt.NDArray[np.float32]]
+    measured: npt.NDArray[np.bool_]
+    bursts: int
+    decoding: Decoding
+    rejection: FittedThresholds
+    scores: Scores
+    passing: float
+
+
+def teach_heads(found: FeatureSet) -> Teaching:
+    """Fit the heads to a set of features. Each landmark must have a photograph."""
+    rows, landmark = found.rows()
+    taxonomy = found.taxonomy
+    parents = taxonomy.parent_index
+    truth = {"landmark": landmark, "category": parents[landmark].astype(np.int64)}
+    groups = bursts(landmark, alike(rows))
+    ridge = Ridge(rows, landmark)
+    judge = _Judge(ridge, truth, taxonomy, groups)
+    fitted = judge.heads()
+    answers = {name: softmax(one.left.values, one.head.temperature) for name, one in fitted.items()}
+    known, scores = judge.known(fitted["landmark"], unit(found.unknown, found.zero))
+    answers[KNOWN] = pair(scores.own)
+    measured = {name: values[judge.measured] for name, values in answers.items()}
+    true = {name: values[judge.measured] for name, values in truth.items()}
+    weight = fit_category_weight(measured, true, taxonomy)
+    scored = score_probabilities(measured, true, taxonomy, weight)
+    joint = joint_probabilities(measured["landmark"], measured["category"], parents, weight)
+    right = joint.argmax(axis=1) == true["landmark"]
+    directions, shrinkage = ridge.leading(SPREAD, DIRECTIONS)
+    heads = TaughtHeads(
+        heads={name: one.head for name, one in fitted.items()},
+        known=known,
+        centre=ridge.centre,
+        directions=directions,
+        shrinkage=shrinkage,
+        room=SPREAD * ridge.scale,
+    )
+    rejection = fit_rejection(
+        parents,
+        measured,
+        None,
+        _unknown_outputs(heads, found, scores.left_out),
+        COVERAGE,
+        {"val": right},
+    )
+    return Teaching(
+        heads=heads,
+        taxonomy=taxonomy,
+        truth=truth,
+        answers=answers,
+        measured=judge.measured,
+        bursts=len(groups),
+        decoding=Decoding(category_weight=weight),
+        rejection=rejection,
+        scores=scored,
+        passing=float((scores.left_out >= rejection.threshold).mean()),
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _FittedHead:
+    """A head, and its logits for each row by regressions without the row's group."""
+
+    head: LinearHead
+    left: LeftOutAnswers
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _KnownScores:
+    """The output `known`: of each photograph, and of those of a landmark that was left out."""
+
+    own: Floats
+    left_out: Floats
+
+
+class _Judge:
+    """The honest answers of one set of features, for any regularisation."""
+
+    def __init__(
+        self, ridge: Ridge, truth: Truth, taxonomy: Taxonomy, groups: list[Places]
+    ) -> None:
+        self._ridge, self._truth, self._groups = ridge, truth, groups
+        self._targets = {
+            "landmark": np.eye(len(taxonomy.landmarks))[truth["landmark"]],
+            "category": np.eye(len(taxonomy.categories))[truth["category"]],
+        }
+        counts = np.bincount(truth["landmark"])
+        self.measured = np.ones(len(truth["landmark"]), np.bool_)
+        for group in groups:
+            self.measured[group] = len(group) < counts[truth["landmark"][group[0]]]
+        if not self.measured.any():
+            self.measured[:] = True
+
+    def heads(self) -> dict[str, _FittedHead]:
+        """Choose the regularisation of each head by the log loss of its honest answers."""
+        together = np.concatenate([self._targets[name] for name in HEADS], axis=1)
+        ends = np.cumsum([self._targets[name].shape[1] for name in HEADS])
+        best: dict[str, tuple[float, float, float, LeftOutAnswers]] = {}
+        for share in SHARES:
+            left = self._ridge.left_out(together, share, self._groups)
+            parts = np.split(left.values * SHARPNESS, ends[:-1], axis=1)
+            for name, values in zip(HEADS, parts, strict=True):
+                judged, truth = values[self.measured], self._truth[name][self.measured]
+                temperature = fit_temperature(judged, truth)
+                loss = smoothed_loss(judged, truth)(temperature)
+                if name not in best or loss < best[name][0]:
+                    best[name] = loss, share, temperature, dataclasses.replace(left, values=values)
+        return {name: self._fitted(name, *best[name][1:]) for name in HEADS}
+
+    def _fitted(
+        self, name: str, share: float, temperature: float, left: LeftOutAnswers
+    ) -> _FittedHead:
+        kernel, bias = self._ridge.coefficients(self._targets[name], share)
+        head = LinearHead(
+            kernel=SHARPNESS * kernel, bias=SHARPNESS * bias, temperature=temperature, share=share
+        )
+        return _FittedHead(head=head, left=left)
+
+    def known(
+        self, landmark: _FittedHead, unknown: npt.NDArray[np.float32]
+    ) -> tuple[KnownScore, _KnownScores]:
+        """Fit the output `known`. unknown: (M, F) rows of images of anything else."""
+        ridge, truth, share = self._ridge, self._truth["landmark"], landmark.head.share
+        targets = self._targets["landmark"]
+        near = ridge.left_out(targets[:, :1], SPREAD, self._groups).spread
+        own = np.column_stack([landmark.left.values.max(axis=1) / SHARPNESS, near])[self.measured]
+        classes = [np.flatnonzero(truth == number) for number in range(targets.shape[1])]
+        values = ridge.left_out(targets, share, classes).values
+        values[np.arange(len(truth)), truth] = -np.inf  # the landmark that is not in the list
+        far = ridge.left_out(targets[:, :1], SPREAD, classes).spread
+        away = np.column_stack([values.max(axis=1), far])
+        fitting = unknown[0::2]  # the others test what is fitted
+        logits = (fitting @ landmark.head.kernel + landmark.head.bias) / SHARPNESS
+        others = np.column_stack([logits.max(axis=1), ridge.spread_of(fitting, SPREAD)])
+        kinds = [own, away, others] if len(others) else [own, away]
+        shares = [0.5, 0.25, 0.25] if len(others) else [0.5, 0.5]
+        total = sum(map(len, kinds))
+        weights = [
+            np.full(len(kind), total * part / len(kind))
+            for kind, part in zip(kinds, shares, strict=True)
+        ]
+        positive = np.arange(total) < len(own)
+        slopes, offset = logistic(np.concatenate(kinds), positive, np.concatenate(weights))
+        score = KnownScore(likeness=float(slopes[0]), spread=float(slopes[1]), offset=offset)
+        every = np.column_stack([landmark.left.values.max(axis=1) / SHARPNESS, near])
+        return score, _KnownScores(
+            own=score.of(every[:, 0], every[:, 1]), left_out=score.of(away[:, 0], away[:, 1])
+        )
+
+
+def pair(score: Floats) -> npt.NDArray[np.float32]:
+    """Return the output `known`, (N, 2), of (N,) scores."""
+    return np.stack([score, 1 - score], axis=1).astype(np.float32)
+
+
+def _unknown_outputs(
+    heads: TaughtHeads, found: FeatureSet, left_out: Floats
+) -> UnknownOutputs | None:
+    """Return the outputs for the unknown images: half of them fitted `known`, the others test.
+
+    The scores of landmarks that were left out, (N,), are among those that fit.
+    """
+    if len(found.unknown) < 2:
+        return None
+    outputs = heads.outputs(unit(found.unknown, found.zero))
+    fit = {name: values[0::2] for name, values in outputs.items()}
+    return UnknownOutputs(
+        fit={**fit, KNOWN: np.concatenate([fit[KNOWN], pair(left_out)])},
+        test={name: values[1::2] for name, values in outputs.items()},
+    )

@@ -1,0 +1,117 @@
+"""The gate of a taught file: what nobody would notice before it is in use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from ..decoding import joint_probabilities
+from ..evaluation.intervals import wilson_interval
+from .features import FeatureSet
+from .fitting import Teaching
+
+APART = 0.75  # share of right choices between two landmarks, half way from a guess to certainty
+DOUBT = 0.025  # chance of a loss as large, if nothing was lost
+MOST = 5  # problems of a kind that are named
+
+
+def copies(rows: FeatureSet, pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of like photographs that stand under two landmarks."""
+    _, truth = rows.rows()
+    yield from ((one, other) for one, other in pairs if truth[one] != truth[other])
+
+
+def not_distinguished(found: Teaching) -> list[str]:
+    """Return a line for each pair of landmarks that the honest answers do not distinguish.
+
+    Of the photographs of both, the share for which the regression prefers the right one is below
+    APART, by the upper end of its 95 % interval.
+    """
+    names, truth = found.taxonomy.landmarks, found.truth["landmark"]
+    values, lines = found.answers["landmark"], []
+    for first in range(len(names)):
+        for second in range(first + 1, len(names)):
+            asked = np.isin(truth, (first, second)) & found.measured
+            first_wins = values[asked, first] > values[asked, second]
+            right = int((first_wins == (truth[asked] == first)).sum())
+            count = int(asked.sum())
+            if count and wilson_interval(right, count)[1] < APART:
+                lines.append(
+                    f"{names[first]!r} and {names[second]!r} cannot be distinguished: between the "
+                    f"two, {right} of {count} photographs are right; are they one place, or are "
+                    "photographs in the wrong folder?"
+                )
+    return lines
+
+
+def losses(before: Teaching, old: FeatureSet, after: Teaching, new: FeatureSet) -> list[str]:
+    """Return a line for each landmark of the base that lost photographs beyond doubt.
+
+    A photograph is lost if it was right before and is wrong after. The test is that of signs, with
+    DOUBT divided by the number of landmarks.
+    """
+    was, now = _right(before, old), _right(after, new)
+    lines = []
+    for name in old.landmarks:
+        both = [key for key in was if key[0] == name and key in now]
+        lost = sum(was[key] and not now[key] for key in both)
+        gained = sum(now[key] and not was[key] for key in both)
+        if _chance(lost, lost + gained) < DOUBT / len(old.landmarks):
+            lines.append(
+                f"{name!r} loses: {lost} of its {len(both)} photographs were right before and are "
+                f"wrong now, {gained} the other way"
+            )
+    return lines
+
+
+def _right(found: Teaching, rows: FeatureSet) -> Mapping[tuple[str, bytes], bool]:
+    """Return whether each measured photograph is right, by landmark and features."""
+    guess = honest_guesses(found)
+    names, answers, at = found.taxonomy.landmarks, {}, 0
+    for number, name in enumerate(names):
+        for row in rows.landmarks[name]:
+            if found.measured[at]:
+                answers[name, row.tobytes()] = bool(guess[at] == number)
+            at += 1
+    return answers
+
+
+def honest_guesses(found: Teaching) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """Return the landmark, (N,), that the honest answers of both heads give."""
+    return np.asarray(_joint(found).argmax(axis=1), np.intp)
+
+
+def _joint(found: Teaching) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    parents, weight = found.taxonomy.parent_index, found.decoding.category_weight
+    return joint_probabilities(
+        found.answers["landmark"], found.answers["category"], parents, weight
+    )
+
+
+def _chance(least: int, count: int) -> float:
+    """Return the probability of `least` heads or more in `count` throws of a coin."""
+    if not least:
+        return 1.0
+    return float(sum(math.comb(count, one) for one in range(least, count + 1)) / 2**count)
+
+
+def doubted(found: Teaching, most: int = MOST) -> list[tuple[int, int, float, float]]:
+    """Return the photographs whose landmark the honest answers give the least probability.
+
+    Returns:
+        Of each wrong one, the most doubted first: its place, the landmark that it is taken for, and
+        the probabilities of that and of its own.
+    """
+    joint, truth = _joint(found), found.truth["landmark"]
+    own, guess = joint[np.arange(len(truth)), truth], joint.argmax(axis=1)
+    order = np.argsort(own, kind="stable")
+    wrong = [int(at) for at in order if guess[at] != truth[at] and found.measured[at]]
+    return [(at, int(guess[at]), float(joint[at].max()), float(own[at])) for at in wrong[:most]]
+
+
+def shortened(lines: Sequence[str]) -> list[str]:
+    """Return the first lines, and how many more there are."""
+    more = len(lines) - MOST
+    return [*lines[:MOST], *([f"{more} more of this kind"] if more > 0 else [])]

@@ -1,0 +1,142 @@
+"""Photographs to features: a folder read once, one image at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..decoder_noise import counting_decoder_noise
+from ..errors import DataError
+from ..evaluation.folders import LabelledImage, scan
+from ..evaluation.names import relative_name
+from ..evaluation.unknown import list_unknown_images, unknown_folder_of
+from ..exclude import (
+    check_matched,
+    exclude_file_of,
+    leave_out,
+    match_exclusions,
+    read_exclusions,
+)
+from ..progress import progress
+from ..reading import decode_all
+from .backbone import FeatureGraph, FeatureReader, Stored
+from .features import LEAST, FeatureSet, feature_set
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadPhotographs:
+    """The features of a folder.
+
+    Attributes:
+        found: The features.
+        names: The photograph, relative to the folder, that each row of a landmark is of.
+        skipped: Number of photographs that cannot be read.
+    """
+
+    found: FeatureSet
+    names: Mapping[tuple[str, bytes], str]
+    skipped: int
+
+
+def read_photographs(
+    data: Path,
+    backbone: FeatureGraph,
+    *,
+    exclude: Path | None = None,
+    unknown: Path | None = None,
+    threads: int = 1,
+) -> ReadPhotographs:
+    """Read the photographs of a folder and the features of each.
+
+    Args:
+        data: `<category>/<landmark>/`, as for training; all its parts are read.
+        backbone: Computes the features.
+        exclude: A list of photographs to leave out; None for exclude.txt in the folder.
+        unknown: A folder of images of anything else; None for `unknown/` in the folder.
+        threads: Threads of the runtime.
+
+    Raises:
+        DataError: The folder cannot be used, or a landmark has fewer than LEAST photographs.
+    """
+    images = _listed(data, exclude)
+    folder = unknown_folder_of(data, unknown)
+    others = [] if folder is None else list_unknown_images(folder)
+    check_counts(Counter(image.landmark for image in images))
+    labels = {image.path: image for image in images}
+    read = _Reader(backbone, data, threads)
+    read.all([*labels, *others], labels)
+    if not read.rows:
+        raise DataError(f"{data}: none of the {len(images)} photographs could be read")
+    check_counts({name: len(read.rows.get(name, ())) for name in {i.landmark for i in images}})
+    return ReadPhotographs(
+        found=feature_set(
+            {image.landmark: image.category for image in images},
+            read.rows,
+            read.unknown,
+            zero=backbone.zero,
+            width=backbone.width,
+        ),
+        names=read.names,
+        skipped=read.skipped,
+    )
+
+
+def check_counts(counts: Mapping[str, int]) -> None:
+    """Raise DataError if a landmark has fewer than LEAST photographs."""
+    few = sorted(name for name, count in counts.items() if count < LEAST)
+    if few:
+        more = f" (and {len(few) - 1} more landmarks)" if len(few) > 1 else ""
+        raise DataError(
+            f"landmark {few[0]!r} has {counts[few[0]]} photographs{more}; teaching needs "
+            f"{LEAST} at least, and about ten are a start"
+        )
+
+
+def _listed(data: Path, exclude: Path | None) -> Sequence[LabelledImage]:
+    images = scan(data)
+    path = exclude_file_of(data, exclude)
+    if path is None:
+        return images
+    exclusions = match_exclusions(read_exclusions(path), images, data)
+    check_matched(path, exclusions)
+    _log.info("%s lists %d images to leave out", path, len(exclusions.found))
+    kept = leave_out(images, exclusions.found, data)
+    if not kept:
+        raise DataError(f"{data}: all {len(images)} images are excluded; exclude fewer")
+    return kept
+
+
+class _Reader:
+    """The rows that were read so far, by landmark, and those of unknown images."""
+
+    def __init__(self, backbone: FeatureGraph, data: Path, threads: int) -> None:
+        self._reader, self._size = FeatureReader(backbone, threads), backbone.size
+        self._data = data
+        self.rows: dict[str, list[Stored]] = {}
+        self.unknown: list[Stored] = []
+        self.names: dict[tuple[str, bytes], str] = {}
+        self.skipped = 0
+
+    def all(self, paths: Sequence[Path], labels: Mapping[Path, LabelledImage]) -> None:
+        """Read images in their order; those without labels are unknown ones."""
+        with counting_decoder_noise(), progress("Reading photographs", len(paths)) as advance:
+            for path, image in decode_all(paths, self._size):
+                advance()
+                if isinstance(image, DataError):
+                    _log.warning("skipped %s", image)
+                    self.skipped += 1
+                    continue
+                self._take(self._reader.read(image), path, labels.get(path))
+
+    def _take(self, row: Stored, path: Path, image: LabelledImage | None) -> None:
+        if image is None:
+            self.unknown.append(row)
+            return
+        self.rows.setdefault(image.landmark, []).append(row)
+        name = relative_name(path, self._data)
+        self.names.setdefault((image.landmark, row.tobytes()), name)

@@ -1,0 +1,84 @@
+"""`lmedge teach` as people type it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lmedge.model_file import read_model
+from lmedge.teach.command import teach
+from tests.lmedge.teach import small
+
+# Runs `lmedge teach` in a Python without the packages of the training, and lists what it loaded.
+WITHOUT = """
+import sys
+absent = {"tensorflow", "tf_keras", "tensorflow_model_optimization", "scipy", "sklearn", "PIL",
+          "matplotlib", "imagehash", "safetensors", "h5py", "pandas"}
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in absent:
+            raise ModuleNotFoundError(f"no {name} on a device", name=name)
+sys.meta_path.insert(0, Refuse())
+sys.argv = ["lmedge", *sys.argv[1:]]
+from lmedge.cli import main
+try:
+    main()
+finally:
+    assert not absent & set(sys.modules)
+"""
+
+
+def test_it_needs_the_packages_of_the_device_alone(teach_folder: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new.tflite"
+    words = ["teach", teach_folder / "first", "--base", teach_folder / "base.tflite", "-o", new]
+    command = [sys.executable, "-W", "error", "-c", WITHOUT, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "3 landmarks in 2 categories from 18 photographs" in done.stdout
+    assert f"next: lmedge predict {new} IMAGE" in done.stdout
+    assert read_model(new).taxonomy.landmarks == tuple(small.HIERARCHY)
+
+
+def test_what_a_file_remembers_is_listed(teach_folder: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new.tflite"
+    words = [teach_folder / "first", "--base", teach_folder / "base.tflite", "-o", new]
+    assert CliRunner().invoke(teach, [str(word) for word in words]).exit_code == 0
+    found = CliRunner().invoke(teach, ["--list", str(new)])
+    assert found.output.splitlines() == [
+        "old bridge\tbridges\t6",
+        "stone bridge\tbridges\t6",
+        "tower\ttowers\t6",
+    ]
+    refused = CliRunner().invoke(teach, ["--list", str(teach_folder / "base.tflite")])
+    assert "was not taught" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["P", "-o", "new.tflite"], "--base FILE.tflite is missing"),
+        (["P", "--base", "b.tflite"], "-o NEW.tflite is missing"),
+        (["P", "--base", "b.tflite", "-o", "new.txt"], "must end in .tflite"),
+        (["--base", "b.tflite", "-o", "new.tflite"], "PHOTOGRAPHS is missing"),
+        (["--base", "b.tflite", "-o", "new.tflite", "--add"], "PHOTOGRAPHS is missing"),
+        (["P", "--base", "b.tflite", "-o", "n.tflite", "--remove", "x"], "needs --add"),
+        (["--base", "b.tflite", "-o", "n.tflite", "--rename", "a"], "'a' is not OLD=NEW"),
+        (["--base", "b.tflite", "-o", "n.tflite", "--rename", "a= "], "is not OLD=NEW"),
+    ],
+)
+def test_arguments_that_are_refused(words: list[str], problem: str) -> None:
+    found = CliRunner().invoke(teach, words)
+    assert found.exit_code == 2
+    assert problem in found.output
+
+
+def test_adding_to_a_file_that_remembers_nothing_ends_at_once(teach_folder: Path) -> None:
+    base, new = teach_folder / "base.tflite", teach_folder / "never.tflite"
+    words = [str(teach_folder / "more"), "--base", str(base), "--add", "-o", str(new)]
+    found = CliRunner().invoke(teach, words)
+    assert "holds no features of photographs to add to" in str(found.exception)
+    assert not new.exists()

@@ -1,0 +1,306 @@
+"""A lesson: the backbone stays, the same photographs give the same bytes, and nothing is hidden."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from lmedge.classifier import Classifier
+from lmedge.errors import DataError, GateError, ModelFileError
+from lmedge.golden import verify
+from lmedge.interpreter import Interpreter
+from lmedge.model_file import ModelFile, read_model
+from lmedge.operators import ALLOWED
+from lmedge.teach import memory
+from lmedge.teach.backbone import FeatureGraph, cut
+from lmedge.teach.features import FeatureSet, unit
+from lmedge.teach.gate import doubted
+from lmedge.teach.photographs import ReadPhotographs, read_photographs
+from lmedge.teach.teaching import Base, Lesson, Taught, teach_file, write_taught
+from tests.lmedge.teach import small
+
+
+def together(one: ReadPhotographs, other: ReadPhotographs) -> ReadPhotographs:
+    return dataclasses.replace(one, found=one.found.with_others(other.found))
+
+
+@pytest.fixture(scope="module")
+def taught(base: Base, first: ReadPhotographs, teach_folder: Path) -> Taught:
+    """A file of the first photographs, written. Shared: not to be changed."""
+    found = teach_file(base, first, Lesson(), teach_folder / "taught.tflite")
+    write_taught(found, Lesson())
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(base: Base, first: ReadPhotographs, more: ReadPhotographs, teach_folder: Path) -> Taught:
+    """A file of all photographs, taught at once."""
+    return teach_file(base, together(first, more), Lesson(), teach_folder / "taught.tflite")
+
+
+def constants(data: bytes) -> Counter[bytes]:
+    """Return the constants of a graph."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+    return Counter(bytes(one.data) for one in model.buffers if one.data is not None)
+
+
+class TestTheFile:
+    def test_the_backbone_is_that_of_the_base(self, base: Base, taught: Taught) -> None:
+        data = read_model(base.path).data
+        assert cut(taught.file.data) == cut(data) == base.backbone.graph
+        assert constants(base.backbone.graph) - constants(data) == Counter()
+        assert cut(base.backbone.graph) == base.backbone.graph
+
+    def test_a_backbone_of_an_export(self, tiny_file: Path) -> None:
+        backbone = FeatureGraph.of(read_model(tiny_file))
+        assert (backbone.width, backbone.dtype, backbone.size) == (3, "int8", 32)
+        assert constants(backbone.graph) - constants(tiny_file.read_bytes()) == Counter()
+
+    def test_pixels_of_int8_are_refused(self, tiny_file: Path) -> None:
+        model = read_model(tiny_file)
+        other = dataclasses.replace(model, image=dataclasses.replace(model.image, dtype="int8"))
+        with pytest.raises(ModelFileError, match="without --io int8"):
+            FeatureGraph.of(other)
+
+    def test_it_classifies_photographs_that_it_has_not_seen(self, whole: Taught) -> None:
+        classifier = Classifier(whole.file)
+        for landmark, category in (small.HIERARCHY | small.MORE).items():
+            found = classifier.classify(small.draw(landmark, 100))
+            assert (found.landmark, found.category, found.known) == (landmark, category, True)
+        others = [classifier.classify(small.draw(f"else {n}", n)).known for n in range(9)]
+        assert sum(others) <= 2
+
+    def test_its_outputs_are_those_of_double_precision(self, base: Base, taught: Taught) -> None:
+        rows = taught.features.rows()[0]
+        wanted = taught.teaching.heads.outputs(rows)
+        interpreter = Interpreter(taught.file)
+        image = small.draw("tower", 0)
+        image = np.ascontiguousarray(image[::2, ::2])
+        from lmedge.teach.backbone import FeatureReader
+
+        row = unit(FeatureReader(base.backbone).read_prepared(image)[None], base.backbone.zero)
+        found = interpreter.run(image)._asdict()
+        wanted = taught.teaching.heads.outputs(row)
+        for name, values in found.items():
+            assert values == pytest.approx(wanted[name][0], abs=1e-5), name
+
+    def test_inspect_verifies_it(self, taught: Taught) -> None:
+        assert verify(taught.file).identical
+        assert {name for name, _ in taught.file.operators} <= ALLOWED
+
+    def test_the_same_photographs_give_the_same_bytes(
+        self, base: Base, first: ReadPhotographs, taught: Taught
+    ) -> None:
+        path = taught.file.path
+        assert teach_file(base, first, Lesson(), path).file.data == taught.file.data
+
+    def test_where_it_comes_from(self, base: Base, taught: Taught) -> None:
+        info = taught.file.info
+        assert info["provenance"]["base_sha256"] == read_model(base.path).sha256
+        assert info["provenance"]["pictures"] == {"train": 18}
+        assert info["metrics"]["cross_validated"]["file"]["landmark"]["n"] == 18
+        assert info["gate"] == {"problems": []}
+
+
+class TestMemory:
+    def test_adding_is_teaching_all_at_once(
+        self, taught: Taught, more: ReadPhotographs, whole: Taught
+    ) -> None:
+        lesson = Lesson(add=True)
+        found = teach_file(Base.open(taught.file.path), more, lesson, whole.file.path)
+        assert found.problems == []
+        assert found.file.data == whole.file.data
+
+    def test_removing_is_never_having_taught(
+        self, taught: Taught, whole: Taught, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "whole.tflite"
+        path.write_bytes(whole.file.data)
+        lesson = Lesson(remove=["white gate", "Große Brücke"])
+        found = teach_file(Base.open(path), None, lesson, taught.file.path)
+        assert found.file.data == taught.file.data
+
+    def test_adding_the_same_again_changes_nothing(
+        self, taught: Taught, first: ReadPhotographs
+    ) -> None:
+        found = teach_file(Base.open(taught.file.path), first, Lesson(add=True), taught.file.path)
+        assert found.file.data == taught.file.data
+
+    def test_renaming_is_teaching_under_the_new_name(
+        self, base: Base, taught: Taught, tmp_path: Path
+    ) -> None:
+        lesson = Lesson(rename=[("tower", "a tower"), ("towers", "high things")])
+        found = teach_file(Base.open(taught.file.path), None, lesson, taught.file.path)
+        folder = tmp_path / "photographs"
+        small.write_photographs(folder, small.HIERARCHY)
+        (folder / "towers").rename(folder / "high things")
+        (folder / "high things" / "tower").rename(folder / "high things" / "a tower")
+        anew = read_photographs(folder, base.backbone)
+        assert found.file.data == teach_file(base, anew, Lesson(), taught.file.path).file.data
+
+    def test_forgotten(self, base: Base, first: ReadPhotographs, tmp_path: Path) -> None:
+        lesson = Lesson(forget=True)
+        found = teach_file(base, first, lesson, tmp_path / "new.tflite")
+        write_taught(found, lesson)
+        assert memory.recall(read_model(tmp_path / "new.tflite")) is None
+        for rows in first.found.landmarks.values():
+            assert all(row.tobytes() not in found.file.data for row in rows)
+        with pytest.raises(ModelFileError, match="holds no features of photographs"):
+            Base.open(tmp_path / "new.tflite").recalled()
+
+    def test_too_many_to_remember(
+        self, first: ReadPhotographs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(memory, "MOST_BYTES", 18 * small.WIDTH - 1)
+        entry, files = memory.remembered(first.found, forget=False)
+        assert entry["features"] is None
+        assert files == {}
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"width": 47},
+            {"width": 0},
+            {"unknown": -1},
+            {"photographs": {"tower": 6}},
+            {"photographs": None},
+            {"zero": "0"},
+            {"features": "other.bin"},
+        ],
+    )
+    def test_memory_that_does_not_fit_is_refused(
+        self, taught: Taught, change: Mapping[str, object]
+    ) -> None:
+        entry = {**taught.file.info[memory.TAUGHT], **change}
+        damaged = dataclasses.replace(taught.file, info={**taught.file.info, memory.TAUGHT: entry})
+        with pytest.raises(ModelFileError, match="teach it again from photographs"):
+            memory.recall(damaged)
+
+    def test_an_export_remembers_nothing(self, tiny_file: Path) -> None:
+        assert memory.recall(read_model(tiny_file)) is None
+
+    def test_names_that_do_not_fit(self, taught: Taught, more: ReadPhotographs) -> None:
+        found: FeatureSet = Base.open(taught.file.path).recalled()
+        with pytest.raises(DataError, match="the base has no landmark 'tour'"):
+            found.without("tour")
+        with pytest.raises(DataError, match="there is a landmark 'tower' already"):
+            found.renamed("old bridge", "tower")
+        other = dataclasses.replace(more.found, hierarchy={"tower": "gates"})
+        with pytest.raises(DataError, match="in the category 'towers' of the base"):
+            found.with_others(other)
+
+
+class TestTheGate:
+    def test_one_place_under_two_names(
+        self, base: Base, teach_folder: Path, tmp_path: Path
+    ) -> None:
+        """Of one place, by photographs that are no copies."""
+        folder = tmp_path / "photographs"
+        shutil.copytree(teach_folder / "first", folder)
+        for number in range(6, 26):
+            name = "tower" if number % 2 else "the same tower"
+            small.save(folder / "towers" / name / f"{number}.png", small.draw("tower", number))
+        path = tmp_path / "new.tflite"
+        found = teach_file(base, read_photographs(folder, base.backbone), Lesson(), path)
+        wanted = "'the same tower' and 'tower' cannot be distinguished"
+        assert any(problem.startswith(wanted) for problem in found.problems)
+        with pytest.raises(GateError, match="cannot be distinguished.*--force"):
+            write_taught(found, Lesson())
+        assert not path.exists()
+        write_taught(found, Lesson(force=True))
+        assert read_model(path).info["gate"]["problems"] == found.problems
+
+    def test_one_photograph_under_two_landmarks(
+        self, base: Base, teach_folder: Path, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "photographs"
+        shutil.copytree(teach_folder / "first", folder)
+        mirrored = small.draw("tower", 3).astype(np.int16) + 9
+        small.save(folder / "bridges/old bridge/copy.png", np.clip(mirrored, 0, 255))
+        read = read_photographs(folder, base.backbone)
+        found = teach_file(base, read, Lesson(), tmp_path / "new.tflite")
+        assert any(
+            "bridges/old bridge/copy.png and towers/tower/3.png are one photograph" in problem
+            for problem in found.problems
+        )
+
+    def test_a_landmark_of_the_base_that_is_lost(
+        self, taught: Taught, base: Base, tmp_path: Path
+    ) -> None:
+        """A new landmark that takes the place of one that the base knew."""
+        folder = tmp_path / "photographs"
+        twin = folder / "towers" / "another tower"
+        twin.mkdir(parents=True)
+        for number in range(20, 50):
+            small.save(twin / f"{number}.png", small.draw("tower", number))
+        read = read_photographs(folder, base.backbone)
+        found = teach_file(
+            Base.open(taught.file.path), read, Lesson(add=True), tmp_path / "n.tflite"
+        )
+        assert any(problem.startswith("'another tower' and 'tower'") for problem in found.problems)
+
+    def test_the_most_doubted_photograph_is_in_the_wrong_folder(
+        self, base: Base, teach_folder: Path, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "photographs"
+        shutil.copytree(teach_folder / "first", folder)
+        small.save(folder / "bridges/old bridge/wrong.png", small.draw("tower", 70))
+        read = read_photographs(folder, base.backbone)
+        found = teach_file(base, read, Lesson(), tmp_path / "new.tflite")
+        place, guess, sure, own = doubted(found.teaching)[0]
+        row = found.features.landmarks["old bridge"][place]
+        assert read.names["old bridge", row.tobytes()] == "bridges/old bridge/wrong.png"
+        assert found.teaching.taxonomy.landmarks[guess] == "tower"
+        assert sure > 0.5 > own
+
+
+class TestPhotographs:
+    def test_a_landmark_with_one_photograph(self, base: Base, tmp_path: Path) -> None:
+        small.write_photographs(tmp_path, small.HIERARCHY, range(1))
+        with pytest.raises(DataError, match=r"'old bridge' has 1 photographs \(and 2 more"):
+            read_photographs(tmp_path, base.backbone)
+
+    def test_two_of_the_same_are_one(self, base: Base, tmp_path: Path) -> None:
+        small.write_photographs(tmp_path, small.HIERARCHY, range(3))
+        tower = tmp_path / "towers" / "tower"
+        for number in (1, 2):
+            shutil.copy(tower / "0.png", tower / f"{number}.png")
+        read = read_photographs(tmp_path, base.backbone)
+        with pytest.raises(DataError, match="'tower' has 1 photographs"):
+            teach_file(base, read, Lesson(), tmp_path / "new.tflite")
+
+    def test_what_is_excluded_and_what_cannot_be_read(self, base: Base, tmp_path: Path) -> None:
+        small.write_photographs(tmp_path, small.HIERARCHY, range(4))
+        (tmp_path / "exclude.txt").write_text("path\ntowers/tower/0.png\n")
+        (tmp_path / "bridges/old bridge/0.png").write_bytes(b"no image")
+        small.save(tmp_path / "unknown" / "1.png", small.draw("else", 1))
+        small.save(tmp_path / "unknown" / "2.png", small.draw("others", 2))
+        read = read_photographs(tmp_path, base.backbone)
+        counts = {name: len(rows) for name, rows in read.found.landmarks.items()}
+        assert counts == {"old bridge": 3, "stone bridge": 4, "tower": 3}
+        assert (read.skipped, len(read.found.unknown)) == (1, 2)
+
+    def test_a_burst_judges_nothing_of_its_own(self, base: Base, tmp_path: Path) -> None:
+        """Photographs of one burst are one group: none is judged by the others."""
+        small.write_photographs(tmp_path, small.HIERARCHY)
+        tower = tmp_path / "towers" / "tower"
+        image = small.draw("tower", 0).astype(np.int16)
+        for number in range(6):
+            small.save(tower / f"{number}.png", np.clip(image + number, 0, 255))
+        read = read_photographs(tmp_path, base.backbone)
+        found = teach_file(base, read, Lesson(), tmp_path / "new.tflite").teaching
+        towers = found.truth["landmark"] == found.taxonomy.landmarks.index("tower")
+        assert not found.measured[towers].any()
+        assert found.measured[~towers].all()
+
+
+def test_a_taught_file_as_a_model(taught: Taught) -> None:
+    assert isinstance(taught.file, ModelFile)
+    assert taught.file.known is not None

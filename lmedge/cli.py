@@ -45,6 +45,7 @@ COMMANDS = {
     "camera": ("lmedge.camera.command", "camera", "Classify a live camera, a video or a folder."),
     "app": ("lmedge.app.command", "app", "Write the page that runs a file in phones' browsers."),
     "benchmark": ("lmedge.benchmarks.command", "benchmark", "Measure how good and fast a file is."),
+    "deploy": ("lmedge.deploy.command", "deploy", "Put a file into service on boards, over ssh."),
     "board": (
         "lmedge.deploy.board_command",
         "board",

@@ -82,11 +82,15 @@ def install(
     if unit is not None and not unit.available():
         unit = None
     installer = Installer(store, unit, functools.partial(_print, "step"), when_idle=when_idle)
-    ended = installer.install(release, incoming / release.file)
+    try:
+        ended = installer.install(release, incoming / release.file)
+    except DeployError as error:
+        _end(Result.REFUSED, error.reason, str(error))
+        raise
     if ended is None:
         _print("waiting", f"{store.folder}/keeper/run board keep {store.folder}")
         return
-    _print("result", ended.result.value)
+    _end(ended.result, ended.reason, ended.detail)
     if ended.result is not Result.GOOD:
         raise DeployError(ended.detail, ended.reason)
 
@@ -126,6 +130,10 @@ def _store(folder: Path) -> Store:
     if not store.releases.is_dir():
         raise DeployError(f"{folder}: holds no releases; deploy one")
     return store
+
+
+def _end(result: Result, reason: str | None, detail: str) -> None:
+    echo(json_text({"result": result, "reason": reason, "detail": detail}))
 
 
 def _print(key: str, value: str) -> None:

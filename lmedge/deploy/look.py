@@ -30,13 +30,14 @@ _THROTTLED = {
 
 def board_facts(folder: str, service: str = "lmedge") -> dict[str, object]:
     """Return the facts of this board and of the store in `folder`."""
-    place = Path(folder).expanduser()
+    root = os.geteuid() == 0
+    place = Path(folder or ("/var/lib/lmedge" if root else "~/.local/share/lmedge")).expanduser()
     return {
         "machine": platform.machine(),
         "system": platform.system(),
         "bits": 64 if sys.maxsize > 2**32 else 32,
         "python": list(sys.version_info[:2]),
-        "root": hasattr(os, "geteuid") and os.geteuid() == 0,
+        "root": root,
         "time": int(time.time()),
         "uptime": _first_number("/proc/uptime"),
         "boot": _read(Path("/proc/sys/kernel/random/boot_id")).strip(),
@@ -140,6 +141,9 @@ def _user() -> str:
 
 
 def _unit(service: str) -> str:
+    given = os.environ.get("SYSTEMD_UNIT_PATH", "").split(":")[0]
+    if given:
+        return _read(Path(given, service + ".service"))
     if os.geteuid() == 0:
         return _read(Path("/etc/systemd/system", service + ".service"))
     base = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())

@@ -15,6 +15,7 @@ from .store import Store
 
 NAME = "lmedge"
 USER = "lmedge"  # who runs the service if root deploys
+_GROUPS = {"video", "render"}
 _SECONDS = 90.0
 _SLACK = 30  # seconds that the watchdog waits longer than the keeper
 _UNIT = """\
@@ -29,7 +30,8 @@ Type=notify
 NotifyAccess=all
 ExecStart="{folder}/keeper/run" board keep "{folder}"
 Environment=PYTHONUNBUFFERED=1 PYTHONUTF8=1
-EnvironmentFile=-"{folder}/environment"
+EnvironmentFile=-{folder}/environment
+WorkingDirectory={folder}
 RuntimeDirectory={name}
 WatchdogSec={watchdog}
 TimeoutStartSec=180
@@ -43,8 +45,7 @@ WantedBy={target}
 """
 _PROTECTION = """\
 User={user}
-SupplementaryGroups=video
-ProtectSystem=strict
+{groups}ProtectSystem=strict
 ReadWritePaths="{folder}"
 ProtectHome=read-only
 PrivateTmp=yes
@@ -81,6 +82,15 @@ class ServiceOptions:
             )
 
 
+def camera_groups() -> dict[str, int]:
+    """Return the groups of this machine that may open cameras, with their numbers."""
+    try:
+        import grp
+    except ImportError:  # Windows
+        return {}
+    return {one.gr_name: one.gr_gid for one in grp.getgrall() if one.gr_name in _GROUPS}
+
+
 def unit_text(folder: Path, options: ServiceOptions, *, system: bool, user: str = USER) -> str:
     """Return the text of the unit. Raises DeployError if the folder's name cannot stand there."""
     if not re.fullmatch(r"/[\w./+@ -]+", str(folder), re.ASCII):
@@ -90,12 +100,16 @@ def unit_text(folder: Path, options: ServiceOptions, *, system: bool, user: str 
         limits += f"MemoryMax={options.memory_mb}M\n"
     if options.cpu_percent is not None:
         limits += f"CPUQuota={options.cpu_percent}%\n"
+    protection = ""
+    if system:
+        groups = f"SupplementaryGroups={' '.join(camera_groups())}\n" if camera_groups() else ""
+        protection = _PROTECTION.format(user=user, folder=folder, groups=groups)
     return _UNIT.format(
         folder=folder,
         name=options.name,
         watchdog=round(options.stall) + _SLACK,
         limits=limits,
-        protection=_PROTECTION.format(user=user, folder=folder) if system else "",
+        protection=protection,
         target="multi-user.target" if system else "default.target",
     )
 
@@ -120,7 +134,9 @@ class Service:
 
     @property
     def path(self) -> Path:
-        """Path of the unit's file."""
+        """Path of the unit's file; SYSTEMD_UNIT_PATH names another folder, as for systemd."""
+        if given := os.environ.get("SYSTEMD_UNIT_PATH", "").split(":")[0]:
+            return Path(given) / self.unit
         if self.system:
             return Path("/etc/systemd/system") / self.unit
         base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")

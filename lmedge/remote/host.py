@@ -9,7 +9,7 @@ import secrets
 import shlex
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .. import __version__
@@ -166,12 +166,20 @@ class RemoteHost:
 
     def start(self, python: str, arguments: Sequence[str], columns: int) -> None:
         """Start `lmedge benchmark` there, so that it survives a lost connection."""
-        words = shlex.join([python, "-m", "lmedge", "benchmark", *arguments])
-        settings = f"COLUMNS={columns} PYTHONUTF8=1 PYTHONSAFEPATH=1"
+        settings = (
+            f"COLUMNS={columns} PYTHONUTF8=1 PYTHONSAFEPATH=1 "
+            'PYTHONPATH="$PWD/packages" LMEDGE_CACHE="$PWD/cache" MPLCONFIGDIR="$PWD/cache"'
+        )
+        self.start_apart([python, "-m", "lmedge", "benchmark", *arguments], settings)
+
+    def start_apart(self, words: Sequence[str], settings: str = "PYTHONUTF8=1") -> None:
+        """Start a command there, once, so that it survives a lost connection.
+
+        `settings` are words of a shell: the variables that the command sees.
+        """
         job = (
-            f'export {settings} PYTHONPATH="$PWD/packages" LMEDGE_CACHE="$PWD/cache" '
-            'MPLCONFIGDIR="$PWD/cache"\n'
-            f"{words} >output 2>errors </dev/null &\necho $! >pid\nwait $!\n"
+            f"export {settings}\n"
+            f"{shlex.join(words)} >output 2>errors </dev/null &\necho $! >pid\nwait $!\n"
             "echo $? >code.part && mv code.part code\n"
         )
         self._do(
@@ -179,10 +187,14 @@ class RemoteHost:
             "[ -e started ] || { : >started; nohup sh ./job >/dev/null 2>&1 </dev/null & }\n"
         )
 
-    def wait(self) -> int:
-        """Return the exit code of the command. Raises HostError if it ends without one."""
+    def wait(self, what: str = "benchmark", look_on: Callable[[str], None] | None = None) -> int:
+        """Return the exit code of the command. Raises HostError if it ends without one.
+
+        `look_on` is called about once a second with all that the command has printed.
+        """
+        slices = 4 if look_on is not None else 4 * POLL_SECONDS
         look = (
-            f"i=0; while [ ! -e code ] && [ $i -lt {4 * POLL_SECONDS} ]; do\n"
+            f"i=0; while [ ! -e code ] && [ $i -lt {slices} ]; do\n"
             "  i=$((i + 1)); sleep 0.25 2>/dev/null || sleep 1\n"
             '  [ -e pid ] && ! kill -0 "$(cat pid)" 2>/dev/null && { sleep 1; break; }\ndone\n'
             'if [ -e code ]; then cat code; elif [ ! -e pid ] || kill -0 "$(cat pid)" 2>/dev/null\n'
@@ -190,13 +202,15 @@ class RemoteHost:
         )
         end = time.monotonic() + _LONGEST
         while (state := self._do(look).strip()) == "running":
+            if look_on is not None:
+                look_on(self.printed("output"))
             if time.monotonic() > end:
                 raise HostError(
-                    f"{self.host}: the benchmark has not ended within {_LONGEST / 3600:g} hours; "
-                    "pass --quick, or fewer photographs"
+                    f"{self.host}: the {what} has not ended within {_LONGEST / 3600:g} hours; look "
+                    "there what keeps it"
                 )
         if not re.fullmatch("[0-9]{1,3}", state):
-            raise HostError(f"{self.host}: the benchmark was ended there, or the host restarted")
+            raise HostError(f"{self.host}: the {what} was ended there, or the host restarted")
         return int(state)
 
     def printed(self, name: str) -> str:
@@ -206,6 +220,11 @@ class RemoteHost:
     def read(self, name: str, most: int) -> str:
         """Return the text of a file below our folder. Raises HostError beyond `most` bytes."""
         return self.connection.run(f'{self._start}cd "$dir" && cat {shlex.quote(name)}\n', most)
+
+    def ask(self, python: RemotePython, program: str, words: Sequence[str]) -> str:
+        """Return what a program of Python prints there; it must not change anything."""
+        command = [python.path, "-c", program, *words]
+        return self._do(f"{_SAFE_PATH}{shlex.join(command)} </dev/null\n")
 
     def remove(self) -> bool:
         """End the command and remove the folder; return False if the host cannot be reached."""

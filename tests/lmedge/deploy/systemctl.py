@@ -21,7 +21,6 @@ verb=$1 unit=
 for word in "$@"; do case $word in *.service) unit=$word;; esac; done
 state="$FAKE_SYSTEMD/$unit"
 file="$FAKE_SYSTEMD/units/$unit"
-[ -e "$file" ] || file="/etc/systemd/system/$unit"
 stop() {
   [ -e "$state.pid" ] || return 0
   kill "$(cat "$state.pid")" 2>/dev/null
@@ -59,12 +58,16 @@ class FakeSystemd:
         program = folder / "bin" / "systemctl"
         program.write_text(PROGRAM)
         program.chmod(0o755)
+        for name in ("id", "chown"):  # of the script that makes the user of a service
+            (folder / "bin" / name).write_text("#!/bin/sh\nexit 0\n")
+            (folder / "bin" / name).chmod(0o755)
 
     @property
     def environment(self) -> dict[str, str]:
         """Variables with which it is found before any other."""
         return {
             "FAKE_SYSTEMD": str(self.folder),
+            "SYSTEMD_UNIT_PATH": str(self.folder / "units"),
             "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin",
         }
 

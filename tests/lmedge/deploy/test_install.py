@@ -33,7 +33,6 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSys
     fake = FakeSystemd(tmp_path / "systemd")
     for name, value in fake.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(Service, "path", fake.folder / "units" / "lmedge.service")
     yield fake
     fake.stop()
 

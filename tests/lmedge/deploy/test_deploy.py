@@ -1,0 +1,223 @@
+"""`lmedge deploy` against a real sshd: one board with a real camera stream and a fake systemctl."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lmedge.deploy.health import read_health
+from lmedge.deploy.state import Reason, Result
+from lmedge.deploy.store import Store
+from lmedge.machine import boot_seconds
+from tests.lmedge.app.serving import write_file
+from tests.lmedge.camera.streams import MjpegServer, mjpeg_server
+from tests.lmedge.deploy.boards import until
+from tests.lmedge.deploy.systemctl import FakeSystemd
+from tests.processes import assert_refused, lmedge
+from tests.sshd import SSHD, Server, board_python, serve, user
+
+pytestmark = pytest.mark.skipif(
+    not Path(SSHD).exists() or not all(map(shutil.which, ("ssh", "rsync", "ssh-keygen"))),
+    reason="no sshd or rsync here: sudo apt install openssh-server rsync",
+)
+
+
+class Board:
+    """A board behind sshd: its folder, its service manager, and the words that reach it."""
+
+    def __init__(self, folder: Path, server: Server, systemd: FakeSystemd, url: str) -> None:
+        self.store = Store(folder)
+        self.server, self.systemd, self.url = server, systemd, url
+        self.python: Path | None = None
+
+    def words(self, *more: object) -> list[str]:
+        settings = {"source": self.url, "folder": self.store.folder, "stall": 5}
+        sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        own = ["--host", user(), "--host-python", str(self.python), *self.server.options()]
+        return [*own, *sets, "--watch", "1", *map(str, more)]
+
+    def running(self) -> str | None:
+        """Return the release whose camera gives frames now."""
+        health = read_health(self.store.folder / "run" / "status.json")
+        return self.store.current() if health and health.fresh(boot_seconds()) else None
+
+
+@pytest.fixture(scope="module")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real file of four colours, with golden answers."""
+    return write_file(tmp_path_factory.mktemp("file") / "landmarks.tflite")
+
+
+@pytest.fixture(scope="module")
+def stream() -> Iterator[MjpegServer]:
+    with mjpeg_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory, stream: MjpegServer) -> Iterator[Board]:
+    folder = tmp_path_factory.mktemp("deploy")
+    systemd = FakeSystemd(folder / "systemd")
+    with serve(folder / "sshd", **systemd.environment) as server:
+        made = Board(folder / "board", server, systemd, stream.url)
+        made.python = board_python(folder / "python", lmedge=False)
+        try:
+            yield made
+        finally:
+            systemd.stop()
+
+
+def whole(board: Board) -> dict[str, int]:
+    """Return the files that last and their times, to see that nothing changed."""
+    names = ("releases", "environments", "state.json", "current", "keeper", "log.jsonl")
+    paths = [path for name in names for path in (board.store.folder / name).rglob("*")]
+    paths += [board.store.folder / name for name in names]
+    return {str(path): path.lstat().st_mtime_ns for path in paths if path.exists()}
+
+
+def test_a_file_goes_into_service_and_a_second_time_changes_nothing(
+    board: Board, tiny_file: Path, tmp_path: Path
+) -> None:
+    planned = lmedge("-q", "deploy", tiny_file, *board.words("--check"))
+    assert planned.returncode == 0, planned.stderr
+    assert "would deploy" in planned.stdout and not board.store.folder.exists()
+    done = lmedge("deploy", tiny_file, *board.words("--budget-ms", 1000))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{user()}  deployed  "), done.stdout
+    for step in ("looking", "sending", "running golden images", "measuring", "watching"):
+        assert f"{user()}: {step}" in done.stderr.splitlines(), done.stderr
+    state = board.store.state()
+    assert state.last is not None and state.last.result is Result.GOOD
+    assert board.running() == state.good[0]
+    assert board.server.left() == []
+    before, calls = whole(board), len(board.systemd.calls())
+    again = lmedge("-q", "deploy", tiny_file, *board.words("--budget-ms", 1000))
+    assert again.returncode == 0 and "unchanged" in again.stdout, again.stderr
+    assert whole(board) == before
+    asked = board.systemd.calls()[calls:]
+    assert all(line.split()[0] in {"show", "is-active"} for line in asked), asked
+    as_json = lmedge("-q", "deploy", tiny_file, *board.words("--budget-ms", 1000, "--json"))
+    assert json.loads(as_json.stdout)["done"] == "unchanged"
+
+
+def test_a_file_that_is_too_slow_is_refused_there(board: Board, tiny_file: Path) -> None:
+    before = board.store.current()
+    done = lmedge("-q", "deploy", tiny_file, *board.words("--budget-ms", 0.001))
+    assert done.returncode == 14
+    assert "refused" in done.stdout and f"{Reason.SLOW}: " in done.stdout
+    assert board.store.current() == before and board.running() == before
+
+
+def test_a_stream_that_is_away_is_no_camera(board: Board, tiny_file: Path) -> None:
+    before = board.store.current()
+    other = [word.replace(board.url, f"{board.url[:-5]}x") for word in board.words()]
+    other = [
+        word.replace("127.0.0.1:", "127.0.0.1:1") if "source=" in word else word for word in other
+    ]
+    done = lmedge("-q", "deploy", tiny_file, *other)
+    assert done.returncode == 14 and f"{Reason.CAMERA}: " in done.stdout, done.stdout
+    assert board.running() == before
+
+
+STEPS = ("looking", "sending", "checking the file", "switching", "watching")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("how", ["cut", "killed here"])
+def test_a_connection_may_end_at_every_step(
+    board: Board, tiny_file: Path, tmp_path: Path, step: str, how: str
+) -> None:
+    """Either the board runs what it ran, or it finishes alone; it never runs nothing."""
+    before = board.running()
+    smoothing = f"{0.1 + STEPS.index(step) / 100 + (how == 'cut') / 10:.2f}"
+    words = board.words("--set", f"smoothing={smoothing}", "--give-up", 20)
+    command = [sys.executable, "-m", "lmedge", "deploy", str(tiny_file), *words]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    for line in running.stderr:
+        if line.strip().endswith(step):
+            break
+    if how == "cut":
+        board.server.cut()
+    else:
+        running.send_signal(signal.SIGKILL)
+    running.communicate(timeout=120)
+    until(lambda: board.store.state().trial is None, 60)
+    until(lambda: board.running() is not None, 30)
+    name = board.store.current()
+    assert name is not None and name in board.store.state().good
+    if how == "cut":
+        assert running.returncode == 0, "it reconnected and saw the end"
+        assert name != before
+    elif step in {"looking", "sending"}:
+        assert name == before
+
+
+@pytest.mark.slow
+def test_an_interrupted_deployment_leaves_the_old_release(board: Board, tiny_file: Path) -> None:
+    before = board.running()
+    words = board.words("--set", "smoothing=0.77")
+    command = [sys.executable, "-m", "lmedge", "deploy", str(tiny_file), *words]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    for line in running.stderr:
+        if line.strip().endswith("running golden images"):
+            break
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    assert running.returncode == 130
+    time.sleep(2)
+    assert board.running() == before and board.store.state().trial is None
+
+
+def test_a_board_that_is_not_reached_has_a_line_and_code_13(tiny_file: Path) -> None:
+    done = lmedge("-q", "deploy", tiny_file, "--host", "nobody@127.0.0.1", "--ssh-option", "Port=9")
+    assert done.returncode == 13 and "not reached" in done.stdout
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_odd_machine_is_told_at_once(board: Board, tiny_file: Path) -> None:
+    """armv7l has no LiteRT; nothing is sent to it."""
+    from lmedge.deploy.facts import BoardFacts, facts_of
+    from lmedge.deploy.look import board_facts
+    from lmedge.deploy.session import check_board
+    from lmedge.errors import DeployError
+
+    found = {**board_facts(str(board.store.folder)), "machine": "armv7l", "bits": 32}
+    facts: BoardFacts = facts_of(found)
+    with pytest.raises(DeployError, match="armv7l, 32 bits: LiteRT has no package") as error:
+        check_board(facts, own=False)
+    assert error.value.reason == Reason.MACHINE
+    check_board(facts, own=True)
+    for key, odd in (("folder", "x\n"), ("uptime", "1"), ("cameras", "video0"), ("root", 1)):
+        with pytest.raises(ValueError, match=key):
+            facts_of({**found, key: odd})
+
+
+def test_mistakes_of_the_command_line(tiny_file: Path, tmp_path: Path) -> None:
+    from tests.in_process import lmedge as here
+
+    def refused(*words: object) -> str:
+        done = here("deploy", tiny_file, *words)
+        assert done.returncode == 2, done.stderr
+        return done.stderr
+
+    assert "pass --host" in refused()
+    assert "source" in refused("--host", "a", "--set", "sorce=0")
+    assert "is not a size" in refused("--host", "a", "--set", "size=big")
+    assert "KEY=VALUE" in refused("--host", "a", "--set", "mirror")
+    assert "named twice" in refused("--host", "a", "--host", "a")
+    assert "BOARD" in refused("--host", "-oProxyCommand=x")
+    assert "always checked" in refused("--host", "a", "--ssh-option", "StrictHostKeyChecking=no")
+    assert "into the file" in refused("--fleet", "x.toml", "--set", "source=1")
+    none = here("deploy", tmp_path / "none.tflite", "--host", "a")
+    assert_refused(none, 4, "none.tflite")

@@ -71,7 +71,6 @@ TRAIN_EXTRA = {
     "matplotlib",
     "safetensors",
     "h5py",
-    "imagehash",
     "PIL",
 }
 

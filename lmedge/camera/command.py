@@ -192,7 +192,7 @@ def camera(
             window=window,
         )
         sinks = [
-            *outlets.open(opened, choice, token_file),
+            *outlets.open(opened, choice, token_file, stack),
             *outputs.open(opened, choice, stack),
         ]
         steadiness = _steadiness(choice, smoothing, no_smoothing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from typing import Any
 import click
 
 from ..commands.options import PATH
+from ..writers import held
 from .choice import Choice
+from .collect import MEGABYTES, ONE_IN, RATE, CollectOptions, Collector
 from .discovery import PREFIX
 from .frames import FrameSource
 from .metrics import Metrics
@@ -58,6 +61,30 @@ _OPTIONS = (
         metavar="TOPIC",
         help=f"Let Home Assistant find the camera; below {PREFIX} unless given.",
     ),
+    click.option(
+        "--collect",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Keep frames that are worth learning from, and some at random.",
+    ),
+    click.option(
+        "--collect-one-in",
+        type=click.IntRange(0),
+        metavar="N",
+        help=f"Of so many frames keep one at random; 0 for none  [default: {ONE_IN}]",
+    ),
+    click.option(
+        "--collect-rate",
+        type=click.FloatRange(0),
+        metavar="N",
+        help=f"Keep at most so many others an hour  [default: {RATE}]",
+    ),
+    click.option(
+        "--collect-mb",
+        type=click.FloatRange(0, min_open=True),
+        metavar="N",
+        help=f"Megabytes that DIR may have  [default: {MEGABYTES}]",
+    ),
 )
 
 
@@ -78,15 +105,27 @@ class FieldOptions:
     mqtt_password_file: Path | None
     mqtt_ca: Path | None
     mqtt_discovery: str | None
+    collect: Path | None
+    collect_one_in: int | None
+    collect_rate: float | None
+    collect_mb: float | None
 
     def __post_init__(self) -> None:
         """Refuse options that belong to one that is missing."""
-        for name in ("mqtt_password_file", "mqtt_ca", "mqtt_discovery"):
-            if self.mqtt is None and getattr(self, name) is not None:
-                raise click.UsageError(f"--{name.replace('_', '-')} needs --mqtt")
+        for option in ("mqtt", "collect"):
+            for name in (field.name for field in dataclasses.fields(self)):
+                belongs = name.startswith(f"{option}_") and getattr(self, option) is None
+                if belongs and getattr(self, name) is not None:
+                    raise click.UsageError(f"--{name.replace('_', '-')} needs --{option}")
 
-    def open(self, source: FrameSource, choice: Choice, token_file: Path | None) -> list[Sink]:
-        """Open the sinks that are asked for."""
+    def open(
+        self,
+        source: FrameSource,
+        choice: Choice,
+        token_file: Path | None,
+        stack: contextlib.ExitStack,
+    ) -> list[Sink]:
+        """Open the sinks that are asked for; `stack` holds the folder of collected images."""
         sinks: list[Sink] = []
         if self.on_change is not None:
             sinks.append(ChangeCommand(self.on_change))
@@ -104,4 +143,14 @@ class FieldOptions:
                     discovery=self.mqtt_discovery,
                 )
             )
+        if self.collect is not None:
+            stack.enter_context(held(self.collect / "collected"))
+            sinks.append(Collector(self.collect, choice, source.name, options=self._bounds()))
         return sinks
+
+    def _bounds(self) -> CollectOptions:
+        return CollectOptions(
+            one_in=ONE_IN if self.collect_one_in is None else self.collect_one_in,
+            rate=RATE if self.collect_rate is None else self.collect_rate,
+            megabytes=MEGABYTES if self.collect_mb is None else self.collect_mb,
+        )

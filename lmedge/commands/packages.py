@@ -23,7 +23,7 @@ OPENCV_PACKAGES = (
 LEAST_OPENCV = (4, 13)  # before, a stream that changes its size shows frames of the old one
 OPENCV_NAMES = ("imdecode", "resize", "cvtColor", "IMREAD_COLOR_RGB", "INTER_LINEAR_EXACT")
 TENSORFLOW_PACKAGES = ("tensorflow", "tf_keras", "tensorflow-model-optimization")
-TOOL_PACKAGES = ("scipy", "matplotlib", "safetensors", "imagehash", "pillow")
+TOOL_PACKAGES = ("scipy", "matplotlib", "safetensors", "pillow")
 INSTALL_TRAINING = "pip install 'lmedge[train]', on the computer that trains"
 
 

@@ -15,12 +15,12 @@ from lmedge.evaluation.folders import parts, scan
 from lmedge.evaluation.listing import LeftOut
 from lmedge.exclude import Exclusion, leave_out
 from lmedge.formats import SUFFIXES_OF
+from lmedge.similar import Pairs, groups_of, pairs_alike
 
 from .findings import IMBALANCE, KINDS, DataFinding, by_kind
 from .inspection import Inspected, inspect_images
 from .labels import name_findings
 from .lists import BesideData
-from .similar import Pairs, groups_of, pairs_alike
 from .sources import Property, properties, source_findings
 
 FORMAT = 1  # of report.json

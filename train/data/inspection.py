@@ -28,8 +28,8 @@ from lmedge.evaluation.names import relative_name
 from lmedge.formats import READ, SUFFIXES_OF, kind_of, read_size
 from lmedge.image import Resize, RgbImage, decode_image, prepare, read_encoded
 from lmedge.progress import progress
+from lmedge.similar import ImageFingerprint, fingerprint
 
-from .similar import ImageFingerprint, fingerprint
 from .store import ImageEntry, check_name
 
 FINGERPRINT_SIZE = 224

@@ -20,13 +20,14 @@ from lmedge.exclude import (
     read_exclusions,
 )
 from lmedge.harmless import shell_words
+from lmedge.similar import ImageFingerprint, Pairs, groups_of, pairs_alike
 
 from ..recipes.sections import DataSettings
 from .check import duplicate_findings, size_findings, with_identical
 from .findings import DataFinding
 from .fold_plan import NEVER, Folding, FoldPlan
 from .inspection import Inspected
-from .similar import ImageFingerprint, Pairs, fingerprint_all, groups_of, pairs_alike
+from .similar import fingerprint_all
 from .split import Split, deal_folds, make_folds, make_split
 from .split_file import read_split, read_split_rows, split_file_of
 from .store import ImageEntry, ImageStore

@@ -18,10 +18,11 @@ from lmedge.errors import DataError, RunError
 from lmedge.evaluation import PARTS
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.harmless import csv_cell, csv_text
+from lmedge.similar import ImageFingerprint
 from lmedge.taxonomy import Taxonomy
 from lmedge.text_files import nfc, table_lines
 
-from .similar import ImageFingerprint, near_duplicates
+from .similar import near_duplicates
 from .store import ImageEntry, ImageStore
 
 logger = logging.getLogger(__name__)

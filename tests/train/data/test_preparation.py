@@ -15,8 +15,8 @@ from lmedge.evaluation import PARTS
 from lmedge.evaluation.folders import scan
 from lmedge.exclude import Exclusion, leave_out, read_exclusions, write_exclusions
 from lmedge.image import Resize
+from lmedge.similar import ImageFingerprint, Pairs, pairs_alike
 from lmedge.train.data.preparation import SplitOptions, prepare_folds, prepare_split
-from lmedge.train.data.similar import ImageFingerprint, Pairs, pairs_alike
 from lmedge.train.data.split import Split
 from lmedge.train.data.split_file import SPLIT_FILE, as_portable_csv
 from lmedge.train.data.store import ImageStore

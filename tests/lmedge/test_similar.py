@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lmedge.image import Resize, prepare, read_image
+from lmedge.similar import fingerprint, groups_of, is_alike, pairs_alike
 from lmedge.train import demo as drawings
-from lmedge.train.data.similar import fingerprint, groups_of, pairs_alike
 from tests import small_run
 from tests.locations import PHOTOGRAPHS, needs
 from tests.train.data.test_split import disguises
@@ -32,7 +32,7 @@ def test_many_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     whole = pairs_alike(fingerprints, details=True)
     assert whole == [(i, j) for i in range(33) for j in range(i + 1, 33) if (j - i) % 11 == 0]
-    monkeypatch.setattr("lmedge.train.data.similar.CHUNK", 5)
+    monkeypatch.setattr("lmedge.similar.CHUNK", 5)
     assert pairs_alike(fingerprints, details=True) == whole
 
 
@@ -52,3 +52,15 @@ def test_disguises_have_the_same_details() -> None:
         ]
         found = pairs_alike(fingerprints, details=True)
         assert {(0, other) for other in range(1, len(fingerprints))} <= set(found), path
+
+
+def test_one_against_many_is_as_each_pair() -> None:
+    fingerprints = [
+        fingerprint(small_run.draw((90, 90, 90), seed % 5, (64, 64))) for seed in range(12)
+    ]
+    mirrored = fingerprint(np.ascontiguousarray(small_run.draw((90, 90, 90), 3, (64, 64))[:, ::-1]))
+    others = [one for index, one in enumerate(fingerprints) if index % 5 != 3]
+    signs = np.where(np.stack([one.bits for one in fingerprints]), 1, -1).astype(np.float32)
+    rest = np.where(np.stack([one.bits for one in others]), 1, -1).astype(np.float32)
+    assert is_alike(mirrored, fingerprints, signs) and not is_alike(mirrored, others, rest)
+    assert not is_alike(mirrored, [], np.empty((4, 64), np.float32))

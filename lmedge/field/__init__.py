@@ -1,0 +1,1 @@
+"""Images that a camera collected: their folder, their drift, the page that labels them."""

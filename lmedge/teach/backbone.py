@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
+from ..base_file import FEATURES, BaseFile
 from ..errors import ModelFileError
 from ..image import Resize, RgbImage, prepare_into
 from ..metadata import METADATA_NAME
@@ -26,7 +27,6 @@ from ..progress import quiet_stderr
 from ..runtime import load_runtime
 from ..trial import survive
 
-FEATURES = "features"  # name of the output
 DENSE = "FULLY_CONNECTED"
 TAUGHT_PREFIX = b"taught/"  # of the names of all tensors of taught heads
 Stored = npt.NDArray[np.int8]  # (..., F) features as they are kept
@@ -58,7 +58,7 @@ class FeatureGraph:
         return hashlib.sha256(self.graph).hexdigest()
 
     @classmethod
-    def of(cls, model: ModelFile) -> FeatureGraph:
+    def of(cls, model: ModelFile | BaseFile) -> FeatureGraph:
         """Cut the backbone off a checked file, after the file has run in a child process.
 
         Raises:

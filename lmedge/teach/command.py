@@ -43,7 +43,8 @@ def _renames(
     "--base",
     type=PATH,
     metavar="FILE.tflite",
-    help="Any file that lmedge exported or taught: its backbone stays, byte for byte.",
+    help="A file that lmedge exported or taught: its backbone stays, byte for byte.  [default: the "
+    "base that comes with lmedge]",
 )
 @click.option("-o", "--output", type=PATH, metavar="NEW.tflite", help="The file to write.")
 @click.option("--add", is_flag=True, help="Keep the landmarks that the base remembers.")
@@ -94,6 +95,7 @@ def teach(
     landmark of the base loses beyond doubt.
 
     \b
+    lmedge teach photographs -o new.tflite
     lmedge teach photographs --base landmarks.tflite -o new.tflite
     lmedge teach more-photographs --base new.tflite --add -o new.tflite
     lmedge teach --base new.tflite --remove "old bridge" -o new.tflite
@@ -105,15 +107,22 @@ def teach(
     from .teaching import Lesson
 
     lesson = Lesson(add=add, remove=remove, rename=rename, forget=forget, force=force)
-    base, output = _checked(photographs, base, output, lesson)
-    _run(photographs, base, output, lesson, exclude, unknown, threads or cores())
+    _run(
+        photographs,
+        base,
+        _checked(photographs, base, output, lesson),
+        lesson,
+        exclude,
+        unknown,
+        threads or cores(),
+    )
 
 
 def _checked(
     photographs: Path | None, base: Path | None, output: Path | None, lesson: Lesson
-) -> tuple[Path, Path]:
-    if base is None:
-        raise click.UsageError("--base FILE.tflite is missing: a file that lmedge exported")
+) -> Path:
+    if base is None and lesson.changes:
+        raise click.UsageError("--add, --remove and --rename need --base: a file that was taught")
     if output is None:
         raise click.UsageError("-o NEW.tflite is missing: the file to write")
     if output.suffix != ".tflite":
@@ -125,12 +134,12 @@ def _checked(
     if photographs is None and lesson.add:
         raise click.UsageError("--add needs PHOTOGRAPHS, the folder of what is added")
     check_writable(output)
-    return base, output
+    return output
 
 
 def _run(
     photographs: Path | None,
-    base: Path,
+    base: Path | None,
     output: Path,
     lesson: Lesson,
     exclude: Path | None,

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
+from ..base_file import FEATURES
 from ..model_file import HEADS, KNOWN
 from ..operators import DTYPES, NAMES
-from .backbone import FEATURES, TAUGHT_PREFIX, packed
+from .backbone import TAUGHT_PREFIX, packed
 from .fitting import SHARPNESS, TaughtHeads
 
 TINY = 1e-12  # added to a squared length

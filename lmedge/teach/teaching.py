@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..base_file import BaseFile, parse_any, read_base
 from ..errors import GateError, LmedgeError, ModelFileError
 from ..evaluation import CROSS_VALIDATED
 from ..files import write_bytes
@@ -18,7 +19,7 @@ from ..image import PIXEL_MEAN, PIXEL_SCALE
 from ..interpreter import Interpreter
 from ..machine import package_version
 from ..metadata import Card, pack
-from ..model_file import ModelFile, bare_model, parse_model, read_model
+from ..model_file import ModelFile, bare_model, parse_model, read_bytes
 from ..trial import GOLDEN, golden_image
 from .backbone import FeatureGraph, FeatureReader
 from .features import FeatureSet, alike, unit
@@ -56,28 +57,29 @@ class Base:
     remembered: FeatureSet | None
 
     @classmethod
-    def open(cls, path: Path) -> Base:
+    def open(cls, path: Path | None) -> Base:
         """Read a file, run it in a child process, and cut its backbone off.
+
+        path: A file with heads or a base; None is the base that comes with lmedge.
 
         Raises:
             ModelFileError: The file cannot be used as a base.
         """
-        model = read_model(path)
+        model = read_base() if path is None else parse_any(read_bytes(path), path)
+        own = () if isinstance(model, BaseFile) else model.taxonomy.landmarks
         info = model.info
         provenance = info.get("provenance")
         before = provenance if isinstance(provenance, dict) else {}
         inherited, learned = before.get("base_sha256"), before.get("base_landmarks")
         smoothing = info.get("smoothing")
         return cls(
-            path=path,
+            path=model.path,
             sha256=inherited if isinstance(inherited, str) else model.sha256,
             backbone=FeatureGraph.of(model),
             format=str(info.get("format", "int8")),
             smoothing=smoothing if isinstance(smoothing, dict) else None,
-            learned=tuple(map(str, learned))
-            if isinstance(learned, list)
-            else model.taxonomy.landmarks,
-            remembered=recall(model),
+            learned=tuple(map(str, learned)) if isinstance(learned, list) else own,
+            remembered=None if isinstance(model, BaseFile) else recall(model),
         )
 
     def recalled(self) -> FeatureSet:

@@ -60,7 +60,7 @@ def test_what_a_file_remembers_is_listed(teach_folder: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["P", "-o", "new.tflite"], "--base FILE.tflite is missing"),
+        (["P", "-o", "new.tflite", "--add"], "need --base"),
         (["P", "--base", "b.tflite"], "-o NEW.tflite is missing"),
         (["P", "--base", "b.tflite", "-o", "new.txt"], "must end in .tflite"),
         (["--base", "b.tflite", "-o", "new.tflite"], "PHOTOGRAPHS is missing"),

@@ -16,6 +16,7 @@ from lmedge.classifier import Classifier
 from lmedge.errors import DataError, GateError, ModelFileError
 from lmedge.golden import verify
 from lmedge.interpreter import Interpreter
+from lmedge.metadata import Card, pack
 from lmedge.model_file import ModelFile, read_model
 from lmedge.operators import ALLOWED
 from lmedge.teach import memory
@@ -107,6 +108,29 @@ class TestTheFile:
         assert info["provenance"]["pictures"] == {"train": 18}
         assert info["metrics"]["cross_validated"]["file"]["landmark"]["n"] == 18
         assert info["gate"] == {"problems": []}
+
+
+def test_a_base_without_landmarks(
+    base: Base, first: ReadPhotographs, taught: Taught, tmp_path: Path
+) -> None:
+    """Its backbone and its heads are those of a lesson with the file that has the backbone too."""
+    card = Card(
+        name="base",
+        description="a backbone",
+        version="0.1.0",
+        taxonomy=None,
+        size=small.SIZE,
+        info={"kind": "base", "format": "int8", "preprocessing": {"resize": "squash"}},
+    )
+    path = tmp_path / "base.tflite"
+    path.write_bytes(pack(base.backbone.graph, card))
+    opened = Base.open(path)
+    assert opened.backbone == base.backbone
+    assert (opened.learned, opened.remembered) == ((), None)
+    found = teach_file(opened, first, Lesson(), taught.file.path).file
+    assert found.data != taught.file.data  # another base_sha256
+    assert cut(found.data) == cut(taught.file.data)
+    assert found.info["golden"] == taught.file.info["golden"]
 
 
 class TestMemory:

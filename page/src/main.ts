@@ -2,18 +2,18 @@
 import "./style.css";
 
 import { Engine } from "./engine/engine";
-import type { Classified, Loaded } from "./engine/messages";
+import type { Classified } from "./engine/messages";
 import { asPageError, PageError } from "./errors";
+import { lookForUpdate, ModelSource } from "./source";
 import { texts } from "./texts";
 import { About } from "./ui/about";
 import { Camera, isAllowed, isAvailable } from "./ui/camera";
 import { download, element, harmless, label, write, writeTexts } from "./ui/elements";
 import { hand, labelled } from "./ui/labelled";
-import { dismiss, notify, report } from "./ui/notices";
+import { dismiss, report } from "./ui/notices";
 import { Offline } from "./ui/offline";
 import { hide, show, wait } from "./ui/panel";
 import { addRow, asCsv, clearRows, type Row } from "./ui/table";
-import { readVersion, VERSION_FILE, type Version } from "./version";
 
 type View = "welcome" | "camera" | "frozen" | "still" | "table";
 
@@ -25,10 +25,9 @@ const camera = new Camera(video, () => {
   report("camera", new PageError("camera-lost"), [{ text: texts.retry, action: () => void startCamera() }]);
 });
 const offline = new Offline(() => about.refresh());
-const about = new About(engineFile, lookForUpdate, offline);
+const source = new ModelSource(engine, () => about.refresh());
+const about = new About(source, (asked) => lookForUpdate(source.version, offline, asked), offline);
 
-let version: Version | null = null;
-let loaded: Loaded | null = null;
 let ready: Promise<void> = Promise.resolve();
 let current: View = "welcome";
 let last: Classified | null = null;
@@ -68,9 +67,9 @@ async function openCamera(): Promise<void> {
     await camera.start();
     element("turn").hidden = !(await camera.hasOther());
     view("camera");
-    wait(loaded === null ? texts.loading : texts.looking);
+    wait(source.loaded === null ? texts.loading : texts.looking);
     await ready;
-    if (loaded === null) {
+    if (source.loaded === null) {
       camera.stop();
       view("welcome");
       return;
@@ -132,7 +131,7 @@ async function classifyFiles(files: readonly File[]): Promise<void> {
   camera.stop();
   dismiss("image");
   await ready;
-  if (loaded === null) return;
+  if (source.loaded === null) return;
   if (files.length === 1) await classifyOne(files[0]!);
   else await classifySeveral(files);
 }
@@ -182,90 +181,6 @@ async function shareImage(): Promise<void> {
   await hand(await labelled(image, width, height, prediction), `${harmless(name)}.jpg`);
 }
 
-/** Load a file of the user's in place of the one of this page, until the page is closed. */
-async function openFile(file: File): Promise<void> {
-  try {
-    dismiss("file");
-    loaded = await engine.load(await file.arrayBuffer(), file.name);
-    element<HTMLDialogElement>("about").close();
-    showFile();
-  } catch (error) {
-    element<HTMLDialogElement>("about").close();
-    report("file", asPageError(error, "file-damaged"));
-  }
-}
-
-function engineFile(): { loaded: Loaded | null; version: Version | null } {
-  return { loaded, version };
-}
-
-function showFile(): void {
-  if (loaded === null) return;
-  const { verification } = loaded;
-  const wrong = verification !== null && !verification.passed;
-  if (wrong) notify("wrong", texts.wrong, [], true);
-  write(element("check"), wrong || verification === null ? "" : texts.verified);
-  about.refresh();
-}
-
-async function loadOwn(): Promise<void> {
-  try {
-    version = await readVersion(await fetch(`./${VERSION_FILE}`));
-    document.title = harmless(version.title);
-    write(element("title"), version.title);
-    write(element("name"), version.title);
-    const address = `./${version.model.file}`;
-    const { name, sha256 } = version.model;
-    let found: Loaded | null = null;
-    try {
-      found = await engine.load(await bytes(address), name);
-    } catch (error) {
-      if (!(error instanceof PageError && error.code.startsWith("file-"))) throw error;
-    }
-    // Stored files may be evicted or damaged: ask the host, past what is stored.
-    if (found?.facts.sha256 !== sha256) {
-      found = await engine.load(await bytes(`${address}?fresh`), name);
-    }
-    loaded = found;
-    showFile();
-  } catch (error) {
-    report("file", asPageError(error, "file-missing"), [
-      { text: texts.reload, action: () => location.reload() },
-      { text: texts.openFile, action: () => element("file").click() },
-    ]);
-  }
-}
-
-async function bytes(address: string): Promise<ArrayBuffer> {
-  let response: Response;
-  try {
-    response = await fetch(address);
-  } catch {
-    throw new PageError("file-missing");
-  }
-  if (!response.ok) throw new PageError("file-missing", String(response.status));
-  return response.arrayBuffer();
-}
-
-/** Offer the version at this address if it is another one; say so if `asked` and it is not. */
-async function lookForUpdate(asked: boolean): Promise<void> {
-  const found = version === null ? null : await offline.newer(version.version);
-  if (found === null) {
-    if (asked) notify("update", texts.noUpdate);
-    return;
-  }
-  const load = async () => {
-    notify("update", texts.updating);
-    try {
-      await offline.store((share) => notify("update", `${texts.updating}: ${texts.percent(share)}`));
-      location.reload();
-    } catch (error) {
-      report("update", asPageError(error, "update-broken"), [{ text: texts.retry, action: load }]);
-    }
-  };
-  notify("update", texts.update, [{ text: texts.updateLoad, action: load }]);
-}
-
 function connect(): void {
   element("start").onclick = () => void startCamera();
   element("shutter").onclick = () => void shutter();
@@ -286,7 +201,7 @@ function connect(): void {
   element("open").onclick = () => file.click();
   file.onchange = () => {
     const [chosen] = file.files ?? [];
-    if (chosen) void openFile(chosen).finally(() => (file.value = ""));
+    if (chosen) void source.open(chosen).finally(() => (file.value = ""));
   };
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => {
@@ -305,15 +220,15 @@ async function begin(): Promise<void> {
   connect();
   view("welcome");
   if (!isAvailable()) report("camera", new PageError("camera-insecure"));
-  ready = loadOwn();
+  ready = source.loadOwn();
   const allowed = isAvailable() && (await isAllowed());
   if (allowed) void startCamera();
   await ready;
   await offline.begin();
-  await lookForUpdate(false);
+  await lookForUpdate(source.version, offline, false);
 }
 
 /** For scripts and tests: the engine of this page, with the bytes that went into the network. */
-Object.assign(window, { lmedge: { engine, file: engineFile, ready: () => ready } });
+Object.assign(window, { lmedge: { engine, file: () => source, ready: () => ready } });
 
 void begin();

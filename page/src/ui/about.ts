@@ -1,7 +1,7 @@
 /** The dialog with the file, its version, and the page's own state. */
 import type { Loaded } from "../engine/messages";
+import type { ModelSource } from "../source";
 import { texts } from "../texts";
-import type { Version } from "../version";
 import { element, harmless } from "./elements";
 import type { Offline } from "./offline";
 
@@ -13,7 +13,7 @@ export class About {
   private install: InstallEvent | null = null;
 
   constructor(
-    private readonly source: () => { loaded: Loaded | null; version: Version | null },
+    private readonly source: ModelSource,
     lookForUpdate: (asked: boolean) => Promise<void>,
     private readonly offline: Offline,
   ) {
@@ -55,7 +55,7 @@ export class About {
   }
 
   private *facts(): Generator<readonly [string, string]> {
-    const { loaded } = this.source();
+    const { loaded } = this.source;
     if (loaded === null) yield [texts.fileName, texts.loading];
     else {
       const { facts, verification } = loaded;

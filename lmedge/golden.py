@@ -12,6 +12,7 @@ import numpy as np
 
 from .base_file import FEATURES, BaseFile
 from .errors import ModelFileError
+from .exact import is_exact, known_steps
 from .info import is_numbers
 from .interpreter import FeatureInterpreter, Interpreter
 from .model_file import HEADS, KNOWN, ModelFile
@@ -153,6 +154,9 @@ def _stored(model: ModelFile) -> dict[str, list[list[float]]]:
     )
     if not fits:
         raise ModelFileError(f"{model.path}: its golden answers are damaged; export it again")
+    if KNOWN in sizes and is_exact(model.heads):  # former versions stored it as the kernel gave it
+        pairs = [known_steps(min(1.0, max(0.0, first))) for first, _ in golden[KNOWN]]
+        golden = {**golden, KNOWN: [[first, 1.0 - first] for first in pairs]}
     return {name: golden[name] for name in sizes}
 
 

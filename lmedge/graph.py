@@ -11,18 +11,18 @@ import collections
 import dataclasses
 import math
 from collections.abc import Collection, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from .errors import ModelFileError
 from .flatbuffer import DamagedError, Table
 from .operators import ALLOWED, BYTES, DTYPES, WHOLE, operator_name
+from .steps import GraphOperator, GraphTensor, OutputSteps, quantization
 
 MOST_TENSORS = 16384
 MOST_OPERATORS = 4096
 MOST_BUFFERS = 2 * MOST_TENSORS
 MOST_OPERANDS = 256  # of one operator
 MOST_DIMENSIONS = 8
-_SCALES = 1 << 16  # of a tensor quantized by channel
 Item = TypeVar("Item")
 
 
@@ -36,6 +36,8 @@ class TensorSpec:
         shape: Its shape.
         dtype: Its NumPy name.
         step: The step of the integers that a float32 output was computed in; 0 if it was in floats.
+        logit_step: The step of the int8 logits whose softmax a float32 output is, after the
+            temperature; 0 if it is none of such logits.
         scale: Scale of an integer tensor; its value is (integer - zero_point) * scale. 0 if it has
             none, or one for each channel.
         zero_point: Zero point of an integer tensor.
@@ -46,6 +48,7 @@ class TensorSpec:
     shape: tuple[int, ...]
     dtype: str
     step: float = 0.0
+    logit_step: float = 0.0
     scale: float = 0.0
     zero_point: int = 0
 
@@ -66,20 +69,6 @@ class GraphFacts:
     outputs: dict[str, TensorSpec]
     operators: dict[tuple[str, str], int]
     bytes_needed: int
-
-
-class _Tensor(NamedTuple):
-    shape: tuple[int, ...]
-    dtype: str
-    bytes: int
-    constant: bool
-    table: Table
-
-
-class _Operator(NamedTuple):
-    name: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
 
 
 def read_graph(data: bytes, required: Collection[str], optional: str) -> GraphFacts:
@@ -106,9 +95,10 @@ def read_graph(data: bytes, required: Collection[str], optional: str) -> GraphFa
     counts = collections.Counter(
         (one.name, tensors[one.outputs[0]].dtype if one.outputs else "none") for one in operators
     )
+    steps = OutputSteps(tensors, operators, model.tables(4, MOST_BUFFERS))
     return GraphFacts(
-        image=_spec(tensors, operators, *image),
-        outputs={name: _spec(tensors, operators, name, index) for name, index in outputs.items()},
+        image=_spec(tensors, steps, *image),
+        outputs={name: _spec(tensors, steps, name, index) for name, index in outputs.items()},
         operators=dict(counts),
         bytes_needed=_bytes_needed(tensors, operators, image[1]),
     )
@@ -137,7 +127,7 @@ def _signature(
     return inputs[0], dict(outputs)
 
 
-def _tensors(model: Table, graph: Table, image: int) -> list[_Tensor]:
+def _tensors(model: Table, graph: Table, image: int) -> list[GraphTensor]:
     sizes = []
     for buffer in model.tables(4, MOST_BUFFERS):
         if buffer.integer(1, 0, "Q") or buffer.integer(2, 0, "Q"):
@@ -148,7 +138,7 @@ def _tensors(model: Table, graph: Table, image: int) -> list[_Tensor]:
     return [_tensor(table, sizes, index, batch=batch) for index, table in enumerate(tables)]
 
 
-def _tensor(table: Table, sizes: Sequence[int], index: int, *, batch: bool) -> _Tensor:
+def _tensor(table: Table, sizes: Sequence[int], index: int, *, batch: bool) -> GraphTensor:
     """Check one tensor. batch: whether the first dimension may be open in the file."""
     kind = table.integer(1, 0, "b")
     if kind not in DTYPES:
@@ -165,10 +155,10 @@ def _tensor(table: Table, sizes: Sequence[int], index: int, *, batch: bool) -> _
     stored = _inside(table.integer(2, 0, "I"), sizes)
     if stored not in (0, size):
         raise DamagedError(f"tensor {index} takes {size} bytes, its buffer has {stored}")
-    return _Tensor(shape, dtype, size, stored > 0, table)
+    return GraphTensor(shape, dtype, size, stored > 0, table)
 
 
-def _operators(model: Table, graph: Table, tensors: Sequence[_Tensor]) -> list[_Operator]:
+def _operators(model: Table, graph: Table, tensors: Sequence[GraphTensor]) -> list[GraphOperator]:
     names = [
         operator_name(max(code.integer(0, 0, "b"), code.integer(3)))
         for code in model.tables(1, MOST_OPERATORS)
@@ -182,13 +172,13 @@ def _operators(model: Table, graph: Table, tensors: Sequence[_Tensor]) -> list[_
         outputs = table.integers(2, MOST_OPERANDS)
         for index in (*(index for index in inputs if index != -1), *outputs):
             _inside(index, tensors)
-        found.append(_Operator(name, inputs, outputs))
+        found.append(GraphOperator(name, inputs, outputs))
     return found
 
 
 def _check_order(
-    tensors: Sequence[_Tensor],
-    operators: Sequence[_Operator],
+    tensors: Sequence[GraphTensor],
+    operators: Sequence[GraphOperator],
     image: int,
     outputs: Sequence[int],
 ) -> None:
@@ -217,7 +207,9 @@ def _check_order(
         raise ModelFileError("its graph has an output that nothing writes")
 
 
-def _bytes_needed(tensors: Sequence[_Tensor], operators: Sequence[_Operator], image: int) -> int:
+def _bytes_needed(
+    tensors: Sequence[GraphTensor], operators: Sequence[GraphOperator], image: int
+) -> int:
     """Return the most bytes of tensors that live at once, and of constants by their readers."""
     last = {index: place for place, one in enumerate(operators) for index in one.inputs}
     lasting = {index for index, tensor in enumerate(tensors) if tensor.constant}
@@ -237,34 +229,19 @@ def _bytes_needed(tensors: Sequence[_Tensor], operators: Sequence[_Operator], im
     return most + packed
 
 
-def _spec(
-    tensors: Sequence[_Tensor], operators: Sequence[_Operator], name: str, index: int
-) -> TensorSpec:
+def _spec(tensors: Sequence[GraphTensor], steps: OutputSteps, name: str, index: int) -> TensorSpec:
     tensor = tensors[index]
-    step = 0.0
-    for one in operators:
-        if index in one.outputs and one.name == "DEQUANTIZE":
-            step, _ = _quantization(tensors[one.inputs[0]].table)
-    scale, zero_point = _quantization(tensor.table)
+    scale, zero_point = quantization(tensor.table)
     return TensorSpec(
         name=name,
         index=index,
         shape=tensor.shape,
         dtype=tensor.dtype,
-        step=step,
+        step=steps.of_integers(index),
+        logit_step=steps.of_logits(index),
         scale=scale,
         zero_point=zero_point,
     )
-
-
-def _quantization(table: Table) -> tuple[float, int]:
-    """Return the scale and the zero point of a tensor; 0 and 0 without one of each."""
-    found = table.table(4)
-    scales = () if found is None else found.floats(2, _SCALES)
-    zeros = () if found is None else found.longs(3, _SCALES)
-    if len(scales) != 1 or len(zeros) > 1:
-        return 0.0, 0
-    return scales[0], zeros[0] if zeros else 0
 
 
 def _inside(index: int, items: Sequence[Item]) -> Item:

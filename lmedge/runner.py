@@ -15,6 +15,7 @@ import numpy.typing as npt
 from .base_file import BaseFile
 from .decoding import softmax
 from .errors import LmedgeError, ModelFileError
+from .exact import is_exact, known_steps, softmax_of
 from .graph import TensorSpec
 from .image import RgbImage
 from .model_file import KNOWN, ModelFile
@@ -34,8 +35,8 @@ class Outputs(NamedTuple):
     Attributes:
         landmark: (L,) probabilities.
         category: (C,) probabilities.
-        known: (2,) probability that the image shows one of the landmarks, and its complement;
-            None from a file without that output.
+        known: (2,) probability that the image shows one of the landmarks, and its complement; of
+            an int8 file in steps of 1 / 1024; None from a file without that output.
     """
 
     landmark: Output
@@ -199,6 +200,8 @@ class GraphRunner(LoadedGraph):
         self._landmark = model.heads["landmark"]
         self._category = model.heads["category"]
         self._known = model.known
+        self._exact = {name: softmax_of(one.logit_step) for name, one in model.heads.items()}
+        self._stepped = is_exact(model.heads)
         self._logits = _logits_of(model, self._runner) if self._signed else None
 
     def outputs(self) -> Outputs:
@@ -213,31 +216,36 @@ class GraphRunner(LoadedGraph):
             landmark = self._logits["landmark"].probabilities(landmark)
             category = self._logits["category"].probabilities(category)
         else:
-            self._check(self._landmark, landmark)
-            self._check(self._category, category)
+            landmark = self._probabilities(self._landmark, landmark)
+            category = self._probabilities(self._category, category)
         if self._known is None:
             return Outputs(landmark, category)
         known = self._runner.get_tensor(self._known.index)[0]
         return Outputs(landmark, category, self._probability(known))
 
-    def _check(self, spec: TensorSpec, output: Output) -> None:
-        """Check that an output is not negative and sums to one, which no NaN does."""
+    def _probabilities(self, spec: TensorSpec, output: Output) -> Output:
+        """Check that an output is not negative and sums to one; return it, computed exactly."""
         values: list[float] = output.tolist()  # an array of NumPy takes longer for as few
         room = SUM_ROOM + min(spec.step, LARGEST_STEP) * len(values) / 2
         # The sum comes first: no NaN passes it, and the order of a NaN is not defined.
         fits = abs(sum(values) - 1.0) <= room and min(values) >= 0.0 and max(values) <= 1 + SUM_ROOM
         if not fits:
             raise ModelFileError(self._no_probabilities(spec.name, values))
+        softmax = self._exact[spec.name]
+        exact = None if softmax is None else softmax.again(values)
+        return output if exact is None else exact
 
     def _probability(self, known: Output) -> Output:
-        """Return a probability and its complement, within 0..1."""
+        """Return a probability and its complement, within 0..1; in steps if the heads are exact."""
         first, second = known.tolist()
-        if 0.0 <= first <= 1.0 and abs(first + second - 1.0) <= SUM_ROOM:
+        if not self._stepped and 0.0 <= first <= 1.0 and abs(first + second - 1.0) <= SUM_ROOM:
             return known
         # Integers round the cosine in it, which may so pass 1 or 0 by little.
         if not (-KNOWN_ROOM <= first <= 1.0 + KNOWN_ROOM and abs(first + second - 1.0) <= SUM_ROOM):
             raise ModelFileError(self._no_probabilities(KNOWN, [first, second]))
         inside = min(1.0, max(0.0, first))
+        if self._stepped:
+            inside = known_steps(inside)
         return np.array([inside, 1.0 - inside], np.float32)
 
     def _no_probabilities(self, name: str, values: list[float]) -> str:

@@ -11,6 +11,7 @@ from lmedge.taxonomy import Taxonomy
 from tests import kept
 
 SIZE = 32  # side of the input
+NEARLY_ONE = 1.00001  # a factor of 1 would be left out
 TAXONOMY = Taxonomy.from_pairs(
     [("towers", "red"), ("towers", "green"), ("domes", "blue"), ("domes", "grey stone")]
 )
@@ -92,7 +93,8 @@ def _graph_name(*, known: bool) -> str:
 def _convert(*, known: bool) -> bytes:
     """Convert a graph that tells four colours apart: fake-quantized like the real ones.
 
-    known: with the third output, the probability of the likeliest colour.
+    known: with the third output, the probability of the likeliest colour, and with the softmax in
+    float32. Without it, the softmax is in int8.
     """
     import tensorflow as tf
 
@@ -111,9 +113,12 @@ def _convert(*, known: bool) -> bytes:
         x = quantized(tf.reduce_mean(x, (1, 2)), low, high)
         logits = quantized(tf.matmul(x, weights) + bias, -16.0, 16.0)
         merged = quantized(tf.matmul(logits, merge), -16.0, 16.0)
-        heads = {"landmark": tf.nn.softmax(logits), "category": tf.nn.softmax(merged)}
+        both = {"landmark": logits, "category": merged}
+        heads = {head: tf.nn.softmax(x) for head, x in both.items()}
         if not known:
             return heads
+        # As in the exports: behind this factor the softmax stays in float32.
+        heads = {head: tf.nn.softmax(x * NEARLY_ONE) for head, x in both.items()}
         largest = tf.reduce_max(heads["landmark"], 1, keepdims=True)
         return {**heads, "known": largest * [[1.0, -1.0]] + [[0.0, 1.0]]}
 

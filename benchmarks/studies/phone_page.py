@@ -117,7 +117,7 @@ def compare(page: Page, classifier: Classifier, paths: Sequence[Path]) -> Iterat
     largest = max(one.largest for one in rows)
     yield at_most("largest difference of a probability", largest, "", 1e-6)
     equal = sum(one.largest == 0 for one in rows) / count
-    yield Figure(measure="all probabilities bit-equal", value=equal, unit="share")
+    yield at_least("all probabilities bit-equal", equal, "share", 1)
     there = statistics.median(one.page_ms for one in rows)
     yield Figure(measure="page, pixels to labels, median", value=there, unit="ms")
     ratio = there / statistics.median(one.python_ms for one in rows)

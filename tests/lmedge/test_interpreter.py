@@ -138,9 +138,9 @@ class TestProbabilities:
         model = read_model(tiny_file)
         wide = dataclasses.replace(model.heads["landmark"], step=9.0)
         runner = GraphRunner(dataclasses.replace(model, heads={**model.heads, "landmark": wide}))
-        runner._check(wide, np.array([0.5, 0.5, 0, 0.005], np.float32))
+        runner._probabilities(wide, np.array([0.5, 0.5, 0, 0.005], np.float32))
         with pytest.raises(ModelFileError, match="its landmark output holds no probabilities"):
-            runner._check(wide, np.array([0.5, 0.5, 0, 0.1], np.float32))
+            runner._probabilities(wide, np.array([0.5, 0.5, 0, 0.1], np.float32))
 
     def test_a_cosine_that_was_rounded_stays_a_probability(self) -> None:
         def over(graph: Graph) -> None:

@@ -91,7 +91,9 @@ class TestFile:
         classifier = Classifier(file)
         for name in tiny.COLOURS:
             prediction = classifier.classify(tiny.image(name))
-            assert prediction.known_probability == pytest.approx(prediction.landmark_marginal.max())
+            # The tiny graph computes this output in int8.
+            largest = prediction.landmark_marginal.max()
+            assert prediction.known_probability == pytest.approx(largest, abs=1 / 256)
             assert prediction.known == (prediction.known_probability >= 0.9)
             steady = classifier.with_joint(prediction, prediction.joint)
             assert steady.known_probability == prediction.known_probability

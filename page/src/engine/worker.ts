@@ -3,6 +3,7 @@ import { loadAndCompile, loadLiteRt, Tensor, type CompiledModel } from "@litertj
 
 import { asPageError, PageError } from "../errors";
 import { choose, read, type Outputs } from "../labels/decoding";
+import { OutputReader } from "../labels/outputs";
 import { Smoother } from "../labels/smoothing";
 import { HEADS, readFacts, type ModelFacts } from "../model/file";
 import { compare, COUNT, goldenImage } from "../model/golden";
@@ -18,35 +19,33 @@ const INPUT = "image";
 
 class Network {
   private readonly smoother: Smoother;
+  private readonly reader: OutputReader;
 
   constructor(
     readonly facts: ModelFacts,
     private readonly compiled: CompiledModel,
   ) {
     this.smoother = new Smoother(facts);
+    this.reader = new OutputReader(facts);
   }
 
   async run(image: Uint8Array<ArrayBuffer>): Promise<Outputs> {
     const { size } = this.facts;
     const tensor = new Tensor(image, [1, size, size, 3]);
+    const outputs: Record<string, Float32Array> = {};
     try {
       const found = await this.compiled.run({ [INPUT]: tensor });
-      const outputs: Record<string, Float32Array> = {};
       for (const [name, output] of Object.entries(found)) {
         outputs[name] = new Float32Array(output.toTypedArray() as Float32Array);
         output.delete();
       }
-      return {
-        landmark: outputs["landmark"]!,
-        category: outputs["category"]!,
-        known: outputs["known"] ?? null,
-      };
     } catch (error) {
       broken = true;
       throw asPageError(error, "file-crashed");
     } finally {
       if (!broken) tensor.delete();
     }
+    return this.reader.read(outputs);
   }
 
   async classify(request: ClassifyRequest): Promise<Classified> {

@@ -1,11 +1,9 @@
 /** From two heads to one prediction, as `Classifier` in Python. */
-import { PageError } from "../errors";
 import type { ModelFacts } from "../model/file";
 
 export const TOP = 3;
-const SLACK = 1e-3; // by which rounding may leave the range
 
-/** The outputs of the graph for one image. */
+/** The probabilities of the heads for one image, and that of `known` with its complement. */
 export interface Outputs {
   readonly landmark: Float32Array;
   readonly category: Float32Array;
@@ -34,20 +32,9 @@ export interface Prediction extends Reading {
   readonly top: readonly Candidate[];
 }
 
-/**
- * Decode both heads together and compare the score with the threshold.
- *
- * Throws a PageError if an output holds other numbers than probabilities.
- */
+/** Decode both heads together and compare the score with the threshold. */
 export function read(facts: ModelFacts, outputs: Outputs): Reading {
   const { landmark, category } = outputs;
-  for (const values of [landmark, category, outputs.known ?? []]) {
-    for (const value of values) {
-      if (!(value >= -SLACK && value <= 1 + SLACK)) {
-        throw new PageError("file-damaged", "its outputs are no probabilities");
-      }
-    }
-  }
   const weight = facts.categoryWeight;
   let [agreement, total] = [0, 0];
   const product: number[] = [];

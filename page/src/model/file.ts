@@ -1,4 +1,5 @@
 import { PageError } from "../errors";
+import { logitSteps } from "./graph";
 import { sha256 } from "./sha256";
 import { readArchive } from "./zip";
 
@@ -40,6 +41,8 @@ export interface ModelFacts {
   /** Index of the category of each landmark. */
   readonly parents: readonly number[];
   readonly hasKnown: boolean;
+  /** Step of the int8 logits of each head after its temperature; 0 if it has none. */
+  readonly logitSteps: Readonly<Record<Head, number>>;
   readonly categoryWeight: number;
   readonly threshold: Threshold;
   readonly steadiness: Steadiness;
@@ -73,6 +76,7 @@ export async function readFacts(
   if (resize !== "crop" && resize !== "pad" && resize !== "squash") throw damaged("resize");
   const size = number(preprocessing.size, "size");
   if (!Number.isInteger(size) || size < 16 || size > 4096) throw damaged("size");
+  const steps = logitSteps(data);
   return {
     name,
     sha256: await sha256(data),
@@ -85,6 +89,7 @@ export async function readFacts(
     categories,
     parents,
     hasKnown,
+    logitSteps: { landmark: steps["landmark"] ?? 0, category: steps["category"] ?? 0 },
     categoryWeight: weight(info.decoding),
     threshold: threshold(info.rejection, hasKnown),
     steadiness: steadiness(info.smoothing),

@@ -31,6 +31,7 @@ from .processes import child_environment, python_command
 from .progress import quiet_stderr
 from .runner import FeatureRunner, GraphRunner
 from .runtime import load_runtime
+from .verdicts import has_survived, keep_verdict, verdict_key
 
 GOLDEN = 3  # number of golden images
 SECONDS = 8  # of a processor, for loading and all images of the trial
@@ -58,6 +59,8 @@ def memory_limit() -> int:
 def survive(model: ModelFile | BaseFile, runtime: str | None = None) -> None:
     """Load the file and run the images of the trial in a child process, once for each content.
 
+    What survived is remembered in the cache folder, see verdicts.py.
+
     Raises:
         ModelFileError: The graph needs too much memory or time, crashes, is refused by the runtime,
             or gives no probabilities.
@@ -71,14 +74,21 @@ def survive(model: ModelFile | BaseFile, runtime: str | None = None) -> None:
             f"{model.path}: its graph needs {model.bytes_needed >> 20} MB of memory, more than the "
             f"{limit >> 20} MB that it may take here; set {SETTING} to allow more"
         )
-    load_runtime(runtime)  # before the child, which then need not
+    package, _ = load_runtime(runtime)  # before the child, which then need not
+    key = verdict_key(model.sha256, package, limit)
+    if not has_survived(key):
+        _run_trial(model, runtime)
+        keep_verdict(key)
+    _survived.add((model.sha256, runtime))
+
+
+def _run_trial(model: ModelFile | BaseFile, runtime: str | None) -> None:
     with quiet_stderr():
         # A fork takes milliseconds, but another thread of Python may hold a lock that it needs.
         alone = hasattr(os, "fork") and threading.active_count() == 1
         code, reason = _forked(model, runtime) if alone else _spawned(model, runtime)
     if code:
         raise ModelFileError(reason if code == _REFUSED and reason else _explained(model, code))
-    _survived.add((model.sha256, runtime))
 
 
 def _explained(model: ModelFile | BaseFile, code: int) -> str:

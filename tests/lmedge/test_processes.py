@@ -66,7 +66,10 @@ class TestChildren:
         with pytest.raises(LmedgeError, match="window"):
             require_display()
 
-    def test_trial_beside_another_thread(self, tiny_file: Path, trapped: Path) -> None:
+    def test_trial_beside_another_thread(
+        self, tiny_file: Path, trapped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LMEDGE_CACHE", str(tmp_path / "cache"))
         model = read_model(tiny_file)
         end = threading.Event()
         thread = threading.Thread(target=end.wait)

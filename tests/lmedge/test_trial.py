@@ -22,8 +22,9 @@ from tests.hostile.graphs import Graph, edited
 
 
 @pytest.fixture
-def model(tiny_file: Path, monkeypatch: pytest.MonkeyPatch) -> ModelFile:
+def model(tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelFile:
     monkeypatch.setattr(trial, "_survived", set())
+    monkeypatch.setenv("LMEDGE_CACHE", str(tmp_path / "cache"))
     # Threads that other tests left would make it a new process, which knows no patches.
     monkeypatch.setattr(trial.threading, "active_count", lambda: 1)
     return read_model(tiny_file)

@@ -151,16 +151,34 @@ def predict(
 def _writer(
     style: str | None, images: Sequence[Path], classifier: Classifier
 ) -> Callable[[Path, Prediction], None]:
-    """Return the function that prints one image; print headings at once."""
+    """Return the function that prints one image, and a heading above the first."""
     if style == "json":
         return lambda path, prediction: echo(prediction_as_json(path, prediction))
     if style == "csv":
         lines = csv.writer(sys.stdout, lineterminator="\n")
-        lines.writerow(CSV_COLUMNS)
-        return lambda path, prediction: _write_csv(lines, path, prediction)
+        return _headed(
+            lambda: lines.writerow(CSV_COLUMNS),
+            lambda path, prediction: _write_csv(lines, path, prediction),
+        )
     table = PredictionTable.fit(images, classifier)
-    click.echo(click.style(table.heading(), dim=True))
-    return lambda path, prediction: click.echo("\n".join(table.lines(path, prediction)))
+    return _headed(
+        lambda: click.echo(click.style(table.heading(), dim=True)),
+        lambda path, prediction: click.echo("\n".join(table.lines(path, prediction))),
+    )
+
+
+def _headed(
+    heading: Callable[[], object], line: Callable[[Path, Prediction], None]
+) -> Callable[[Path, Prediction], None]:
+    """Return a function that prints a line, and the heading before the first one."""
+    first = iter([heading])
+
+    def write(path: Path, prediction: Prediction) -> None:
+        for print_heading in first:
+            print_heading()
+        line(path, prediction)
+
+    return write
 
 
 def _write_csv(lines: Any, path: Path, prediction: Prediction) -> None:

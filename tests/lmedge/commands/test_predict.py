@@ -194,7 +194,10 @@ def test_unreadable_images_are_named_skipped_and_counted(
 @pytest.mark.parametrize("make", [bad_images.truncated_jpeg, bad_images.text])
 def test_one_unreadable_image_is_one_line(tiny_file: Path, tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
     path = make(tmp_path / "one.jpg")
-    assert_refused(lmedge("predict", tiny_file, path), 3, str(path))
+    for style in ((), ("--csv",), ("--json",)):
+        process = lmedge("predict", tiny_file, path, *style)
+        assert_refused(process, 3, str(path))
+        assert not process.stdout  # no heading above nothing
 
 
 def test_an_enormous_header_is_refused_before_decoding(tiny_file: Path, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ until it is less than HALVE_FROM times the target, so that few pixels are skippe
 from __future__ import annotations
 
 import enum
+import errno
 import os
-import stat
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ from .errors import DataError
 from .formats import kind_of, read_size
 from .jpeg import find_damage
 from .pixels import decode_pixels
+from .regular import read_regular
 
 RgbImage = npt.NDArray[np.uint8]
 Color = Literal["rgb", "bgr"]
@@ -70,16 +71,14 @@ def read_encoded(path: Path) -> bytes:
             block for ever.
     """
     try:
-        about = path.stat()
-        if stat.S_ISDIR(about.st_mode):
-            raise DataError(f"{path}: a folder, not an image; pass its images")
-        if not stat.S_ISREG(about.st_mode):
-            raise DataError(f"{path}: neither a file nor a folder; remove it")
-        if about.st_size > MAX_FILE_BYTES:
-            raise DataError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, not read")
-        return path.read_bytes()
+        return read_regular(path, MAX_FILE_BYTES)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        problem = {
+            errno.EISDIR: "a folder, not an image; pass its images",
+            errno.EINVAL: "neither a file nor a folder; remove it",
+            errno.EFBIG: f"larger than {MAX_FILE_BYTES >> 20} MiB, not read",
+        }.get(error.errno or 0, f"cannot be read ({error.strerror})")
+        raise DataError(f"{path}: {problem}") from error
 
 
 def decode_image(encoded: bytes, name: str, side: int | None = None) -> RgbImage:

@@ -17,6 +17,7 @@ import cv2
 
 from ..errors import MissingDependencyError, SourceError
 from ..progress import TALK
+from ..regular import is_regular
 from .mjpeg import MjpegCapture, leaving_jpeg
 
 DEVICE = re.compile(r"/dev/video(\d+)")
@@ -133,7 +134,7 @@ def refuse_special(path: Path) -> None:
         mode = path.stat().st_mode
     except (OSError, ValueError):
         return
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+    if not is_regular(mode) and not stat.S_ISDIR(mode):
         kinds = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
         kind = next((name for test, name in kinds.items() if test(mode)), "a device, no camera")
         raise SourceError(f"{path}: {kind}, which is not read; {_INSTEAD}")

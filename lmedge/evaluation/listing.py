@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..formats import OTHER_SUFFIXES, SUFFIXES, SUFFIXES_OF, kind_of
+from ..regular import is_regular, read_regular
 from ..text_files import nfc
 
 # Folders of file systems, network drives and archives: thumbnails, bins and what was rescued.
@@ -204,7 +205,7 @@ def _is_image(path: Path, mode: int | None, left: LeftOut) -> bool:
         if suffix in SUFFIXES:
             return True  # whoever reads it reports the link
         left.add(path, "a link that leads nowhere")
-    elif not stat.S_ISREG(mode):
+    elif not is_regular(mode):
         left.add(path, "neither a file nor a folder")
     elif suffix in SUFFIXES:
         return True
@@ -249,10 +250,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_marker(path: Path) -> bool:
     try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode) or about.st_size > _MAX_MARKER:
-            return False
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path, _MAX_MARKER))
     except (OSError, ValueError, RecursionError):
         return False
     if not isinstance(content, dict):

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import stat
 from pathlib import Path
 
 from lmedge.errors import WeightsError
+from lmedge.regular import check_regular
 
 from ..backend import keras
 from .configs import CONFIG, hub_details, timm_details
@@ -167,8 +167,7 @@ def _inside(folder: Path) -> Path:
 def _check_kind(path: Path) -> None:
     """Raise WeightsError for a path that is no HDF5 or safetensors file."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise WeightsError(f"{path} is not a file; pass {WANTED}")
+        check_regular(path)
         with path.open("rb") as stream:
             begin = stream.read(len(HDF5_SIGNATURE))
         known = begin == HDF5_SIGNATURE or is_safetensors(path)

@@ -223,7 +223,7 @@ class TestFiles:
 
     def test_a_pipe(self, models: Any, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "b0.h5")
-        refused(models[EVEN], tmp_path / "b0.h5", "is not a file")
+        refused(models[EVEN], tmp_path / "b0.h5", "a pipe, socket or device, not a file")
 
     def test_no_file(self, models: Any, tmp_path: Path) -> None:
         refused(models[EVEN], tmp_path / "b0.h5@imagenet", "cannot read the weights .*--weights")

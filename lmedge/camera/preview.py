@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 import urllib.parse
@@ -16,7 +15,7 @@ from .frames import Absence, BgrImage
 from .overlay import notice
 from .preview_pages import PreviewPages
 from .preview_server import open_server
-from .preview_token import check_token, find_token, kept_token
+from .preview_token import check_token, find_token, shown_address
 from .sinks import FrameResult, result_as_json
 
 LONGEST = 960  # pixels of the longer side: enough for a phone, little to encode
@@ -61,10 +60,7 @@ class Preview:
 
     def shown(self) -> str:
         """Return the address for people: with its token on a terminal, never in a log."""
-        if self.token is None or sys.stderr.isatty():
-            return self.url
-        where = f"LMEDGE_TOKEN, --token-file or {kept_token()}"
-        return f"{self.address}?token=... (the token of {where})"
+        return shown_address(self.address, self.token)
 
     def take(self, result: FrameResult) -> bool:
         """Keep the newest result."""

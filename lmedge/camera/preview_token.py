@@ -7,6 +7,8 @@ import ipaddress
 import logging
 import os
 import secrets
+import sys
+import urllib.parse
 from pathlib import Path
 
 from ..errors import LmedgeError
@@ -71,6 +73,16 @@ def find_token(host: str, given: str | None = None, file: Path | None = None) ->
 def kept_token() -> Path:
     """Return the path of the token that lmedge made, if it made one."""
     return cache_folder() / "preview-token"
+
+
+def shown_address(address: str, token: str | None) -> str:
+    """Return an address for people: with its token on a terminal, never in a log."""
+    if token is None:
+        return address
+    if sys.stderr.isatty():
+        return f"{address}?token={urllib.parse.quote(token)}"
+    where = f"{TOKEN_VARIABLE}, --token-file or {kept_token()}"
+    return f"{address}?token=... (the token of {where})"
 
 
 def _read(path: Path) -> str:

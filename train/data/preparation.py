@@ -19,6 +19,7 @@ from lmedge.exclude import (
     match_exclusions,
     read_exclusions,
 )
+from lmedge.field.origin import bursts_of
 from lmedge.harmless import shell_words
 from lmedge.similar import ImageFingerprint, Pairs, groups_of, pairs_alike
 
@@ -275,6 +276,7 @@ def _admit(
     exclusions = _exclusions(data, exclude, images, split)
     found: dict[str, list[ImageEntry]] = {}
     skipped: list[str] = []
+    bursts = bursts_of(data)
     for part, all_images in listed.items():
         images = leave_out(all_images, exclusions.found, data)
         where = data if part is None else data / part
@@ -283,7 +285,9 @@ def _admit(
         entries, bad = store.admit(images)
         if not entries:
             raise DataError(f"{where}: none of the {len(bad)} images could be read")
-        found[part or "train"] = entries
+        found[part or "train"] = [
+            dataclasses.replace(entry, burst=bursts.get(entry.sha256, "")) for entry in entries
+        ]
         skipped += bad
     if skipped:
         logger.warning("%d images were skipped because they cannot be read", len(skipped))

@@ -34,9 +34,16 @@ def near_duplicates(
     store: ImageStore,
     fingerprints: Mapping[str, ImageFingerprint] | None = None,
 ) -> list[list[ImageEntry]]:
-    """Group the entries: the same photograph, or nearly, in one group. Order is stable."""
+    """Group the entries: the same photograph, nearly, or of one burst, in one group.
+
+    Order is stable.
+    """
     fingerprints = fingerprints or {
         entry.sha256: fingerprint(store.prepared(entry)) for entry in entries
     }
     pairs = pairs_alike([fingerprints[entry.sha256] for entry in entries])
+    first: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        if entry.burst and (other := first.setdefault(entry.burst, index)) != index:
+            pairs.append((other, index))
     return [[entries[index] for index in group] for group in groups_of(len(entries), pairs)]

@@ -47,10 +47,17 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class ImageEntry:
-    """A labelled image whose file was read and decodes; `sha256` is of the file."""
+    """A labelled image whose file was read and decodes.
+
+    Attributes:
+        image: The image with its labels.
+        sha256: Of the file.
+        burst: Name of the frames that a camera collected with it; empty for other images.
+    """
 
     image: LabelledImage
     sha256: str
+    burst: str = dataclasses.field(default="", compare=False)
 
     @property
     def order(self) -> tuple[str, str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from lmedge.errors import DataError
 from lmedge.evaluation import PARTS
 from lmedge.evaluation.folders import scan
 from lmedge.exclude import Exclusion, leave_out, read_exclusions, write_exclusions
+from lmedge.field.origin import COLUMNS, change_origin
 from lmedge.image import Resize
 from lmedge.similar import ImageFingerprint, Pairs, pairs_alike
 from lmedge.train.data.preparation import SplitOptions, prepare_folds, prepare_split
@@ -266,3 +268,26 @@ class TestLeaks:
         assert searches == [30]
         prepare_folds(photographs, store, options(), 3)
         assert searches == [30, 30]
+
+
+class TestBursts:
+    def test_frames_of_one_burst_stay_together(self, photographs: Path, store: ImageStore) -> None:
+        images = sorted((photographs / TOWER).glob("*.jpg"))
+        rows = [
+            {
+                **dict.fromkeys(COLUMNS, ""),
+                "path": path.relative_to(photographs).as_posix(),
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "burst": f"run-{index // 4}",
+            }
+            for index, path in enumerate(images)
+        ]
+        change_origin(photographs, rows)
+        for seed in range(4):
+            found = names(prepared(photographs, store, options(seed)), photographs)
+            for start in range(0, len(rows), 4):
+                burst = {row["path"] for row in rows[start : start + 4]}
+                assert sum(bool(burst & inside) for inside in found.values()) == 1
+        (photographs / "origin.csv").write_text("no table\n", "utf-8")
+        with pytest.raises(DataError, match=r"origin\.csv"):
+            prepared(photographs, store)

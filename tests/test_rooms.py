@@ -22,6 +22,7 @@ DEVICE = {
 EXTRAS = {
     "lmedge/app": {"segno"},
     "lmedge/camera": {"av", "waitress", "PIL", "picamera2", "paho", "prometheus_client"},
+    "lmedge/deploy/signing.py": {"cryptography"},
     "lmedge/report": {"jinja2", "matplotlib"},
     "lmedge/pixels.py": {"PIL", "pi_heif"},
 }

@@ -14,9 +14,10 @@ from ..systemd import use_journal
 from .install import Installer, roll_back
 from .keeper import Keeper
 from .look import board_facts
+from .release import RELEASE_FILE, release_of
 from .service import NAME, Service, ServiceOptions
 from .state import Result
-from .store import RELEASE_FILE, Store, read_object, release_of
+from .store import TRUSTED, Store, read_object
 
 FOLDER = click.argument("folder", type=PATH)
 SERVICE = click.option(
@@ -81,7 +82,10 @@ def install(
     unit = None if without_systemd else Service(store, options)
     if unit is not None and not unit.available():
         unit = None
-    installer = Installer(store, unit, functools.partial(_print, "step"), when_idle=when_idle)
+    offered = incoming / TRUSTED
+    key = offered.read_text("utf-8") if offered.is_file() else None
+    step = functools.partial(_print, "step")
+    installer = Installer(store, unit, step, when_idle=when_idle, key=key)
     try:
         ended = installer.install(release, incoming / release.file)
     except DeployError as error:

@@ -16,11 +16,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ..errors import DeployError
+from ..errors import DeployError, LmedgeError
 from ..harmless import harmless
+from .release import Release
 from .service import camera_groups
+from .signing import PublicKey
 from .state import Reason
-from .store import Release, Store
+from .store import SIGNATURE_SUFFIX, Store
 
 SPARE = 32 << 20  # bytes that stay free beside a release
 _SECONDS = 120.0  # of one check, on a slow board
@@ -45,8 +47,11 @@ def require_space(store: Store, needed: int) -> None:
         )
 
 
-def require_bytes(store: Store, release: Release) -> None:
-    """Raise DeployError if the file of a release is damaged, or not signed by the learned key."""
+def require_bytes(store: Store, release: Release, offered: str | None = None) -> None:
+    """Raise DeployError if the file of a release is damaged, or not signed as it must be.
+
+    It must be signed by the key that the board has learned, and by one that is offered.
+    """
     path = store.file(release)
     try:
         data = path.read_bytes()
@@ -54,6 +59,32 @@ def require_bytes(store: Store, release: Release) -> None:
         raise DeployError(f"{path}: {error.strerror}; deploy it again", Reason.HASH) from error
     if hashlib.sha256(data).hexdigest() != release.sha256:
         raise DeployError(f"{path}: its bytes changed; deploy it again", Reason.HASH)
+    learned = store.learned()
+    if learned is not None and offered is not None and learned.split() != offered.split():
+        raise DeployError(
+            f"{store.folder}: the board has learned another key; remove {store.trusted} there to "
+            "let it learn this one",
+            Reason.SIGNATURE,
+        )
+    key = learned if learned is not None else offered
+    if key is not None:
+        _require_signature(data, path, key)
+
+
+def _require_signature(data: bytes, path: Path, key: str) -> None:
+    place = path.with_name(path.name + SIGNATURE_SUFFIX)
+    try:
+        signature = place.read_text("utf-8", "replace")
+    except OSError as error:
+        raise DeployError(
+            f"{path.name}: is not signed, and the board has learned a key; sign it with "
+            "`lmedge sign`",
+            Reason.SIGNATURE,
+        ) from error
+    try:
+        PublicKey.read(key, "the learned key").verify(data, signature, place.name)
+    except LmedgeError as error:  # also if cryptography is missing: a board that cannot tell
+        raise DeployError(str(error), Reason.SIGNATURE) from error
 
 
 def require_golden(store: Store, release: Release) -> None:

@@ -21,6 +21,7 @@ from ..remote.ssh import PATIENCE, check_host, check_option
 from .fleet_file import read_fleet
 from .plan import WATCH, BoardPlan, check_value, plan_of
 from .session import BoardResult, DeployOptions, Done, deploy_to
+from .sign_command import read_public_key, verify_file
 from .table import ProgressTable, show_results
 
 AT_ONCE = 8
@@ -92,6 +93,12 @@ _log = logging.getLogger(__name__)
     metavar="SECONDS",
     help="How long to try to reach a lost board again.",
 )
+@click.option(
+    "--key",
+    type=PATH,
+    metavar="NAME.pub",
+    help="Let the boards learn this public key: from then on they run signed files alone.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a board.")
 def deploy(
     file: Path,
@@ -109,6 +116,7 @@ def deploy(
     ssh_options: tuple[str, ...],
     at_once: int,
     give_up: float,
+    key: Path | None,
     as_json: bool,
 ) -> None:
     """Put a file into service on boards, over ssh, and watch it there.
@@ -135,6 +143,9 @@ def deploy(
             raise click.UsageError("--only needs --fleet")
         plans = _plans_of_hosts(hosts, settings, host_python, ssh_options, changes)
     read_model(file)  # an unusable file is an error before any board is asked
+    public = None if key is None else read_public_key(key)
+    if public is not None:
+        verify_file(file, public)
     options = DeployOptions(
         file=file,
         check=check,
@@ -142,6 +153,7 @@ def deploy(
         when_idle=when_idle,
         patience=give_up,
         interactive=len(plans) == 1 and sys.stdin.isatty(),
+        key=None if public is None else public.text(),
     )
     results = deploy_to_all(plans, options, at_once=at_once, canary=canary)
     if as_json:

@@ -10,9 +10,9 @@ from typing import Any
 from ..errors import HostError
 from ..harmless import harmless, harmless_values
 from ..remote.host import RemoteHost, RemotePython
+from .release import Release, release_of
 from .service import NAME
 from .state import State, state_of
-from .store import Release, release_of
 
 PROGRAM = Path(__file__).with_name("look.py")
 MACHINES = {"aarch64", "arm64", "x86_64"}  # for which LiteRT has packages

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..machine import boot_id
+from .release import Release
 from .state import Probation, Reason
-from .store import Release, read_object
+from .store import read_object
 
 FRESH = 15.0  # seconds within which a running camera has classified a frame
 

@@ -17,9 +17,10 @@ from .checks import require_bytes, require_camera, require_golden, require_space
 from .health import Judgement, read_health
 from .keeper import STATUS, condemn, keeper_lives
 from .lock import held_alone
+from .release import Release
 from .service import Service, unit_text
 from .state import GRACE, Ending, Probation, Reason, Result, State
-from .store import SIGNATURE_SUFFIX, Release, Store, ending
+from .store import SIGNATURE_SUFFIX, Store, ending
 
 LONGEST = 900.0  # seconds that a deployment may hold the board, besides its watch
 LOOK = 0.5  # seconds between looks at the state
@@ -37,15 +38,17 @@ class Installer:
         service: Service | None,
         step: Step,
         when_idle: float | None = None,
+        key: str | None = None,
     ) -> None:
         """Take the folder and the service; None leaves the keeper to another supervisor.
 
-        `when_idle` is the number of seconds to wait at most until the board is idle.
+        `when_idle` is the number of seconds to wait at most until the board is idle, `key` the
+        text of a public key that the board is to learn.
         """
         self.store = store
         self.service = service
         self._step = step
-        self._when_idle = when_idle
+        self._when_idle, self._key = when_idle, key
 
     def install(self, release: Release, file: Path) -> Ending | None:
         """Bring a release into service and return the end of its trial.
@@ -73,7 +76,7 @@ class Installer:
         require_space(self.store, file.stat().st_size)
         signature = file.with_name(file.name + SIGNATURE_SUFFIX)
         self.store.add(release, file, signature.read_bytes() if signature.is_file() else None)
-        require_bytes(self.store, release)
+        require_bytes(self.store, release, self._key)
         self._step("running golden images")
         require_golden(self.store, release)
         if release.budget_ms is not None:
@@ -149,6 +152,7 @@ class Installer:
                 watch=release.watch,
                 boot=boot_id(),
                 deadline=boot_seconds() + release.watch + GRACE,
+                key=self._key,
             )
             good = tuple(one for one in state.good if one != release.name)
             return dataclasses.replace(state, good=good, trial=trial)

@@ -25,8 +25,9 @@ from .checks import require_bytes
 from .failures import Failures, run_folder
 from .health import Judgement, judge, read_health
 from .lock import Holder, read_holder
+from .release import Release
 from .state import Ending, Reason, Result, State
-from .store import Release, Store, ending, read_object
+from .store import TRUSTED, Store, ending, read_object
 
 LOOK = 1.0  # seconds between looks at the camera
 BACK_OFF = (2.0, 300.0)  # seconds before a start: after the first failure, doubled up to the last
@@ -74,7 +75,7 @@ class Keeper:
         """Return the release to run now; finish what a power cut has interrupted."""
         trial = self._change(_with_start_counted).trial
         if trial is not None:
-            found = self._usable(trial.release)
+            found = self._usable(trial.release, trial.key)
             if isinstance(found, Judgement):
                 condemn(self.store, found)
             elif reason := trial.failure(boot_id(), boot_seconds()):
@@ -102,11 +103,11 @@ class Keeper:
             self._change(lambda state, ended=ended: _without(state, ended))  # type: ignore[misc]
         raise DeployError(problem.detail, problem.reason)
 
-    def _usable(self, name: str) -> Release | Judgement:
+    def _usable(self, name: str, key: str | None = None) -> Release | Judgement:
         """Return a release whose bytes are whole, otherwise the verdict on it."""
         try:
             release = self.store.release(name)
-            require_bytes(self.store, release)
+            require_bytes(self.store, release, key)
         except DeployError as error:
             return Judgement(reason=Reason(error.reason or Reason.HASH), detail=str(error))
         return release
@@ -165,11 +166,23 @@ class Keeper:
         if verdict.reason is not None:
             self._failures.forget()
             return condemn(self.store, verdict) is not None
+        if trial.key is not None and not self._learn(trial.key):
+            return False
         self._change(lambda state: state.proved(verdict.detail, int(time.time())))
         self.store.link("keeper", f"environments/{release.environment}")
         fields = _fields(release.name)
         _log.info("release %s is good: %s", release.name[:12], verdict.detail, extra=fields)
         return False
+
+    def _learn(self, key: str) -> bool:
+        """Learn the key of a release that has proved itself; a full disk tries again later."""
+        try:
+            if self.store.learned() is None:
+                self.store.write(TRUSTED, key)
+        except OSError as error:
+            _log.error("%s: %s; free space", self.store.trusted, error.strerror or error)
+            return False
+        return True
 
     def _stalled(self, release: Release, status: Path, started: float) -> bool:
         assert self._child is not None

@@ -17,8 +17,8 @@ import click
 from ..camera.command import camera
 from ..errors import DeployError
 from ..remote.ssh import check_host, check_option
+from .release import Release
 from .service import NAME, ServiceOptions
-from .store import Release
 
 # Options of the camera that a service has no use for, or that deploy sets itself.
 _NOT_HERE = {"list", "headless", "frames", "token", "status", "help"}
@@ -184,7 +184,7 @@ def plan_of(name: str, values: Mapping[str, Any]) -> BoardPlan:
         source=str(chosen.get("source", "0")),
         capture=_words({key: value for key, value in chosen.items() if key in _CAPTURE}),
         arguments=_words({key: value for key, value in chosen.items() if key not in _CAPTURE}),
-        extras=tuple(sorted({_EXTRAS[key] for key in chosen if key in _EXTRAS})),
+        extras=tuple(sorted({"deploy", *(_EXTRAS[key] for key in chosen if key in _EXTRAS)})),
         **own,
     )
 

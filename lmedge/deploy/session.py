@@ -22,15 +22,15 @@ from ..model_file import read_model
 from ..remote.host import RemoteHost, RemotePython
 from ..remote.packing import unpack, write_wheel
 from ..remote.ssh import PATIENCE, Connection, Link
-from .facts import MACHINES, BoardFacts, read_facts
+from .compare import changes_for, check_board, check_key, check_room
+from .facts import BoardFacts, read_facts
 from .outfit import Outfit, setup_script
 from .plan import BoardPlan
-from .service import unit_text
+from .release import RELEASE_FILE, Release
 from .state import Reason
-from .store import RELEASE_FILE, SIGNATURE_SUFFIX, Release
+from .store import SIGNATURE_SUFFIX, TRUSTED
 from .wheelhouse import fill_wheelhouse
 
-NEEDED_MB = 600  # of a new environment: packages, and pip's copies of them
 _LATE = {"switching", "watching"}  # steps after which the board finishes alone
 Step = Callable[[str], None]
 
@@ -83,6 +83,7 @@ class DeployOptions:
         when_idle: Seconds to wait at most until a board is idle.
         patience: Seconds for which a lost connection is tried again.
         interactive: True if ssh may ask at the terminal.
+        key: Text of the public key that the boards are to learn.
     """
 
     file: Path
@@ -91,6 +92,7 @@ class DeployOptions:
     when_idle: float | None = None
     patience: float = PATIENCE
     interactive: bool = False
+    key: str | None = None
 
 
 def deploy_to(plan: BoardPlan, options: DeployOptions, step: Step) -> BoardResult:
@@ -149,7 +151,8 @@ class _Session:
                 self._options.file, _sha256(self._options.file), outfit.key, __version__
             )
             warnings = (*facts.warnings, *self._warnings(facts))
-            changes = changes_for(plan, facts, release)
+            check_key(facts, self._options.file, self._options.key)
+            changes = changes_for(plan, facts, release, self._options.key)
             if not changes:
                 return self._result(Done.UNCHANGED, f"release {release.name[:12]}", warnings)
             if release.environment not in facts.environments:
@@ -179,6 +182,8 @@ class _Session:
         if signature.is_file():
             (inside / signature.name).symlink_to(signature)
         (inside / RELEASE_FILE).write_text(release.text(), "utf-8")
+        if self._options.key is not None:
+            (inside / TRUSTED).write_text(self._options.key, "utf-8")
         if release.environment in facts.environments:
             wheel.unlink()
         elif outfit.own_packages:
@@ -270,53 +275,6 @@ class _Session:
             detail=harmless(detail),
             warnings=warnings,
         )
-
-
-def check_board(facts: BoardFacts, *, own: bool) -> None:
-    """Raise DeployError at once if no runtime exists for a board."""
-    if facts.system != "Linux":
-        raise DeployError(f"its system is {facts.system}; deploy needs Linux", Reason.MACHINE)
-    if not own and (facts.machine not in MACHINES or facts.bits != 64):
-        raise DeployError(
-            f"{facts.machine}, {facts.bits} bits: LiteRT has no package for it; install a 64-bit "
-            "system, or name a Python that has a runtime with --host-python",
-            Reason.MACHINE,
-        )
-
-
-def check_room(facts: BoardFacts, *, own: bool) -> None:
-    """Raise DeployError unless a new environment has room."""
-    needed = 64 if own else NEEDED_MB
-    if facts.free_mb is not None and facts.free_mb < needed:
-        raise DeployError(
-            f"{facts.free_mb} MB are free in {facts.folder}, an environment needs {needed}; remove "
-            "something",
-            Reason.SPACE,
-        )
-
-
-def changes_for(plan: BoardPlan, facts: BoardFacts, release: Release) -> list[str]:
-    """Return what a deployment would change, in words; nothing if the board is as wanted."""
-    changes = []
-    if release.environment not in facts.environments:
-        changes.append(f"make an environment with lmedge {release.lmedge}")
-    if facts.current != release.name:
-        before = "no release" if facts.current is None else facts.current[:12]
-        changes.append(f"switch from {before} to {release.name[:12]}")
-    elif facts.state.trial is not None or release.name not in facts.state.good:
-        changes.append(f"prove release {release.name[:12]}")
-    if facts.systemd:
-        wanted = unit_text(Path(facts.folder), plan.service, system=facts.root)
-        if _comparable(facts.unit) != _comparable(wanted):
-            changes.append(f"write {plan.service.name}.service")
-        elif facts.active not in {"active", "activating"}:
-            changes.append(f"start {plan.service.name}.service")
-    return changes
-
-
-def _comparable(unit: str) -> list[str]:
-    """Return the lines of a unit, without the groups, which only the board knows."""
-    return [line for line in unit.splitlines() if not line.startswith("SupplementaryGroups=")]
 
 
 def _sha256(file: Path) -> str:

@@ -62,6 +62,7 @@ class Probation:
         deadline: Seconds since that boot at which the trial has failed.
         starts: Starts of the release in that boot.
         boots: Boots of the system since the trial began.
+        key: Text of the public key that the board learns if the release proves itself.
     """
 
     release: str
@@ -72,6 +73,7 @@ class Probation:
     deadline: float = 0.0
     starts: int = 0
     boots: int = 0
+    key: str | None = None
 
     def started(self, boot: str, now: float) -> Probation:
         """Count a start. In another boot the deadline and the starts begin anew."""

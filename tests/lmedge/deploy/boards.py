@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lmedge.deploy.keeper import Keeper
-from lmedge.deploy.store import RELEASE_FILE, Release, Store
+from lmedge.deploy.release import RELEASE_FILE, Release
+from lmedge.deploy.store import Store
 
 ENVIRONMENT = "0123456789abcdef"
 # A keeper with short pauses, under a supervisor that starts it again.

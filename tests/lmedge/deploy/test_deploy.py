@@ -187,9 +187,9 @@ def test_a_board_that_is_not_reached_has_a_line_and_code_13(tiny_file: Path) -> 
 
 def test_an_odd_machine_is_told_at_once(board: Board, tiny_file: Path) -> None:
     """armv7l has no LiteRT; nothing is sent to it."""
+    from lmedge.deploy.compare import check_board
     from lmedge.deploy.facts import BoardFacts, facts_of
     from lmedge.deploy.look import board_facts
-    from lmedge.deploy.session import check_board
     from lmedge.errors import DeployError
 
     found = {**board_facts(str(board.store.folder)), "machine": "armv7l", "bits": 32}

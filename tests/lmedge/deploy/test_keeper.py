@@ -11,8 +11,9 @@ import pytest
 
 from lmedge.deploy.failures import Failures, run_folder
 from lmedge.deploy.health import read_health
+from lmedge.deploy.release import Release
 from lmedge.deploy.state import Probation, Reason, Result, State
-from lmedge.deploy.store import Release, Store
+from lmedge.deploy.store import Store
 from lmedge.errors import DeployError
 from lmedge.machine import boot_id, boot_seconds
 from tests.lmedge.deploy.boards import board, keep_once, kept, put, until

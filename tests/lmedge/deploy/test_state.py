@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lmedge.deploy.health import Health, judge
+from lmedge.deploy.release import Release
 from lmedge.deploy.state import BOOTS, GRACE, STARTS, Probation, Reason, Result, State, state_of
-from lmedge.deploy.store import Release
 
 TRIAL = Probation(release="new", before="old", watch=30.0, boot="a", deadline=200.0)
 RELEASE = Release(file="x.tflite", sha256="0" * 64, environment="0" * 16, memory_mb=200)

@@ -16,8 +16,9 @@ import pytest
 from lmedge.deploy import lock
 from lmedge.deploy.checks import require_bytes, require_space
 from lmedge.deploy.lock import held_alone
+from lmedge.deploy.release import Release
 from lmedge.deploy.state import Probation, Reason, Result, State
-from lmedge.deploy.store import Release, Store, ending
+from lmedge.deploy.store import Store, ending
 from lmedge.errors import DeployError
 from lmedge.machine import boot_id, boot_seconds, process_start
 from tests.lmedge.deploy.boards import board, cut_at, put, release

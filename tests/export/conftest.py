@@ -114,7 +114,8 @@ def real() -> Real:
     """The network with ImageNet weights, on photographs. Takes a minute."""
     if reason := missing(PHOTOGRAPHS, B0_WEIGHTS):
         pytest.skip(reason)
-    from lmedge.export import convert, metadata
+    from lmedge import metadata
+    from lmedge.export import convert
     from lmedge.export.quantization import lower, ranges
     from lmedge.export.quantization import scheme as quantize
     from lmedge.model_file import HEADS, parse_model

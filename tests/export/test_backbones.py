@@ -11,8 +11,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from benchmarks.studies import equality
+from lmedge import metadata
 from lmedge.decoding import softmax
-from lmedge.export import convert, metadata
+from lmedge.export import convert
 from lmedge.export.quantization.grid import INPUT_RANGE
 from lmedge.export.quantization.lower import lower
 from lmedge.export.quantization.ranges import Range, choose_ranges, observe

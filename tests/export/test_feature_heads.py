@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from benchmarks.studies import equality
+from lmedge import metadata
 from lmedge.decoding import softmax
-from lmedge.export import convert, metadata
+from lmedge.export import convert
 from lmedge.export.quantization.grid import SIGMOID_RANGE
 from lmedge.export.quantization.lower import lower
 from lmedge.export.quantization.ranges import choose_ranges, observe

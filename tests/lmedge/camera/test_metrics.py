@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -24,6 +23,7 @@ from tests.lmedge.camera.results import result_of
 from tests.lmedge.camera.test_loop import Given
 from tests.lmedge.camera.test_preview import get
 from tests.locations import ROOT
+from tests.processes import free_port
 
 parser = pytest.importorskip("prometheus_client.parser", reason="needs prometheus-client")
 
@@ -146,12 +146,6 @@ def test_a_real_prometheus_reads_them(tiny_file: Path, tmp_path: Path, figures: 
                 _query(address, expression)
         finally:
             process.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _query(address: str, query: str) -> list[dict[str, list[str]]]:

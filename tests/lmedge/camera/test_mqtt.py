@@ -22,7 +22,7 @@ from lmedge.camera.mqtt_address import MqttAddress, find_password
 from lmedge.cli import main
 from tests import quick
 from tests.lmedge.camera.results import result_of
-from tests.lmedge.camera.test_metrics import free_port
+from tests.processes import free_port
 
 paho = pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt")
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

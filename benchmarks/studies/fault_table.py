@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import os
 import random
 import shutil
@@ -133,6 +134,11 @@ def cases(base: Path) -> list[Case]:
             ],
         ),
         Case(
+            name="evaluate",
+            slow=True,
+            words=lambda out: host("evaluate", run, "--data", drawings, "--out", out / "scores"),
+        ),
+        Case(
             name="export",
             slow=True,
             words=lambda out: host("export", run, "--int8", "-o", out / "landmarks.tflite"),
@@ -162,8 +168,20 @@ def prepare(base: Path, *, slow: bool) -> None:
     writer.release()
 
 
-def measure(case: Case, fault: str, base: Path, places: int, rng: random.Random) -> Row:
-    """Run a command whole twice, then with faults at `places` of its writes."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Undisturbed:
+    """A command that was run whole, twice: the results of the first, the files that vary."""
+
+    results: Path
+    files: dict[str, bytes]
+    varying: frozenset[str]
+    writes: int
+    seconds: float
+
+
+@functools.cache
+def undisturbed(case: Case, base: Path) -> Undisturbed:
+    """Run a command whole, twice."""
     folder = Path(tempfile.mkdtemp(dir=base))
     old, new = folder / "old", folder / "new"
     for out in (old, new):
@@ -173,35 +191,46 @@ def measure(case: Case, fault: str, base: Path, places: int, rng: random.Random)
         seconds = time.monotonic() - began
         if done.returncode:
             raise click.ClickException(f"{case.name}: {done.stderr}")
-    first, whole = faults.files_of(old), faults.files_of(new)
-    varying = {name for name in first if first[name] != whole.get(name)}
+    first, second = faults.files_of(old), faults.files_of(new)
+    return Undisturbed(
+        results=old,
+        files=first,
+        varying=frozenset(name for name in first if first[name] != second.get(name)),
+        writes=writes,
+        seconds=seconds,
+    )
+
+
+def measure(case: Case, fault: str, base: Path, places: int, rng: random.Random) -> Row:
+    """Run a command with faults at `places` of its writes."""
+    folder, whole = Path(tempfile.mkdtemp(dir=base)), undisturbed(case, base)
     found: collections.Counter[str] = collections.Counter()
-    for number, at in enumerate(_places(writes, places)):
+    for number, at in enumerate(_places(whole.writes, places)):
         out = folder / f"{number}"
         out.mkdir()
         if number % 2 and case.name != "train":  # every second one replaces an older result
-            shutil.copytree(old, out, dirs_exist_ok=True)
+            shutil.copytree(whole.results, out, dirs_exist_ok=True)
         if fault == RANDOM:
-            done = _killed(case.words(out), rng.uniform(0.3, 1.0) * seconds, base)
+            done = _killed(case.words(out), rng.uniform(0.3, 1.0) * whole.seconds, base)
         else:
             done, _ = _run(case.words(out), out, base, at=at, kill=fault == CUT)
         now = faults.files_of(out)
         found["tried"] += 1
         found["half"] += len(faults.half_written(out, killed=fault != FULL))
-        same = {name for name in varying if name in now and now[name] == first[name]}
+        same = {name for name in whole.varying if now.get(name) == whole.files[name]}
         marked = case.marker is None or case.marker in now
-        found["mixed"] += marked and case.marker is not None and same not in (set(), varying)
+        found["mixed"] += marked and case.marker is not None and same not in (set(), whole.varying)
         if fault == FULL:
             found[_end(done)] += 1
         again, _ = _run((case.again or case.words)(out), out, base)
-        complete = not again.returncode and set(faults.files_of(out)) >= set(whole)
+        complete = not again.returncode and set(faults.files_of(out)) >= set(whole.files)
         found["repeated"] += complete and not faults.half_written(out)
         if again.returncode:
             click.echo(f"{case.name}, {fault} {at}: again: {again.stderr[-300:]}", err=True)
         shutil.rmtree(out)
     names = ("tried", "one_line", "went_on", "tracebacks", "half", "mixed", "repeated")
     counts = {name: found[name] for name in names}
-    return Row(command=case.name, fault=fault, writes=writes, **counts)
+    return Row(command=case.name, fault=fault, writes=whole.writes, **counts)
 
 
 def _end(done: subprocess.CompletedProcess[str]) -> str:

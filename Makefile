@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # The page for phones is built with Node, by who changes it. The built one is in the clone.
 NODE_MODULES := page/node_modules/.package-lock.json
 
-.PHONY: demo test test-quick test-all test-distributions test-least app app-check lint docs wheel sbom \
+.PHONY: demo test test-quick test-all test-distributions test-least app app-check base lint docs wheel sbom \
 	audit clean
 
 demo: $(VENV)/.train ## Draw, train, export, classify and measure: lmedge-demo/
@@ -41,6 +41,9 @@ app-check: $(VENV)/.dev ## Build it again and fail if lmedge/app/built is anothe
 	rm -rf build/page
 	$(MAKE) build/page/index.html
 	$(BIN)/python page/pack.py --check
+
+base: $(VENV)/.dev ## Make lmedge/teach/base.tflite again from ../shared/weights; says if it is another one
+	$(BIN)/python -m benchmarks.studies.make_base
 
 lint: $(VENV)/.dev wheel ## Format, lint, words of pages and help, types of the installed wheel and the studies
 	$(BIN)/ruff format --check .

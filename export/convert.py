@@ -52,6 +52,15 @@ def to_int8_logits(quantized: keras.Model) -> bytes:
     return _convert(converter)
 
 
+def to_int8_features(quantized: keras.Model) -> bytes:
+    """Convert a quantized backbone without heads: uint8 (1, S, S, 3) RGB in, int8 features out."""
+    converter = _converter(quantized, None)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = tf.uint8
+    converter.inference_output_type = tf.int8
+    return _convert(converter)
+
+
 def to_float32(
     network: keras.Model, temperatures: Mapping[str, float], known: Known | None = None
 ) -> bytes:

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 DATA = [
     "lmedge/py.typed",
     "lmedge/camera/preview.html",
+    "lmedge/teach/base.tflite",
     "lmedge/train/recipes/default.toml",
     "lmedge/train/recipes/study.toml",
     "lmedge/benchmarks/templates/report.html.jinja",
@@ -55,14 +56,21 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_the_sdist_holds_its_license_and_readme(built: dict[str, Path]) -> None:
     with tarfile.open(built["sdist"]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"LICENSE", "README.md", "pyproject.toml", "train/recipes/default.toml"} <= names
+    assert {
+        "LICENSE",
+        "NOTICE",
+        "README.md",
+        "pyproject.toml",
+        "train/recipes/default.toml",
+    } <= names
 
 
 def test_the_wheel_holds_the_data_and_the_license(built: dict[str, Path]) -> None:
     with zipfile.ZipFile(built["wheel"]) as archive:
         names = set(archive.namelist())
     assert set(DATA) <= names
-    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    for text in ("LICENSE", "NOTICE"):
+        assert any(name.endswith(f".dist-info/licenses/{text}") for name in names)
 
 
 def product_files() -> set[str]:

@@ -54,7 +54,7 @@ def test_an_editable_install_prints_no_warning(tmp_path: Path) -> None:
         shutil.copytree(
             ROOT / folder, clone / folder, ignore=shutil.ignore_patterns("results", "__pycache__")
         )
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, clone)
     process = subprocess.run(
         [sys.executable, "-W", "default", "-c", BUILD_EDITABLE],

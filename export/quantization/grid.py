@@ -114,4 +114,17 @@ def scheme_range(layer: keras.layers.Layer, ranges: Mapping[str, Range]) -> Rang
     followers = consumers(layer)
     if followers and all(isinstance(follower, keras.layers.ReLU) for follower in followers):
         return None
-    return ranges[layer.name]
+    return ranges[followers[0].name if is_joined(layer) else layer.name]
+
+
+def is_joined(layer: keras.layers.Layer) -> bool:
+    """Return true if a lowered layer is an average that is only joined with others.
+
+    It has the range of what they are joined to. A range of its own would be rounded twice.
+    """
+    followers = consumers(layer)
+    return (
+        isinstance(layer, keras.layers.GlobalAveragePooling2D)
+        and len(followers) == 1
+        and isinstance(followers[0], keras.layers.Concatenate)
+    )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from lmedge.progress import progress
 from lmedge.train.backend import keras, tf
 
-from .grid import fixed_range, rounded_kernel, scheme_range
+from .grid import fixed_range, is_joined, rounded_kernel, scheme_range
 from .lower import consumers, input_names
 from .ranges import Range
 
@@ -71,7 +71,7 @@ def refine(
                 if not pending[name]:
                     del exact[name], rounded[name]
             ends = scheme_range(layer, refined)
-            if ends is not None:
+            if ends is not None and not is_joined(layer):
                 if fixed_range(layer) is None and _is_refined(layer, lowered):
                     cost = _cost_of(layer, lowered, exact, target)
                     ends = refined[layer.name] = _search(found, target, cost)

@@ -279,12 +279,13 @@ class Draw:
 
 
 def measure(
-    found: Photographs, other: Photographs, each: int | None, draws: int
+    found: Photographs, other: Photographs, each: int | None, draws: int, *, mirror: bool = True
 ) -> Iterator[tuple[str, list[DrawScore]]]:
     """Yield the scores of each method, one a draw."""
     dealt = [Draw(found, other, each, seed) for seed in range(draws)]
     yield "teach", [draw.teach(views=1, unknown=True) for draw in dealt]
-    yield "teach, with mirror images", [draw.teach(views=2, unknown=False) for draw in dealt]
+    if mirror:
+        yield "teach, with mirror images", [draw.teach(views=2, unknown=False) for draw in dealt]
     for name, method in OTHERS.items():
         yield name, [draw.compare(method) for draw in dealt]
 
@@ -329,6 +330,7 @@ def _row(data: str, base: str, each: int | None, method: str, scores: list[DrawS
     show_default=True,
     help="Photographs a landmark, 0 for all. Repeatable.",
 )
+@click.option("--mirror/--no-mirror", default=True, help="Also learn mirror images, for a row.")
 @out_option("teach.csv")
 def main(
     data: tuple[Path, ...],
@@ -336,6 +338,7 @@ def main(
     unknown: Path,
     draws: int,
     counts: tuple[int, ...],
+    mirror: bool,
     out: Path,
 ) -> None:
     """Compare the heads of `lmedge teach` with others, on photographs that none has learned."""
@@ -352,7 +355,7 @@ def main(
             for each in counts:
                 if each >= largest * 2 / 3:
                     continue
-                for method, scores in measure(found, other, each or None, draws):
+                for method, scores in measure(found, other, each or None, draws, mirror=mirror):
                     rows.append(_row(folder.name, base.path.stem, each or None, method, scores))
                     click.echo(rows[-1])
                 write_csv(out, rows, data=about, command=command)

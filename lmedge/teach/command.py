@@ -177,6 +177,7 @@ def _run(
 
 def _print(taught: Taught, read: ReadPhotographs | None) -> None:
     """Print the figures of a file, all of them from answers without the photograph itself."""
+    from .curve import MORE, forecast
     from .gate import doubted
     from .teaching import place_names
 
@@ -201,6 +202,12 @@ def _print(taught: Taught, read: ReadPhotographs | None) -> None:
     if found.rejection.false_accepts is not None:
         passing += f", an image of --unknown in {100 * found.rejection.false_accepts:.0f} %"
     echo(passing)
+    told = forecast(found, taught.features)
+    if told is not None:
+        echo(
+            f"{MORE} more photographs a landmark would make about {100 * told.gain:.1f} more of "
+            f"100 right ({100 * told.low:.1f} to {100 * told.high:.1f})"
+        )
     names = place_names(taught.features, {} if read is None else read.names)
     for place, guess, sure, own in doubted(found):
         true = labels.landmarks[int(found.truth["landmark"][place])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage, UnknownLandmark, split_known
 from lmedge.evaluation.scoring import Scores, score_probabilities
 from lmedge.evaluation.unknown import UnknownImages, list_unknown_images
-from lmedge.image import read_image
+from lmedge.image import decode_image, read_encoded, read_image
 from lmedge.progress import progress
+from lmedge.report.per_class import absent_notes
 from lmedge.taxonomy import Taxonomy
 
 from .details import Details, details_of
@@ -34,19 +36,28 @@ class UnreadableImage:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """Scores of both heads on the same images, and the images that were left out."""
+    """Scores of both heads on the same images, and the images that were left out.
+
+    `images_sha256` identifies the scored images and their labels, wherever they are.
+    """
 
     taxonomy: Taxonomy
     scores: Scores
     details: Details
     unknown_landmarks: tuple[UnknownLandmark, ...]
     unreadable: tuple[UnreadableImage, ...]
+    images_sha256: str
     unknown: UnknownImages | None = None
 
     @property
     def skipped(self) -> int:
         """Number of images that were left out, for either reason."""
         return sum(entry.pictures for entry in self.unknown_landmarks) + len(self.unreadable)
+
+    @property
+    def absent_notes(self) -> list[str]:
+        """Lines on the classes without images, and on macro F1 with and without them."""
+        return absent_notes(self.scores)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -58,6 +69,7 @@ class Accuracy:
                 "landmark_alone": self.scores.alone["landmark"].cells,
                 "category_alone": self.scores.alone["category"].cells,
             },
+            "images_sha256": self.images_sha256,
             "strangers": self.unknown and self.unknown.as_dict(),
             "skipped": {
                 "pictures": self.skipped,
@@ -91,11 +103,15 @@ def score(
     read: list[LabelledImage] = []
     predictions: list[Prediction] = []
     unreadable: list[UnreadableImage] = []
+    hashes: list[str] = []
     with counting_decoder_noise(), progress("classifying", len(known)) as advance:
         for image in known:
             try:
-                predictions.append(classifier.classify(read_image(image.path)))
+                encoded = read_encoded(image.path)
+                frame = decode_image(encoded, str(image.path), classifier.model.size)
+                predictions.append(classifier.classify(frame))
                 read.append(image)
+                hashes.append(f"{hashlib.sha256(encoded).hexdigest()} {image.landmark}")
             except DataError as error:
                 unreadable.append(UnreadableImage(image.path, _printable(error)))
             advance()
@@ -110,6 +126,7 @@ def score(
         details=details,
         unknown_landmarks=unknown_landmarks,
         unreadable=tuple(unreadable),
+        images_sha256=hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest(),
         unknown=None if unknown is None else _tell_apart(classifier, unknown, predictions),
     )
 
@@ -142,7 +159,7 @@ def _tell_apart(classifier: Classifier, folder: Path, known: Sequence[Prediction
     with counting_decoder_noise(), progress("classifying unknown images", len(paths)) as advance:
         for path in paths:
             try:
-                found.append(classifier.classify(read_image(path)))
+                found.append(classifier.classify(read_image(path, classifier.model.size)))
             except DataError:
                 unreadable += 1
             advance()

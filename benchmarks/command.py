@@ -17,7 +17,7 @@ from lmedge.commands.options import (
     unknown_option,
     warn_of_threads,
 )
-from lmedge.errors import LmedgeError, RegressionError
+from lmedge.errors import LmedgeError
 from lmedge.evaluation.folders import LabelledImage, parts, scan
 from lmedge.files import check_folder
 from lmedge.harmless import echo, harmless
@@ -31,10 +31,11 @@ from .contestants import Runtime
 from .latency import QUICK, THOROUGH, USUAL, Effort, measure
 from .load import measure_load
 from .pages import write_comparison, write_report
-from .regression import changes, doubts, share
+from .regression import COMMON
 from .report import DataFacts, Environment, FileFacts, Report
+from .report_comparison import print_comparison
 from .several import compare_files
-from .tables import show_changes, show_comparison, show_report
+from .tables import show_comparison, show_report
 
 EFFORTS = {None: USUAL, "quick": QUICK, "thorough": THOROUGH}
 # Parameters that do not travel as they are: paths, which have others there, and the way there.
@@ -119,7 +120,14 @@ _log = logging.getLogger(__name__)
 @click.option(
     "--fail-over",
     metavar="SHARE",
-    help="With --compare: exit with code 12 if a figure is worse by more, for example 5%.",
+    help="With --compare: exit with code 12 if a figure is worse by more, for example 5%, or "
+    "cannot be compared.",
+)
+@click.option(
+    "--may-differ",
+    multiple=True,
+    type=click.Choice(list(COMMON)),
+    help="With --fail-over: what need not be the same in both reports. Repeatable.",
 )
 @click.pass_context
 def benchmark(
@@ -139,6 +147,7 @@ def benchmark(
     give_up: float | None,
     reports: tuple[Path, Path] | None,
     fail_over: str | None,
+    may_differ: tuple[str, ...],
 ) -> None:
     """Measure how often an exported file is right and how long it takes on this machine.
 
@@ -159,10 +168,10 @@ def benchmark(
     if reports is not None:
         if host is not None:
             raise click.UsageError("--compare measures nothing: leave out --host")
-        _compare(*reports, fail_over)
+        print_comparison(*reports, fail_over, may_differ)
         return
-    if fail_over is not None:
-        raise click.UsageError("--fail-over needs --compare")
+    if fail_over is not None or may_differ:
+        raise click.UsageError("--fail-over and --may-differ need --compare")
     if part is not None and data is None:
         raise click.UsageError("--part needs --data")
     runtimes = _runtimes(runtime)
@@ -273,22 +282,6 @@ def _runtimes(given: str | None) -> tuple[Runtime, ...]:
         return () if given is None else Runtime.parse(given)
     except LmedgeError as error:
         raise click.UsageError(f"--runtime {given}: {error}") from error
-
-
-def _compare(old: Path, new: Path, fail_over: str | None) -> None:
-    try:
-        limit = None if fail_over is None else share(fail_over)
-    except ValueError as error:
-        raise click.UsageError(f"--fail-over {fail_over}: write it as 5% or 0.05") from error
-    found = changes(old, new)
-    show_changes(found, HarmlessConsole())
-    for path in (old, new):
-        for doubt in doubts(path):
-            echo(f"{harmless(path)} is noisy: {harmless(doubt)}")
-    worse = [change for change in found if limit is not None and change.worse > limit]
-    if worse:
-        names = ", ".join(f"{change.name} by {change.worse:.1%}" for change in worse)
-        raise RegressionError(f"{new} is worse than {old}: {names}; the limit is {fail_over}")
 
 
 def _choose(data: Path | None, part: str | None) -> tuple[DataFacts | None, list[LabelledImage]]:

@@ -8,6 +8,7 @@ must agree with what was received, field by field.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -149,8 +150,16 @@ def _accuracy(found: Field, payload: Payload, taxonomy: Taxonomy) -> Accuracy:
         details=_details(found, scores, taxonomy, sent),
         unknown_landmarks=unknown,
         unreadable=unreadable,
+        images_sha256=_hash(found["images_sha256"]),
         unknown=None if payload.unknown is None else _strangers(found["strangers"]),
     )
+
+
+def _hash(found: Field) -> str:
+    text = found.text(64)
+    if re.fullmatch("[0-9a-f]{64}", text) is None:
+        odd(found.where, "is no SHA-256")
+    return text
 
 
 def _picture(found: Field, sent: Collection[Path]) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,17 @@ FIGURES = {
 }
 
 
+# What both reports must have in common: the path in the report.
+COMMON = {
+    "images": ("accuracy", "images_sha256"),
+    "threads": ("latency", "threads"),
+    "processor": ("environment", "processor"),
+    "cores": ("environment", "cores"),
+    "runtime": ("environment", "runtime"),
+    "input": ("file", "input_size"),
+}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Change:
     """One figure in both reports. `worse` is the share it got worse by, below zero for better."""
@@ -32,19 +45,50 @@ class Change:
     worse: float
 
 
-def changes(old: Path, new: Path) -> list[Change]:
-    """Return every figure that both reports have. Raises LmedgeError for other files."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportComparison:
+    """Two reports beside each other.
+
+    Attributes:
+        changes: The figures that both have.
+        missing: The figures that one lacks, with the name of the report.
+        differences: By a name of COMMON, what is not the same in both.
+    """
+
+    changes: tuple[Change, ...]
+    missing: tuple[str, ...]
+    differences: Mapping[str, str]
+
+
+def compare_reports(old: Path, new: Path) -> ReportComparison:
+    """Compare two report.json. Raises LmedgeError for other files."""
     before, after = _read(old), _read(new)
-    found = []
+    found, missing = [], []
     for name, (path, more_is_better) in FIGURES.items():
         first, second = _figure(before, path), _figure(after, path)
-        if first is None or second is None or first <= 0:
+        if first is None or second is None:
+            if first is not second:
+                missing.append(f"{name} (not in {old if first is None else new})")
             continue
-        worse = (first - second) / first if more_is_better else (second - first) / first
+        change = (first - second) if more_is_better else (second - first)
+        worse = change / first if first > 0 else float(change > 0)
         found.append(Change(name=name, old=first, new=second, worse=worse))
     if not found:
         raise LmedgeError(f"{old} and {new} have no figure in common; compare like with like")
-    return found
+    differences = {
+        name: _difference(name, _value(before, path), _value(after, path))
+        for name, path in COMMON.items()
+        if _value(before, path) != _value(after, path)
+    }
+    return ReportComparison(changes=tuple(found), missing=tuple(missing), differences=differences)
+
+
+def _difference(name: str, first: Any, second: Any) -> str:
+    if name == "images":  # the hashes tell a person nothing
+        return "other images" if first and second else "images in one report alone"
+    return (
+        f"{name} {first if first is not None else '?'} and {second if second is not None else '?'}"
+    )
 
 
 def doubts(path: Path) -> list[str]:
@@ -73,8 +117,14 @@ def _read(path: Path) -> dict[str, Any]:
     return report
 
 
-def _figure(report: dict[str, Any], path: tuple[str, ...]) -> float | None:
+def _value(report: dict[str, Any], path: tuple[str, ...]) -> Any:
     value: Any = report
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
-    return float(value) if isinstance(value, int | float) else None
+    return value
+
+
+def _figure(report: dict[str, Any], path: tuple[str, ...]) -> float | None:
+    value = _value(report, path)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and math.isfinite(value) else None

@@ -35,11 +35,15 @@ class OperatorCount:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FileFacts:
-    """The measured file; `formats` are those that its export stored, if any."""
+    """The measured file; `formats` are those that its export stored, if any.
+
+    `input_size` is the side of its input in pixels.
+    """
 
     name: str
     sha256: str
     bytes: int
+    input_size: int
     formats: tuple[str, ...]
     operators: tuple[OperatorCount, ...]
 
@@ -51,6 +55,7 @@ class FileFacts:
             name=click.format_filename(model.path.name),
             sha256=model.sha256,
             bytes=len(model.data),
+            input_size=model.size,
             formats=(str(model.info["format"]),) if "format" in model.info else (),
             operators=tuple(
                 OperatorCount(operator=name, dtype=dtype, count=count)

@@ -155,16 +155,17 @@ def _predictions(
     index = {name: number for number, name in enumerate(taxonomy.landmarks)}
     truth: list[int] = []
     predicted: list[list[int]] = [[] for _ in rivals]
+    sides = {rival.model.size for rival in rivals}
     with progress("classifying", len(known)) as advance:
         for image in known:
             advance()
-            try:
-                shown = read_image(image.path)
+            try:  # each as `lmedge predict` decodes it for that file
+                shown = {side: read_image(image.path, side) for side in sides}
             except DataError:
                 continue
             truth.append(index[image.landmark])
             for own, rival in zip(predicted, rivals, strict=True):
-                own.append(int(rival.joint(shown).argmax()))
+                own.append(int(rival.joint(shown[rival.model.size]).argmax()))
     if not truth:
         raise DataError(f"none of the {len(known)} images could be read")
     return np.array(truth, np.int64), [np.array(own, np.int64) for own in predicted]

@@ -154,6 +154,7 @@ def _accuracy_notes(accuracy: Accuracy) -> Iterator[str]:
         )
     if details.category_of_wrong is not None:
         yield f"of wrong landmarks {details.category_of_wrong:.0%} are in the right category"
+    yield from accuracy.absent_notes
     weakest = weakest_classes(accuracy.scores["landmark"], _WEAKEST)
     if weakest:
         yield "weakest: " + ", ".join(f"{score.name} {score.f1:.2f}" for score in weakest)

@@ -12,7 +12,7 @@ import csv
 import sys
 from pathlib import Path
 
-from lmedge import Classifier, LmedgeError, read_image
+from lmedge import Classifier, LmedgeError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".heic"}
 
@@ -26,7 +26,6 @@ def main() -> None:
     arguments = parser.parse_args()
 
     classifier = Classifier(arguments.file)
-    side = classifier.model.size  # large JPEG files are decoded no larger than needed
     images = sorted(p for p in arguments.folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     written = 0
     with arguments.table.open("w", encoding="utf-8", newline="") as stream:
@@ -34,7 +33,7 @@ def main() -> None:
         table.writerow(["path", "landmark", "category", "probability", "known"])
         for path in images:
             try:
-                answer = classifier.classify(read_image(path, side))
+                answer = classifier.classify_file(path)
             except LmedgeError as error:  # a damaged file: name it and go on
                 print(error, file=sys.stderr)
                 continue

@@ -21,7 +21,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     classifier = Classifier(arguments.file)
-    frame = read_image(arguments.image)
+    frame = read_image(arguments.image, classifier.model.size)  # no larger than needed
     prediction = classifier.classify(frame)
 
     if not prediction.known:

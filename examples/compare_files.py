@@ -12,7 +12,7 @@ import argparse
 import statistics
 from pathlib import Path
 
-from lmedge import Classifier, read_image
+from lmedge import Classifier
 
 
 def main() -> None:
@@ -30,8 +30,7 @@ def main() -> None:
         parser.error(f"no .jpg file in {arguments.folder}")
     same = 0
     for path in images:
-        frame = read_image(path)
-        first, second = (classifier.classify(frame) for classifier in classifiers)
+        first, second = (classifier.classify_file(path) for classifier in classifiers)
         times[0].append(first.milliseconds)
         times[1].append(second.milliseconds)
         same += first.landmark == second.landmark

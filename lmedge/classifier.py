@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .decoding import Decoding
 from .errors import LmedgeError
-from .image import Color, check_frame, prepare_into
+from .image import Color, check_frame, prepare_into, read_image
 from .interpreter import Interpreter
 from .model_file import ModelFile, read_model
 from .rejection import Threshold
@@ -195,6 +195,22 @@ class Classifier:
         """
         start = time.perf_counter()
         return self.decode(*self._run(frame, color), start=start)
+
+    def classify_file(self, path: str | os.PathLike[str]) -> Prediction:
+        """Classify an image file as `lmedge predict` and `lmedge benchmark` do.
+
+        A large JPEG is decoded at the scale that the file's input needs.
+
+        Args:
+            path: A file of one of the formats in docs/formats.md.
+
+        Returns:
+            The labels and probabilities of the image.
+
+        Raises:
+            DataError: The file is missing, too large, or cannot be decoded.
+        """
+        return self.classify(read_image(path, self.model.size))
 
     def read(self, frame: npt.NDArray[np.uint8], *, color: Color = "rgb") -> Reading:
         """Do as `classify` without choosing labels, which `with_joint` does after smoothing."""

@@ -52,7 +52,7 @@ def read_image(path: str | os.PathLike[str], side: int | None = None) -> RgbImag
     Args:
         path: A file of one of the formats in docs/formats.md, JPEG and PNG among them.
         side: Side in pixels at which the image will be prepared; a large JPEG is then decoded
-            smaller, see `decode_image`. None decodes it in full.
+            smaller, see `decode_image`. Every command does so. None decodes it in full.
 
     Returns:
         (H, W, 3) uint8 RGB, upright by its metadata; what is transparent is white.
@@ -103,6 +103,15 @@ def decode_image(encoded: bytes, name: str, side: int | None = None) -> RgbImage
     if image is None:
         raise DataError(f"{name}: truncated or damaged; replace or remove it")
     return image
+
+
+def decoding_scale(encoded: bytes, name: str, side: int) -> int:
+    """Return 1, 2, 4 or 8: `decode_image` divides the sides of an image by it.
+
+    Raises DataError for bytes that are no image.
+    """
+    width, height = read_size(encoded, name)
+    return _scale(kind_of(encoded) or "", min(width, height), side)
 
 
 def _scale(kind: str, shorter: int, side: int | None) -> int:

@@ -23,8 +23,7 @@ def paired_interval(
 
     Images are drawn with replacement RESAMPLES times, both predictions of an image together. The
     interval lies between percentiles of the differences (Efron and Tibshirani 1993, 13.3). Macro
-    F1 is that of `score_head`, over the classes in the truth or among the predictions of the
-    resample.
+    F1 is that of `score_head`, over the classes in the truth of the resample.
 
     Args:
         truth: (N,) indices of the true classes.
@@ -89,7 +88,8 @@ def _macro_f1(support: Floats, guessed: Floats, right: Floats) -> Floats:
     """Return macro F1 of each resample, (R,), from (R, classes) counts."""
     total = support + guessed
     f1 = np.divide(2 * right, total, out=np.zeros_like(total), where=total > 0)
-    return np.asarray(f1.sum(axis=1) / (total > 0).sum(axis=1), np.float64)
+    own = np.where(support > 0, f1, 0.0)
+    return np.asarray(own.sum(axis=1) / (support > 0).sum(axis=1), np.float64)
 
 
 def wilson_interval(right: int, n: int) -> tuple[float, float]:

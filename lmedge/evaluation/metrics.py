@@ -24,9 +24,14 @@ class ClassScore:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeadScore:
-    """The scores of one head on n images; `confusion[i, j]` counts class i predicted as j."""
+    """The scores of one head on n images; `confusion[i, j]` counts class i predicted as j.
+
+    `macro_f1` is over the classes that have images. `macro_f1_seen` is also over those that have
+    none and were predicted, each of which counts as 0.
+    """
 
     macro_f1: float
+    macro_f1_seen: float
     accuracy: float
     n: int
     classes: tuple[ClassScore, ...]
@@ -37,6 +42,11 @@ class HeadScore:
         """[true class, predicted class, images] of each cell of the confusion that is not 0."""
         places = np.argwhere(self.confusion).tolist()
         return [[row, column, int(self.confusion[row, column])] for row, column in places]
+
+    @property
+    def absent(self) -> list[str]:
+        """The names of the classes that have no image."""
+        return [score.name for score in self.classes if not score.support]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers for JSON, the classes by name and without the confusion."""
@@ -51,6 +61,7 @@ class HeadScore:
         }
         return {
             "macro_f1": self.macro_f1,
+            "macro_f1_seen": self.macro_f1_seen,
             "accuracy": self.accuracy,
             "n": self.n,
             "classes": classes,
@@ -60,8 +71,9 @@ class HeadScore:
 def score_head(truth: Labels, guess: Labels, names: tuple[str, ...]) -> HeadScore:
     """Score predictions of one head.
 
-    Macro F1 is the mean of F1 over the classes that occur in the truth or among the predictions,
-    as in scikit-learn. The F1 of a class that is never right is 0.
+    Macro F1 is the mean of F1 over the classes that occur in the truth. The F1 of a class that is
+    never right is 0. `macro_f1_seen` is the mean over the classes in the truth or among the
+    predictions, as in scikit-learn.
 
     Args:
         truth: (N,) indices of the true classes.
@@ -94,7 +106,8 @@ def score_confusion(confusion: npt.NDArray[np.int64], names: tuple[str, ...]) ->
         for i, name in enumerate(names)
     )
     return HeadScore(
-        macro_f1=float(f1[seen].mean()) if seen.any() else 0.0,
+        macro_f1=float(f1[support > 0].mean()) if n else 0.0,
+        macro_f1_seen=float(f1[seen].mean()) if n else 0.0,
         accuracy=float(right.sum() / max(1, n)),
         n=n,
         classes=classes,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from ..evaluation.metrics import ClassScore, HeadScore, confusions
 from ..evaluation.scoring import Scores
 from ..harmless import harmless, write_rows
+from .terminal import first_names
 
 COLUMNS = (
     "head",
@@ -29,7 +30,20 @@ LISTED = 20  # confusions below a table
 
 def report_text(scores: Scores, title: str) -> str:
     """Return the classification report of both heads and their most frequent confusions."""
-    return "\n".join(_head_text(score, f"{head}: {title}") for head, score in scores.items())
+    tables = [_head_text(score, f"{head}: {title}") for head, score in scores.items()]
+    notes = [f"{harmless(note)}\n" for note in absent_notes(scores)]
+    return "\n".join([*tables, *notes])
+
+
+def absent_notes(scores: Mapping[str, HeadScore]) -> list[str]:
+    """Return a line for each head that has classes without images, with both macro F1."""
+    return [
+        f"{head}: {len(score.absent)} of {len(score.classes)} have no image "
+        f"({first_names(score.absent)}); macro F1 {score.macro_f1:.3f} is over the others, and "
+        f"{score.macro_f1_seen:.3f} over all that were predicted too"
+        for head, score in scores.items()
+        if score.absent and score.n
+    ]
 
 
 def report_csv(scores: Scores) -> str:
@@ -52,8 +66,7 @@ def report_csv(scores: Scores) -> str:
 def classification_report(score: HeadScore) -> str:
     """Return the table that `sklearn.metrics.classification_report` writes, byte by byte.
 
-    It covers the classes that macro F1 is the mean of: those that occur in the truth or among
-    the predictions.
+    It covers the classes that occur in the truth or among the predictions.
     """
     involved = score.confusion.sum(axis=0) + score.confusion.sum(axis=1) > 0
     seen = [entry for entry, one in zip(score.classes, involved.tolist(), strict=True) if one]

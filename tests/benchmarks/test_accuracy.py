@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from lmedge.benchmarks.accuracy import score
@@ -14,6 +17,7 @@ from lmedge.evaluation.folders import UnknownLandmark, scan
 from lmedge.image import read_image
 from tests import bad_images
 from tests import tiny_file as tiny
+from tests.in_process import lmedge
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,43 @@ def test_the_figures_are_those_of_the_predictions(
     assert scores["category"].accuracy == pytest.approx(right / len(pairs))
 
 
+def test_the_images_are_identified_wherever_they_are(
+    classifier: Classifier, photographs: Path, tmp_path: Path
+) -> None:
+    here = score(classifier, scan(photographs)).images_sha256
+    moved = tmp_path / "moved"
+    photographs.rename(moved)
+    assert score(classifier, scan(moved)).images_sha256 == here
+    (moved / "towers" / "red" / "0.jpg").unlink()
+    assert score(classifier, scan(moved)).images_sha256 != here
+
+
+def test_classes_without_images_are_named(classifier: Classifier, photographs: Path) -> None:
+    shutil.rmtree(photographs / "towers" / "red")
+    accuracy = score(classifier, scan(photographs))
+    assert accuracy.scores["landmark"].macro_f1 == 1.0
+    (note,) = accuracy.absent_notes
+    assert note.startswith("landmark: 1 of 4 have no image (red); macro F1 1.000")
+
+
+def test_what_is_measured_is_what_predict_does(
+    classifier: Classifier, photographs: Path, tmp_path: Path
+) -> None:
+    """Large JPEG files, which are decoded at reduced scale."""
+    red = photographs / "towers" / "red"
+    large = np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8)
+    assert cv2.imwrite(str(red / "large.jpg"), large)
+    (image,) = [one for one in scan(photographs) if one.path.name == "large.jpg"]
+    seen = lmedge("predict", classifier.model.path, image.path, "--json")
+    said = json.loads(seen.stdout)
+    own = classifier.classify_file(image.path)
+    assert said["landmark_probability"] == pytest.approx(own.landmark_probability, abs=1e-6)
+    measured = score(classifier, [image])
+    if said["landmark"] != "red":
+        (mistake,) = measured.details.mistakes
+        assert mistake.probability == pytest.approx(own.landmark_probability, abs=1e-6)
+
+
 def test_unreadable_and_unknown_are_left_out_and_listed(
     classifier: Classifier, photographs: Path
 ) -> None:
@@ -84,7 +125,7 @@ def test_nothing_to_score(classifier: Classifier, photographs: Path, tmp_path: P
     strange = tmp_path / "strange" / "towers" / "new"
     strange.mkdir(parents=True)
     bad_images.text(strange / "1.jpg")
-    with pytest.raises(DataError, match="none of the 1 landmarks here .* is a label of the file"):
+    with pytest.raises(DataError, match="none of the 1 landmark here .* is a label of the file"):
         score(classifier, scan(tmp_path / "strange"))
     strange.rename(strange.with_name("red"))
     with pytest.raises(DataError, match="none of the 1 images could be read"):

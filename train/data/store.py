@@ -31,6 +31,7 @@ from lmedge.image import (
     Resize,
     RgbImage,
     decode_image,
+    decoding_scale,
     prepare,
     read_encoded,
     shrink_short_side,
@@ -40,7 +41,7 @@ from lmedge.progress import progress
 from .cache import image_limit, report_unwritten, trim
 
 WORK_SCALE = 8 / 7  # working size over input size: room for a random crop
-CACHE_VERSION = 2  # raised with every change of the preprocessing
+CACHE_VERSION = 3  # raised with every change of the preprocessing
 _SIDES = struct.Struct("<II")  # height, width
 logger = logging.getLogger(__name__)
 
@@ -124,16 +125,22 @@ class ImageStore:
             entry = ImageEntry(image, sha256)
             kinds = (f"{self.resize.value}{self.size}", f"{self.resize.value}{self.work_size}-work")
             if not all(self._file(entry, kind).exists() for kind in kinds):
-                self._store(entry, decode_image(encoded, str(image.path)))
+                self._store(entry, encoded)
         except DataError as error:
             return error
         return sha256
 
-    def _store(self, entry: ImageEntry, image: RgbImage) -> dict[str, RgbImage]:
+    def _store(self, entry: ImageEntry, encoded: bytes) -> dict[str, RgbImage]:
+        """Make both copies, each decoded at the scale of its side, as on the device."""
+        name = str(entry.image.path)
+        image = larger = decode_image(encoded, name, self.size)
+        scales = {decoding_scale(encoded, name, side) for side in (self.size, self.work_size)}
+        if len(scales) > 1:
+            larger = decode_image(encoded, name, self.work_size)
         if self.resize is Resize.CROP:
-            work = shrink_short_side(image, self.work_size)
+            work = shrink_short_side(larger, self.work_size)
         else:
-            work = prepare(image, self.work_size, self.resize)
+            work = prepare(larger, self.work_size, self.resize)
         made = {
             f"{self.resize.value}{self.size}": prepare(image, self.size, self.resize),
             f"{self.resize.value}{self.work_size}-work": work,
@@ -167,7 +174,7 @@ class ImageStore:
                 raise DataError(
                     f"{entry.image.path}: changed since the run began; put it back or train anew"
                 ) from None
-            array = self._store(entry, decode_image(encoded, str(entry.image.path)))[kind]
+            array = self._store(entry, encoded)[kind]
         return np.asarray(array, np.uint8)
 
     def _file(self, entry: ImageEntry, kind: str) -> Path:

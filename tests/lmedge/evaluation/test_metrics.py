@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from lmedge.evaluation.intervals import macro_f1_interval
 from lmedge.evaluation.metrics import classes_by_f1, confusions, score_head, weakest_classes
+from lmedge.report.per_class import absent_notes
 
 
 def test_the_most_frequent_confusion_comes_first() -> None:
@@ -41,3 +44,34 @@ def test_of_classes_with_the_same_f1_the_lower_recall_is_the_weaker() -> None:
     assert first.f1 == second.f1
     assert (first.name, second.name) == ("a: found half the time", "z: found always")
     assert last.name == "right"
+
+
+class TestAbsentClasses:
+    """Images of 2 of 4 classes, one of which was predicted to be a class without images."""
+
+    truth, guess = np.array([0] * 5 + [1] * 5), np.array([0] * 5 + [1] * 4 + [2])
+
+    def test_macro_f1_is_over_the_classes_that_have_images(self) -> None:
+        score = score_head(self.truth, self.guess, ("a", "b", "c", "d"))
+        second = 2 * 4 / (5 + 4)
+        assert score.macro_f1 == pytest.approx((1 + second) / 2)
+        assert score.macro_f1_seen == pytest.approx((1 + second) / 3)
+        assert score.absent == ["c", "d"]
+        assert score.as_dict()["macro_f1_seen"] == score.macro_f1_seen
+
+    def test_the_interval_is_of_the_same_figure(self) -> None:
+        score = score_head(self.truth, self.guess, ("a", "b", "c", "d"))
+        low, high = macro_f1_interval(score.confusion)
+        assert low < score.macro_f1 < high
+        assert macro_f1_interval(np.pad(np.diag([30, 30]), (0, 8)))[0] > 0.9
+
+    def test_reports_name_them_and_give_both_figures(self) -> None:
+        names = ("a", "b", "c", "d")
+        score = score_head(self.truth, self.guess, names)
+        (note,) = absent_notes({"landmark": score})
+        assert note == (
+            "landmark: 2 of 4 have no image (c, d); macro F1 0.944 is over the others, and 0.630 "
+            "over all that were predicted too"
+        )
+        full = score_head(np.arange(4), np.arange(4), names)
+        assert absent_notes({"landmark": full}) == []

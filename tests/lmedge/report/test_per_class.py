@@ -35,7 +35,8 @@ def test_the_text_is_scikit_learns_with_the_macro_f1_of_the_scores() -> None:
     assert float(macro[0].split()[4]) == pytest.approx(SCORES["landmark"].macro_f1, abs=5e-4)
     accuracy = [line for line in category.splitlines() if "accuracy" in line]
     assert float(accuracy[0].split()[1]) == pytest.approx(SCORES["category"].accuracy, abs=5e-4)
-    assert TAXONOMY.landmarks[3] not in text
+    assert TAXONOMY.landmarks[3] not in landmark
+    assert f"landmark: 1 of 4 have no image ({TAXONOMY.landmarks[3]})" in text
     assert f"1 of 1  {TAXONOMY.landmarks[2]} taken for {TAXONOMY.landmarks[0]}" in text
 
 

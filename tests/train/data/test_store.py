@@ -38,6 +38,18 @@ def as_device(path: Path) -> np.ndarray:
     return prepare(read_image(path), 32, Resize.SQUASH)
 
 
+def test_a_large_jpeg_is_decoded_as_on_the_device(store: ImageStore, tmp_path: Path) -> None:
+    """At the scale that each copy needs: here a half for the input, the whole for the views."""
+    large = np.random.default_rng(0).integers(0, 256, (85, 90, 3), np.uint8)
+    path = small_run.save(tmp_path / "large.jpg", large)
+    (entry,) = admit(store, [path])
+    on_device = prepare(read_image(path, 32), 32, Resize.SQUASH)
+    np.testing.assert_array_equal(store.prepared(entry), on_device)
+    assert not np.array_equal(on_device, as_device(path))
+    views = prepare(read_image(path, store.work_size), store.work_size, Resize.SQUASH)
+    np.testing.assert_array_equal(store.working(entry), views)
+
+
 def cached(store: ImageStore) -> list[Path]:
     return sorted(store.folder.rglob("*.rgb"))
 

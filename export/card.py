@@ -8,7 +8,8 @@ from typing import Any
 from lmedge import __version__
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 from lmedge.metadata import Card
-from lmedge.train.run import Run, versions
+from lmedge.train.description import versions
+from lmedge.train.run import Run
 
 from .formats import Graph
 from .verification.comparison import FileComparison

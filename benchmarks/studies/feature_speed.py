@@ -22,8 +22,9 @@ import numpy as np
 
 from lmedge.errors import LmedgeError
 from lmedge.report.csv_files import write_csv
+from lmedge.train.history import HistoryRow
 from lmedge.train.recipes import load_recipe
-from lmedge.train.run import HistoryRow, Run
+from lmedge.train.run import Run
 
 from .common import PATH, out_option, run_study
 

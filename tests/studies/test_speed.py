@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.studies import feature_speed, throughput
-from lmedge.train.run import HistoryRow, Run
+from lmedge.train.history import HistoryRow
+from lmedge.train.run import Run
 
 
 def row(path: Path) -> dict[str, str]:

@@ -13,7 +13,8 @@ from matplotlib import ticker
 from lmedge.report.canvas import drawing
 from lmedge.report.palette import BLUE, GREEN, GREY, ORANGE
 
-from ..run import HistoryRow, Run
+from ..history import HistoryRow
+from ..run import Run
 
 FINE_TUNING = "fine-tuning"  # in the name of every phase that trains layers of the backbone
 _UNFROZEN = "#FFF4D6"

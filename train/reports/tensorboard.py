@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backend import tf
-from ..run import HistoryRow
+from ..history import HistoryRow
 
 FOLDER = "tensorboard"
 # Names with one word before the slash are charts of one group; a phase is a run of its own.

@@ -11,10 +11,11 @@ import pytest
 
 from lmedge.train import training
 from lmedge.train.backend import tf
+from lmedge.train.history import HistoryRow
 from lmedge.train.network import load_network
 from lmedge.train.reports import folder as reports
 from lmedge.train.reports.tensorboard import TAGS, epoch_log
-from lmedge.train.run import HistoryRow, Run
+from lmedge.train.run import Run
 
 
 def test_a_report_that_fails_is_a_warning_and_the_rest_is_written(

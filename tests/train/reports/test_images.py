@@ -11,11 +11,12 @@ from lmedge.report.fonts import Fonts
 from lmedge.report.palette import BLUE, GREEN, ORANGE
 from lmedge.train.arrays import normalise
 from lmedge.train.backend import keras
+from lmedge.train.history import HistoryRow
 from lmedge.train.network import build_network
 from lmedge.train.reports.cam import activation_maps, chosen, overlay, plot_activation_maps
 from lmedge.train.reports.curves import plot_curves
 from lmedge.train.reports.tiles import percent, plot_mistakes
-from lmedge.train.run import HistoryRow, NetworkSpec
+from lmedge.train.run import NetworkSpec
 from tests import tiny_backbone
 from tests.train.reports import fakes
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lmedge.commands.options import set_option, unknown_option
+from lmedge.commands.options import data_option, set_option, unknown_option
+from lmedge.errors import GateError
 from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.files import check_writable
 from lmedge.harmless import echo, harmless, shell_words
@@ -109,6 +110,7 @@ def _coverage(_: click.Context, param: click.Parameter, value: str) -> float | N
     help='Per cent of landmark images that must not be called "not a landmark". auto: the one with '
     "the fewest mistakes: landmark images refused or wrong, and images of --unknown that pass.",
 )
+@data_option("Folder that the photographs of the run were moved to  [default: as in the run]")
 @unknown_option("Images of anything else: every second one fits the threshold, the others test it.")
 @set_option(
     "settings",
@@ -133,6 +135,7 @@ def export(
     tolerance: float,
     class_tolerance: float,
     coverage: float | None,
+    data: Path | None,
     unknown: Path | None,
     settings: tuple[str, ...],
     explain: bool,
@@ -168,9 +171,17 @@ def export(
     from lmedge.train.run import Run
 
     opened = Run.open(run).for_export(settings)
+    if data is not None:
+        opened = opened.moved_to(data)
     for size in sizes:
         opened.for_export([f"data.test_size={size}"])  # a size that is not allowed ends here
     opened.check_finished()
+    if not (force or opened.judged):  # known now, and otherwise said after minutes of work
+        raise GateError(
+            f"{run}: it has neither a validation part nor out-of-fold predictions to judge a file "
+            "by; train with more photographs of each landmark, or pass --force to write a file "
+            "that nothing has judged"
+        )
     from .exporting import Options
     from .selection import Budget
 

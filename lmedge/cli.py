@@ -16,7 +16,7 @@ from . import __version__
 from .errors import LmedgeError, MissingDependencyError
 from .harmless import HarmlessFormatter, echo, harmless
 from .processes import leave_working_folder
-from .progress import TALK
+from .progress import TALK, WARNINGS, show_progress
 from .streams import STDOUT, ReaderLeftError, prepare_streams, write_problem
 
 # verb -> (module, its click command, the line shown by `lmedge --help`)
@@ -170,11 +170,16 @@ def cli(quiet: bool, verbose: int) -> None:
     lmedge camera FILE.tflite
     lmedge benchmark FILE.tflite --data PHOTOGRAPHS
     """  # noqa: D301  (click needs the control character)
-    level = logging.ERROR if quiet else (logging.INFO, logging.DEBUG)[min(verbose, 1)]
     handler = logging.StreamHandler()
     handler.setFormatter(HarmlessFormatter("%(message)s"))
+    if quiet:  # the console, never the log of a training
+        handler.setLevel(logging.ERROR)
+    show_progress(not quiet)
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    logging.getLogger("lmedge").setLevel(level)
+    logging.getLogger("lmedge").setLevel((logging.INFO, logging.DEBUG)[min(verbose, 1)])
+    if verbose < 2:  # what a user cannot act on: for the log of a training, if there is one
+        logging.captureWarnings(True)
+        logging.getLogger(WARNINGS).propagate = False
     if verbose >= 2:
         os.environ.setdefault(TALK, "1")
     else:  # by default TensorFlow, OpenCV and matplotlib write to the terminal

@@ -82,6 +82,12 @@ class RegressionError(LmedgeError):
     exit_code = 12
 
 
+class DivergedError(LmedgeError):
+    """A training came to a value that is not finite."""
+
+    exit_code = 15
+
+
 class HostError(LmedgeError):
     """Another machine cannot be reached, refuses, or was lost on the way."""
 

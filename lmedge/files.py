@@ -186,8 +186,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` as indented JSON to `path`, whole or not at all."""
-    write_text(path, json_text(value, indent=2, allow_nan=False) + "\n")
+    """Write `value` as indented JSON to `path`, whole or not at all.
+
+    Raises:
+        LmedgeError: The file cannot be written, or a number is not finite.
+    """
+    try:
+        text = json_text(value, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise LmedgeError(f"{path} was not written: one of its numbers is not finite") from error
+    write_text(path, text + "\n")
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

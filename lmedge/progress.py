@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TALK = "LMEDGE_RUNTIME_LOG"  # any value lets the libraries write to the terminal
+WARNINGS = "py.warnings"  # the logger of warnings that Python's `warnings` would print
 
 
 @contextlib.contextmanager
@@ -37,7 +38,19 @@ def quiet_stderr() -> Iterator[None]:
 PLAIN_SECONDS = 10.0
 
 Advance = Callable[[], None]
+_shown = True
 logger = logging.getLogger(__name__)
+
+
+def show_progress(shown: bool) -> None:
+    """Show progress from now on, or do not, as with `lmedge -q`."""
+    global _shown  # one command line a process
+    _shown = shown
+
+
+def progress_shown() -> bool:
+    """Return true unless the command line is quiet."""
+    return _shown and logging.getLogger("lmedge").isEnabledFor(logging.INFO)
 
 
 @contextlib.contextmanager
@@ -47,7 +60,7 @@ def progress(task: str, total: int) -> Iterator[Advance]:
     On a terminal a rich bar shows the count and the time left. Otherwise a line is logged every
     PLAIN_SECONDS. Both go to standard error, and `lmedge -q` silences both.
     """
-    if not logging.getLogger("lmedge").isEnabledFor(logging.INFO):
+    if not progress_shown():
         yield lambda: None
         return
     if not sys.stderr.isatty():

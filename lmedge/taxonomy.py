@@ -30,6 +30,11 @@ def label_problem(name: str) -> str | None:
     return None
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """Return "1 category" or "3 categories"."""
+    return f"{count} {one if count == 1 else many}"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Taxonomy:
     """Two levels of labels. A category and a landmark may share a name; two landmarks may not.
@@ -92,6 +97,12 @@ class Taxonomy:
     def category_of(self, landmark: str) -> str:
         """Return the name of the category of `landmark`."""
         return self.categories[self.parents[self.landmarks.index(landmark)]]
+
+    @property
+    def summary(self) -> str:
+        """Return "3 landmarks in 1 category", for people."""
+        categories = counted(len(self.categories), "category", "categories")
+        return f"{len(self.landmarks)} landmarks in {categories}"
 
     def hierarchy(self) -> dict[str, str]:
         """Return landmark -> category, in the order of the landmarks."""

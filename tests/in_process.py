@@ -66,6 +66,7 @@ def _own_logging() -> Iterator[None]:
     try:
         yield
     finally:
+        logging.captureWarnings(False)
         root.handlers[:] = handlers
         root.setLevel(levels[0])
         ours.setLevel(levels[1])

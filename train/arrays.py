@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from lmedge.errors import RunError
+from lmedge.errors import DivergedError, RunError
 from lmedge.files import replacing
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 from lmedge.regular import check_regular
@@ -22,8 +23,30 @@ Floats = npt.NDArray[np.float32]
 Images = npt.NDArray[np.uint8] | PreparedImages
 
 
+def first_not_finite(arrays: Mapping[str, npt.NDArray[Any]]) -> str | None:
+    """Return the name of the first array with a value that is not finite, None if there is none."""
+    kinds = "fc"  # whole numbers are always finite
+    return next(
+        (
+            name
+            for name, value in arrays.items()
+            if np.asarray(value).dtype.kind in kinds and not np.isfinite(value).all()
+        ),
+        None,
+    )
+
+
 def write_arrays(path: Path, arrays: Weights) -> None:
-    """Write named arrays in the safetensors format. The file appears whole or not at all."""
+    """Write named arrays in the safetensors format. The file appears whole or not at all.
+
+    Raises:
+        DivergedError: if a value is not finite: nothing that is read later begins from it.
+        LmedgeError: if the file cannot be written.
+    """
+    if (name := first_not_finite(arrays)) is not None:
+        raise DivergedError(
+            f"{path} was not written: {name} is not finite; train with a lower learning rate"
+        )
     with replacing(path) as temporary:
         safetensors.numpy.save_file(
             {name: np.asarray(value, order="C") for name, value in arrays.items()}, temporary

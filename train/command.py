@@ -134,6 +134,8 @@ def train(
 ) -> None:
     """Train on photographs in DATA/<category>/<landmark>/*.jpg.
 
+    With --resume, DATA may be another folder that the photographs were moved to.
+
     A taxonomy.csv (landmark,category) beside flat <landmark>/ folders works too. DATA/train,
     DATA/val and DATA/test are used as they are and never learned from.
 
@@ -193,7 +195,7 @@ def _train(options: TrainingOptions, devices: DeviceOptions, *, resume: bool) ->
     """
     named = options.out
     with _run_folder(named, devices.chief, resume) as folder:
-        earlier = _unfinished(folder, named) if resume else None
+        earlier = _unfinished(folder, named).moved_to(options.data) if resume else None
         from . import training
         from .fitting.devices import place
 
@@ -203,7 +205,7 @@ def _train(options: TrainingOptions, devices: DeviceOptions, *, resume: bool) ->
         else:
             run = earlier
             logger.info("going on with %s; its own recipe, seed and split are used", named)
-        training.train_run(run, placement)
+        training.train_run(run, placement, new=earlier is None)
         return run
 
 
@@ -219,6 +221,8 @@ def _print_scores(run: Run) -> None:
             echo(f"{what} (n = {metrics[part]['landmark']['n']}, float): {_f1(metrics[part])}")
     if CROSS_VALIDATED in metrics:
         echo(learned)
+    for doubt in metrics.get("doubts", []):
+        echo(f"doubtful: {harmless(doubt)}")
 
 
 def _f1(scores: Mapping[str, Any]) -> str:

@@ -10,9 +10,11 @@ import dataclasses
 import functools
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from lmedge.model_file import HEADS
 
@@ -23,7 +25,7 @@ from .data.split import Split
 from .data.store import ImageEntry
 from .fitting.checkpoint import blended, checkpoint_folder, phase_file, write_share
 from .fitting.steps import Phase, Trainer
-from .fitting.validation import likeliest_share
+from .fitting.validation import Quality, likeliest_share, mean_quality, quality_of
 from .network import (
     FEATURES,
     get_weights,
@@ -37,6 +39,7 @@ from .out_of_fold import OutOfFold, fold_folder, has_answers, read_out_of_fold
 from .recipes import change_recipe
 from .run import Run
 
+Truth = Mapping[str, npt.NDArray[np.int64]]
 _UNKNOWN = "unknown"
 # The images that would choose an epoch are those that give the figures.
 _LAST_EPOCH = tuple(f"{section}.keep=last" for section in ("head", "second_head", "fine_tune"))
@@ -87,7 +90,7 @@ class _CrossFit:
     def _fold(self, number: int) -> Run:
         folder = fold_folder(self.run, number)
         if (folder / "run.json").exists():
-            return Run.open(folder)
+            return Run.open(folder).moved_to(Path(self.run.data))
         assert self.run.plan is not None
         inside = self.run.plan.fold == number
         train: list[ImageEntry] = []
@@ -164,11 +167,26 @@ class _CrossFit:
         """Choose the share of a phase's fitted weights by the answers of all folds.
 
         The best share grows with the number of images. The fold networks have learned fewer than
-        the network that ships, so that less than the recipe's share is not taken.
+        the network that ships, so that less than the recipe's share is not taken. It is 0 if the
+        phase made the answers worse beyond doubt.
         """
-        settings = self.run.recipe.fine_tune
-        found = likeliest_share(settings.blend, settings.blend_spread, self._likelihood(phase))
-        share = max(settings.blend, found)
+        spread = self.run.recipe.fine_tune.blend_spread if phase.share < 1 else 0.0
+        answers = self._answers_by_share(phase)
+        found = likeliest_share(
+            phase.share, spread, lambda share: calibrated_likelihood(*answers(share))
+        )
+        share = max(phase.share, found)
+        before, after = _quality(*answers(0.0)), _quality(*answers(share))
+        if not after.matches(before, "f1"):
+            share = 0.0
+            logger.warning(
+                "%s is left out: with it, macro F1 of the out-of-fold answers falls from %.3f to "
+                "%.3f; try a lower fine_tune.learning_rate than %g",
+                phase.name,
+                before.macro_f1,
+                after.macro_f1,
+                self.run.recipe.fine_tune.learning_rate,
+            )
         logger.info(
             "%s: %g of the weights it ends with are kept, by %d out-of-fold answers",
             phase.name,
@@ -179,19 +197,22 @@ class _CrossFit:
             write_share(fold, phase.name, share)
         return share
 
-    def _likelihood(self, phase: Phase) -> functools._lru_cache_wrapper[float]:
+    def _answers_by_share(self, phase: Phase) -> Callable[[float], tuple[dict[str, Floats], Truth]]:
+        """Return the function that gives, for a share, logits and true classes of all folds.
+
+        They are of each fold's own images, by head of the phase.
+        """
         truth = {
             head: np.concatenate([fold.labels("val")[head] for fold in self.folds])
             for head in phase.heads
         }
 
         @functools.cache
-        def likelihood(share: float) -> float:
+        def answers(share: float) -> tuple[dict[str, Floats], Truth]:
             parts = list(self._held_out(phase, share))
-            logits = {head: np.concatenate([part[head] for part in parts]) for head in truth}
-            return calibrated_likelihood(logits, truth)
+            return {head: np.concatenate([part[head] for part in parts]) for head in truth}, truth
 
-        return likelihood
+        return answers
 
     def _held_out(self, phase: Phase, share: float) -> Iterator[dict[str, Floats]]:
         """Yield the logits of each fold for its own images, with a share of its weights."""
@@ -219,3 +240,10 @@ class _CrossFit:
             unknown=np.stack([one[_UNKNOWN] for one in found]).astype(np.float16),
             shares=shares,
         )
+
+
+def _quality(logits: Mapping[str, Floats], truth: Truth) -> Quality:
+    """Return the mean quality of the heads."""
+    return mean_quality(
+        [quality_of(logits[head].astype(np.float64), own) for head, own in truth.items()]
+    )

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lmedge.commands.options import data_option, out_option, part_option
 from lmedge.errors import DataError
+from lmedge.evaluation import CROSS_VALIDATED
 from lmedge.evaluation.folders import (
     LabelledImage,
     UnknownLandmark,
@@ -24,7 +25,7 @@ from lmedge.evaluation.metrics import confusions, weakest_classes
 from lmedge.files import check_folder, write_json, write_text
 from lmedge.harmless import echo, harmless
 from lmedge.report.fonts import choose_fonts
-from lmedge.report.per_class import LISTED, report_csv, report_text
+from lmedge.report.per_class import LISTED, absent_notes, report_csv, report_text
 from lmedge.report.terminal import (
     HarmlessConsole,
     count_images,
@@ -45,13 +46,17 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The images to score, and those left out. `part` is None for all images of `data`."""
+    """The images to score, and those left out. `part` is None for all images of `data`.
+
+    `learned` counts those that the network has learned.
+    """
 
     data: str
     part: str | None
     entries: list[ImageEntry]
     unknown: tuple[UnknownLandmark, ...] = ()
     unreadable: tuple[str, ...] = ()
+    learned: int = 0
 
 
 @click.command(short_help="Score the float network of a run on labelled photographs.")
@@ -60,13 +65,16 @@ class Chosen:
     "Labelled photographs, in the folders that training reads  [default: the run's own test part]"
 )
 @part_option(
-    "Part of the data  [default: test where there is one, else val of the run or all of DIR]"
+    "Part of the data  [default: test if there is one; otherwise all of DIR, or of the run val, or "
+    "the images that it learned, each predicted by a network that had not]"
 )
 @out_option("Folder of the reports  [default: RUN/evaluation]")
 def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | None) -> None:
     """Score the float network of a training run, without quantization.
 
-    Labels are matched by name. Landmarks that the run does not know are named and left out.
+    Labels are matched by name. Landmarks that the run does not know are named and left out. With
+    --data and --part, the run's own images are scored in the folder that they were moved to, if
+    that has no parts itself.
 
     \b
     lmedge evaluate runs/photographs --data photographs-it-has-not-seen
@@ -79,16 +87,21 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
         part = "test"
     folder = out or run_folder / "evaluation"
     check_folder(folder)
+    if data is not None and part is not None and data.is_dir() and not parts(data):
+        run, data = run.moved_to(data), None  # a part of the run, in the folder that it has now
     images = None if data is None else scan(data, part)
     # Imported here: mistakes in the arguments come before the seconds of TensorFlow.
     from .network import load_network
-    from .reports.predictions import predict_labelled
+    from .reports.predictions import out_of_fold_predictions, predict_labelled
 
     network = load_network(run)
     chosen = _own(run, part) if data is None else _given(run, data, part, images or [])
-    predictions = predict_labelled(
-        network, run.input_store, chosen.entries, run.taxonomy, run.calibration()
-    )
+    if chosen.part == CROSS_VALIDATED:
+        predictions = out_of_fold_predictions(run)
+    else:
+        predictions = predict_labelled(
+            network, run.input_store, chosen.entries, run.taxonomy, run.calibration()
+        )
     _write(run, chosen, predictions, folder)
     from .reports import folder as reports
 
@@ -103,13 +116,16 @@ def _own(run: Run, part: str | None) -> Chosen:
     present = [name for name in ("test", "val", "train") if run.entries(name)]
     chosen = part or present[0]
     if part is None and chosen == "train":
+        if run.plan is not None:
+            return Chosen(run.data, CROSS_VALIDATED, list(run.entries("train")))
         raise DataError(
             f"{run.folder}: its network has learned all of its images; pass --data with others, or "
-            "--part train. The cross-validated figures are in its report.txt"
+            "--part train"
         )
     if chosen not in present:
         raise DataError(f"{run.folder}: its {chosen} part is empty; pass --data or another --part")
-    return Chosen(run.data, chosen, list(run.entries(chosen)))
+    entries = list(run.entries(chosen))
+    return Chosen(run.data, chosen, entries, learned=len(entries) if chosen == "train" else 0)
 
 
 def _given(run: Run, data: Path, part: str | None, images: Sequence[LabelledImage]) -> Chosen:
@@ -124,7 +140,7 @@ def _given(run: Run, data: Path, part: str | None, images: Sequence[LabelledImag
     seen = sum(entry.sha256 in trained for entry in entries)
     if seen and part != "train":
         logger.warning("%s: the run was trained on %d of these images", data, seen)
-    return Chosen(str(data), part, entries, unknown, tuple(unreadable))
+    return Chosen(str(data), part, entries, unknown, tuple(unreadable), seen)
 
 
 def _write(run: Run, chosen: Chosen, predictions: Predictions, folder: Path) -> None:
@@ -150,15 +166,18 @@ def _write(run: Run, chosen: Chosen, predictions: Predictions, folder: Path) -> 
 
 def _title(chosen: Chosen) -> str:
     name = Path(chosen.data).resolve().name
+    if chosen.part == CROSS_VALIDATED:
+        return f"{name}, cross-validated, float networks"
     return f"{name}, {f'{chosen.part} part, ' if chosen.part else ''}float network"
 
 
 def _show(chosen: Chosen, predictions: Predictions) -> None:
     """Print the table; names are never read as markup."""
     scores, console = predictions.scores, HarmlessConsole()
-    table = plain_table(
-        f"{count_images(scores['landmark'].n)}, float", "macro F1", "accuracy", "head alone"
-    )
+    title = f"{count_images(scores['landmark'].n)}, float"
+    if chosen.learned:
+        title += f", {chosen.learned} of them learned"
+    table = plain_table(title, "macro F1", "accuracy", "head alone")
     for head, score in scores.items():
         figures = (score.macro_f1, score.accuracy, scores.alone[head].macro_f1)
         table.add_row(head, *(f"{value:.3f}" for value in figures))
@@ -171,14 +190,17 @@ def _show(chosen: Chosen, predictions: Predictions) -> None:
             table.add_row(Text(harmless(entry.name)), *shares, str(entry.support))
         console.print()
         console.print(table)
-    for line in _notes(chosen):
+    for line in (*absent_notes(scores), *_notes(chosen)):
         print_line(console, line)
 
 
 def _notes(chosen: Chosen) -> list[str]:
     lines = []
-    if chosen.part == "train":
-        lines.append("these are images that the network has learned: not a measure of new ones")
+    if chosen.learned:
+        count = count_images(chosen.learned)
+        lines.append(f"{count} that the network has learned: not a measure of new ones")
+    if chosen.part == CROSS_VALIDATED:
+        lines.append("cross-validated: each predicted by a network that had not seen it")
     if chosen.unknown:
         names = [entry.landmark for entry in chosen.unknown]
         count = count_images(sum(entry.pictures for entry in chosen.unknown))

@@ -18,7 +18,8 @@ from lmedge.model_file import HEADS
 
 from .arrays import Floats, Weights, read_arrays, write_arrays
 from .data.split import label_indices
-from .run import HistoryRow, Run
+from .history import HistoryRow
+from .run import Run
 
 FILE = "out_of_fold.safetensors"
 FOLDS = "folds"  # the folder of the fold networks, in the run folder
@@ -70,6 +71,11 @@ def fold_folder(run: Run, number: int) -> Path:
     return run.folder / FOLDS / f"fold-{number + 1}"
 
 
+def fold_run(run: Run, number: int) -> Run:
+    """Return a run with the folder of a fold network, to read its history."""
+    return dataclasses.replace(run, folder=fold_folder(run, number))
+
+
 def fold_history(run: Run) -> list[HistoryRow]:
     """Return history.csv with the validation figures of the fold networks, their mean.
 
@@ -77,10 +83,7 @@ def fold_history(run: Run) -> list[HistoryRow]:
     as they are, and so is the history of a run that was not cross-fitted.
     """
     networks = 0 if run.plan is None else run.plan.networks
-    folds = [
-        dataclasses.replace(run, folder=fold_folder(run, number)).history()
-        for number in range(networks)
-    ]
+    folds = [fold_run(run, number).history() for number in range(networks)]
     own: dict[tuple[str, int], list[HistoryRow]] = {}
     for row in itertools.chain.from_iterable(folds):
         own.setdefault((row.phase, row.epoch), []).append(row)

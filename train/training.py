@@ -17,6 +17,7 @@ from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.files import alone, write_json
 from lmedge.harmless import HarmlessFormatter
 from lmedge.image import Resize
+from lmedge.progress import WARNINGS
 
 from .arrays import write_arrays
 from .backbones import BACKBONES, check_backbone, check_pretrained, check_start, load_stock_weights
@@ -28,6 +29,7 @@ from .data.fold_plan import Folding
 from .data.preparation import SplitOptions, prepare_training
 from .data.store import ImageStore
 from .data.unlabelled import prepare_unknown
+from .doubts import Planned, find_doubts
 from .fitting.checkpoint import checkpoint_folder
 from .fitting.devices import Placement, in_float32
 from .fitting.replicas import replicas
@@ -40,6 +42,8 @@ from .network import (
     set_weights,
 )
 from .options import TrainingOptions
+from .out_of_fold import read_out_of_fold
+from .preflight import check_memory, check_space
 from .reports.folder import logging_failure, report_run
 from .reports.predictions import Predictions, out_of_fold_predictions, predict_labelled
 from .run import Run
@@ -74,11 +78,9 @@ def start(options: TrainingOptions) -> Run:
         Folding.of_recipe(settings, options.cross_fit),
     )
     split = prepared.split
-    taxonomy = split.taxonomy()
     logger.info(
-        "%d landmarks in %d categories; %s images to train on, %s to validate, %s to test",
-        len(taxonomy.landmarks),
-        len(taxonomy.categories),
+        "%s; %s images to train on, %s to validate, %s to test",
+        split.taxonomy().summary,
         *(len(split.parts[part]) for part in PARTS),
     )
     unknown, unreadable = prepare_unknown(data, options.unknown, store, split)
@@ -94,12 +96,22 @@ def start(options: TrainingOptions) -> Run:
         unknown=unknown,
         plan=prepared.plan,
     )
+    if not run.judged:
+        logger.warning(
+            "there are no images to choose or to judge by: the last epoch is kept, and `lmedge "
+            "export` will need --force; add photographs, or set data.val_fraction"
+        )
     run.create()
     return run
 
 
-def train_run(run: Run, placement: Placement | None = None) -> Scores | None:
+def train_run(run: Run, placement: Placement | None = None, *, new: bool = False) -> Scores | None:
     """Fit the network of an open run from its last checkpoint and finish the run folder.
+
+    Args:
+        run: The run.
+        placement: The devices; None for one.
+        new: If true, the folder is removed again if training fails before its first epoch.
 
     Returns:
         The scores on the test part. None without a test part, and for a worker that is not the
@@ -107,7 +119,8 @@ def train_run(run: Run, placement: Placement | None = None) -> Scores | None:
     """
     scope = contextlib.nullcontext() if placement is None else placement.strategy.scope()
     alone_with_log = alone(run.folder, "lmedge train", LOG)
-    with alone_with_log, _log_file(run.folder / LOG), scope:
+    removed = _removed_unless_begun(run) if new else contextlib.nullcontext()
+    with alone_with_log, _log_file(run.folder / LOG), removed, scope:
         if run.finished:  # stopped while the reports were drawn
             if placement is not None and not placement.chief:
                 return None
@@ -131,6 +144,8 @@ def train_run(run: Run, placement: Placement | None = None) -> Scores | None:
             logger.info("no pretrained weights: every layer is trained, from random weights")
         xla = placement is not None and placement.xla
         _check_replicas(run)
+        check_space(run, network)
+        check_memory(run, network)
         if replicas() == 1:  # several would have to measure together
             log_cost(run, network)
         shares: Mapping[str, float] = {}
@@ -148,6 +163,20 @@ def train_run(run: Run, placement: Placement | None = None) -> Scores | None:
         network = build_network(run.input_spec)
         set_weights(network, weights, run.folder)
         return _finish(run, network)
+
+
+@contextlib.contextmanager
+def _removed_unless_begun(run: Run) -> Iterator[None]:
+    """Remove the run folder if the block fails before anything was trained.
+
+    The corrected command is then a new run. What is not of a run stays.
+    """
+    try:
+        yield
+    except BaseException:
+        if not run.begun:
+            run.remove_description()
+        raise
 
 
 def _check_replicas(run: Run) -> None:
@@ -171,7 +200,11 @@ def _finish(run: Run, network: keras.Model) -> Scores | None:
                 network, run.input_store, run.entries(part), run.taxonomy, calibration
             )
             calibration = found[part].calibration
-    write_json(run.folder / "metrics.json", _metrics(run, found))
+    metrics = _metrics(run, found)
+    metrics["doubts"] = find_doubts(run, _planned(run, network), metrics)
+    for doubt in metrics["doubts"]:
+        logger.warning("%s: %s", run.folder, doubt)
+    write_json(run.folder / "metrics.json", metrics)
     # The run is finished with its weights: no report after them can undo that.
     write_arrays(run.weights_path, get_weights(network))
     with logging_failure(run.folder / "plots"):
@@ -179,6 +212,13 @@ def _finish(run: Run, network: keras.Model) -> Scores | None:
     # Until then --resume draws what is missing.
     shutil.rmtree(checkpoint_folder(run), ignore_errors=True)
     return found["test"].scores if "test" in found else None
+
+
+def _planned(run: Run, network: keras.Model) -> Planned:
+    """Return the phases of a run that has ended, without those that the folds left out."""
+    shares = {} if run.plan is None else read_out_of_fold(run).shares
+    trainer = Trainer(run=run, network=network, pretrained=run.weights != "none", shares=shares)
+    return [(one.name, one.epochs) for one in trainer.phases() if shares.get(one.name) != 0]
 
 
 def _metrics(run: Run, found: Mapping[str, Predictions]) -> dict[str, Any]:
@@ -195,11 +235,13 @@ def _log_file(path: Path) -> Iterator[None]:
     """Append everything lmedge logs to `path`."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(HarmlessFormatter("%(asctime)s %(message)s"))
-    root = logging.getLogger("lmedge")
-    root.addHandler(handler)
+    sources = [logging.getLogger(name) for name in ("lmedge", WARNINGS)]
+    for source in sources:
+        source.addHandler(handler)
     try:
         logger.debug("process %d", os.getpid())
         yield
     finally:
-        root.removeHandler(handler)
+        for source in sources:
+            source.removeHandler(handler)
         handler.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 
+import numpy as np
+
 from lmedge.decoding import softmax
 from lmedge.evaluation.scoring import fit_category_weight, score_probabilities
 from lmedge.model_file import HEADS
@@ -78,18 +80,28 @@ def fine_tune(
     settings = run.recipe.quantize
     best = judge.ask(quantized, run.taxonomy)
     _log(0, settings.epochs, best.closeness)
-    weights = quantized.get_weights()
+    weights, kept = quantized.get_weights(), 0
     steps = -(-len(run.entries("train")) // settings.batch)
     step = _step(teacher, quantized, settings.learning_rate, steps * settings.epochs)
     with progress("Quantization-aware fine-tuning", steps * settings.epochs) as advance:
         for epoch in range(settings.epochs):
+            lost = tf.constant(0.0)
             for batch in run.training_inputs(epoch, settings.batch):
-                step(tf.constant(batch))
+                lost = step(tf.constant(batch))
                 advance()
+            if not np.isfinite(lost):  # once it is not, no later step's is
+                logger.warning(
+                    "quantized, epoch %d: the loss is not finite; the weights of epoch %d are "
+                    "kept, try a lower quantize.learning_rate than %g",
+                    epoch + 1,
+                    kept,
+                    settings.learning_rate,
+                )
+                break
             now = judge.ask(quantized, run.taxonomy)
             _log(epoch + 1, settings.epochs, now.closeness)
             if now.closeness.better_than(best.closeness):
-                best, weights = now, quantized.get_weights()
+                best, weights, kept = now, quantized.get_weights(), epoch + 1
     quantized.set_weights(weights)
     return best
 

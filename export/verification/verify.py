@@ -6,7 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from lmedge.decoding import Decoding, softmax
+from lmedge.errors import GateError
 from lmedge.evaluation.scoring import fit_category_weight
 from lmedge.evaluation.thresholds import FittedThresholds, fit_rejection
 from lmedge.golden import golden_answers
@@ -44,6 +47,17 @@ class Findings:
     golden: Mapping[str, list[list[float]]]
 
 
+def _check_finite(model: ModelFile, outputs: Probabilities) -> None:
+    """Raise GateError for outputs that are not finite: nothing can be fitted to them."""
+    for name, values in outputs.items():
+        bad = int((~np.isfinite(values).all(axis=1)).sum())
+        if bad:
+            raise GateError(
+                f"{model.path} was not written: its {name} output is not finite for {bad} of "
+                f"{len(values)} images; train anew, or leave the format out"
+            )
+
+
 def verify_graph(
     run: Run,
     model: ModelFile,
@@ -71,6 +85,7 @@ def verify_graph(
 
     Raises:
         DataError: One of the unknown images cannot be read.
+        GateError: An output of the graph is not finite.
     """
     taxonomy = run.taxonomy
     tested = None if test is None else run_file(model, run.images("test"))
@@ -84,6 +99,7 @@ def verify_graph(
     comparisons = []
     if judge.judges:
         outputs = run_file(model, judged_images(run, judge.places))
+        _check_finite(model, outputs)
         honest = judge.shifted_file(outputs, temperatures)
         decoding = Decoding(category_weight=fit_category_weight(honest, judge.truth, taxonomy))
         others = run_unknown(model, not_learned(unknown, run)) if unknown else None

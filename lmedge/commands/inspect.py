@@ -140,7 +140,7 @@ def _task(model: AnyFile) -> str:
     if isinstance(model, BaseFile):
         return f"a base of {model.features.shape[1]} features, without landmarks: `lmedge teach`"
     taxonomy = model.taxonomy
-    return f"{len(taxonomy.landmarks)} landmarks in {len(taxonomy.categories)} categories"
+    return taxonomy.summary
 
 
 def _head_rows(model: ModelFile) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import DataError
-from ..taxonomy import Taxonomy, label_problem
+from ..taxonomy import Taxonomy, counted, label_problem
 from ..text_files import nfc
 from .layout import (
     PART_NAMES,
@@ -252,7 +252,8 @@ def split_known(
             known.append(image)
     if not known:
         raise DataError(
-            f"none of the {len(unknown)} landmarks here ({_few(sorted(unknown))}) is a label of "
+            f"none of the {counted(len(unknown), 'landmark', 'landmarks')} here "
+            f"({_few(sorted(unknown))}) is a label of "
             f"{owner}, which has {_few(taxonomy.landmarks)}; use the folders it was trained on"
         )
     return known, tuple(

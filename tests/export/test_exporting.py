@@ -291,6 +291,19 @@ class TestWithoutValidation:
         (folder / "weights.safetensors").write_bytes(weights)
         return run
 
+    def test_it_is_refused_before_the_minutes_of_work(
+        self,
+        run: Run,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        main: Callable[..., tuple[int, str, str]],
+    ) -> None:
+        monkeypatch.setattr(exporting, "export_format", None)
+        code, _, said = main("export", run.folder, "--int8", "-o", tmp_path / "x.tflite")
+        assert code == 6
+        assert "neither a validation part nor out-of-fold predictions to judge a file by" in said
+        assert "quantize.epochs" not in said  # which cannot help
+
     def test_it_is_refused_for_that_reason(
         self, run: Run, exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

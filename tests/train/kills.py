@@ -36,14 +36,14 @@ from lmedge.cli import main
 from tests import tiny_backbone
 
 phase, step, delay = {phase!r}, {step}, {delay}
-whole, steps = fitting._Counter.on_train_batch_end, []
+whole, steps = fitting.LossWatch.on_train_batch_end, []
 epoch = fitting._epoch
 
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def counting(asked, *others):
-    fitting._Counter.in_phase = asked.phase == phase
+    fitting.LossWatch.in_phase = asked.phase == phase
     return epoch(asked, *others)
 
 def dying(self, batch, logs=None):
@@ -53,7 +53,7 @@ def dying(self, batch, logs=None):
         if len(steps) == step:
             threading.Timer(delay, kill).start() if delay else kill()
 
-fitting._epoch, fitting._Counter.on_train_batch_end = counting, dying
+fitting._epoch, fitting.LossWatch.on_train_batch_end = counting, dying
 with tiny_backbone.installed():
     main()
 """

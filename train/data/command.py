@@ -15,6 +15,7 @@ from lmedge.files import check_folder, check_writable, write_json, write_text
 from lmedge.harmless import echo, harmless, json_text
 from lmedge.image import Resize
 from lmedge.report.terminal import HarmlessConsole
+from lmedge.taxonomy import counted
 
 from ..recipes import load_recipe
 from .findings import KINDS, MIN_SIDE, DataFinding, by_kind
@@ -115,10 +116,10 @@ def _summary(about: dict[str, object]) -> str:
     assert isinstance(landmarks, list)
     categories = {one["category"] for one in landmarks}
     names = {one["landmark"] for one in landmarks}
-    return (
-        f"{about['pictures']} images of {len(names)} landmarks in {len(categories)} "
-        f"categories{excluded}"
-    )
+    landmark_count = counted(len(names), "landmark", "landmarks")
+    category_count = counted(len(categories), "category", "categories")
+    images = counted(int(str(about["pictures"])), "image", "images")
+    return f"{images} of {landmark_count} in {category_count}{excluded}"
 
 
 def _show(findings: tuple[DataFinding, ...], summary: str) -> None:

@@ -16,6 +16,7 @@ from lmedge.errors import DataError, RunError
 from lmedge.evaluation import PARTS
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.evaluation.names import ImageNames, relative_name
+from lmedge.taxonomy import counted
 from lmedge.text_files import read_user_text
 
 from .split import Split, SplitRow, check_trained, split_rows
@@ -102,7 +103,8 @@ def _report_unnamed(path: Path, entries: Sequence[ImageEntry], used: Collection[
     """Log what a split file leaves out; a whole landmark, which no head learns, is an error."""
     if len(used) == len(entries):
         return
-    logger.warning("%s: does not name %d images, left out", path, len(entries) - len(used))
+    left = counted(len(entries) - len(used), "image", "images")
+    logger.warning("%s: does not name %s, left out", path, left)
     for landmark, count in sorted(unnamed_landmarks([e.image for e in entries], used).items()):
         logger.error(
             "%s: names none of the %d images of %s, which is not learnt; write the split anew with "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import shutil
 import subprocess
 import time
@@ -20,14 +19,13 @@ from lmedge.files import replacing
 from lmedge.harmless import echo, harmless, shell_words
 from lmedge.image import RgbImage
 from lmedge.processes import child_environment, python_command
-from lmedge.progress import Advance, progress
+from lmedge.progress import Advance, progress, progress_shown
 
 from .. import demo as drawings
 
 TRAIN, VALIDATE, TEST = 120, 15, 25  # drawings of each monument
 CLIP_FRAMES = 150
 FRAME_RATE = 15
-logger = logging.getLogger(__name__)
 
 
 @click.command(short_help="Draw, train, export and classify: no photographs needed.")
@@ -139,7 +137,7 @@ def show_and_run(*arguments: object) -> None:
     """Show a command of lmedge and run it in a process of its own."""
     words = [str(argument) for argument in arguments]
     click.secho(f"\n$ lmedge {shell_words(*words)}", bold=True)
-    quiet = [] if logging.getLogger("lmedge").isEnabledFor(logging.INFO) else ["-q"]
+    quiet = [] if progress_shown() else ["-q"]
     done = subprocess.run(
         python_command("-m", "lmedge", *quiet, *words), env=child_environment(), check=False
     )

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from lmedge.errors import RunError
+
 from ..arrays import Weights, read_arrays, write_arrays
 from ..backend import keras, tf
+from ..history import HistoryRow
 from ..network import build_network, get_weights, set_weights
-from ..run import HistoryRow, Run
+from ..run import Run
+from .divergence import check_finite
 from .replicas import outside
 from .validation import Quality
 
@@ -49,6 +53,8 @@ def blended(start: Weights, kept: Weights, share: float) -> Weights:
     The average keeps what was right before and most of what was learned (Wortsman et al.,
     arXiv:2109.01903). The best share depends on the number of training images.
     """
+    if share == 1:
+        return kept
     part = np.float32(share)
     return {name: start[name] + part * (value - start[name]) for name, value in kept.items()}
 
@@ -90,8 +96,13 @@ class Checkpoint:
         self._path = phase_file(run, phase)
 
     def save(self, row: HistoryRow, best: Quality, *, keep: bool) -> None:
-        """Write the kept weights, then the history, then the state that ends the epoch."""
+        """Write the kept weights, then the history, then the state that ends the epoch.
+
+        Raises:
+            DivergedError: if a weight is not finite; nothing is written.
+        """
         weights = get_weights(self._network)
+        check_finite(weights, f"after epoch {row.epoch}, the weights")
         if keep:
             write_arrays(phase_file(self._run, self._phase, "-best"), weights)
         earlier = [old for old in self._run.history() if not self._repeats(old, row.epoch)]
@@ -104,6 +115,19 @@ class Checkpoint:
             [best.macro_f1, best.loss, best.accuracy, best.n], dtype=np.float64
         )
         write_arrays(self._path, arrays)
+
+    def end(self, epochs: int) -> None:
+        """End a phase of `epochs` with its last good weights, those of its start if it has none.
+
+        `fit` has written the kept ones by then.
+        """
+        try:
+            arrays = read_arrays(self._path)
+        except RunError:
+            kept = read_arrays(phase_file(self._run, self._phase, "-best"))
+            arrays = {f"network/{name}": value for name, value in kept.items()}
+            arrays["best"] = np.zeros(4)
+        write_arrays(self._path, {**arrays, "epoch": np.array([epochs])})
 
     def _repeats(self, row: HistoryRow, epoch: int) -> bool:
         return row.phase == self._phase and row.epoch >= epoch
@@ -121,7 +145,7 @@ class Checkpoint:
         assert self._optimizer is not None  # a closed-form phase has ended with its one epoch
         self._optimizer.build(trainable)
         saved = _below(arrays, "optimizer/")
-        for number, variable in enumerate(self._optimizer.variables):
+        for number, variable in enumerate(self._optimizer.variables if saved else ()):
             variable.assign(saved[str(number)])
         f1, loss, accuracy, count = (float(value) for value in arrays["best"])
         best = Quality(macro_f1=f1, loss=loss, accuracy=accuracy, n=int(count))

@@ -14,6 +14,7 @@ import scipy.linalg
 import scipy.optimize
 
 from lmedge.decoding import log_softmax
+from lmedge.errors import DivergedError
 
 Floats = npt.NDArray[np.float64]
 BLOCK = 2048
@@ -44,7 +45,22 @@ def discriminant(
         classes: the number of classes.
         shrinkage: of the covariance, 0..1.
         smoothing: of the targets. At most SCALED images, evenly spaced, choose the factor.
+
+    Raises:
+        DivergedError: The features are too large, or too alike, to be solved for.
     """
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite has no solution
+        return _solved(features, truth, weights, classes, shrinkage, smoothing)
+
+
+def _solved(
+    features: npt.NDArray[np.float32],
+    truth: npt.NDArray[np.int64],
+    weights: npt.NDArray[np.float32] | None,
+    classes: int,
+    shrinkage: float,
+    smoothing: float,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     share = np.ones(len(truth)) if weights is None else weights.astype(np.float64)
     means = _means(features, truth, share, classes)
     covariance = np.zeros((features.shape[1],) * 2)
@@ -57,7 +73,10 @@ def discriminant(
     covariance *= (1 - shrinkage) / np.outer(spread, spread)
     covariance[np.diag_indices_from(covariance)] += shrinkage
     scaled = means / spread
-    kernel = scipy.linalg.solve(covariance, scaled.T, assume_a="pos")
+    try:
+        kernel = scipy.linalg.solve(covariance, scaled.T, assume_a="pos")
+    except (scipy.linalg.LinAlgError, ValueError) as error:
+        raise DivergedError(f"the features have no covariance to solve with ({error})") from error
     bias = -0.5 * np.einsum("cf,fc->c", scaled, kernel)
     kernel = kernel / spread[:, None]
     kernel -= kernel.mean(axis=1, keepdims=True)  # a constant of all logits has no effect

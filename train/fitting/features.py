@@ -38,6 +38,7 @@ from ..network import FEATURES, traced
 from ..recipes import Recipe
 from ..run import Run
 from .augment import WORKERS, fixed_copy, random_view
+from .divergence import finite_blocks
 from .replicas import plain, replicas
 
 BATCH = 32
@@ -126,6 +127,9 @@ class FrozenBackbone:
             read: returns an image by its index, (S, S, 3) uint8 RGB.
             count: the number of images.
             key: all that the images depend on.
+
+        Raises:
+            DivergedError: A feature is not finite.
         """
         if count == 0:
             return np.zeros((0, self.model.output.shape[-1]), np.float32)
@@ -143,14 +147,18 @@ class FrozenBackbone:
                 return found
             except (ValueError, OSError):
                 logger.debug("%s is damaged and made anew", path)
-        compute = self._by_tflite if engine == "tflite" else self._by_tensorflow
+        way = self._by_tflite if engine == "tflite" else self._by_tensorflow
+
+        def compute() -> Iterator[Floats]:
+            return finite_blocks(way(read, count))
+
         try:
-            write_features(path, shape, compute(read, count))
+            write_features(path, shape, compute())
         except LmedgeError as error:
             if type(error) is not LmedgeError:  # an image, not the disk
                 raise
             report_unwritten(error)
-            return np.concatenate(list(compute(read, count)))
+            return np.concatenate(list(compute()))
         found = read_features(path, shape)  # before the trim, which may take the file's name away
         trim(path.parent.glob("*.safetensors"), feature_limit())
         return found

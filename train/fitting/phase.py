@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,15 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.progress import Advance, progress
+from lmedge.errors import DivergedError
+from lmedge.progress import progress
 
-from ..arrays import read_arrays
+from ..arrays import read_arrays, write_arrays
 from ..backend import keras, tf
 from ..calibration import calibrated_likelihood
-from ..network import set_weights
+from ..history import HistoryRow
+from ..network import get_weights, set_weights
 from ..recipes.sections import FitSettings
 from ..reports.tensorboard import epoch_log
-from ..run import HistoryRow, Run
+from ..run import Run
 from .checkpoint import (
     Checkpoint,
     blended,
@@ -29,8 +32,10 @@ from .checkpoint import (
     start_weights,
     write_share,
 )
+from .divergence import ExplosionWatch, LossWatch, check_finite, naming
+from .optimizer import make_optimizer
 from .replicas import feed, predicted
-from .validation import Quality, likeliest_share, quality_of
+from .validation import Quality, likeliest_share, mean_quality, quality_of
 
 QUIET_SECONDS = 2.0  # epochs on cached features end before anybody has read a line
 logger = logging.getLogger(__name__)
@@ -57,6 +62,9 @@ class Fitting:
             from; 1 for no rest.
         spread: the standard deviation by which the validation part may move `blend`.
         choose: if false, the caller writes the share, and the phase ends without it.
+        judged: if true, the heads were fitted before. Epochs that the validation part shows to be
+            worse than the weights at the start are not kept.
+        section: the section of the recipe that `settings` are.
         warm_up: if true, the learning rate rises over the first epoch.
         xla: if true, the step is compiled.
     """
@@ -72,8 +80,29 @@ class Fitting:
     blend: float = 1.0
     spread: float = 0.0
     choose: bool = True
+    judged: bool = False
+    section: str = "fine_tune"
     warm_up: bool = False
     xla: bool = False
+
+    @property
+    def blends(self) -> bool:
+        """True if a share of the fitted weights is kept, which `choose` or the caller writes."""
+        return self.blend < 1 or not self.choose
+
+    @property
+    def advice(self) -> str:
+        """Return what to try against divergence."""
+        key = f"{self.section}.learning_rate"
+        return f"try a lower {key} than {self.settings.learning_rate:g}"
+
+    @property
+    def guessing(self) -> float:
+        """The loss of an equal probability for every class."""
+        return sum(
+            weight * math.log(self.model.output[head].shape[-1])
+            for head, weight in self.loss_weights.items()
+        )
 
 
 def fit(run: Run, fitting: Fitting) -> None:
@@ -81,6 +110,10 @@ def fit(run: Run, fitting: Fitting) -> None:
 
     A checkpoint is written after each epoch. A phase that was interrupted goes on after its last
     one; a phase that ended is restored without fitting.
+
+    Raises:
+        DivergedError: if a loss, weight or logit is not finite. The phase has ended then, with the
+            last good weights.
     """
     steps = len(fitting.batches(0))
     optimizer = compile_for(fitting, steps)
@@ -88,23 +121,62 @@ def fit(run: Run, fitting: Fitting) -> None:
     start, best = state.restore(fitting.model.trainable_variables)
     if start:
         logger.info("%s: %d of %d epochs were done", fitting.phase, start, fitting.epochs)
-    if fitting.blend < 1:
+    if fitting.blends:
         start_weights(run, fitting.phase, fitting.network)
+    if not start:
+        best = _begin(run, fitting)
     if start < fitting.epochs:
-        with (
-            progress(f"{fitting.phase}", (fitting.epochs - start) * steps) as advance,
-            epoch_log(run.folder, fitting.phase) as log,
-        ):
-            counter = _Counter(advance)
-            for epoch in range(start, fitting.epochs):
-                row, quality = _epoch(fitting, epoch, counter)
-                keep = fitting.settings.keep
-                kept, best = quality.matches(best, keep), quality.best(best, keep)
-                state.save(row, best, keep=kept)
-                log(row)
+        action = f"{fitting.advice}, or --resume with the weights from before"
+        with naming(run, fitting.phase, action):
+            try:
+                _fit_epochs(run, fitting, state, range(start, fitting.epochs), steps, best)
+            except DivergedError:
+                state.end(fitting.epochs)
+                raise
     if fitting.blend < 1 and fitting.choose:
         _choose_share(run, fitting)
-    restore_finished(run, fitting.phase, fitting.network, fitting.epochs, fitting.blend < 1)
+    restore_finished(run, fitting.phase, fitting.network, fitting.epochs, fitting.blends)
+
+
+def _begin(run: Run, fitting: Fitting) -> Quality | None:
+    """Keep the weights at the start of a phase, and return their quality if they are judged."""
+    weights = get_weights(fitting.network)
+    write_arrays(phase_file(run, fitting.phase, "-best"), weights)
+    if not fitting.judged or fitting.settings.keep == "last":
+        return None
+    quality = validate(fitting)
+    return quality if quality.n else None
+
+
+def _fit_epochs(
+    run: Run,
+    fitting: Fitting,
+    state: Checkpoint,
+    epochs: range,
+    steps: int,
+    best: Quality | None,
+) -> None:
+    """Fit epochs of `steps` batches; `best` is the best quality so far."""
+    explosion = ExplosionWatch(fitting.phase, fitting.advice, fitting.guessing)
+    keep, kept_any = fitting.settings.keep, False
+    with (
+        progress(f"{fitting.phase}", len(epochs) * steps) as advance,
+        epoch_log(run.folder, fitting.phase) as log,
+    ):
+        watch = LossWatch(advance)
+        for epoch in epochs:
+            row, quality = _epoch(fitting, epoch, watch)
+            explosion.look(row.epoch, {"loss": row.loss, "validation loss": row.val_loss})
+            kept, best = quality.matches(best, keep), quality.best(best, keep)
+            kept_any = kept_any or kept
+            state.save(row, best, keep=kept)
+            log(row)
+    if fitting.judged and not kept_any and not epochs.start:
+        logger.warning(
+            "%s: every epoch was worse than the weights at its start, which are kept; %s",
+            fitting.phase,
+            fitting.advice,
+        )
 
 
 def _choose_share(run: Run, fitting: Fitting) -> None:
@@ -153,20 +225,20 @@ def record_solved(
 
 
 def _epoch(
-    fitting: Fitting, epoch: int, counter: keras.callbacks.Callback
+    fitting: Fitting, epoch: int, watch: keras.callbacks.Callback
 ) -> tuple[HistoryRow, Quality]:
     """Fit one epoch. Returns its row of the history and its quality."""
     began = time.monotonic()
-    batches, steps = feed(fitting.batches(epoch))
-    result = fitting.model.fit(
-        batches,
-        steps_per_epoch=steps,
-        initial_epoch=epoch,
-        epochs=epoch + 1,
-        shuffle=False,
-        verbose=0,
-        callbacks=[counter],
-    ).history
+    with feed(fitting.batches(epoch)) as (batches, steps):
+        result = fitting.model.fit(
+            batches,
+            steps_per_epoch=steps,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            shuffle=False,
+            verbose=0,
+            callbacks=[watch],
+        ).history
     quality = validate(fitting)
     scored = fitting.validation[1]
     names = [name for name in result if name.endswith("accuracy")]
@@ -210,20 +282,16 @@ def validate(fitting: Fitting) -> Quality:
     if not all(len(truth) for truth in truths.values()):
         return Quality(macro_f1=0.0, loss=0.0, accuracy=0.0, n=0)
     logits = predicted(fitting.model, inputs)
+    check_finite(logits, "the validation logits")
     found = [quality_of(logits[head].astype(np.float64), truth) for head, truth in truths.items()]
-    return Quality(
-        macro_f1=float(np.mean([quality.macro_f1 for quality in found])),
-        loss=float(np.mean([quality.loss for quality in found])),
-        accuracy=float(np.mean([quality.accuracy for quality in found])),
-        n=found[0].n,
-    )
+    return mean_quality(found)
 
 
 def training_quality(fitting: Fitting) -> tuple[float, float]:
     """Return the loss and accuracy on the training copies, as an epoch reports them."""
     compile_for(fitting)
-    batches, steps = feed(fitting.batches(0))
-    found = fitting.model.evaluate(batches, steps=steps, verbose=0, return_dict=True)
+    with feed(fitting.batches(0)) as (batches, steps):
+        found = fitting.model.evaluate(batches, steps=steps, verbose=0, return_dict=True)
     accuracies = [value for name, value in found.items() if name.endswith("accuracy")]
     return float(found["loss"]), float(np.mean(accuracies))
 
@@ -242,48 +310,3 @@ def compile_for(fitting: Fitting, steps: int = 1) -> keras.optimizers.Optimizer:
         jit_compile=fitting.xla,
     )
     return optimizer
-
-
-def make_optimizer(
-    settings: FitSettings, *, epochs: int, steps: int, warm_up: bool
-) -> keras.optimizers.Optimizer:
-    """Return the optimizer of a phase of `epochs` epochs of `steps` batches.
-
-    `warm_up` raises the learning rate over the first epoch.
-    """
-    rate = _schedule(settings, epochs, steps, warm_up)
-    if settings.optimizer == "sgd":
-        decay = settings.weight_decay or None
-        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
-    elif settings.optimizer == "adam":
-        optimizer = keras.optimizers.Adam(rate, weight_decay=settings.weight_decay or None)
-    else:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
-def _schedule(
-    settings: FitSettings, epochs: int, steps: int, warm_up: bool
-) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    rate, total = settings.learning_rate, max(1, steps * epochs)
-    if settings.schedule == "constant":
-        return rate
-    if warm_up:
-        # The first steps of Adam move every weight by the whole rate, whatever the gradient:
-        # without a warm-up they destroy pretrained features before there is anything to learn.
-        return keras.optimizers.schedules.CosineDecay(
-            0.0, max(1, total - steps), warmup_target=rate, warmup_steps=steps
-        )
-    return keras.optimizers.schedules.CosineDecay(rate, total)
-
-
-class _Counter(keras.callbacks.Callback):  # type: ignore[misc]
-    """Advance the progress by each batch."""
-
-    def __init__(self, advance: Advance) -> None:
-        super().__init__()
-        self._advance = advance
-
-    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-        self._advance()

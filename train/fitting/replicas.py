@@ -8,6 +8,7 @@ others rise by as much as Keras' mean falls, so that the gradient is that of one
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -47,11 +48,54 @@ def plain(model: keras.Model) -> keras.Model:
     return copy
 
 
-def feed(batches: keras.utils.Sequence) -> tuple[Any, int]:
-    """Return the input of `Model.fit` or `evaluate` for these batches, and its number of steps."""
+class Problems:
+    """The errors of the generators that TensorFlow reads batches from.
+
+    TensorFlow turns an exception of a generator into an error of its own, with a traceback as text.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[Exception] = []
+
+    def noting(self, generate: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any]]:
+        """Return a generator function like `generate` that keeps the error that ends it."""
+
+        def noted() -> Iterator[Any]:
+            try:
+                yield from generate()
+            except Exception as error:
+                self._found.append(error)
+                raise
+
+        return noted
+
+    @contextlib.contextmanager
+    def raising(self) -> Iterator[None]:
+        """Raise the error of a generator in place of that of TensorFlow in the block."""
+        try:
+            yield
+        except tf.errors.OpError:
+            if not self._found:
+                raise
+            raise self._found[0] from None
+
+
+@contextlib.contextmanager
+def feed(batches: keras.utils.Sequence) -> Iterator[tuple[Any, int]]:
+    """Give the input of `Model.fit` or `evaluate` for these batches, and its number of steps.
+
+    An error of the batches comes out of the block as itself.
+    """
+    problems = Problems()
+    with problems.raising():
+        yield _fed(batches, problems)
+
+
+def _fed(batches: keras.utils.Sequence, problems: Problems) -> tuple[Any, int]:
     steps = len(batches)
     if replicas() == 1:
-        return _dataset(lambda: (batches[index] for index in range(steps)), batches[0]), steps
+        each = problems.noting(lambda: (batches[index] for index in range(steps)))
+        return _dataset(each, batches[0]), steps
     inputs, targets, weights = next(shares(batches, range(1), 1))
     signature = tf.nest.map_structure(
         lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype),
@@ -63,7 +107,7 @@ def feed(batches: keras.utils.Sequence) -> tuple[Any, int]:
         first = context.input_pipeline_id * own
         chosen, count = range(first, first + own), context.num_replicas_in_sync
         return tf.data.Dataset.from_generator(
-            lambda: shares(batches, chosen, count), output_signature=signature
+            problems.noting(lambda: shares(batches, chosen, count)), output_signature=signature
         ).prefetch(2 * own)
 
     return keras.utils.experimental.DatasetCreator(dataset), steps
@@ -112,8 +156,10 @@ def predicted(model: keras.Model, inputs: Any, batch: int = 64) -> Any:
     """
     whole = isinstance(inputs, keras.utils.Sequence)
     if replicas() == 1 and whole and len(inputs):
-        read = _dataset(lambda: (inputs[index] for index in range(len(inputs))), inputs[0])
-        return model.predict(read, verbose=0)
+        problems = Problems()
+        each = problems.noting(lambda: (inputs[index] for index in range(len(inputs))))
+        with problems.raising():
+            return model.predict(_dataset(each, inputs[0]), verbose=0)
     if replicas() == 1:
         return model.predict(inputs, verbose=0, batch_size=batch)
     parts = (

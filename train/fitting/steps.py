@@ -5,35 +5,24 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import time
 from collections.abc import Callable, Mapping
-
-import numpy as np
 
 from lmedge.model_file import HEADS
 
-from ..arrays import Floats
 from ..backbones import BACKBONES
 from ..backend import keras
-from ..network import FEATURES, head_network
-from ..recipes.sections import HeadSettings
 from ..run import Run
-from .batches import (
-    AugmentedBatches,
-    DistilBatches,
-    FeatureBatches,
-    FeatureInputs,
-    ImageBatches,
-    Labels,
-    PreparedInputs,
-    balanced,
-    soft_targets,
-)
+from .batches import AugmentedBatches, DistilBatches, PreparedInputs
 from .checkpoint import restore_finished, start_network
-from .discriminant import discriminant
-from .features import FrozenBackbone, TrainingCopies, prepared_key
-from .phase import Epoch, Fitting, Inputs, fit, record_solved, training_quality
-from .replicas import predicted
+from .heads import (
+    HeadFit,
+    head_epochs,
+    head_phase,
+    heads_model,
+    loss_weights,
+    training_labels,
+)
+from .phase import Epoch, Fitting, fit
 from .strategies import STRATEGIES
 
 logger = logging.getLogger(__name__)
@@ -47,13 +36,17 @@ class Phase:
         name: the name of its rows in history.csv, and of its files.
         heads: the outputs that it trains by their labels.
         fit: fits the network, or restores what an earlier call left.
-        blends: true if the backbone is fitted and its weights are blended afterwards.
+        epochs: the number of its epochs.
+        blends: true if the backbone is fitted and a share of its weights is kept afterwards.
+        share: the share that the recipe keeps.
     """
 
     name: str
     heads: tuple[str, ...]
     fit: Callable[[], None]
+    epochs: int
     blends: bool = False
+    share: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +60,8 @@ class Trainer:
         xla: true if the steps are compiled.
         whole: the run whose fold this one is, or None. Both share the pretrained features.
         shares: the share of fine-tuned weights that is kept, by phase; others as in the recipe. A
-            fold's is written by the caller, who chooses it by the answers of all folds.
+            fold's is written by the caller, who chooses it by the answers of all folds. With 0 the
+            phase is left out.
     """
 
     run: Run
@@ -87,12 +81,10 @@ class Trainer:
         strategy, found = STRATEGIES[self.run.strategy], []
         first, second = strategy.first, strategy.second
         if self.pretrained:
-            fit = functools.partial(self.fit_heads, *first)
-            found.append(Phase(name=_head_phase(first), heads=first, fit=fit))
+            found.append(self._head(first, first=True))
         found += self._fine_tuning(first, None)
         if second is not None:
-            fit = functools.partial(self.fit_second_head, second)
-            found.append(Phase(name=_head_phase((second,)), heads=(second,), fit=fit))
+            found.append(self._head((second,), first=False))
             if self.run.recipe.strategy.phase2 == "distil":
                 (held,) = first
                 found += self._fine_tuning((second,), held)
@@ -100,11 +92,29 @@ class Trainer:
 
     def fit_heads(self, *heads: str) -> None:
         """Fit outputs and the layers below that they share, on the frozen backbone."""
-        self._fit_heads(heads, first=True)
+        self._head(heads, first=True).fit()
 
     def fit_second_head(self, head: str) -> None:
         """Fit one output alone: the layers that the first one depends on do not change."""
-        self._fit_heads((head,), first=False)
+        self._head((head,), first=False).fit()
+
+    def _head(self, heads: tuple[str, ...], *, first: bool) -> Phase:
+        own = HeadFit(
+            run=self.run,
+            network=self.network,
+            heads=heads,
+            first=first,
+            # before anything is fitted the backbone is that of the whole run
+            shared=self.whole if first and self.pretrained else None,
+            xla=self.xla,
+        )
+        name = head_phase(heads)
+
+        def fit_or_restore() -> None:
+            if own.fit():
+                self._log_done(name)
+
+        return Phase(name=name, heads=heads, fit=fit_or_restore, epochs=head_epochs(own.settings))
 
     def fine_tune(self, *heads: str, held: str | None = None) -> None:
         """Fit outputs and the backbone from the recipe's groups upwards, on augmented images.
@@ -124,181 +134,63 @@ class Trainer:
         settings = self.run.recipe.fine_tune
         rounds = list(zip(settings.start, settings.epochs, strict=True))
         common = f"{'-and-'.join(heads)}-fine-tuning" + ("-distilled" if held else "")
+        own = self.run.recipe.second_head if held else self.run.recipe.head
+        fitted = self.pretrained and head_epochs(own) > 0  # the heads, before this phase
         found = []
         for number, (start, epochs) in enumerate(rounds, start=1):
-            name = common if len(rounds) == 1 else f"{common}-{number}"
-            fit = functools.partial(self._fine_tune, name, heads, held, start, epochs)
-            blends = epochs > 0 and self._blend(name) < 1
-            found.append(Phase(name=name, heads=heads, fit=fit, blends=blends))
+            phase = Phase(
+                name=common if len(rounds) == 1 else f"{common}-{number}",
+                heads=heads,
+                fit=lambda: None,
+                epochs=epochs,
+                share=settings.blend if self.pretrained else 1.0,
+            )
+            blends = epochs > 0 and (self._blend(phase) < 1 or self._is_fold)
+            fit = functools.partial(self._fine_tune, phase, held, start, fitted or number > 1)
+            found.append(dataclasses.replace(phase, fit=fit, blends=blends))
         return found
 
-    def _blend(self, phase: str) -> float:
+    @property
+    def _is_fold(self) -> bool:
+        """True if the caller chooses the shares."""
+        return self.whole is not None and self.pretrained
+
+    def _blend(self, phase: Phase) -> float:
         """Return the share of fine-tuned weights that a phase begins to be judged with."""
-        settings = self.run.recipe.fine_tune
-        return self.shares.get(phase, settings.blend) if self.pretrained else 1.0
+        return self.shares.get(phase.name, phase.share)
 
-    def _fit_heads(self, heads: tuple[str, ...], *, first: bool) -> None:
-        run, recipe, phase = self.run, self.run.recipe, _head_phase(heads)
-        settings = recipe.head if first else recipe.second_head
-        closed_form = settings.optimizer == "discriminant"
-        epochs = 1 if closed_form else settings.epochs
-        if epochs == 0:
+    def _fine_tune(self, phase: Phase, held: str | None, start: str, judged: bool) -> None:
+        """Fit a phase; `judged` is true if its heads were fitted before."""
+        run, settings, blend = self.run, self.run.recipe.fine_tune, self._blend(phase)
+        if phase.epochs == 0 or blend == 0:
             return
-        if restore_finished(run, phase, self.network, epochs):
-            self._log_done(phase)
+        blends = blend < 1 or self._is_fold
+        if restore_finished(run, phase.name, self.network, phase.epochs, blends):
+            self._log_done(phase.name)
             return
-        for layer in self.network.layers:
-            between = layer.name.startswith("head_")
-            layer.trainable = layer.name in heads or (first and between)
-        copies = TrainingCopies(run, settings.views)
-        labels = self._labels(heads, settings.label_smoothing)
-        features = None
-        if closed_form or settings.cached:
-            backbone = FrozenBackbone(self.network)
-            features = self._features(backbone, copies, shared=first)
-            validation = self._validation_features(backbone)
-            model, batches = self._on_features(
-                heads, settings, features, labels.tiled(copies.count)
-            )
-        else:
-            validation = PreparedInputs(run.store, run.entries("val"))
-            model, batches = self._on_images(heads, settings, copies, labels.tiled(copies.count))
-        truth = run.labels("val")
-        fitting = Fitting(
-            phase=phase,
-            model=model,
-            network=self.network,
-            batches=batches,
-            validation=(validation, {head: truth[head] for head in heads}),
-            epochs=epochs,
-            settings=settings,
-            loss_weights=self._loss_weights(heads),
-            xla=self.xla,
-        )
-        if closed_form and features is not None:
-            self._solve(fitting, settings, features, labels.importance, copies.count)
-        else:
-            fit(run, fitting)
-
-    def _features(
-        self, backbone: FrozenBackbone, copies: TrainingCopies, *, shared: bool
-    ) -> Floats:
-        """Return the features of the training copies, (copies * N, F).
-
-        Before anything is fitted the backbone is that of the whole run, whose features are
-        computed once for all folds.
-        """
-        if self.whole is None or not (shared and self.pretrained):
-            return backbone.features(copies, len(copies), copies.key)
-        every = TrainingCopies(self.whole, copies.views)
-        found = backbone.features(every, len(every), every.key)
-        places = {entry: place for place, entry in enumerate(self.whole.entries("train"))}
-        rows = [places[entry] for entry in self.run.entries("train")]
-        each = found.reshape(copies.count, len(places), -1)
-        return np.concatenate([one[rows] for one in each])
-
-    def _validation_features(self, backbone: FrozenBackbone) -> Inputs:
-        run, entries = self.run, self.run.entries("val")
-        return FeatureInputs(
-            backbone.features(
-                lambda index: run.store.prepared(entries[index]),
-                len(entries),
-                prepared_key(run.recipe, entries),
-            )
-        )
-
-    def _on_features(
-        self, heads: tuple[str, ...], settings: HeadSettings, features: Floats, labels: Labels
-    ) -> tuple[keras.Model, Epoch]:
-        """Return the layers above the features, and the batches of cached features."""
-        batch, seed = settings.batch, self.run.seed
-        return head_network(self.network, heads), lambda epoch: FeatureBatches(
-            features, labels, batch=batch, seed=seed, epoch=epoch
-        )
-
-    def _on_images(
-        self, heads: tuple[str, ...], settings: HeadSettings, copies: TrainingCopies, labels: Labels
-    ) -> tuple[keras.Model, Epoch]:
-        """Return the network with these heads, and the batches of images for it."""
-        batch, seed = settings.batch, self.run.seed
-        return self._model(heads), lambda epoch: ImageBatches(
-            copies, labels, batch=batch, seed=seed, epoch=epoch
-        )
-
-    def _solve(
-        self,
-        fitting: Fitting,
-        settings: HeadSettings,
-        features: Floats,
-        importance: Floats | None,
-        copies: int,
-    ) -> None:
-        """Put the closed-form solution into the outputs, in the order in which they depend.
-
-        Args:
-            fitting: the phase.
-            settings: shrinkage and smoothing.
-            features: (copies * N, F) of the training copies, one set of N images after another.
-            importance: the weight of each image, (N,), or None.
-            copies: the number of sets.
-        """
-        began = time.monotonic()
-        truth, feature = self.run.labels("train"), self.run.spec.feature
-        for head in sorted(fitting.loss_weights, key=lambda name: name != feature):
-            layer = self.network.get_layer(head)
-            kernel, bias = discriminant(
-                self._below(layer, features),
-                np.tile(truth[head], copies),
-                None if importance is None else np.tile(importance, copies),
-                layer.units,
-                shrinkage=settings.shrinkage,
-                smoothing=settings.label_smoothing,
-            )
-            layer.set_weights([kernel, bias])
-        loss, accuracy = training_quality(fitting)
-        seconds = time.monotonic() - began
-        record_solved(self.run, fitting, loss=loss, accuracy=accuracy, seconds=seconds)
-
-    def _below(self, layer: keras.layers.Layer, features: Floats) -> Floats:
-        """Return what an output layer reads, computed from these features."""
-        backbone = self.network.get_layer(FEATURES).output
-        if layer.input is backbone:
-            return features
-        model = keras.Model(backbone, layer.input)
-        return np.asarray(predicted(model, features, 1024), np.float32)
-
-    def _fine_tune(
-        self, phase: str, heads: tuple[str, ...], held: str | None, start: str, epochs: int
-    ) -> None:
-        run, settings = self.run, self.run.recipe.fine_tune
-        blend = self._blend(phase)
-        if epochs == 0:
-            return
-        if restore_finished(run, phase, self.network, epochs, blend < 1):
-            self._log_done(phase)
-            return
-        trained = (*heads, held) if held else heads
+        trained = (*phase.heads, held) if held else phase.heads
         self._free(trained, start, settings.batch_norm)
-        batches, weights = self._augmented(heads), self._loss_weights(heads)
+        batches, weights = self._augmented(phase.heads), loss_weights(run, phase.heads)
         if held:
-            batches = self._distilled(batches, phase, held)
+            batches = self._distilled(batches, phase.name, held)
             weights[held] = run.recipe.strategy.distil_weight
         truth = run.labels("val")
         fitting = Fitting(
-            phase=phase,
-            model=self._model(trained),
+            phase=phase.name,
+            model=heads_model(self.network, trained),
             network=self.network,
             batches=batches,
             validation=(
                 PreparedInputs(run.store, run.entries("val")),
-                {head: truth[head] for head in heads},
+                {head: truth[head] for head in phase.heads},
             ),
-            epochs=epochs,
+            epochs=phase.epochs,
             settings=settings,
             loss_weights=weights,
             blend=blend,
-            spread=0.0 if phase in self.shares else settings.blend_spread,
-            choose=self.whole is None,
+            spread=0.0 if phase.name in self.shares else settings.blend_spread,
+            choose=not self._is_fold,
+            judged=judged,
             warm_up=self.pretrained,
             xla=self.xla,
         )
@@ -311,7 +203,7 @@ class Trainer:
     def _augmented(self, heads: tuple[str, ...]) -> Epoch:
         """Return the batches of random views of the training images."""
         run, settings = self.run, self.run.recipe.fine_tune
-        labels = self._labels(heads, settings.label_smoothing)
+        labels = training_labels(run, self.network, heads, settings.label_smoothing)
         return lambda epoch: AugmentedBatches(
             run.store,
             run.entries("train"),
@@ -341,36 +233,3 @@ class Trainer:
                 # Keras' 0.99 takes some 500 steps to forget the random start; a small training
                 # from scratch is hardly longer than that.
                 layer.momentum = 0.9
-
-    def _model(self, heads: tuple[str, ...]) -> keras.Model:
-        outputs = {head: self.network.get_layer(head).output for head in heads}
-        return keras.Model(self.network.input, outputs)
-
-    def _labels(self, heads: tuple[str, ...], smoothing: float) -> Labels:
-        """Return the targets of the training part, weighted by the recipe's balance."""
-        truth = self.run.labels("train")
-        targets = {
-            head: soft_targets(truth[head], self.network.get_layer(head).units, smoothing)
-            for head in heads
-        }
-        balance = self.run.recipe.data.balance
-        if balance == "none":
-            return Labels(targets)
-        landmarks = self.network.get_layer("landmark").units
-        weights = balanced(truth["landmark"], landmarks)
-        return (
-            Labels(targets, weights=weights)
-            if balance == "weights"
-            else Labels(targets, chances=weights)
-        )
-
-    def _loss_weights(self, heads: tuple[str, ...]) -> dict[str, float]:
-        if len(heads) == 1:
-            return {heads[0]: 1.0}
-        strategy = self.run.recipe.strategy
-        weights = {"landmark": strategy.landmark_weight, "category": strategy.category_weight}
-        return {head: weights[head] for head in heads}
-
-
-def _head_phase(heads: tuple[str, ...]) -> str:
-    return f"{'-and-'.join(heads)}-head"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +57,16 @@ def quality_of(logits: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) ->
         loss=float(-log_softmax(logits)[np.arange(len(truth)), truth].mean()),
         accuracy=float((guess == truth).mean()),
         n=len(truth),
+    )
+
+
+def mean_quality(heads: Sequence[Quality]) -> Quality:
+    """Return the mean of the qualities of several heads on the same images."""
+    return Quality(
+        macro_f1=float(np.mean([quality.macro_f1 for quality in heads])),
+        loss=float(np.mean([quality.loss for quality in heads])),
+        accuracy=float(np.mean([quality.accuracy for quality in heads])),
+        n=heads[0].n,
     )
 
 

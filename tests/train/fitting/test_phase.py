@@ -18,8 +18,9 @@ from lmedge.train.fitting import phase as fit_module
 from lmedge.train.fitting.batches import FeatureBatches, Labels, soft_targets
 from lmedge.train.fitting.phase import Fitting, fit
 from lmedge.train.fitting.validation import Quality
+from lmedge.train.history import HistoryRow
 from lmedge.train.network import get_weights
-from lmedge.train.run import HistoryRow, Run
+from lmedge.train.run import Run
 from tests import small_run
 
 
@@ -70,7 +71,7 @@ def kill_before_write(patch: pytest.MonkeyPatch, name: str, count: int) -> None:
 
 def kill_in_batch(patch: pytest.MonkeyPatch, count: int) -> None:
     """Die at the end of batch `count` (from 0) of the run."""
-    whole, seen = fit_module._Counter.on_train_batch_end, []
+    whole, seen = fit_module.LossWatch.on_train_batch_end, []
 
     def dying(self: Any, batch: int, logs: object = None) -> None:
         seen.append(batch)
@@ -78,7 +79,7 @@ def kill_in_batch(patch: pytest.MonkeyPatch, count: int) -> None:
             raise Killed
         whole(self, batch, logs)
 
-    patch.setattr(fit_module._Counter, "on_train_batch_end", dying)
+    patch.setattr(fit_module.LossWatch, "on_train_batch_end", dying)
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from .errors import LmedgeError
 from .harmless import json_text
 
 PREFIX = ".lmedge-"  # of temporary files and folders, which are hidden beside their target
-LOCK_SECONDS = 10.0  # a training whose parent was killed ends well within
 _STALE = 3600.0  # seconds after which a file that no process holds was left by a kill
 # Libraries that are written in C or Rust report a failed write as an error of their own.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES)
@@ -264,42 +263,6 @@ def _copy_nameless(read: IO[bytes], target: Path) -> bool | None:
             return _link(Path(f"/proc/self/fd/{descriptor}"), target)
     except OSError:
         return None  # a full disk fails again, with its name
-
-
-@contextlib.contextmanager
-def alone(
-    folder: Path, command: str, name: str = ".lock", seconds: float | None = None
-) -> Iterator[None]:
-    """Hold a folder, which is made if it is missing, against other processes of the same command.
-
-    Args:
-        folder: The folder.
-        command: The command, for the error.
-        name: A file in the folder, which is made if it is missing, and which is never replaced.
-        seconds: The time to wait for the other process; LOCK_SECONDS unless given.
-
-    Raises:
-        LmedgeError: Another process holds the folder. A file system without locks has none.
-    """
-    with writing(folder / name):
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / name).open("a")
-    with stream:
-        until = time.monotonic() + (LOCK_SECONDS if seconds is None else seconds)
-        while True:
-            try:
-                lock_open_file(stream.fileno(), wait=False)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > until:
-                    raise LmedgeError(
-                        f"another `{command}` is at work in {folder}; wait for it or name another "
-                        "folder with --out"
-                    ) from error
-                time.sleep(0.2)
-            except OSError:
-                break
-        yield
 
 
 def _fill(copy: IO[bytes], read: IO[bytes]) -> None:

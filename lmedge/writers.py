@@ -1,15 +1,18 @@
-"""Files that grow under their own name: one writer at a time, and none that is read as well."""
+"""One writer at a time: of a folder, or of a file that grows under its own name."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .errors import LmedgeError
-from .files import PREFIX, lock_open_file
+from .files import PREFIX, lock_open_file, writing
+
+LOCK_SECONDS = 10.0  # a training whose parent was killed ends well within
 
 
 @contextlib.contextmanager
@@ -28,7 +31,13 @@ def held(path: str | os.PathLike[str]) -> Iterator[None]:
         return
     real = Path(os.path.realpath(path))
     lock = real.with_name(f"{PREFIX}{hashlib.sha256(os.fsencode(real.name)).hexdigest()[:12]}.lock")
-    descriptor = _held_descriptor(lock, path)
+    descriptor = None
+    with contextlib.suppress(OSError):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _locked(
+            lock,
+            f"{path}: another lmedge is writing to it; choose another name, or end that one",
+        )
     try:
         yield
     finally:
@@ -37,21 +46,55 @@ def held(path: str | os.PathLike[str]) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _held_descriptor(lock: Path, path: Path) -> int | None:
+@contextlib.contextmanager
+def alone(
+    folder: Path, command: str, name: str = ".lock", seconds: float | None = None
+) -> Iterator[None]:
+    """Hold a folder, which is made if it is missing, against other processes of the same command.
+
+    Args:
+        folder: The folder.
+        command: The command, for the error.
+        name: A file in the folder, which is made if it is missing, and which is never replaced.
+        seconds: The time to wait for the other process; LOCK_SECONDS unless given.
+
+    Raises:
+        LmedgeError: Another process holds the folder. A file system without locks has none.
+    """
+    with writing(folder / name):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = _locked(
+            folder / name,
+            f"another `{command}` is at work in {folder}; wait for it or name another folder with "
+            "--out",
+            LOCK_SECONDS if seconds is None else seconds,
+        )
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _locked(lock: Path, refusal: str, seconds: float = 0.0) -> int | None:
+    """Open and lock a file, which is made if it is missing; None on a file system without locks.
+
+    Raises:
+        LmedgeError: Another process holds it for longer than `seconds`; `refusal` is the message.
+        OSError: The file cannot be opened.
+    """
+    until = time.monotonic() + seconds
     while True:
-        try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError:
-            return None
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             lock_open_file(descriptor, wait=False)
         except BlockingIOError:
             os.close(descriptor)
-            raise LmedgeError(
-                f"{path}: another lmedge is writing to it; choose another name, or end that one"
-            ) from None
-        except OSError:  # a file system without locks
+            if time.monotonic() >= until:
+                raise LmedgeError(refusal) from None
+            time.sleep(0.2)
+            continue
+        except OSError:
             os.close(descriptor)
             return None
         with contextlib.suppress(OSError):  # it may have been removed before it was locked

@@ -109,7 +109,16 @@ def test_a_room_imports_only_through_its_doors(folder: str) -> None:
 
 
 def test_export_knows_the_run_and_the_network_of_train_only() -> None:
-    allowed = {"run", "arrays", "network", "calibration", "backbones", "backend", "out_of_fold"}
+    allowed = {
+        "run",
+        "description",
+        "arrays",
+        "network",
+        "calibration",
+        "backbones",
+        "backend",
+        "out_of_fold",
+    }
     for path in modules("export"):
         for name in imports(path):
             if name.startswith("lmedge.train."):

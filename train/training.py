@@ -14,10 +14,11 @@ from lmedge.errors import DeviceError
 from lmedge.evaluation import CROSS_VALIDATED, PARTS
 from lmedge.evaluation.scoring import Scores
 from lmedge.evaluation.unknown import list_unknown_images
-from lmedge.files import alone, write_json
+from lmedge.files import write_json
 from lmedge.harmless import HarmlessFormatter
 from lmedge.image import Resize
 from lmedge.progress import WARNINGS
+from lmedge.writers import alone
 
 from .arrays import write_arrays
 from .backbones import BACKBONES, check_backbone, check_pretrained, check_start, load_stock_weights

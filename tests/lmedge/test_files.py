@@ -184,25 +184,6 @@ def test_files_that_belong_together_are_placed_together(tmp_path: Path) -> None:
     assert found == {"report.json", "b.csv", "page.html", "notes.txt"}
 
 
-def test_a_folder_is_held_by_one_process(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from lmedge.files import alone\n"
-        "with alone(Path(sys.argv[1]), 'lmedge train'): print('held', flush=True); input()"
-    )
-    words = [sys.executable, "-c", code, str(tmp_path / "run")]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        holder.stdout.readline()
-        with (
-            pytest.raises(LmedgeError, match="another `lmedge train` is at work in"),
-            files.alone(tmp_path / "run", "lmedge train", seconds=0.1),
-        ):
-            pytest.fail("it is held")
-        holder.kill()
-    with files.alone(tmp_path / "run", "lmedge train", seconds=0.1):
-        pass
-
-
 def test_a_probe_leaves_nothing(tmp_path: Path) -> None:
     files.check_writable(tmp_path / "report.json")
     assert names(tmp_path) == []

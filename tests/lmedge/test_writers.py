@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lmedge.errors import LmedgeError
-from lmedge.writers import check_outputs, held
+from lmedge.writers import alone, check_outputs, held
 
 HOLD = """
 import sys
@@ -65,3 +65,22 @@ def test_an_output_is_no_input_and_no_other_output(tmp_path: Path) -> None:
         check_outputs([link], [a])
     with pytest.raises(LmedgeError, match=r"link: named for two outputs"):
         check_outputs([a, link], [])
+
+
+def test_a_folder_is_held_by_one_process(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from lmedge.writers import alone\n"
+        "with alone(Path(sys.argv[1]), 'lmedge train'): print('held', flush=True); input()"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "run")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with (
+            pytest.raises(LmedgeError, match="another `lmedge train` is at work in"),
+            alone(tmp_path / "run", "lmedge train", seconds=0.1),
+        ):
+            pytest.fail("it is held")
+        holder.kill()
+    with alone(tmp_path / "run", "lmedge train", seconds=0.1):
+        pass

@@ -56,7 +56,7 @@ def test_resume_draws_the_reports_that_are_missing(copy: Path) -> None:
 def test_a_run_is_trained_by_one_process(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
-    monkeypatch.setattr("lmedge.files.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("lmedge.writers.LOCK_SECONDS", 0.1)
     (copy / "checkpoints").mkdir()
     with (copy / "train.log").open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)

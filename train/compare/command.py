@@ -11,8 +11,9 @@ import click
 
 from lmedge.commands.options import allow_leak_option, exclude_option, out_option, set_option
 from lmedge.errors import TrialError
-from lmedge.files import alone, check_writable, replacing_together
+from lmedge.files import check_writable, replacing_together
 from lmedge.harmless import echo, harmless
+from lmedge.writers import alone
 
 if TYPE_CHECKING:
     from .plan import Trial

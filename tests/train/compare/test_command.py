@@ -178,7 +178,7 @@ def test_two_comparisons_do_not_share_a_folder(
 ) -> None:
     import fcntl
 
-    monkeypatch.setattr("lmedge.files.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("lmedge.writers.LOCK_SECONDS", 0.1)
     (tmp_path / "out").mkdir()
     with (tmp_path / "out" / ".lock").open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)

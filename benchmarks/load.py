@@ -80,11 +80,11 @@ def measure_load(path: Path, threads: int, effort: Effort, runtime: str | None =
 
 def _stages(classifier: Classifier, effort: Effort) -> dict[str, Spread]:
     model, interpreter, encoded = classifier.model, classifier.interpreter, example_jpeg()
-    frame = decode_image(encoded, "example")
+    frame = decode_image(encoded, "example", model.size)
     interpreter.run(prepare(frame, model.size, model.resize))
     outputs = interpreter.outputs()
     tasks = (
-        lambda: decode_image(encoded, "example"),
+        lambda: decode_image(encoded, "example", model.size),
         lambda: interpreter.set_image(prepare(frame, model.size, model.resize)),
         interpreter.invoke,
         lambda: classifier.decode(*outputs),

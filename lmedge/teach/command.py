@@ -184,8 +184,7 @@ def _print(taught: Taught, read: ReadPhotographs | None) -> None:
     found, scores = taught.teaching, taught.teaching.scores
     labels = found.taxonomy
     echo(
-        f"{len(labels.landmarks)} landmarks in {len(labels.categories)} categories from "
-        f"{taught.features.count} photographs in {found.bursts} bursts; "
+        f"{labels.summary} from {taught.features.count} photographs in {found.bursts} bursts; "
         f"{len(taught.file.data) / 1e6:.2f} MB"
     )
     intervals = scores.intervals()

@@ -33,7 +33,7 @@ from .load import measure_load
 from .pages import write_comparison, write_report
 from .regression import COMMON
 from .report import DataFacts, Environment, FileFacts, Report
-from .report_comparison import print_comparison
+from .report_comparison import print_report_comparison
 from .several import compare_files
 from .tables import show_comparison, show_report
 
@@ -168,7 +168,7 @@ def benchmark(
     if reports is not None:
         if host is not None:
             raise click.UsageError("--compare measures nothing: leave out --host")
-        print_comparison(*reports, fail_over, may_differ)
+        print_report_comparison(*reports, fail_over, may_differ)
         return
     if fail_over is not None or may_differ:
         raise click.UsageError("--fail-over and --may-differ need --compare")

@@ -15,7 +15,7 @@ from .regression import ReportComparison, compare_reports, doubts, share
 from .tables import show_changes
 
 
-def print_comparison(
+def print_report_comparison(
     old: Path, new: Path, fail_over: str | None, may_differ: Collection[str]
 ) -> None:
     """Print two report.json beside each other.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from lmedge.evaluation import CROSS_VALIDATED
@@ -18,18 +18,26 @@ ONE_SIDED = 1.6448536269514722  # standard deviations: 5 % of guesses are better
 Planned = Sequence[tuple[str, int]]  # phases and their epochs
 
 
-def find_doubts(run: Run, planned: Planned, metrics: Mapping[str, Any]) -> list[str]:
+def find_doubts(
+    run: Run, planned: Planned, metrics: Mapping[str, Any], left_out: Collection[str] = ()
+) -> list[str]:
     """Return a line for each reason; none for a sound run.
 
     Args:
         run: A run whose phases have ended.
-        planned: Its phases, without those that were left out, and the epochs of each.
+        planned: Its phases and the epochs of each.
         metrics: The content of its metrics.json.
+        left_out: The phases that the network that ships left out, by the out-of-fold answers.
     """
     networks = 0 if run.plan is None else run.plan.networks
     runs = {"": run} | {f"fold {n + 1}: ": fold_run(run, n) for n in range(networks)}
     histories = {name: one.history() for name, one in runs.items()}
-    found = [line for name, rows in histories.items() for line in _ended_early(name, rows, planned)]
+    own = [(phase, epochs) for phase, epochs in planned if phase not in left_out]
+    found = [
+        f"{phase} was left out: the out-of-fold answers were worse with it" for phase in left_out
+    ]
+    for name, rows in histories.items():
+        found += _ended_early(name, rows, planned if name else own)
     if not any(epochs for _, epochs in planned):
         found.append("no phase has an epoch: the network is as it began")
     found += _never_fell(histories[""])

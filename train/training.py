@@ -30,7 +30,7 @@ from .data.fold_plan import Folding
 from .data.preparation import SplitOptions, prepare_training
 from .data.store import ImageStore
 from .data.unlabelled import prepare_unknown
-from .doubts import Planned, find_doubts
+from .doubts import find_doubts
 from .fitting.checkpoint import checkpoint_folder
 from .fitting.devices import Placement, in_float32
 from .fitting.replicas import replicas
@@ -202,7 +202,7 @@ def _finish(run: Run, network: keras.Model) -> Scores | None:
             )
             calibration = found[part].calibration
     metrics = _metrics(run, found)
-    metrics["doubts"] = find_doubts(run, _planned(run, network), metrics)
+    metrics["doubts"] = _doubts(run, network, metrics)
     for doubt in metrics["doubts"]:
         logger.warning("%s: %s", run.folder, doubt)
     write_json(run.folder / "metrics.json", metrics)
@@ -215,11 +215,12 @@ def _finish(run: Run, network: keras.Model) -> Scores | None:
     return found["test"].scores if "test" in found else None
 
 
-def _planned(run: Run, network: keras.Model) -> Planned:
-    """Return the phases of a run that has ended, without those that the folds left out."""
+def _doubts(run: Run, network: keras.Model, metrics: Mapping[str, Any]) -> list[str]:
     shares = {} if run.plan is None else read_out_of_fold(run).shares
-    trainer = Trainer(run=run, network=network, pretrained=run.weights != "none", shares=shares)
-    return [(one.name, one.epochs) for one in trainer.phases() if shares.get(one.name) != 0]
+    trainer = Trainer(run=run, network=network, pretrained=run.weights != "none")
+    planned = [(one.name, one.epochs) for one in trainer.phases()]
+    left_out = [name for name, share in shares.items() if share == 0]
+    return find_doubts(run, planned, metrics, left_out)
 
 
 def _metrics(run: Run, found: Mapping[str, Predictions]) -> dict[str, Any]:

@@ -81,6 +81,15 @@ def test_a_loss_that_never_fell(run: Run) -> None:
     assert find_doubts(run, [("a", 3)], metrics(200, [60, 60, 60, 60])) == []
 
 
+def test_a_phase_that_was_left_out_and_one_that_ended(run: Run) -> None:
+    run.write_history([row("a", 1, 2.0)])
+    scores = metrics(200, [60, 60, 60, 60])
+    assert find_doubts(run, [("a", 3), ("b", 2)], scores, ["b"]) == [
+        "b was left out: the out-of-fold answers were worse with it",
+        "a ended after epoch 1 of 3: the next one diverged",
+    ]
+
+
 def test_a_run_without_an_epoch_says_so(
     small_photographs: Path, tiny_weights: Path, tmp_path: Path
 ) -> None:

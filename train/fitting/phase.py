@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.errors import DivergedError
+from lmedge.errors import DeviceError, DivergedError
 from lmedge.progress import progress
 
 from ..arrays import read_arrays, write_arrays
@@ -133,6 +133,12 @@ def fit(run: Run, fitting: Fitting) -> None:
             except DivergedError:
                 state.end(fitting.epochs)
                 raise
+            except tf.errors.ResourceExhaustedError:
+                raise DeviceError(
+                    f"{run.folder}: {fitting.phase}: the memory of the device does not hold a "
+                    f"batch of {fitting.settings.batch}; train anew with a lower "
+                    f"{fitting.section}.batch"
+                ) from None
     if fitting.blend < 1 and fitting.choose:
         _choose_share(run, fitting)
     restore_finished(run, fitting.phase, fitting.network, fitting.epochs, fitting.blends)

@@ -49,10 +49,12 @@ def epoch_log(folder: Path, phase: str) -> Iterator[Callable[[HistoryRow], None]
         writer = tf.summary.create_file_writer(str(folder / FOLDER / phase))
     except (OSError, tf.errors.OpError) as error:
         _warn(error)
-    yield write
-    if writer is not None:
-        with contextlib.suppress(OSError, tf.errors.OpError):
-            writer.close()
+    try:
+        yield write
+    finally:
+        if writer is not None:
+            with contextlib.suppress(OSError, tf.errors.OpError):
+                writer.close()
 
 
 def _summary(row: HistoryRow) -> bytes:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lmedge.errors import DeviceError
 from lmedge.train import training
 from lmedge.train.arrays import read_arrays
-from lmedge.train.backend import keras
+from lmedge.train.backend import keras, tf
 from lmedge.train.fitting import checkpoint
 from lmedge.train.fitting import phase as fit_module
 from lmedge.train.fitting.batches import FeatureBatches, Labels, soft_targets
@@ -204,10 +205,12 @@ class TestBest:
             blend: float = 1.0,
             keep: str = "f1",
             spread: float = 0.0,
+            judged: bool = False,
         ) -> tuple[Any, list[Any]]:
             """Fit an epoch a score, which is of `count` images.
 
-            Return the network and the weights after each epoch.
+            If the phase is judged, the first score is of its start. Return the network and the
+            weights after each epoch.
             """
             keras.utils.set_random_seed(0)
             features = keras.Input((3,))
@@ -233,11 +236,12 @@ class TestBest:
                 network=network,
                 batches=lambda epoch: FeatureBatches(inputs, labels, batch=4, seed=0, epoch=epoch),
                 validation=(inputs, {"landmark": truth}),
-                epochs=len(scores),
+                epochs=len(scores) - judged,
                 settings=settings,
                 loss_weights={"landmark": 1.0},
                 blend=blend,
                 spread=spread,
+                judged=judged,
             )
             started_from.update(get_weights(network))
             fit(run, fitting)
@@ -286,6 +290,43 @@ class TestBest:
             expected = 0.75 * started_from[name] + 0.25 * seen[1][name]
             np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-7)
             assert not np.array_equal(value, seen[1][name])
+
+    @pytest.mark.parametrize(
+        ("scores", "keep", "best"),
+        [
+            ([0.83, 0.1, 0.1, 0.1], "f1", 0),  # every epoch is worse than the start
+            ([0.83, 0.1, 0.8, 0.6], "f1", 2),  # as good, on sixty images
+            ([0.83, 0.1, 0.9, 0.2], "f1", 2),
+            ([0.83, 0.8, 0.7], "loss", 0),
+            ([0.83, 0.1, 0.2], "last", 1),  # not judged: the first call is after the first epoch
+        ],
+    )
+    def test_what_was_better_before_the_phase_is_not_lost(
+        self,
+        phase: Any,
+        scores: list[float],
+        keep: str,
+        best: int,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        network, seen = phase(scores, 60, keep=keep, judged=True)
+        kept = get_weights(network)
+        for name, value in kept.items():
+            assert np.array_equal(value, seen[best][name])
+        told = "test: every epoch was worse than the weights at its start, which are kept"
+        assert (told in caplog.text) == (best == 0)
+
+    def test_a_batch_that_memory_does_not_hold_is_one_line(
+        self, phase: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def exhausted(*_: object) -> None:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+        monkeypatch.setattr(fit_module, "_epoch", exhausted)
+        with pytest.raises(
+            DeviceError, match="does not hold a batch of 16; train anew with a lower"
+        ):
+            phase([0.5])
 
     def test_the_validation_part_may_move_the_share(
         self, phase: Any, started_from: dict[str, np.ndarray], tmp_path: Path

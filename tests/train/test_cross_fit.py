@@ -139,12 +139,14 @@ def test_folds_of_another_run_are_refused(fitted: Run, tmp_path: Path) -> None:
 
 
 def test_damaged_answers_are_refused(fitted: Run, tmp_path: Path) -> None:
-    from lmedge.train.arrays import read_arrays, write_arrays
+    from safetensors.numpy import save_file
+
+    from lmedge.train.arrays import read_arrays
     from lmedge.train.out_of_fold import FILE, read_out_of_fold
 
     copy = dataclasses.replace(fitted, folder=tmp_path)
     arrays = read_arrays(fitted.folder / FILE)
-    write_arrays(tmp_path / FILE, {**arrays, "landmark": arrays["landmark"] * np.nan})
+    save_file({**arrays, "landmark": arrays["landmark"] * np.nan}, tmp_path / FILE)
     with pytest.raises(RunError, match="train anew"):
         read_out_of_fold(copy)
 
@@ -274,7 +276,7 @@ def test_hold_out_keeps_parts_back(
     )
     assert done.returncode == 0, done.stderr
     metrics = json.loads((out / "metrics.json").read_text())
-    assert set(metrics) == {"val", "test", "learned_from"}
+    assert set(metrics) == {"val", "test", "learned_from", "doubts"}
     assert metrics["learned_from"] < 48
 
 

@@ -44,6 +44,11 @@ COMMANDS = {
     "predict": ("lmedge.commands.predict", "predict", "Classify images with an exported file."),
     "camera": ("lmedge.camera.command", "camera", "Classify a live camera, a video or a folder."),
     "label": ("lmedge.field.label", "label", "Label collected images in a browser."),
+    "drift": (
+        "lmedge.field.drift_command",
+        "drift",
+        "Show what a file predicts in the field, over time.",
+    ),
     "app": ("lmedge.app.command", "app", "Write the page that runs a file in phones' browsers."),
     "benchmark": ("lmedge.benchmarks.command", "benchmark", "Measure how good and fast a file is."),
     "deploy": ("lmedge.deploy.command", "deploy", "Put a file into service on boards, over ssh."),

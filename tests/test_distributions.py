@@ -24,7 +24,7 @@ DATA = [
     "lmedge/train/recipes/default.toml",
     "lmedge/train/recipes/study.toml",
     "lmedge/benchmarks/templates/report.html.jinja",
-    "lmedge/benchmarks/templates/style.css",
+    "lmedge/report/style.css",
 ]
 
 

@@ -14,7 +14,8 @@ from .collected import CollectedImage
 
 LARGEST = 12  # images that a screen shows at once
 _SAME = 0.6  # mean of both cosines, above which two images are of one look
-_CANDIDATES = 9  # one a digit
+_CANDIDATES, _LIKELY = 9, 3  # at most, one a digit; so many are shown however unlikely
+_LEAST = 0.005  # mean probability of the others
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,8 @@ class ImageGroup:
             for one in image.prediction["top"]:
                 total[one["landmark"], one["category"]] += float(one["probability"])
         best = sorted(total.items(), key=lambda item: -item[1])[:_CANDIDATES]
-        return [(*names, value / len(self.images)) for names, value in best]
+        shares = [(*names, value / len(self.images)) for names, value in best]
+        return shares[:_LIKELY] + [one for one in shares[_LIKELY:] if one[2] >= _LEAST]
 
 
 def make_groups(images: Sequence[CollectedImage]) -> list[ImageGroup]:

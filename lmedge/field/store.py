@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 import hashlib
@@ -37,6 +38,8 @@ QUALITY = 92  # of JPEG
 CERTAIN = 0.9  # probability of the landmark from which on an image is dropped first
 FREE_BYTES = 200 << 20  # that are left on the disk for others
 CLOCK_SET = datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC)  # earlier times are of no clock
+RECENT_SECONDS = 60.0  # of the stream, within which a view that has moved a little is one view
+RECENT_CORRELATION = 0.7  # of the thumbnails of two such views
 _LEAST = 0.001  # probability that is worth a line
 
 
@@ -84,6 +87,7 @@ class CollectedStore:
         self._run = secrets.token_hex(4)
         self._entries: dict[str, _Entry] | None = None
         self._signs = np.empty((64, 64), np.float32)
+        self._recent: collections.deque[tuple[float, ImageFingerprint]] = collections.deque()
         self._number = 0
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -97,7 +101,9 @@ class CollectedStore:
         self._open()
         thumbnail = grey_thumbnail(np.ascontiguousarray(image.frame[..., ::-1]))
         look = fingerprint_of_grey(thumbnail)
-        if not image.is_random and is_alike(look, self._looks(), self._signs):
+        if not image.is_random and (
+            self._is_recent(look, image.seconds) or is_alike(look, self._looks(), self._signs)
+        ):
             return False
         jpeg = cv2.imencode(".jpg", image.frame, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
         with writing(self._folder):
@@ -115,7 +121,18 @@ class CollectedStore:
             name,
             _Entry(self._number, size, image.is_random, _is_certain(image.prediction), look),
         )
+        if not image.is_random:
+            self._recent.append((image.seconds, look))
         return True
+
+    def _is_recent(self, look: ImageFingerprint, seconds: float) -> bool:
+        """Return True for the view of a moment ago: a camera or a person has moved a little."""
+        while self._recent and not 0 <= seconds - self._recent[0][0] < RECENT_SECONDS:
+            self._recent.popleft()
+        return any(
+            float(np.sum(look.thumbnail * other.thumbnail)) >= RECENT_CORRELATION
+            for _, other in self._recent
+        )
 
     def _open(self) -> None:
         """Read what is in the folder; images whose JSON file is missing were left by a kill."""
@@ -205,6 +222,7 @@ class CollectedStore:
             "reasons": list(image.reasons),
             "one_in": self._one_in,
             "time": None if now < CLOCK_SET else now.isoformat(timespec="seconds"),
+            "seconds": round(image.seconds, 3),
             "uptime": round(time.monotonic(), 1),
             "camera": self._camera,
             "file": {"name": image.model.path.name, "sha256": image.model.sha256},

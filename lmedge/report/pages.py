@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable
+from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .canvas import Axes
 
 PNG_DPI = 150
+STYLE = "style.css"
 INSTALL = "pip install 'lmedge[report]'"
 _FONT = re.compile(r"(font(?:-family)?:[^;\"]*?)'" + PLAIN + r"'[^;\"]*")
 
@@ -49,7 +51,7 @@ def render(templates: Traversable, name: str, **values: object) -> str:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: templates.joinpath(name).read_text("utf-8")),
+        loader=jinja2.FunctionLoader(lambda name: _template(templates, name).read_text("utf-8")),
         autoescape=jinja2.select_autoescape(["html.jinja"]),
         undefined=jinja2.StrictUndefined,
         finalize=_finalize(markdown if name.endswith(".md") else harmless),
@@ -65,6 +67,11 @@ def render(templates: Traversable, name: str, **values: object) -> str:
         "filename": str,
     }
     return environment.get_template(f"{name}.jinja").render(**values)
+
+
+def _template(templates: Traversable, name: str) -> Traversable:
+    """Return a template; the style is that of all pages and lies here."""
+    return resources.files(__package__) / name if name == STYLE else templates.joinpath(name)
 
 
 def _finalize(clean: Callable[[object], str]) -> Callable[[object], object]:

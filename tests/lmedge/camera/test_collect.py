@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lmedge.camera import Choice, FrameResult
+from lmedge.camera import Choice, Frame, FrameResult
 from lmedge.camera.collect import CollectOptions, Collector
 from lmedge.cli import main
 from lmedge.errors import DataError
@@ -124,6 +124,21 @@ def test_near_duplicates_of_what_is_there_are_left_out_also_after_a_restart(
     assert len(collected(tmp_path)) == 2
     feed(collector(), clock, first, second, shown(tiny_file, 3, known=False))
     assert [one.number for one in collected(tmp_path)] == [1, 2, 3]
+
+
+def test_a_view_that_moves_a_little_is_kept_once_a_minute(
+    tiny_file: Path, tmp_path: Path, clock: Time, collector: Callable[..., Collector]
+) -> None:
+    image = cv2.resize(frame(5), (128, 96))
+    views = [
+        dataclasses.replace(
+            shown(tiny_file, 5, known=False),
+            frame=Frame(image=image[at : at + 84, at : at + 112].copy(), index=at, seconds=seconds),
+        )
+        for at, seconds in ((0, 0.0), (2, 2.0), (4, 4.0), (12, 70.0))
+    ]
+    feed(collector(), clock, *views)
+    assert [one.number for one in collected(tmp_path)] == [1, 2]
 
 
 def test_the_random_share_depends_on_nothing_but_chance(

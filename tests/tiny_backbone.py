@@ -18,16 +18,19 @@ STOCK_MEAN = (0.485, 0.456, 0.406)
 STOCK_VARIANCE = (0.052, 0.050, 0.051)
 
 
-def build(image: Any) -> Any:
-    """Draw it: (N, H, W, 3) float32 network inputs -> (N, 24) features."""
+def build(image: Any, *, widest: bool = False) -> Any:
+    """Draw it: (N, H, W, 3) float32 network inputs -> (N, 24) features, (N, 40) with the widest."""
+    from lmedge.train.backbones.graphs import averages
     from lmedge.train.backbones.layers import BorderPad, conv_bn
 
     x = BorderPad(kernel_size=3, name="stem_pad")(image)
-    return _rest(conv_bn(x, 8, 3, 2, "stem_conv", "stem_bn", padding="valid"))
+    x = _rest(conv_bn(x, 8, 3, 2, "stem_conv", "stem_bn", padding="valid"))
+    return averages(image, x, "block2a_activation" if widest else None)
 
 
 def stock(*, include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> Any:
     """Draw the stock twin, which takes raw pixels; `weights` is None or the path of an .h5 file."""
+    from lmedge.train.backbones.graphs import averages
     from lmedge.train.backbones.layers import conv_bn
     from lmedge.train.backend import keras
 
@@ -38,7 +41,7 @@ def stock(*, include_top: bool, weights: str | None, input_shape: tuple[int, int
     odd = input_shape[0] % 2
     x = keras.layers.ZeroPadding2D(((odd, 1), (odd, 1)))(x)
     x = conv_bn(x, 8, 3, 2, "stem_conv", "stem_bn", padding="valid")
-    model = keras.Model(image, _rest(x))
+    model = keras.Model(image, averages(image, _rest(x), None))
     if weights is not None:
         model.load_weights(weights)
     return model
@@ -47,13 +50,11 @@ def stock(*, include_top: bool, weights: str | None, input_shape: tuple[int, int
 def _rest(x: Any) -> Any:
     from lmedge.train.backbones.graphs import Stage, bottleneck_block
     from lmedge.train.backbones.layers import conv_bn, swish
-    from lmedge.train.backend import keras
 
     x = swish(x, "stem_activation")
     x = bottleneck_block(x, Stage(3, 1, 8, 1, 1), 1, "block1a_")
     x = bottleneck_block(x, Stage(3, 1, 16, 2, 2), 2, "block2a_")
-    x = swish(conv_bn(x, 24, 1, 1, "top_conv", "top_bn"), "top_activation")
-    return keras.layers.GlobalAveragePooling2D(name="features")(x)
+    return swish(conv_bn(x, 24, 1, 1, "top_conv", "top_bn"), "top_activation")
 
 
 def save_stock_weights(path: Path, seed: int = 0) -> Path:

@@ -29,7 +29,7 @@ def build_network(spec: NetworkSpec) -> keras.Model:
     if spec.backbone not in BACKBONES:
         raise RunError(f"unknown backbone {spec.backbone!r}; known: {', '.join(BACKBONES)}")
     image = keras.Input((spec.size, spec.size, 3), name="image")
-    x = BACKBONES[spec.backbone].build(image)
+    x = BACKBONES[spec.backbone].build(image, widest=spec.features == "widest")
     outputs = attach_heads(x, spec)
     return keras.Model(image, outputs, name=spec.backbone)
 

@@ -45,6 +45,7 @@ class NetworkSpec:
     categories: int
     head_layers: tuple[int, ...] = ()
     dropout: tuple[float, ...] = (0.0,)
+    features: str = "last"  # "widest": the average over the widest layer too
     feature: str | None = None  # the head whose probabilities are a feature of the other
 
 
@@ -155,6 +156,7 @@ class Run(RunDescription):
             categories=len(taxonomy.categories),
             head_layers=settings.head_layers,
             dropout=settings.dropout,
+            features=settings.features,
             feature=STRATEGIES[self.strategy].feature,
         )
 

@@ -128,7 +128,13 @@ def real() -> Real:
 
     keras.utils.set_random_seed(0)
     network = build_network(
-        NetworkSpec(backbone="efficientnetb0", size=REAL_SIZE, landmarks=30, categories=6)
+        NetworkSpec(
+            backbone="efficientnetb0",
+            size=REAL_SIZE,
+            landmarks=30,
+            categories=6,
+            features="widest",
+        )
     )
     load_stock_weights(network, BACKBONES["efficientnetb0"], str(B0_WEIGHTS))
     images = _real_images()

@@ -9,7 +9,7 @@ input layers: the effect of those is folded into the first convolution with the 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from typing import Protocol
 
 from lmedge.errors import RecipeError
 
@@ -48,20 +48,28 @@ __all__ = [
 ]
 
 
+class Build(Protocol):
+    """A function that builds a backbone."""
+
+    def __call__(self, image: keras.KerasTensor, *, widest: bool = False) -> keras.KerasTensor:
+        """Return the features of (N, S, S, 3) float32 network inputs, (N, F)."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Backbone:
     """A network body.
 
     Attributes:
         name: the name in a recipe.
-        build: builds it: (N, S, S, 3) float32 network inputs -> (N, F) features.
+        build: builds it: (N, S, S, 3) float32 network inputs -> (N, F) features. With
+            widest=True the average over the widest layer before the last belongs to them.
         pretrained: the source of its pretrained weights.
         groups: prefixes of layer names, from the input to the output. Fine-tuning from a group on
             trains that group and all after it.
     """
 
     name: str
-    build: Callable[[keras.KerasTensor], keras.KerasTensor]
+    build: Build
     pretrained: Pretrained
     groups: tuple[str, ...]
 

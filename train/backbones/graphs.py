@@ -42,20 +42,30 @@ STAGES = (
 )
 
 
-def efficientnetb0(image: keras.KerasTensor) -> keras.KerasTensor:
+# The widest layer before the last. It knows shapes that the last, made for ImageNet's classes, has
+# given up.
+WIDEST = "block7a_expand_activation"
+
+
+def efficientnetb0(image: keras.KerasTensor, *, widest: bool = False) -> keras.KerasTensor:
     """EfficientNetB0 up to its pooled features.
 
-    image: (N, H, W, 3) float32, (pixel - PIXEL_MEAN) / PIXEL_SCALE, RGB. Returns (N, 1280).
+    Args:
+        image: (N, H, W, 3) float32, (pixel - PIXEL_MEAN) / PIXEL_SCALE, RGB.
+        widest: true if the average over the layer WIDEST comes before that over the last.
+
+    Returns:
+        (N, 1280), or (N, 2432) with the widest layer.
     """
-    return _body(image, lite=False)
+    return _body(image, lite=False, widest=widest)
 
 
-def efficientnet_lite0(image: keras.KerasTensor) -> keras.KerasTensor:
+def efficientnet_lite0(image: keras.KerasTensor, *, widest: bool = False) -> keras.KerasTensor:
     """EfficientNet-Lite0 up to its pooled features; input and output as `efficientnetb0`."""
-    return _body(image, lite=True)
+    return _body(image, lite=True, widest=widest)
 
 
-def _body(image: keras.KerasTensor, *, lite: bool) -> keras.KerasTensor:
+def _body(image: keras.KerasTensor, *, lite: bool, widest: bool) -> keras.KerasTensor:
     activation = relu6 if lite else swish
     x = BorderPad(kernel_size=3, name="stem_pad")(image)
     x = conv_bn(x, 32, 3, 2, "stem_conv", "stem_bn", padding="valid")
@@ -67,7 +77,25 @@ def _body(image: keras.KerasTensor, *, lite: bool) -> keras.KerasTensor:
                 x, stage, strides, f"block{number}{chr(ord('a') + repeat)}_", lite=lite
             )
     x = activation(conv_bn(x, 1280, 1, 1, "top_conv", "top_bn"), "top_activation")
-    return keras.layers.GlobalAveragePooling2D(name="features")(x)
+    return averages(image, x, WIDEST if widest else None)
+
+
+def averages(
+    image: keras.KerasTensor, last: keras.KerasTensor, widest: str | None
+) -> keras.KerasTensor:
+    """Return the features (N, F): the average over the layer `widest`, if any, and over the last.
+
+    image, last: the input and the last map, (N, h, w, C), of a backbone that has a layer `widest`.
+    """
+    if widest is None:
+        return keras.layers.GlobalAveragePooling2D(name="features")(last)
+    wide = keras.Model(image, last).get_layer(widest).output
+    return keras.layers.Concatenate(name="features")(
+        [
+            keras.layers.GlobalAveragePooling2D(name="widest_average")(wide),
+            keras.layers.GlobalAveragePooling2D(name="last_average")(last),
+        ]
+    )
 
 
 def bottleneck_block(
@@ -117,11 +145,11 @@ VGG_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 VGG_GROUPS = tuple(f"block{number}" for number in range(1, len(VGG_BLOCKS) + 1))
 
 
-def vgg16(image: keras.KerasTensor) -> keras.KerasTensor:
+def vgg16(image: keras.KerasTensor, *, widest: bool = False) -> keras.KerasTensor:
     """VGG16 without its dense layers, up to the average over block5_pool.
 
     image: (N, H, W, 3) float32, (pixel - PIXEL_MEAN) / PIXEL_SCALE, RGB, H and W at least 32.
-    Returns (N, 512).
+    widest: changes nothing, since no layer is wider than the last. Returns (N, 512).
     """
     x = BorderPad(kernel_size=3, strides=1, name="block1_pad")(image)
     for number, (convolutions, filters) in enumerate(VGG_BLOCKS, start=1):

@@ -17,6 +17,7 @@ SCHEDULES = ("cosine", "constant")
 KEEPS = ("f1", "loss", "last")
 BALANCES = ("none", "weights", "sampling")
 NORMALISATIONS = ("stock", "unit")
+FEATURES = ("last", "widest")
 COPIES = ("flip_left_right", "flip_up_down", "rotation", "noise")
 
 
@@ -134,14 +135,17 @@ class AugmentSettings:
 class NetworkSettings:
     """The backbone and the layers between its features and the two outputs.
 
+    `features` are the averages over the "last" layer, or over the "widest" before it too.
     `dropout` is one share behind all head layers, or one a layer.
     """
 
     backbone: str
+    features: str
     head_layers: tuple[int, ...]
     dropout: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        one_of(self.features, "network.features", FEATURES)
         require(all(n > 0 for n in self.head_layers), "network.head_layers", "units are above 0")
         require(
             all(0 <= share < 1 for share in self.dropout),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import matplotlib as mpl
@@ -16,6 +15,7 @@ from lmedge.report.fonts import Fonts
 from ..arrays import normalise
 from ..backend import keras, tf
 from ..data.store import ImageStore
+from ..network import FEATURES
 from .predictions import Predictions
 from .tiles import Tiles
 
@@ -30,11 +30,10 @@ def activation_maps(
 ) -> npt.NDArray[np.float32]:
     """Return the weight of each place in favour of a landmark.
 
-    Each of the last convolutional maps is weighed by the mean gradient of the landmark's logit
-    over it (Grad-CAM, Selvaraju et al., arXiv:1610.02391). If global average pooling and one
-    linear layer follow the maps, the gradient is the weight of that layer over h x w. The result
-    is then the exact CAM of Zhou et al. (arXiv:1512.04150) over h x w: its sum and the bias are
-    the logit.
+    Each of the maps whose averages are the features is weighed by the mean gradient of the
+    landmark's logit over it (Grad-CAM, Selvaraju et al., arXiv:1610.02391). If one linear layer
+    follows the averages, the gradient is the weight of that layer over h x w. The result is then
+    the exact CAM of Zhou et al. (arXiv:1512.04150) over h x w: its sum and the bias are the logit.
 
     Args:
         network: The float network.
@@ -42,26 +41,27 @@ def activation_maps(
         classes: (N,) landmark indices.
 
     Returns:
-        (N, h, w) float32, not below zero, with h and w of the last convolutional maps.
+        (N, h, w) float32, not below zero, with h and w of those maps.
     """
-    last = _last_maps(network)
-    backbone = keras.Model(network.input, last)
-    head = keras.Model(last, network.get_layer("landmark").output)
-    maps = backbone(tf.constant(normalise(images)), training=False)
+    averaged = _averaged_maps(network)
+    backbone = keras.Model(network.input, averaged)
+    head = keras.Model(averaged, network.get_layer("landmark").output)
+    maps = tf.nest.flatten(backbone(tf.constant(normalise(images)), training=False))
     with tf.GradientTape() as tape:
         tape.watch(maps)
         logits = tf.gather(head(maps, training=False), classes, batch_dims=1)
-    weights = tf.reduce_mean(tape.gradient(logits, maps), axis=(1, 2), keepdims=True)
-    return np.asarray(tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1)), np.float32)
+    gradients = tape.gradient(logits, maps)
+    weights = [tf.reduce_mean(one, axis=(1, 2), keepdims=True) for one in gradients]
+    heat = [tf.reduce_sum(weight * one, axis=-1) for weight, one in zip(weights, maps, strict=True)]
+    return np.asarray(tf.nn.relu(tf.add_n(heat)), np.float32)
 
 
-def _last_maps(network: keras.Model) -> Any:
-    """Return the output of the last layer that still has a height and a width."""
-    for layer in reversed(network.layers):
-        shape = tuple(layer.output.shape)
-        if len(shape) == 4 and shape[1] > 1:  # squeeze-and-excite keeps a height of 1
-            return layer.output
-    raise ValueError("the backbone has no convolutional maps")
+def _averaged_maps(network: keras.Model) -> list[keras.KerasTensor]:
+    """Return the maps, (N, h, w, C) each, whose averages are the features."""
+    features = network.get_layer(FEATURES)
+    if isinstance(features, keras.layers.GlobalAveragePooling2D):
+        return [features.input]
+    return [average._keras_history.layer.input for average in features.input]
 
 
 def chosen(predictions: Predictions, most: int = SHOWN) -> list[int]:

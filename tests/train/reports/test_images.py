@@ -10,7 +10,7 @@ import pytest
 from lmedge.report.fonts import Fonts
 from lmedge.report.palette import BLUE, GREEN, ORANGE
 from lmedge.train.arrays import normalise
-from lmedge.train.backend import keras
+from lmedge.train.backend import keras, tf
 from lmedge.train.history import HistoryRow
 from lmedge.train.network import build_network
 from lmedge.train.reports.cam import activation_maps, chosen, overlay, plot_activation_maps
@@ -45,19 +45,32 @@ class TestActivationMaps:
     CLASSES = np.array([2, 0, 3])
 
     @staticmethod
-    def network(*head_layers: int) -> keras.Model:
+    def network(*head_layers: int, features: str = "widest") -> keras.Model:
         keras.utils.set_random_seed(0)
         spec = NetworkSpec(
-            backbone=tiny_backbone.NAME, size=32, landmarks=4, categories=2, head_layers=head_layers
+            backbone=tiny_backbone.NAME,
+            size=32,
+            landmarks=4,
+            categories=2,
+            head_layers=head_layers,
+            features=features,
         )
         return build_network(spec)
 
-    def test_without_head_layers_they_are_the_exact_cam(self) -> None:
-        network = self.network()
-        maps = keras.Model(network.input, network.get_layer("features").input)(
-            normalise(self.IMAGES)
+    @pytest.mark.parametrize(
+        ("features", "layers"),
+        [("last", ["top_activation"]), ("widest", ["block2a_activation", "top_activation"])],
+    )
+    def test_without_head_layers_they_are_the_exact_cam(
+        self, features: str, layers: list[str]
+    ) -> None:
+        network = self.network(features=features)
+        outputs = [network.get_layer(name).output for name in layers]
+        maps = tf.concat(
+            tf.nest.flatten(keras.Model(network.input, outputs)(normalise(self.IMAGES))), -1
         ).numpy()
         kernel, _ = network.get_layer("landmark").get_weights()
+        assert len(kernel) == maps.shape[-1]
         expected = np.einsum("nhwk,kn->nhw", maps, kernel[:, self.CLASSES])
         found = activation_maps(network, self.IMAGES, self.CLASSES)
         assert expected.max() > 0

@@ -5,6 +5,10 @@ network of a cross-fitted run has learned every image, and is certain by memory.
 answers come from networks that had not seen the image. The change that quantization makes to the
 logits of an image is therefore measured on the network that ships, and added to the out-of-fold
 logits of the same image: what flips there would flip on an image that is new.
+
+Quantization also blurs what the network has learned by heart, which a new image has nothing of. On
+three runs the margin of a landmark against its rival fell by 0.15 on learned images and by 0.04 on
+images kept aside. `without_memory` takes this out of the change.
 """
 
 from __future__ import annotations
@@ -58,7 +62,10 @@ class Judge:
         """Return the honest logits with the change from the float network to `logits`."""
         if self.own is None:
             return logits
-        return {head: self.honest[head] + (logits[head] - self.own[head]) for head in HEADS}
+        return {
+            head: without_memory(self.honest[head], self.own[head], logits[head], self.truth[head])
+            for head in HEADS
+        }
 
     def shifted_file(
         self, found: Probabilities, temperatures: Mapping[str, float]
@@ -87,6 +94,40 @@ class Judge:
         both = found["landmark"] * found["category"][:, parents]
         score = np.clip((both * self.likeness).sum(axis=1), 0, 1)
         return {**found, KNOWN: np.stack([score, 1 - score], axis=1)}
+
+
+def without_memory(
+    honest: npt.NDArray[np.floating],
+    own: npt.NDArray[np.floating],
+    found: npt.NDArray[np.floating],
+    truth: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float32]:
+    """Return honest logits with the change from `own` to `found`, but for what memory explains.
+
+    The common factor of the change applies to the honest logits, whose margins are smaller. The
+    mean change of the true class, and that of its rival by the honest logits, are taken out: a
+    damage of some classes remains, a loss of certainty that all learned images share does not.
+
+    Args:
+        honest: (N, C) logits of networks that had not learned the images.
+        own: (N, C) logits of the float network that ships.
+        found: (N, C) logits of the file.
+        truth: (N,) class indices.
+    """
+    honest, own, found = (
+        values.astype(np.float64) - values.mean(axis=1, keepdims=True)
+        for values in (honest, own, found)
+    )
+    power = float((own * own).sum())
+    factor = float((found * own).sum()) / power if power > 0 else 1.0
+    change = found - factor * own
+    if honest.shape[1] > 1:
+        rows = np.arange(len(truth))
+        others = honest.copy()
+        others[rows, truth] = -np.inf
+        for places in (truth, others.argmax(axis=1)):
+            change[rows, places] -= change[rows, places].mean()
+    return (factor * honest + change).astype(np.float32)
 
 
 def judged_part(run: Run) -> str:

@@ -53,10 +53,29 @@ def test_a_file_like_float_passes(judge: Judge) -> None:
 
 def test_the_change_is_that_of_the_learned_images(judge: Judge) -> None:
     assert judge.own is not None
-    more = {head: values + 1.5 for head, values in judge.own.items()}
-    shifted = judge.shifted(more)
+    change = {head: np.random.default_rng(1).normal(0, 1, judge.own[head].shape) for head in HEADS}
+    shifted = judge.shifted({head: judge.own[head] + change[head] for head in HEADS})
     for head in HEADS:
-        np.testing.assert_allclose(shifted[head], judge.honest[head] + 1.5, atol=1e-5)
+        moved, made = (
+            values - values.mean(axis=1, keepdims=True)
+            for values in (shifted[head] - judge.honest[head], change[head])
+        )
+        assert np.corrcoef(moved.ravel(), made.ravel())[0, 1] > 0.95
+
+
+def test_what_all_learned_images_lose_alike_is_memory_and_no_change(judge: Judge) -> None:
+    assert judge.own is not None
+    rows = np.arange(COUNT)
+    given = {head: 0.9 * values for head, values in judge.own.items()}
+    for head in HEADS:
+        given[head][rows, judge.truth[head]] -= 2.0
+    shifted = judge.shifted(given)
+    for head in HEADS:
+        honest = judge.honest[head]
+        wrong = honest.argmax(1) != judge.truth[head]
+        assert 0.02 < wrong.mean() < 0.3
+        assert np.mean((shifted[head].argmax(1) != judge.truth[head]) & ~wrong) < 0.02
+    assert problems(judge, given) == ()
 
 
 def test_probabilities_of_a_file_are_shifted_as_its_logits(judge: Judge) -> None:

@@ -31,7 +31,7 @@ Interval = tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Seen:
+class SeenImage:
     """One classified image: its scene, and what the file predicts."""
 
     burst: str
@@ -42,13 +42,13 @@ class Seen:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Estimate:
+class FieldEstimate:
     """A mean or a share, 0..1, with its 95 % interval."""
 
     value: float
     interval: Interval
 
-    def difference(self, other: Estimate) -> Interval:
+    def difference(self, other: FieldEstimate) -> Interval:
         """Return the interval of this one less another, of other images (MOVER).
 
         Zou and Donner, Statistics in Medicine 27 (2008); of two shares it is Newcombe's.
@@ -60,7 +60,7 @@ class Estimate:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Period:
+class FieldPeriod:
     """The figures of a time, or of the photographs to compare with.
 
     Attributes:
@@ -75,9 +75,9 @@ class Period:
     name: str
     images: int
     bursts: int
-    unknown: Estimate
-    confidence: Estimate | None
-    labels: Mapping[str, Estimate]
+    unknown: FieldEstimate
+    confidence: FieldEstimate | None
+    labels: Mapping[str, FieldEstimate]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields for JSON; docs/formats.md names them."""
@@ -92,7 +92,7 @@ class Period:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Change:
+class FieldChange:
     """The newest period less what it is compared with; positive is worse for both figures."""
 
     figure: str
@@ -115,18 +115,18 @@ class Drift:
 
     file: str
     sha256: str
-    reference: Period | None
-    periods: Sequence[Period]
+    reference: FieldPeriod | None
+    periods: Sequence[FieldPeriod]
     left_out: int
     unreadable: int
 
     @property
-    def newest(self) -> Period:
+    def newest(self) -> FieldPeriod:
         """The newest period with a time; without any, the images without one."""
         timed = [one for one in self.periods if one.name != NO_TIME]
         return (timed or list(self.periods))[-1]
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[FieldChange]:
         """Return how much worse the newest period is than the reference."""
         if self.reference is None:
             return []
@@ -136,7 +136,7 @@ class Drift:
             found.append(_change("fall of confidence", old.confidence, new.confidence))
         return found
 
-    def worse(self, limit: float) -> list[Change]:
+    def worse(self, limit: float) -> list[FieldChange]:
         """Return the changes that exceed a limit beyond doubt."""
         return [one for one in self.changes() if one.interval[0] > limit]
 
@@ -186,7 +186,7 @@ def measure_drift(
     bursts = {one.path: one.burst for one in drawn}
     seen = _classified(classifier, [one.path for one in drawn], bursts)
     kind = period or _period_of([day for one in drawn if (day := _day(one.time)) is not None])
-    grouped: dict[str, list[Seen]] = defaultdict(list)
+    grouped: dict[str, list[SeenImage]] = defaultdict(list)
     for one in drawn:
         if one.path in seen:
             grouped[_name(_day(one.time), kind)].append(seen[one.path])
@@ -209,14 +209,14 @@ def measure_drift(
 
 def _classified(
     classifier: Classifier, paths: Sequence[Path], bursts: Mapping[Path, str]
-) -> dict[Path, Seen]:
+) -> dict[Path, SeenImage]:
     """Return the predictions of the images that can be read; without a burst, each is a scene."""
     found = {}
     for path, image in decode_all(paths, classifier.model.size):
         if isinstance(image, DataError):
             continue
         prediction = classifier.classify(image)
-        found[path] = Seen(
+        found[path] = SeenImage(
             burst=bursts.get(path, str(path)),
             landmark=prediction.landmark,
             category=prediction.category,
@@ -226,12 +226,12 @@ def _classified(
     return found
 
 
-def _summary(name: str, images: Sequence[Seen]) -> Period:
+def _summary(name: str, images: Sequence[SeenImage]) -> FieldPeriod:
     if not images:
         raise DataError(f"{name}: holds no image that can be read")
     bursts = len({one.burst for one in images})
     shown = Counter(one.landmark for one in images if one.known)
-    return Period(
+    return FieldPeriod(
         name=name,
         images=len(images),
         bursts=bursts,
@@ -241,14 +241,14 @@ def _summary(name: str, images: Sequence[Seen]) -> Period:
     )
 
 
-def _share(count: int, images: int, bursts: int) -> Estimate:
+def _share(count: int, images: int, bursts: int) -> FieldEstimate:
     """Return count / images, with the interval of so many scenes."""
     share = count / images
     low, high = wilson_interval(round(share * bursts), bursts)
-    return Estimate(value=share, interval=(min(low, share), max(high, share)))
+    return FieldEstimate(value=share, interval=(min(low, share), max(high, share)))
 
 
-def _mean(images: Sequence[Seen]) -> Estimate | None:
+def _mean(images: Sequence[SeenImage]) -> FieldEstimate | None:
     """Return the mean probability, with a normal interval over the means of the scenes."""
     if not images:
         return None
@@ -258,14 +258,14 @@ def _mean(images: Sequence[Seen]) -> Estimate | None:
     means = [sum(values) / len(values) for values in scenes.values()]
     centre = sum(one.probability for one in images) / len(images)
     if len(means) < 2:
-        return Estimate(value=centre, interval=(0.0, 1.0))
+        return FieldEstimate(value=centre, interval=(0.0, 1.0))
     middle = sum(means) / len(means)
     variance = sum((value - middle) ** 2 for value in means) / (len(means) - 1)
     half = NORMAL * math.sqrt(variance / len(means))
-    return Estimate(value=centre, interval=(max(0.0, centre - half), min(1.0, centre + half)))
+    return FieldEstimate(value=centre, interval=(max(0.0, centre - half), min(1.0, centre + half)))
 
 
-def _own_reference(model: ModelFile) -> Period | None:
+def _own_reference(model: ModelFile) -> FieldPeriod | None:
     """Return what the file knows of its own test photographs: the share that passes, at least."""
     rejection, metrics = model.info.get("rejection"), model.info.get("metrics")
     try:
@@ -274,7 +274,7 @@ def _own_reference(model: ModelFile) -> Period | None:
     except (LookupError, TypeError, ValueError):
         return None
     unknown = _share(round((1 - kept) * count), count, count)
-    return Period(
+    return FieldPeriod(
         name="test photographs of the file",
         images=count,
         bursts=count,
@@ -284,8 +284,8 @@ def _own_reference(model: ModelFile) -> Period | None:
     )
 
 
-def _change(figure: str, high: Estimate, low: Estimate) -> Change:
-    return Change(figure=figure, value=high.value - low.value, interval=high.difference(low))
+def _change(figure: str, high: FieldEstimate, low: FieldEstimate) -> FieldChange:
+    return FieldChange(figure=figure, value=high.value - low.value, interval=high.difference(low))
 
 
 def _day(time: str | None) -> datetime.date | None:

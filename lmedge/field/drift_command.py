@@ -11,7 +11,7 @@ from ..classifier import Classifier
 from ..commands.options import data_option, part_option, threads_option
 from ..errors import RegressionError
 from ..harmless import echo
-from .drift import PERIODS, Drift, Estimate, Period, measure_drift
+from .drift import PERIODS, Drift, FieldEstimate, FieldPeriod, measure_drift
 from .drift_report import write_drift
 
 _log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def _print(found: Drift) -> None:
         _log.warning("%d images could not be read", found.unreadable)
 
 
-def _line(one: Period, width: int) -> str:
+def _line(one: FieldPeriod, width: int) -> str:
     probability = "" if one.confidence is None else _figure(one.confidence)
     return (
         f"{one.name:{width}}  {one.images:6d}  {one.bursts:6d}  {_figure(one.unknown):24}  "
@@ -104,5 +104,5 @@ def _line(one: Period, width: int) -> str:
     ).rstrip()
 
 
-def _figure(one: Estimate) -> str:
+def _figure(one: FieldEstimate) -> str:
     return f"{one.value:.3f} ({one.interval[0]:.3f} to {one.interval[1]:.3f})"

@@ -17,7 +17,7 @@ from ..report.fonts import Fonts, choose_fonts
 from ..report.pages import INSTALL, draw_for_page, missing_package, render
 from ..report.palette import BLUE, GREEN, GRID, ORANGE, SKY
 from ..taxonomy import Taxonomy
-from .drift import Drift, Estimate, Period
+from .drift import Drift, FieldEstimate, FieldPeriod
 
 if TYPE_CHECKING:
     from ..report.canvas import Axes
@@ -80,7 +80,7 @@ def _csv(drift: Drift) -> str:
     return stream.getvalue()
 
 
-def _figures(period: Period) -> Iterator[tuple[str, str, Estimate]]:
+def _figures(period: FieldPeriod) -> Iterator[tuple[str, str, FieldEstimate]]:
     yield "unknown", "", period.unknown
     if period.confidence is not None:
         yield "confidence", "", period.confidence
@@ -112,7 +112,7 @@ def _draw_confidence(drift: Drift, axes: Axes, fonts: Fonts) -> None:
 
 
 def _over_time(
-    axes: Axes, drift: Drift, values: Sequence[Estimate | None], before: Estimate | None
+    axes: Axes, drift: Drift, values: Sequence[FieldEstimate | None], before: FieldEstimate | None
 ) -> None:
     if before is not None:
         axes.axhspan(*before.interval, color=SKY, alpha=0.3, linewidth=0)
@@ -157,7 +157,7 @@ def _draw_labels(drift: Drift, axes: Axes, fonts: Fonts) -> None:
     _name_periods(axes, drift)
 
 
-def _value(period: Period, label: str) -> float:
+def _value(period: FieldPeriod, label: str) -> float:
     share = period.labels.get(label)
     return 0.0 if share is None else share.value
 

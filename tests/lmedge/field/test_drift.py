@@ -14,7 +14,7 @@ from lmedge import Classifier
 from lmedge.errors import DataError
 from lmedge.evaluation.intervals import wilson_interval
 from lmedge.field.collected import sidecar
-from lmedge.field.drift import NO_TIME, Drift, Estimate, measure_drift
+from lmedge.field.drift import NO_TIME, Drift, FieldEstimate, measure_drift
 from tests.in_process import lmedge
 from tests.lmedge.field.collecting import write_collected
 
@@ -71,8 +71,8 @@ def test_the_file_itself_or_photographs_are_what_it_is_compared_with(
 
 def test_differences_are_newcombes() -> None:
     """Newcombe 1998, method 10: 56/70 less 48/80 is 0.2, 0.0524 to 0.3339."""
-    one = Estimate(value=56 / 70, interval=wilson_interval(56, 70))
-    other = Estimate(value=48 / 80, interval=wilson_interval(48, 80))
+    one = FieldEstimate(value=56 / 70, interval=wilson_interval(56, 70))
+    other = FieldEstimate(value=48 / 80, interval=wilson_interval(48, 80))
     assert one.difference(other) == pytest.approx((0.0524, 0.3339), abs=1e-4)
 
 
@@ -115,11 +115,11 @@ def test_the_command_writes_a_page_and_fails_over_a_limit(
 def test_a_fall_beyond_doubt_is_exit_code_12(
     made: Path, tiny_file: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sure = Estimate(value=0.9, interval=(0.8, 0.95))
-    low = Estimate(value=0.1, interval=(0.05, 0.2))
+    sure = FieldEstimate(value=0.9, interval=(0.8, 0.95))
+    low = FieldEstimate(value=0.1, interval=(0.05, 0.2))
     monkeypatch.setattr(Drift, "newest", property(lambda self: changed(self, sure)))
 
-    def changed(drift: Drift, unknown: Estimate) -> object:
+    def changed(drift: Drift, unknown: FieldEstimate) -> object:
         return dataclasses.replace(drift.periods[-1], unknown=unknown, confidence=low)
 
     words = ("drift", tiny_file, made, "--data", photographs, "--threads", 1)

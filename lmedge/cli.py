@@ -52,6 +52,11 @@ COMMANDS = {
     "app": ("lmedge.app.command", "app", "Write the page that runs a file in phones' browsers."),
     "benchmark": ("lmedge.benchmarks.command", "benchmark", "Measure how good and fast a file is."),
     "deploy": ("lmedge.deploy.command", "deploy", "Put a file into service on boards, over ssh."),
+    "fleet": (
+        "lmedge.deploy.fleet_command",
+        "fleet",
+        "Ask boards how they are, and lead them back.",
+    ),
     "sign": ("lmedge.deploy.sign_command", "sign", "Sign a file for boards that know a key."),
     "board": (
         "lmedge.deploy.board_command",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import logging
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -168,16 +168,10 @@ def deploy_to_all(
     plans: Sequence[BoardPlan], options: DeployOptions, *, at_once: int, canary: bool
 ) -> list[BoardResult]:
     """Deploy to several boards at a time, and return their ends in the order of the plans."""
-    stopped = threading.Event()
     with ProgressTable([plan.name for plan in plans]) as table:
 
         def one(plan: BoardPlan) -> BoardResult:
-            def step(name: str) -> None:
-                if stopped.is_set():
-                    raise HostError("interrupted; the board was left as it was")
-                table.step(plan.name, name)
-
-            result = deploy_to(plan, options, step)
+            result = deploy_to(plan, options, functools.partial(table.step, plan.name))
             table.step(plan.name, result.done.value)
             return result
 
@@ -193,7 +187,7 @@ def deploy_to_all(
             try:
                 return [*first, *(future.result() for future in futures)]
             except BaseException:
-                stopped.set()
+                options.interrupted.set()
                 for future in futures:
                     future.cancel()
                 raise

@@ -11,6 +11,7 @@ import hashlib
 import json
 import shlex
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ class DeployOptions:
         patience: Seconds for which a lost connection is tried again.
         interactive: True if ssh may ask at the terminal.
         key: Text of the public key that the boards are to learn.
+        interrupted: Set to end the work on each board before its switch.
     """
 
     file: Path
@@ -93,6 +95,7 @@ class DeployOptions:
     patience: float = PATIENCE
     interactive: bool = False
     key: str | None = None
+    interrupted: threading.Event = dataclasses.field(default_factory=threading.Event)
 
 
 def deploy_to(plan: BoardPlan, options: DeployOptions, step: Step) -> BoardResult:
@@ -106,6 +109,8 @@ def deploy_to(plan: BoardPlan, options: DeployOptions, step: Step) -> BoardResul
     seen: list[str] = []
 
     def noted(name: str) -> None:
+        if options.interrupted.is_set() and not _LATE & {name, *seen}:
+            raise HostError("interrupted; the board is as it was")
         if not seen or seen[-1] != name:
             seen.append(name)
             step(name)
@@ -134,7 +139,7 @@ class _Session:
         self, plan: BoardPlan, options: DeployOptions, remote: RemoteHost, step: Step
     ) -> None:
         self._plan, self._options, self._remote, self._step = plan, options, remote, step
-        self._followed = 0
+        self._followed, self._latest = 0, "starting"
 
     def run(self) -> BoardResult:
         plan, remote = self._plan, self._remote
@@ -243,7 +248,9 @@ class _Session:
         for found in self._objects(text)[self._followed :]:
             self._followed += 1
             if isinstance(found.get("step"), str):
-                self._step(harmless(found["step"]))
+                self._latest = harmless(found["step"])
+                self._step(self._latest)
+        self._step(self._latest)
 
     @staticmethod
     def _objects(text: str) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -167,6 +167,16 @@ class Connection:
         else:
             inside = [str(path) for path in sorted(folder.iterdir())]
             command = [*self._scp(), *inside, self.link.address(f"{there}/")]
+        self._persist(lambda: self._copy(command))
+
+    def fetch(self, there: str, folder: Path, suffixes: Sequence[str]) -> None:
+        """Copy the files of these suffixes from a folder there, by rsync; what is here stays.
+
+        No link is followed or made, and nothing is written outside `folder`.
+        """
+        kept = [f"--include=*{suffix}" for suffix in suffixes]
+        chosen = ["--include=*/", *kept, "--exclude=*", "--no-links", "--prune-empty-dirs"]
+        command = [*self._rsync(), *chosen, self.link.address(f"{there}/"), f"{folder}/"]
         self._persist(lambda: self._copy(command))
 
     def _settings(self) -> list[str]:

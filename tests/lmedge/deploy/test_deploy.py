@@ -17,6 +17,7 @@ from lmedge.deploy.health import read_health
 from lmedge.deploy.state import Reason, Result
 from lmedge.deploy.store import Store
 from lmedge.machine import boot_seconds
+from tests.in_process import lmedge as here
 from tests.lmedge.app.serving import write_file
 from tests.lmedge.camera.streams import MjpegServer, mjpeg_server
 from tests.lmedge.deploy.boards import until
@@ -86,7 +87,7 @@ def whole(board: Board) -> dict[str, int]:
 def test_a_file_goes_into_service_and_a_second_time_changes_nothing(
     board: Board, tiny_file: Path, tmp_path: Path
 ) -> None:
-    planned = lmedge("-q", "deploy", tiny_file, *board.words("--check"))
+    planned = here("-q", "deploy", tiny_file, *board.words("--check"))
     assert planned.returncode == 0, planned.stderr
     assert "would deploy" in planned.stdout and not board.store.folder.exists()
     done = lmedge("deploy", tiny_file, *board.words("--budget-ms", 1000))
@@ -99,13 +100,11 @@ def test_a_file_goes_into_service_and_a_second_time_changes_nothing(
     assert board.running() == state.good[0]
     assert board.server.left() == []
     before, calls = whole(board), len(board.systemd.calls())
-    again = lmedge("-q", "deploy", tiny_file, *board.words("--budget-ms", 1000))
+    again = here("-q", "deploy", tiny_file, *board.words("--budget-ms", 1000))
     assert again.returncode == 0 and "unchanged" in again.stdout, again.stderr
     assert whole(board) == before
     asked = board.systemd.calls()[calls:]
     assert all(line.split()[0] in {"show", "is-active"} for line in asked), asked
-    as_json = lmedge("-q", "deploy", tiny_file, *board.words("--budget-ms", 1000, "--json"))
-    assert json.loads(as_json.stdout)["done"] == "unchanged"
 
 
 def test_a_file_that_is_too_slow_is_refused_there(board: Board, tiny_file: Path) -> None:
@@ -204,8 +203,6 @@ def test_an_odd_machine_is_told_at_once(board: Board, tiny_file: Path) -> None:
 
 
 def test_mistakes_of_the_command_line(tiny_file: Path, tmp_path: Path) -> None:
-    from tests.in_process import lmedge as here
-
     def refused(*words: object) -> str:
         done = here("deploy", tiny_file, *words)
         assert done.returncode == 2, done.stderr
@@ -221,3 +218,80 @@ def test_mistakes_of_the_command_line(tiny_file: Path, tmp_path: Path) -> None:
     assert "into the file" in refused("--fleet", "x.toml", "--set", "source=1")
     none = here("deploy", tmp_path / "none.tflite", "--host", "a")
     assert_refused(none, 4, "none.tflite")
+
+
+def fleet_file(board: Board, tmp_path: Path) -> Path:
+    """Return a fleet of this board and of one that does not answer."""
+    options = board.server.options()
+    words = [word for word in options if word != "--ssh-option"]
+    path = tmp_path / "fleet.toml"
+    path.write_text(
+        f"[defaults]\nfolder = {json.dumps(str(board.store.folder))}\ncollect = 'field'\n"
+        f"[board.kiosk]\nhost = {json.dumps(user())}\nssh-options = {json.dumps(words)}\n"
+        "[board.attic]\nhost = 'nobody@127.0.0.1'\nssh-options = ['Port=9']\n"
+    )
+    return path
+
+
+def test_the_fleet_is_asked_how_it_is(board: Board, tmp_path: Path) -> None:
+    path = fleet_file(board, tmp_path)
+    done = here("-q", "fleet", "status", path, "--json")
+    assert done.returncode == 14 and "1 of 2 boards are not well: attic" in done.stderr
+    kiosk, attic = map(json.loads, done.stdout.splitlines())
+    assert kiosk["state"] == "well" and kiosk["release"] == board.store.current()
+    assert kiosk["file"] == "landmarks.tflite" and kiosk["frames_per_second"] > 1
+    assert kiosk["unknown_share"] is not None and kiosk["free_mb"] > 0 and kiosk["uptime"] > 0
+    assert attic["reached"] is False and "refused" in attic["detail"]
+    table = here("-q", "fleet", "status", path, "kiosk")
+    assert table.returncode == 0, table.stderr
+    heading, line = table.stdout.splitlines()
+    assert heading.split()[:4] == ["board", "state", "release", "up"]
+    assert line.split()[:3] == ["kiosk", "well", str(board.store.current())[:12]]
+    found = here("-q", "fleet", "logs", path, "kiosk")
+    assert found.returncode == 0 and '"result": "good"' in found.stdout
+    assert all(line.startswith("kiosk: ") for line in found.stdout.splitlines())
+    assert board.server.left() == []
+
+
+def test_collected_frames_come_home_and_go_there_only_after_a_comparison(
+    board: Board, tmp_path: Path
+) -> None:
+    path, there = fleet_file(board, tmp_path), board.store.folder / "field"
+    there.mkdir()
+    contents = {f"{number:06d}.jpg": bytes([number]) * 5000 for number in range(4)}
+    for name, data in contents.items():
+        (there / name).write_bytes(data)
+        (there / name).with_suffix(".json").write_text("{}")
+    (there / "notes.txt").write_text("stays")
+    (there / "link.jpg").symlink_to("/etc/passwd")
+    home = tmp_path / "home"
+    done = here("-q", "fleet", "pull", path, "kiosk", "-o", home)
+    assert done.returncode == 0 and done.stdout == "kiosk: 8 new files\n", done.stderr
+    assert {one.name: one.read_bytes() for one in (home / "kiosk").glob("*.jpg")} == contents
+    (home / "kiosk" / "000001.jpg").write_bytes(b"cut")
+    (there / "000009.jpg").write_bytes(b"new")
+    done = here("-q", "fleet", "pull", path, "kiosk", "-o", home, "--delete")
+    assert done.stdout == "kiosk: 2 new files, 9 deleted there\n", done.stderr
+    assert (home / "kiosk" / "000001.jpg").read_bytes() == contents["000001.jpg"]
+    assert sorted(one.name for one in there.iterdir()) == ["link.jpg", "notes.txt"]
+    none = here("-q", "fleet", "pull", path, "kiosk", "-o", home)
+    assert none.stdout == "kiosk: 0 new files\n" and len(list((home / "kiosk").iterdir())) == 9
+    shutil.rmtree(there)
+
+
+def test_boards_are_led_back_by_name_only(board: Board, tmp_path: Path) -> None:
+    path = fleet_file(board, tmp_path)
+    unnamed = here("fleet", "rollback", path)
+    assert unnamed.returncode == 2 and "name the boards" in unnamed.stderr
+    good = board.store.state().good
+    done = here("-q", "fleet", "rollback", path, "kiosk")
+    if len(good) > 1:
+        assert done.returncode == 0 and board.store.current() == good[1]
+    else:
+        assert done.returncode == 14 and "no other release was ever good" in done.stdout
+    gone = here("-q", "fleet", "remove", path, "kiosk")
+    assert gone.returncode == 0 and gone.stdout == "kiosk: removed lmedge.service\n", gone.stderr
+    assert board.systemd.calls()[-1].endswith("daemon-reload")
+    assert board.store.current() is not None and not list(board.systemd.folder.glob("*.pid"))
+    purged = here("-q", "fleet", "remove", path, "kiosk", "--purge")
+    assert purged.returncode == 0 and not board.store.folder.exists(), purged.stderr

@@ -19,7 +19,7 @@ from .keeper import STATUS, condemn, keeper_lives
 from .lock import held_alone
 from .release import Release
 from .service import Service, unit_text
-from .state import GRACE, Ending, Probation, Reason, Result, State
+from .state import Ending, Probation, Reason, Result, State
 from .store import SIGNATURE_SUFFIX, Store, ending
 
 LONGEST = 900.0  # seconds that a deployment may hold the board, besides its watch
@@ -57,7 +57,7 @@ class Installer:
         if the release is refused; then nothing has changed.
         """
         self.store.prepare()
-        with held_alone(self.store, LONGEST + release.watch + GRACE):
+        with held_alone(self.store, LONGEST + release.watch + release.grace):
             try:
                 self._check(release, file)
                 self._wait_for_idle()
@@ -150,8 +150,9 @@ class Installer:
                 before=before if before != release.name else None,
                 before_well=well,
                 watch=release.watch,
+                grace=release.grace,
                 boot=boot_id(),
-                deadline=boot_seconds() + release.watch + GRACE,
+                deadline=boot_seconds() + release.watch + release.grace,
                 key=self._key,
             )
             good = tuple(one for one in state.good if one != release.name)

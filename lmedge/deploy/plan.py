@@ -19,6 +19,7 @@ from ..errors import DeployError
 from ..remote.ssh import check_host, check_option
 from .release import Release
 from .service import NAME, ServiceOptions
+from .state import GRACE
 
 # Options of the camera that a service has no use for, or that deploy sets itself.
 _NOT_HERE = {"list", "headless", "frames", "token", "status", "help"}
@@ -68,6 +69,7 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "budget-ms": _positive,
     "least-rate": _positive,
     "watch": _positive,
+    "grace": _positive,
     "stall": _positive,
     "memory-mb": _whole,
     "cpu-percent": _whole,
@@ -92,6 +94,7 @@ class BoardPlan:
         budget_ms: Milliseconds of a classification at the 90th percentile.
         least_rate: Frames a second below which a release is not well.
         watch: Seconds of frames in which a release proves itself.
+        grace: Seconds that it has besides.
     """
 
     name: str
@@ -107,6 +110,7 @@ class BoardPlan:
     budget_ms: float | None = None
     least_rate: float = 0.5
     watch: float = WATCH
+    grace: float = GRACE
 
     def release(self, file: Path, sha256: str, environment: str, lmedge: str) -> Release:
         """Return the release of a file with these settings."""
@@ -121,6 +125,7 @@ class BoardPlan:
             budget_ms=self.budget_ms,
             least_rate=self.least_rate,
             watch=self.watch,
+            grace=self.grace,
             stall=self.service.stall,
             memory_mb=self.service.memory_mb,
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import DeployError
 from ..harmless import json_text
+from .state import GRACE
 
 RELEASE_FILE = "release.json"
 ENVIRONMENT = re.compile(r"[0-9a-f]{16}")
@@ -34,6 +35,7 @@ class Release:
             limit.
         least_rate: Frames a second below which the release is not well.
         watch: Seconds for which a release on trial must classify frames.
+        grace: Seconds that its trial has besides those of the watch, for starts on a slow board.
         stall: Seconds without a classified frame after which the camera is started again.
         memory_mb: Megabytes beyond which a release on trial is not well; None has no limit.
     """
@@ -48,6 +50,7 @@ class Release:
     budget_ms: float | None = None
     least_rate: float = 0.5
     watch: float = 30.0
+    grace: float = GRACE
     stall: float = 60.0
     memory_mb: int | None = None
 
@@ -75,7 +78,7 @@ def release_of(found: Any, place: object) -> Release:
             raise ValueError("environment")
         if not RELEASE_ID.fullmatch(release.name) or Path(release.file).name != release.file:
             raise ValueError("name")
-        numbers = (release.least_rate, release.watch, release.stall)
+        numbers = (release.least_rate, release.watch, release.grace, release.stall)
         if not all(isinstance(number, int | float) for number in numbers):
             raise ValueError("numbers")
     except (TypeError, ValueError, KeyError, AttributeError) as error:

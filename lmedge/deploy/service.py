@@ -34,7 +34,7 @@ EnvironmentFile=-{folder}/environment
 WorkingDirectory={folder}
 RuntimeDirectory={name}
 WatchdogSec={watchdog}
-TimeoutStartSec=180
+TimeoutStartSec={start}
 TimeoutStopSec=30
 Restart=always
 RestartSec=2
@@ -108,6 +108,7 @@ def unit_text(folder: Path, options: ServiceOptions, *, system: bool, user: str 
         folder=folder,
         name=options.name,
         watchdog=round(options.stall) + _SLACK,
+        start=max(180, round(options.stall) + 2 * _SLACK),
         limits=limits,
         protection=protection,
         target="multi-user.target" if system else "default.target",

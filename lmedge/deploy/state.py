@@ -15,7 +15,7 @@ from typing import Any
 
 STARTS = 3  # of a release on trial within one boot, after which it counts as a crash loop
 BOOTS = 5  # boots of the system within one trial; a reboot alone is no failure
-GRACE = 120.0  # seconds that a release on trial has besides those of the watch
+GRACE = 120.0  # seconds that a release on trial has besides those of the watch, by default
 KEPT = 3  # releases that stay on the board
 
 
@@ -58,6 +58,7 @@ class Probation:
         before: The release that ran before, if any.
         before_well: False if that one was not well when the trial began.
         watch: Seconds for which frames must have been classified.
+        grace: Seconds that the trial has besides them.
         boot: The boot in which `deadline` and `starts` count.
         deadline: Seconds since that boot at which the trial has failed.
         starts: Starts of the release in that boot.
@@ -69,6 +70,7 @@ class Probation:
     before: str | None
     before_well: bool = True
     watch: float = 30.0
+    grace: float = GRACE
     boot: str = ""
     deadline: float = 0.0
     starts: int = 0
@@ -80,7 +82,7 @@ class Probation:
         if boot == self.boot:
             return dataclasses.replace(self, starts=self.starts + 1)
         return dataclasses.replace(
-            self, boot=boot, deadline=now + self.watch + GRACE, starts=1, boots=self.boots + 1
+            self, boot=boot, deadline=now + self.watch + self.grace, starts=1, boots=self.boots + 1
         )
 
     def failure(self, boot: str, now: float) -> Reason | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,10 +124,9 @@ def test_a_service_that_does_not_start_is_gone_back_from(
 def test_a_service_that_never_starts_the_keeper_is_gone_back_from(
     store: Store, systemd: FakeSystemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "GRACE", 0.2)
     monkeypatch.setattr(Service, "restart", lambda self: None)
     old = put(store, "well 1", tmp_path)
-    made, path = release("well 2", tmp_path)
+    made, path = release("well 2", tmp_path, grace=0.2)
     ended = Installer(store, service(store), print).install(made, path)
     assert ended is not None and (ended.result, ended.reason) == (Result.BACK, Reason.DEADLINE)
     assert store.current() == old.name
@@ -217,6 +218,16 @@ def test_the_unit_limits_the_service_and_runs_nothing_else() -> None:
             unit_text(Path(odd), ServiceOptions(), system=False)
     with pytest.raises(DeployError, match="small letters"):
         ServiceOptions(name="../x")
+
+
+def test_what_runs_all_the_time_is_small() -> None:
+    """The keeper imports neither numpy nor OpenCV nor a runtime."""
+    code = (
+        "import sys, lmedge.cli, lmedge.deploy.board_command\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"numpy", "cv2", "ai_edge_litert", "rich", "cryptography"} & set(done.stdout.split())
 
 
 def test_the_commands_of_the_board(store: Store, systemd: FakeSystemd, tmp_path: Path) -> None:

@@ -23,6 +23,11 @@ def test_a_reboot_is_no_failed_start_and_moves_the_deadline() -> None:
     assert trial.started("a", 11.0).failure("a", 11.0) is Reason.CRASH
 
 
+def test_a_slow_board_may_have_more_time() -> None:
+    slow = Probation(release="new", before=None, watch=30.0, grace=900.0)
+    assert slow.started("a", 10.0).deadline == 10.0 + 30.0 + 900.0
+
+
 def test_a_board_that_restarts_with_a_release_again_and_again_leaves_it() -> None:
     trial = TRIAL
     for number in range(BOOTS + 1):

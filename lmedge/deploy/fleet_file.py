@@ -59,10 +59,10 @@ def _plan(lines: _Lines, name: str, values: Any, defaults: Mapping[str, Any]) ->
     where = ("board", name)
     if not _NAME.fullmatch(name):
         lines.fail(where, None, "is no name; write letters, digits, dashes and dots")
-    own = _section(lines, where, values)
+    own = {**defaults, **_section(lines, where, values)}
     if "host" not in own:
         lines.fail(where, None, 'has no host; write host = "USER@BOARD"')
-    return plan_of(name, {**defaults, **own})
+    return plan_of(name, own)
 
 
 def _section(lines: _Lines, where: tuple[str, ...], values: Any) -> dict[str, Any]:

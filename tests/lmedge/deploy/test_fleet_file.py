@@ -88,6 +88,13 @@ def test_a_mistake_is_told_with_its_line(
     assert words in str(found.value) and f"line {line}" in str(found.value), found.value
 
 
+def test_several_cameras_of_one_host_share_it_by_the_defaults(tmp_path: Path) -> None:
+    text = '[defaults]\nhost = "pi"\n'
+    for name in ("left", "right"):
+        text += f'[board.{name}]\nfolder = "/srv/{name}"\nservice = "lmedge-{name}"\n'
+    assert [plan.host for plan in read_fleet(write(tmp_path, text))] == ["pi", "pi"]
+
+
 def test_a_file_without_boards_or_that_is_none(tmp_path: Path) -> None:
     for text in ("", "[defaults]\n", "board = 1\n", "[board]\nx = 1\n"):
         with pytest.raises(DeployError):

@@ -25,7 +25,7 @@ from .state import Reason
 from .store import SIGNATURE_SUFFIX, Store
 
 SPARE = 32 << 20  # bytes that stay free beside a release
-_SECONDS = 120.0  # of one check, on a slow board
+_SECONDS = 120.0  # of one check, if the grace of a release is not longer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,6 +135,7 @@ def require_camera(store: Store, release: Release) -> None:
 def _run(store: Store, release: Release, words: list[str]) -> tuple[int, str]:
     """Run a command of the release's own lmedge; return its exit code and its last line."""
     command = [str(store.environments / release.environment / "run"), "-q", *words]
+    seconds = max(_SECONDS, release.grace)
     try:
         process = subprocess.run(
             command,
@@ -142,12 +143,12 @@ def _run(store: Store, release: Release, words: list[str]) -> tuple[int, str]:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_SECONDS,
+            timeout=seconds,
             check=False,
             **_as_owner(store),
         )
     except subprocess.TimeoutExpired:
-        return 1, f"{release.file}: `lmedge {words[0]}` did not end within {_SECONDS:g} s"
+        return 1, f"{release.file}: `lmedge {words[0]}` did not end within {seconds:g} s"
     except OSError as error:
         raise DeployError(f"{command[0]}: {error.strerror}", Reason.ENVIRONMENT) from error
     lines = [line for line in process.stderr.splitlines() if line.strip()]

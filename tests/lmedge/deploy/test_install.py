@@ -19,7 +19,7 @@ from lmedge.deploy.state import Reason, Result, State
 from lmedge.deploy.store import Store
 from lmedge.errors import DeployError
 from tests.in_process import lmedge
-from tests.lmedge.deploy.boards import board, kept, put, release, until
+from tests.lmedge.deploy.boards import ENVIRONMENT, board, kept, put, release, until
 from tests.lmedge.deploy.systemctl import FakeSystemd
 
 
@@ -68,6 +68,19 @@ def test_a_release_that_fails_a_check_changes_nothing(
         reason,
     )
     assert store.present() == {old.name}, "the refused release takes no space"
+
+
+def test_a_check_that_hangs_is_ended_and_a_slow_board_has_more_time(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lmedge.deploy.checks._SECONDS", 0.05)
+    run = store.environments / ENVIRONMENT / "run"
+    run.write_text("#!/bin/sh\nexec sleep 0.5\n")
+    slow, path = release("well", tmp_path, grace=0.1)
+    with pytest.raises(DeployError, match=r"did not end within 0\.1 s"):
+        Installer(store, None, print).install(slow, path)
+    patient, path = release("well", tmp_path, grace=20.0)
+    assert Installer(store, None, print).install(patient, path) is None
 
 
 def test_other_bytes_than_were_sent_are_refused(store: Store, tmp_path: Path) -> None:

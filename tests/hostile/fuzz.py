@@ -34,7 +34,7 @@ def main() -> None:
     fuzzer: Any = importlib.import_module("atheris")
     with fuzzer.instrument_imports(include=["lmedge"]):
         reading: Any = importlib.import_module("tests.hostile.reading")
-    _fill(asked.folder / "found")
+    fill(asked.folder / "found")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "file.tflite")
 
@@ -61,15 +61,18 @@ def main() -> None:
         fuzzer.Fuzz()
 
 
-def _fill(folder: Path) -> None:
+def fill(folder: Path) -> None:
     """Write the seeds and mutations of them, if the folder is new."""
     if folder.exists():
         return
     corpus: Any = importlib.import_module("tests.hostile.corpus")
+    files: Any = importlib.import_module("tests.hostile.files")
     folder.mkdir()
     for seed in sorted(SEEDS.glob("*.tflite")):
         good = seed.read_bytes()
         (folder / seed.name).write_bytes(good)
+        if "landmark_labels.txt" not in files.parts(good)[1]:
+            continue  # a base, which those mutations of labels do not fit
         for one in corpus.corpus(good, MUTATIONS, 0):
             if len(one.data) <= LONGEST:
                 (folder / f"{seed.stem}-{one.number}").write_bytes(one.data)

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("resource", reason="no limits of processes there")
 
-from tests.hostile import reading
+from tests.hostile import fuzz, reading
 from tests.hostile.files import joined, parts
 from tests.hostile.fuzz import SEEDS
 from tests.locations import ROOT
@@ -30,6 +30,13 @@ def test_each_seed_is_a_good_file(tmp_path: Path) -> None:
     assert SEED
     for path in SEED:
         assert reading.read(path.read_bytes(), tmp_path / "a.tflite")
+
+
+def test_it_begins_with_the_seeds_and_mutations_of_them(tmp_path: Path) -> None:
+    fuzz.fill(tmp_path / "found")
+    names = [path.name for path in (tmp_path / "found").iterdir()]
+    assert {path.name for path in SEED} <= set(names)
+    assert len(names) > len(SEED) + fuzz.MUTATIONS
 
 
 def test_changes_reach_behind_the_checksums(tmp_path: Path) -> None:

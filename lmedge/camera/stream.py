@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import http.client
 import os
+import re
 import socket
 import ssl
 import urllib.error
@@ -32,6 +33,8 @@ PORTS = {"http": 80, "https": 443, "rtsp": 554}
 _FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;discardcorrupt|err_detect;explode"
 _JPEG_TYPES = {"image/jpeg", "image/jpg", "video/x-jpeg", "video/x-motion-jpeg", "video/mjpeg"}
 _HEAD = 8192  # bytes by which a stream is recognized
+_STALE = re.compile(r'\bstale\s*=\s*"?true', re.IGNORECASE)
+_DIGESTS = {"MD5": hashlib.md5, "SHA": hashlib.sha1, "SHA-256": hashlib.sha256}
 _REASONS = {
     401: "the server refuses user or password",
     403: "the server denies access",
@@ -153,6 +156,8 @@ class _Closing:
         """Log in; None if that is not possible."""
         try:
             answer = super().http_error_401(request, refusal, *details)  # type: ignore[misc]
+        except ValueError:
+            return None  # the server asks for a log-in of another kind
         except Exception:
             refusal.close()
             raise
@@ -166,7 +171,22 @@ class _Basic(_Closing, urllib.request.HTTPBasicAuthHandler):
 
 
 class _Digest(_Closing, urllib.request.HTTPDigestAuthHandler):
-    pass
+    def retry_http_digest_auth(self, request: Any, challenge: str) -> Any:
+        """Log in once: cameras shut out who tries a wrong password several times."""
+        if request.has_header(self.auth_header) and not _STALE.search(challenge):
+            return None
+        return super().retry_http_digest_auth(request, challenge)
+
+    def get_algorithm_impls(self, algorithm: str) -> Any:
+        """Return the two functions of RFC 7616, section 3.3. The library's know ASCII alone."""
+        make = _DIGESTS.get(algorithm.upper())
+        if make is None:
+            raise ValueError(algorithm)
+
+        def digest(text: str) -> str:
+            return str(make(text.encode(), usedforsecurity=False).hexdigest())
+
+        return digest, lambda secret, data: digest(f"{secret}:{data}")
 
 
 def _why(error: Exception, address: StreamAddress, port: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import ssl
-import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 
 from lmedge.app.server import AppServer
 from lmedge.errors import LmedgeError
+from tests.certificates import self_signed
 from tests.in_process import lmedge
 from tests.lmedge.app.serving import serving
 
@@ -74,11 +74,7 @@ def test_a_port_in_use_is_one_line(server: AppServer, folder: Path) -> None:
 
 
 def test_https_with_a_certificate(folder: Path, tmp_path: Path) -> None:
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    made = ["-keyout", str(key), "-out", str(cert)]
-    subprocess.run(["openssl", *words.split(), *names, *made], check=True, capture_output=True)
+    cert, key = self_signed(tmp_path)
     server = AppServer(folder, "127.0.0.1", 0, cert, key)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

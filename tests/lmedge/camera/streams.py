@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import socketserver
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -164,7 +166,9 @@ class Connection:
 
 
 @contextlib.contextmanager
-def scripted_server(script: Callable[[Connection], None]) -> Iterator[str]:
+def scripted_server(
+    script: Callable[[Connection], None], tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """A server on loopback that runs `script` for each viewer; gives its host and port."""
     numbers = itertools.count()
 
@@ -176,6 +180,13 @@ def scripted_server(script: Callable[[Connection], None]) -> Iterator[str]:
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
         block_on_close = False
+
+        def finish_request(self, request: Any, client_address: Any) -> None:
+            if tls is None:
+                super().finish_request(request, client_address)
+                return
+            with contextlib.suppress(OSError), tls.wrap_socket(request, server_side=True) as inner:
+                super().finish_request(inner, client_address)
 
     with Server(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from lmedge.errors import DeviceError
@@ -15,9 +13,7 @@ from lmedge.evaluation import CROSS_VALIDATED, PARTS
 from lmedge.evaluation.scoring import Scores
 from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.files import write_json
-from lmedge.harmless import HarmlessFormatter
 from lmedge.image import Resize
-from lmedge.progress import WARNINGS
 from lmedge.writers import alone
 
 from .arrays import write_arrays
@@ -35,6 +31,7 @@ from .fitting.checkpoint import checkpoint_folder
 from .fitting.devices import Placement, in_float32
 from .fitting.replicas import replicas
 from .fitting.steps import Trainer
+from .log_file import log_file
 from .network import (
     build_network,
     get_weights,
@@ -121,7 +118,7 @@ def train_run(run: Run, placement: Placement | None = None, *, new: bool = False
     scope = contextlib.nullcontext() if placement is None else placement.strategy.scope()
     alone_with_log = alone(run.folder, "lmedge train", LOG)
     removed = _removed_unless_begun(run) if new else contextlib.nullcontext()
-    with alone_with_log, _log_file(run.folder / LOG), removed, scope:
+    with alone_with_log, log_file(run.folder / LOG), removed, scope:
         if run.finished:  # stopped while the reports were drawn
             if placement is not None and not placement.chief:
                 return None
@@ -160,7 +157,7 @@ def train_run(run: Run, placement: Placement | None = None, *, new: bool = False
         weights = get_weights(network)  # read by all workers together
     if not placement.chief:
         return None
-    with in_float32(), _log_file(run.folder / LOG):
+    with in_float32(), log_file(run.folder / LOG):
         network = build_network(run.input_spec)
         set_weights(network, weights, run.folder)
         return _finish(run, network)
@@ -230,20 +227,3 @@ def _metrics(run: Run, found: Mapping[str, Predictions]) -> dict[str, Any]:
         report[CROSS_VALIDATED]["folds"] = run.plan.folds
         report[CROSS_VALIDATED]["networks"] = run.plan.networks
     return {**report, "learned_from": len(run.entries("train"))}
-
-
-@contextlib.contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Append everything lmedge logs to `path`."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(HarmlessFormatter("%(asctime)s %(message)s"))
-    sources = [logging.getLogger(name) for name in ("lmedge", WARNINGS)]
-    for source in sources:
-        source.addHandler(handler)
-    try:
-        logger.debug("process %d", os.getpid())
-        yield
-    finally:
-        for source in sources:
-            source.removeHandler(handler)
-        handler.close()

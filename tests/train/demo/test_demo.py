@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +13,20 @@ import pytest
 
 from lmedge import Classifier, read_image
 from tests.ends import KNOWN_ENDS
+from tests.locations import ROOT
 from tests.processes import lmedge
 
-# `lmedge` with few drawings of each monument. Every step is that of `lmedge demo --quick`.
+# `lmedge` with few drawings of each monument and the tiny backbone, also in the processes that it
+# starts. Every step is that of `lmedge demo --quick`.
 FEW = """
 from lmedge.train.demo import command
 from lmedge.cli import main
+from tests import small_run
 command.TRAIN, command.VALIDATE, command.TEST = 8 * 4, 2, 2
+command.python_command = lambda *words: small_run.command(*words[2:])  # without -m lmedge
+more = {"train": ["--set", "network.backbone=tiny"], "benchmark": ["--quick"]}
 run = command.show_and_run
-command.show_and_run = lambda *words: run(*words, *["--quick"] * (words[0] == "benchmark"))
+command.show_and_run = lambda *words: run(*words, *more.get(words[0], []))
 main()
 """
 
@@ -46,7 +52,11 @@ def check_what_was_made(out: Path) -> dict[str, object]:
 def test_a_quick_demo_goes_the_whole_way(tmp_path: Path) -> None:
     words = ["demo", "--quick", "--out", str(tmp_path / "demo")]
     done = subprocess.run(
-        [sys.executable, "-c", FEW, *words], capture_output=True, text=True, check=False
+        [sys.executable, "-c", FEW, *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     check_what_was_made(tmp_path / "demo")

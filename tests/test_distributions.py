@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 DATA = [
     "lmedge/py.typed",
     "lmedge/camera/preview.html",
+    "lmedge/field/label.html",
+    "lmedge/field/templates/drift.html.jinja",
     "lmedge/teach/base.tflite",
     "lmedge/train/recipes/default.toml",
     "lmedge/train/recipes/study.toml",

@@ -117,7 +117,6 @@ def test_the_dashboard_shows_figures_that_there_are(tiny_file: Path, figures: Me
     assert wanted and wanted <= there
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs prometheus (Debian)")
 def test_a_real_prometheus_reads_them(tiny_file: Path, tmp_path: Path, figures: Metrics) -> None:
     quick.needs_process()

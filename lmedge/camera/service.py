@@ -73,8 +73,7 @@ class SupervisedState:
     def close(self) -> None:
         """Write the state at the end."""
         logging.getLogger("lmedge").removeHandler(self._errors)
-        self._write(self._clock())
-        notify("STOPPING=1")
+        self._write(self._clock())  # no STOPPING=1: another camera may follow in this service
 
     def _write(self, now: float) -> None:
         self._written = now

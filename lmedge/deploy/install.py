@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import DeployError
 from ..machine import boot_id, boot_seconds
 from .checks import require_bytes, require_camera, require_golden, require_space, require_speed
+from .failures import Failures
 from .health import Judgement, read_health
 from .keeper import STATUS, condemn, keeper_lives
 from .lock import held_alone
@@ -161,6 +162,7 @@ class Installer:
         try:
             self.store.change(begun)
             self.store.switch(release.name)
+            Failures(self.store.folder / "run").forget()  # those of the release before
         except OSError as error:
             text = f"{self.store.folder}: {error.strerror}; nothing was changed"
             raise DeployError(text, Reason.SPACE) from error
@@ -223,6 +225,7 @@ def roll_back(store: Store, service: Service | None) -> str:
 
         store.change(back)
         store.switch(target)
+        Failures(store.folder / "run").forget()
         store.link("keeper", f"environments/{store.release(target).environment}")
         if service is not None:
             service.restart()

@@ -63,10 +63,14 @@ class Keeper:
             raise DeployError(f"{self.store.folder}: its keeper runs already; end that one first")
         with self._signals(), self._recorded():
             while True:
-                release = self._next()
                 self._pause()
                 if self._ended:
                     return 0
+                try:
+                    release = self._next()
+                except DeployError as error:
+                    self._failures.add(error.exit_code)
+                    raise
                 code = self._keep(release)
                 if code is not None:
                     return code

@@ -33,6 +33,7 @@ Environment=PYTHONUNBUFFERED=1 PYTHONUTF8=1
 EnvironmentFile=-{folder}/environment
 WorkingDirectory={folder}
 RuntimeDirectory={name}
+RuntimeDirectoryPreserve=restart
 WatchdogSec={watchdog}
 TimeoutStartSec={start}
 TimeoutStopSec=30

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lmedge.deploy import install as module
+from lmedge.deploy.failures import Failures, run_folder
 from lmedge.deploy.install import Installer, roll_back
 from lmedge.deploy.keeper import keeper_lives
 from lmedge.deploy.service import Service, ServiceOptions, unit_text
@@ -193,7 +194,10 @@ def test_rollback_by_hand_goes_to_the_good_release_before(store: Store, tmp_path
     with pytest.raises(DeployError, match="no other release"):
         roll_back(store, None)
     first, second = (put(store, f"well {number}", tmp_path) for number in (1, 2))
+    failures = Failures(run_folder(store))
+    failures.add(3)
     assert roll_back(store, None) == first.name == store.current()
+    assert failures.count == 0, "it starts at once"
     state = store.state()
     assert state.good == (first.name, second.name)
     assert state.last is not None and state.last.reason is Reason.HAND
@@ -215,6 +219,7 @@ def test_the_unit_limits_the_service_and_runs_nothing_else() -> None:
         "Type=notify",
         "WatchdogSec=90",
         "Restart=always",
+        "RuntimeDirectoryPreserve=restart",  # the count of failures
         "MemoryMax=300M",
         "CPUQuota=150%",
         "NoNewPrivileges=yes",

@@ -130,6 +130,7 @@ def test_a_damaged_release_is_left_for_another_good_one(store: Store, tmp_path: 
     with pytest.raises(DeployError, match="bytes changed") as found:
         keep_once(store)
     assert found.value.reason == Reason.HASH
+    assert Failures(run_folder(store)).count == 1, "the pauses before the next starts grow"
 
 
 def test_the_exit_code_is_that_of_the_camera_and_failures_are_counted(

@@ -42,7 +42,8 @@ def forecast(found: Teaching, features: FeatureSet) -> Forecast | None:
     each = len(truth) / landmarks
     if each < LEAST:
         return None
-    kernel = rows.astype(np.float64) @ rows.T
+    kernel = rows @ rows.T
+    del rows
     share = found.heads.heads["landmark"].share
     rng = np.random.default_rng(0)
     sizes, wrong = [], []
@@ -85,7 +86,7 @@ def _gain(sizes: Floats, wrong: list[float], each: float) -> float:
 
 
 def _error(
-    kernel: Floats,
+    kernel: npt.NDArray[np.float32],
     truth: npt.NDArray[np.int64],
     part: float,
     share: float,
@@ -102,7 +103,11 @@ def _error(
 
 
 def _answers(
-    kernel: Floats, truth: npt.NDArray[np.int64], learned: Places, asked: Places, share: float
+    kernel: npt.NDArray[np.float32],
+    truth: npt.NDArray[np.int64],
+    learned: Places,
+    asked: Places,
+    share: float,
 ) -> Floats:
     """Return what a `Ridge` of the learned rows predicts for the asked ones, (M, K).
 
@@ -112,7 +117,8 @@ def _answers(
     counts = np.bincount(own)
     weights = 1 / (counts[own] * len(counts))
     targets = np.eye(len(counts))[own]
-    inside, across = kernel[np.ix_(learned, learned)], kernel[np.ix_(asked, learned)]
+    inside = kernel[np.ix_(learned, learned)].astype(np.float64)
+    across = kernel[np.ix_(asked, learned)].astype(np.float64)
     mean = inside @ weights
     middle = weights @ mean
     inside = inside - mean[:, None] - mean + middle

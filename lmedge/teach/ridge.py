@@ -16,6 +16,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 TINY = 1e-12
+BLOCK = 512  # rows in double precision at a time
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,28 +39,43 @@ class Ridge:
     def __init__(self, rows: npt.NDArray[np.floating], classes: Places) -> None:
         """Decompose (N, F) rows; every class, (N,), counts as much as any other.
 
-        Memory is that of some four arrays of N x F or F x F numbers, whichever is smaller.
+        Memory is that of some five arrays of F x F numbers, or of N x F for fewer rows.
         """
         self._classes = classes
         counts = np.bincount(classes)
         self.weights: Floats = 1.0 / (counts[classes] * len(counts))
         self._roots = np.sqrt(self.weights)
         self.centre: Floats = self.weights @ rows
-        centred = (rows - self.centre) * self._roots[:, None]
         if len(rows) <= rows.shape[1]:
-            self._decompose_rows(centred)
+            self._decompose_rows(self._centred(rows, slice(None)))
         else:
-            values, self._directions = _eigen(centred.T @ centred)
-            self._values = values
-            self._scores: Floats = centred @ self._directions
+            self._decompose_products(rows)
         self.scale = float(self._values.sum())
+
+    def _centred(self, rows: npt.NDArray[np.floating], part: slice) -> Floats:
+        found: Floats = rows[part] - self.centre
+        found *= self._roots[part, None]
+        return found
 
     def _decompose_rows(self, centred: Floats) -> None:
         values, left = _eigen(centred @ centred.T)
-        kept = values > TINY * max(float(values[0]), TINY)
+        kept = values > TINY * max(float(values[-1]), TINY)
         self._values, left = values[kept], left[:, kept]
         self._directions = centred.T @ (left / np.sqrt(self._values))
-        self._scores = left * np.sqrt(self._values)
+        self._scores: Floats = left * np.sqrt(self._values)
+
+    def _decompose_products(self, rows: npt.NDArray[np.floating]) -> None:
+        """Decompose more rows than features, a block at a time: all in double precision is much."""
+        parts = [slice(start, start + BLOCK) for start in range(0, len(rows), BLOCK)]
+        products = np.zeros((rows.shape[1],) * 2)
+        for part in parts:
+            centred = self._centred(rows, part)
+            products += centred.T @ centred
+        self._values, self._directions = _eigen(products)
+        del products
+        self._scores = np.empty(rows.shape)
+        for part in parts:
+            np.matmul(self._centred(rows, part), self._directions, out=self._scores[part])
 
     def coefficients(self, targets: Floats, share: float) -> tuple[Floats, Floats]:
         """Return the kernel, (F, K), and the bias, (K,), for (N, K) targets.
@@ -78,8 +94,8 @@ class Ridge:
         1 + (|x - centre|^2 - sum of shrinkage (direction (x - centre))^2) / (share scale).
         """
         kept = min(most, len(self._values))
-        values = self._values[:kept]
-        return self._directions[:, :kept], values / (values + share * self.scale)
+        values = self._values[::-1][:kept]
+        return self._directions[:, ::-1][:, :kept], values / (values + share * self.scale)
 
     def spread_of(self, rows: npt.NDArray[np.floating], share: float) -> Floats:
         """Return the variances, (M,), of predictions for (M, F) rows that were not learned."""
@@ -163,9 +179,9 @@ def _reweighted(kernel: Floats, residuals: Floats, change: Floats) -> tuple[Floa
 
 
 def _eigen(matrix: Floats) -> tuple[Floats, Floats]:
-    """Return the eigenvalues of a symmetric matrix, the largest first, and their vectors."""
+    """Return the eigenvalues of a symmetric matrix, the smallest first, and their vectors."""
     values, vectors = np.linalg.eigh(matrix)
-    return np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    return np.maximum(values, 0.0), vectors
 
 
 def logistic(

@@ -177,9 +177,12 @@ def press_keys(url: str) -> None:
         sync_api.expect(confirm).to_contain_text("green")
         page.keyboard.press("Enter")
         sync_api.expect(left).to_have_text("2 left of 5")
-        page.keyboard.press("d")
+        page.focus("#discard")  # as Tab does
+        page.keyboard.press("Enter")
         sync_api.expect(left).to_have_text("1 left of 5")
-        page.keyboard.press("u")
+        page.keyboard.press("Shift+U")  # a letter, which no landmark begins with
+        sync_api.expect(page.locator("#message")).to_contain_text("begins with u")
+        page.click("#undo")
         sync_api.expect(left).to_have_text("2 left of 5")
         page.keyboard.press("x")
         page.keyboard.press("x")

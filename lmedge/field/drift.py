@@ -193,7 +193,7 @@ def measure_drift(
     if not grouped:
         raise DataError(f"{folder}: none of the {len(drawn)} random images can be read")
     order = sorted(grouped, key=lambda name: (name == NO_TIME, name))
-    reference = _own_reference(classifier.model)
+    reference = own_reference(classifier.model)
     if data is not None:
         paths = [one.path for one in scan(data, part)] if data.is_dir() else list_images(data)
         reference = _summary(data.name, list(_classified(classifier, paths, {}).values()))
@@ -265,20 +265,29 @@ def _mean(images: Sequence[SeenImage]) -> FieldEstimate | None:
     return FieldEstimate(value=centre, interval=(max(0.0, centre - half), min(1.0, centre + half)))
 
 
-def _own_reference(model: ModelFile) -> FieldPeriod | None:
-    """Return what the file knows of its own test photographs: the share that passes, at least."""
+def own_reference(model: ModelFile) -> FieldPeriod | None:
+    """Return the share of unknown images among the photographs of the file's own figures.
+
+    They are those of its test part, otherwise those that its threshold was chosen on, of networks
+    that had not learned them. None without either.
+    """
     rejection, metrics = model.info.get("rejection"), model.info.get("metrics")
     try:
+        name, kept = "test photographs of the file", float(rejection["kept"])  # type: ignore[index]
         count = int(metrics["test"]["file"]["landmark"]["n"])  # type: ignore[index]
-        kept = float(rejection["kept"])  # type: ignore[index]
     except (LookupError, TypeError, ValueError):
+        try:
+            name, kept = "photographs of the threshold", float(rejection["coverage"])  # type: ignore[index]
+            count = int(rejection["known"])  # type: ignore[index]
+        except (LookupError, TypeError, ValueError):
+            return None
+    if not (0 <= kept <= 1 and count > 0):
         return None
-    unknown = _share(round((1 - kept) * count), count, count)
     return FieldPeriod(
-        name="test photographs of the file",
+        name=name,
         images=count,
         bursts=count,
-        unknown=unknown,
+        unknown=_share(round((1 - kept) * count), count, count),
         confidence=None,
         labels={},
     )

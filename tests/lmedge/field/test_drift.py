@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,14 @@ from lmedge import Classifier
 from lmedge.errors import DataError
 from lmedge.evaluation.intervals import wilson_interval
 from lmedge.field.collected import sidecar
-from lmedge.field.drift import NO_TIME, Drift, FieldEstimate, measure_drift
+from lmedge.field.drift import (
+    NO_TIME,
+    Drift,
+    FieldEstimate,
+    FieldPeriod,
+    measure_drift,
+    own_reference,
+)
 from tests.in_process import lmedge
 from tests.lmedge.field.collecting import write_collected
 
@@ -67,6 +75,21 @@ def test_the_file_itself_or_photographs_are_what_it_is_compared_with(
     assert other.reference is not None and other.reference.images == 8
     names = [one.figure for one in other.changes()]
     assert names == ["share of unknown images", "fall of confidence"]
+
+
+def test_the_figures_of_a_file_are_those_of_photographs_it_had_not_learned() -> None:
+    def found(**info: object) -> FieldPeriod | None:
+        return own_reference(SimpleNamespace(info=info))  # type: ignore[arg-type]
+
+    chosen = {"coverage": 0.95, "known": 200, "kept": None}
+    tested = {"test": {"file": {"landmark": {"n": 50}}}}
+    both = found(rejection={**chosen, "kept": 0.9}, metrics=tested)
+    assert both is not None and (both.images, both.unknown.value) == (50, 0.1)
+    for metrics in (tested, {"cross_validated": {}}, None):
+        one = found(rejection=chosen, metrics=metrics)
+        assert one is not None and (one.images, one.unknown.value) == (200, 0.05)
+    for rejection in (None, {}, {"coverage": "x", "known": 3}, {"coverage": 2, "known": 3}, []):
+        assert found(rejection=rejection, metrics=tested) is None
 
 
 def test_differences_are_newcombes() -> None:

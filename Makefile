@@ -66,8 +66,8 @@ sbom: $(VENV)-audit/.done ## dist/sbom.cdx.json: the packages of hashes.txt in C
 	$(VENV)-audit/bin/cyclonedx-py requirements hashes.txt --pyproject pyproject.toml \
 		--output-reproducible --of JSON -o dist/sbom.cdx.json
 
-audit: $(VENV)-audit/.done ## Known advisories of the packages of hashes.txt; needs a connection
-	$(VENV)-audit/bin/pip-audit --strict --require-hashes --disable-pip -r hashes.txt
+audit: $(VENV)/.dev $(VENV)-audit/.done ## Known advisories of the packages of hashes.txt; without a connection, the last answer
+	$(BIN)/python -m tests.advisories $(VENV)-audit/bin/pip-audit $(VENV)-audit
 
 clean:
 	rm -rf $(VENV) $(VENV)-audit $(VENV)-clients $(VENV)-least page/node_modules build dist *.egg-info \

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from lmedge.errors import LmedgeError, TrialError
 from lmedge.train.compare import trial
 from lmedge.train.compare.command import compare
-from tests import small_run
+from tests import in_process, small_run, tiny_backbone
 from tests.locations import ROOT
 from tests.processes import assert_refused, lmedge
 
@@ -42,6 +42,18 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFacto
     monkeypatch.setenv("LMEDGE_CACHE", str(tmp_path_factory.getbasetemp() / "compare-cache"))
 
 
+def in_this_process(folder: Path, step: str, *arguments: object) -> None:
+    """Do as `trial._lmedge` without the seconds in which each process loads TensorFlow.
+
+    The other tests of this module train in processes of their own.
+    """
+    with tiny_backbone.installed():
+        done = in_process.lmedge(*arguments)
+    assert done.returncode == 0, done.stderr
+    (folder / f"{step}.log").write_text(done.stdout + done.stderr, "utf-8")
+    (folder / f"{step}.seconds").write_text("1.0\n")
+
+
 def call(data: Path, out: Path, *words: str) -> Result:
     given = [str(data), "--out", str(out), "--weights", "none", *small_run.options(), *words]
     return CliRunner().invoke(compare, given)
@@ -56,6 +68,7 @@ def test_a_table_from_which_one_decides(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
+    monkeypatch.setattr(trial, "_lmedge", in_this_process)
     words = ("--strategies", "landmarks-first,parallel", "--folds", "2")
     result = call(data, out, *words, "--set", "fine_tune.epochs=1")
     assert result.exit_code == 0, result.output

@@ -43,6 +43,7 @@ class FleetCall:
     failed: int
     exit_code: int
     others_run: bool
+    reasons: str
 
 
 def _of_tests(module: str, name: str) -> Any:
@@ -69,13 +70,14 @@ def call(name: str, file: Path, fleet: Path, *words: str, kill: Path | None = No
     """Deploy, and return the row; `kill` is the folder of a board that dies while it installs."""
     begun = time.monotonic()
     command = ["-m", "lmedge", "-q", "deploy", str(file), "--fleet", str(fleet), "--json"]
-    command += ["--at-once", str(BOARDS), "--give-up", "5", *words]
+    command += ["--at-once", str(BOARDS), "--give-up", "60", *words]
     process = subprocess.Popen(python_command(*command), stdout=subprocess.PIPE, text=True)
     if kill is not None:
         _kill_installer(kill, process)
     output, _ = process.communicate()
     seconds = time.monotonic() - begun
-    ends = {found["board"]: found["done"] for found in map(json.loads, output.splitlines())}
+    lines = [json.loads(line) for line in output.splitlines()]
+    ends = {found["board"]: found["done"] for found in lines}
     dead = None if kill is None else kill.name
     return FleetCall(
         call=name,
@@ -87,6 +89,11 @@ def call(name: str, file: Path, fleet: Path, *words: str, kill: Path | None = No
         exit_code=process.returncode,
         others_run=all(
             end in {"deployed", "unchanged"} for name, end in ends.items() if name != dead
+        ),
+        reasons="; ".join(
+            f"{found['board']}: {found['reason'] or found['done']}"
+            for found in lines
+            if found["done"] not in {"deployed", "unchanged"}
         ),
     )
 

@@ -29,6 +29,28 @@ def check_board(facts: BoardFacts, *, own: bool) -> None:
         )
 
 
+def check_source(plan: BoardPlan, facts: BoardFacts) -> None:
+    """Raise DeployError at once if a board lacks the package that reads its camera."""
+    if plan.source.startswith("picamera2") and not facts.picamera2:
+        raise DeployError(
+            "picamera2 is not installed for its Python: sudo apt install python3-picamera2",
+            Reason.CAMERA,
+        )
+
+
+def source_doubts(plan: BoardPlan, facts: BoardFacts) -> tuple[str, ...]:
+    """Return warnings on the source; the board itself finds out if it gives frames."""
+    name = f"video{plan.source}" if plan.source.isdecimal() else plan.source
+    name = name.removeprefix("/dev/")
+    if not name.startswith("video") or "/" in name:
+        return ()
+    if name not in facts.cameras:
+        return (f"there is no /dev/{name}",)
+    if facts.picamera2:
+        return ("source=picamera2 reads the camera of a Raspberry Pi; /dev/video* is a webcam",)
+    return ()
+
+
 def check_room(facts: BoardFacts, *, own: bool) -> None:
     """Raise DeployError unless a new environment has room."""
     needed = 64 if own else NEEDED_MB

@@ -23,7 +23,14 @@ from ..model_file import read_model
 from ..remote.host import RemoteHost, RemotePython
 from ..remote.packing import unpack, write_wheel
 from ..remote.ssh import PATIENCE, Connection, Link
-from .compare import changes_for, check_board, check_key, check_room
+from .compare import (
+    changes_for,
+    check_board,
+    check_key,
+    check_room,
+    check_source,
+    source_doubts,
+)
 from .facts import BoardFacts, read_facts
 from .outfit import Outfit, setup_script
 from .plan import BoardPlan
@@ -148,6 +155,7 @@ class _Session:
         facts = read_facts(remote, python, plan.folder, plan.service.name)
         own = plan.python is not None and python.rank < 2
         check_board(facts, own=own)
+        check_source(plan, facts)
         with tempfile.TemporaryDirectory(prefix="lmedge-") as local:
             packed = Path(local)
             wheel = write_wheel(packed)
@@ -155,7 +163,7 @@ class _Session:
             release = plan.release(
                 self._options.file, _sha256(self._options.file), outfit.key, __version__
             )
-            warnings = (*facts.warnings, *self._warnings(facts))
+            warnings = (*facts.warnings, *self._warnings(facts), *source_doubts(plan, facts))
             check_key(facts, self._options.file, self._options.key)
             changes = changes_for(plan, facts, release, self._options.key)
             if not changes:

@@ -13,9 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from lmedge.deploy.compare import check_board, check_source, source_doubts
+from lmedge.deploy.facts import facts_of
 from lmedge.deploy.health import read_health
+from lmedge.deploy.look import board_facts
+from lmedge.deploy.plan import plan_of
 from lmedge.deploy.state import Reason, Result
 from lmedge.deploy.store import Store
+from lmedge.errors import DeployError
 from lmedge.machine import boot_seconds
 from tests.in_process import lmedge as here
 from tests.lmedge.app.serving import write_file
@@ -186,13 +191,8 @@ def test_a_board_that_is_not_reached_has_a_line_and_code_13(tiny_file: Path) -> 
 
 def test_an_odd_machine_is_told_at_once(board: Board, tiny_file: Path) -> None:
     """armv7l has no LiteRT; nothing is sent to it."""
-    from lmedge.deploy.compare import check_board
-    from lmedge.deploy.facts import BoardFacts, facts_of
-    from lmedge.deploy.look import board_facts
-    from lmedge.errors import DeployError
-
     found = {**board_facts(str(board.store.folder)), "machine": "armv7l", "bits": 32}
-    facts: BoardFacts = facts_of(found)
+    facts = facts_of(found)
     with pytest.raises(DeployError, match="armv7l, 32 bits: LiteRT has no package") as error:
         check_board(facts, own=False)
     assert error.value.reason == Reason.MACHINE
@@ -200,6 +200,24 @@ def test_an_odd_machine_is_told_at_once(board: Board, tiny_file: Path) -> None:
     for key, odd in (("folder", "x\n"), ("uptime", "1"), ("cameras", "video0"), ("root", 1)):
         with pytest.raises(ValueError, match=key):
             facts_of({**found, key: odd})
+
+
+def test_a_camera_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    """A Raspberry Pi's camera is no webcam, and needs a package of the system."""
+    found = {**board_facts(str(tmp_path)), "cameras": ["video0"], "picamera2": False}
+    webcam, other, pi, stream = (
+        plan_of("b", {"host": "b", "source": source})
+        for source in ("0", "/dev/video2", "picamera2", "http://camera/stream")
+    )
+    facts = facts_of(found)
+    assert source_doubts(webcam, facts) == source_doubts(stream, facts) == ()
+    assert source_doubts(other, facts) == ("there is no /dev/video2",)
+    with pytest.raises(DeployError, match="python3-picamera2") as error:
+        check_source(pi, facts)
+    assert error.value.reason == Reason.CAMERA
+    board_of_pi = facts_of({**found, "picamera2": True})
+    check_source(pi, board_of_pi)
+    assert "source=picamera2" in source_doubts(webcam, board_of_pi)[0]
 
 
 def test_mistakes_of_the_command_line(tiny_file: Path, tmp_path: Path) -> None:

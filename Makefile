@@ -14,7 +14,7 @@ NODE_MODULES := page/node_modules/.package-lock.json
 .PHONY: demo test test-quick test-all test-distributions test-least app app-check base lint docs wheel sbom \
 	audit clean
 
-demo: $(VENV)/.train ## Draw, train, export, classify and measure: lmedge-demo/
+demo: $(VENV)/.train ## Draw, teach, train, export, classify and measure: lmedge-demo/
 	$(BIN)/lmedge demo
 
 test: $(VENV)/.dev $(VENV)-clients/.done $(if $(shell command -v npm),$(NODE_MODULES)) ## Every promise: at most 8 minutes on two cores

@@ -1,4 +1,4 @@
-"""The whole way in real processes: draw, train, fine-tune quantized, export, predict, benchmark."""
+"""The whole way in real processes: draw, teach, train, export, predict, benchmark."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def check_what_was_made(out: Path) -> dict[str, object]:
     clip = cv2.VideoCapture(str(out / "clip-annotated.mp4"))
     assert clip.get(cv2.CAP_PROP_FRAME_COUNT) == 150
     assert not list(out.glob(".*")), "nothing half-written is left"
+    check_what_was_taught(out)
     report = json.loads((out / "report.json").read_text("utf-8"))
     classifier = Classifier(out / "monuments.tflite")
     assert report["file"]["sha256"] == classifier.model.sha256
@@ -46,6 +47,16 @@ def check_what_was_made(out: Path) -> dict[str, object]:
     assert floats == {(name, "float32"): count for name, count in KNOWN_ENDS.items()}
     assert (out / "run" / "plots" / "curves.png").exists()
     return report
+
+
+def check_what_was_taught(out: Path) -> None:
+    """Classify drawings with the file that ten others of each monument taught."""
+    taught = Classifier(out / "taught.tflite")
+    assert len(list((out / "few").glob("*/*/*.jpg"))) == 12 * 10
+    unseen = sorted((out / "photographs" / "test").glob("*/*/*.jpg"))
+    right = [taught.classify(read_image(path)).landmark == path.parent.name for path in unseen]
+    assert len(right) >= 24
+    assert sum(right) > 0.9 * len(right)
 
 
 @pytest.mark.timeout(900)
@@ -60,6 +71,8 @@ def test_a_quick_demo_goes_the_whole_way(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     check_what_was_made(tmp_path / "demo")
+    # The part of seconds comes first.
+    assert done.stdout.index("$ lmedge teach") < done.stdout.index("$ lmedge train")
     again = lmedge("demo", "--quick", "--out", tmp_path / "demo")
     assert again.returncode == 1
     assert "holds a demo already" in again.stderr

@@ -11,7 +11,6 @@ import pytest
 
 from lmedge.base_file import SHIPPED, BaseFile, read_base
 from lmedge.errors import WeightsError
-from lmedge.export import base as base_module
 from lmedge.export.base import WeightsOrigin, float_backbone, int8_graph, make_base, pack_base
 from lmedge.golden import verify_base
 from lmedge.interpreter import FeatureInterpreter
@@ -40,9 +39,7 @@ def origin(weights: Path) -> WeightsOrigin:
 
 @pytest.fixture(scope="module")
 def network(weights: Path) -> Any:
-    joined = {"widest_average": "block2a_activation", "last_average": "top_activation"}
-    with tiny_backbone.installed(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base_module, "JOINED", joined)
+    with tiny_backbone.installed():
         return float_backbone(tiny_backbone.NAME, weights, SIZE)
 
 

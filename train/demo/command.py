@@ -16,7 +16,7 @@ import numpy as np
 
 from lmedge.commands.options import seed_option
 from lmedge.errors import LmedgeError
-from lmedge.files import replacing
+from lmedge.files import replacing, write_bytes
 from lmedge.harmless import echo, harmless, shell_words
 from lmedge.image import RgbImage
 from lmedge.processes import child_environment, python_command
@@ -130,11 +130,30 @@ def _save_clip(path: Path, seed: int) -> None:
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         if writer is not None:
             writer.release()
+        check_clip(temporary, path)
+
+
+def check_clip(written: Path, path: Path) -> None:
+    """Raise LmedgeError, with the name `path`, unless a clip has all its frames.
+
+    OpenCV reports no frame that a full disk did not take.
+    """
+    capture = cv2.VideoCapture(str(written))
+    frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+    capture.release()
+    if frames < CLIP_FRAMES:
+        raise LmedgeError(
+            f"cannot write {path}: {frames} of {CLIP_FRAMES} frames arrived; free space or choose "
+            "another folder"
+        )
 
 
 def _save_png(path: Path, image: RgbImage) -> None:
-    with replacing(path) as temporary:
-        cv2.imwrite(str(temporary), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    # not by imwrite, which reports no full disk
+    done, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise LmedgeError(f"cannot write {path}: it cannot be encoded; run `lmedge doctor`")
+    write_bytes(path, encoded.tobytes())
 
 
 def save_frame(video: Path, path: Path) -> None:

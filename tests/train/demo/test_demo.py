@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from lmedge import Classifier, read_image
+from lmedge.errors import LmedgeError
+from lmedge.train.demo import command
 from tests.ends import KNOWN_ENDS
 from tests.locations import ROOT
 from tests.processes import lmedge
@@ -85,3 +88,16 @@ def test_the_demo_recognises_drawings_it_has_not_seen(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = check_what_was_made(tmp_path / "demo")
     assert report["accuracy"]["landmark"]["macro_f1"] >= 0.9
+
+
+def test_a_clip_that_a_full_disk_cut_is_one_line(tmp_path: Path) -> None:
+    """OpenCV writes what fits and reports nothing."""
+    clip, cut = tmp_path / "clip.mp4", tmp_path / "cut.mp4"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"mp4v"), 15, (64, 48))
+    for number in range(command.CLIP_FRAMES):
+        writer.write(np.full((48, 64, 3), number, np.uint8))
+    writer.release()
+    command.check_clip(clip, tmp_path / "shown.mp4")
+    cut.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    with pytest.raises(LmedgeError, match=r"cannot write .*shown.mp4: 0 of 150 frames arrived"):
+        command.check_clip(cut, tmp_path / "shown.mp4")

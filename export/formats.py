@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from lmedge.errors import RunError
 from lmedge.evaluation import CROSS_VALIDATED
-from lmedge.train.arrays import normalise
+from lmedge.train.arrays import first_not_finite, normalise
 from lmedge.train.backend import keras
 from lmedge.train.calibration import Calibration, fit_calibration
 from lmedge.train.network import FEATURES, load_network, predict_logits, predict_with_features
@@ -90,6 +91,8 @@ class RunNetworks:
         """Return the logits of the float network as it was trained, on images of its own size.
 
         part: "val", "test" or "train". Of "train" those of the judge alone.
+
+        Raises RunError if a logit is not finite.
         """
         trained = self.run.as_trained
         if ("reference", part) not in self._logits:
@@ -97,6 +100,11 @@ class RunNetworks:
             network = self.network if same else load_network(trained)
             places = self._places if part == "train" else None
             found = predict_logits(network, trained.images(part, places))
+            if (head := first_not_finite(found)) is not None:
+                raise RunError(
+                    f"{self.run.folder}: the {head} head of its network is not finite for images "
+                    f"of the {part} part; train anew with a lower fine_tune.learning_rate"
+                )
             self._logits["reference", part] = found
         return self._logits["reference", part]
 

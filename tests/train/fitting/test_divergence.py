@@ -188,6 +188,19 @@ class TestExport:
         with pytest.raises(GateError, match="category output is not finite for 1 of 3 images"):
             _check_finite(read_model(tiny_file), outputs)
 
+    def test_a_float_network_that_is_not_finite_judges_nothing(
+        self, finished_run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its weights are finite, and too large."""
+        from lmedge.export import formats
+
+        logits = {"landmark": np.full((2, 4), np.inf), "category": np.zeros((2, 2))}
+        monkeypatch.setattr(formats, "load_network", lambda _: None)
+        monkeypatch.setattr(formats, "predict_logits", lambda *_: logits)
+        networks = formats.RunNetworks(finished_run, formats.Stages())
+        with pytest.raises(RunError, match="the landmark head of its network is not finite"):
+            networks.reference("val")
+
     def test_fine_tuning_that_diverges_keeps_the_weights_from_before(
         self, finished_run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:

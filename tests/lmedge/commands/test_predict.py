@@ -139,7 +139,7 @@ def test_decoding_keeps_the_order_and_runs_ahead_by_a_few_only(
         time.sleep(0.02 if len(begun) % 3 else 0.0)
         return np.zeros((2, 2, 3), np.uint8)
 
-    monkeypatch.setattr("lmedge.commands.predict.read_image", slow)
+    monkeypatch.setattr("lmedge.reading.read_image", slow)
     paths = [Path(f"{number}.jpg") for number in range(40)]
     seen = []
     for path, _ in decode_all(paths, 32, workers=3):

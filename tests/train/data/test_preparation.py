@@ -163,7 +163,7 @@ class TestSplitFile:
         written = write_split(photographs, store)
         small_run.save(photographs / TOWER / "new.jpg", small_run.draw((200, 50, 40), 99))
         assert prepared(photographs, store) == written
-        assert "does not name 1 images, left out" in caplog.text
+        assert "does not name 1 image, left out" in caplog.text
 
     def test_a_image_in_another_folder_now(self, photographs: Path, store: ImageStore) -> None:
         path = write_split(photographs, store).parts["train"][0].image.path
@@ -263,7 +263,7 @@ class TestLeaks:
             searches.append(len(fingerprints))
             return pairs_alike(fingerprints, **more)
 
-        monkeypatch.setattr("lmedge.train.data.preparation.pairs_alike", counting)
+        monkeypatch.setattr("lmedge.train.data.leaks.pairs_alike", counting)
         prepared(photographs, store)
         assert searches == [30]
         prepare_folds(photographs, store, options(), 3)

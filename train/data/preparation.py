@@ -249,5 +249,6 @@ def _admit(
         ]
         skipped += bad
     if skipped:
-        logger.warning("skipped, not readable: %s", counted(len(skipped), "image", "images"))
+        left = counted(len(skipped), "image was", "images were")
+        logger.warning("%s skipped, not readable", left)
     return found, skipped, exclusions.names

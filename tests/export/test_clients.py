@@ -14,10 +14,11 @@ import pytest
 
 from lmedge.classifier import Classifier
 from lmedge.export.verification.comparison import run_file
-from lmedge.model_file import KNOWN, KNOWN_LABELS, ModelFile
+from lmedge.model_file import KNOWN, KNOWN_LABELS, ModelFile, read_model
 from lmedge.runtime import load_runtime
 from tests import small_run
 from tests import tiny_file as tiny
+from tests.lmedge.teach import small
 from tests.locations import ROOT
 
 if TYPE_CHECKING:
@@ -132,6 +133,13 @@ def test_the_real_network(real: Real, tmp_path: Path) -> None:
     path = tmp_path / "real.tflite"
     path.write_bytes(real.file.data)
     assert_same_scores(path, real.pictures[:6], tmp_path)
+
+
+def test_a_taught_file(tmp_path: Path) -> None:
+    path = small.write_taught(tmp_path)
+    limits = read_model(path).info["rejection"]["heads"]
+    images = np.stack([small.draw(name, 40)[::2, ::2] for name in small.HIERARCHY])
+    assert_same_scores(path, images, tmp_path, limits)
 
 
 def test_heads_of_equal_size(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from lmedge.teach.backbone import FeatureGraph, packed
 from lmedge.teach.features import feature_set
 from lmedge.teach.fitting import teach_heads
 from lmedge.teach.heads import with_heads
+from lmedge.teach.photographs import read_photographs
+from lmedge.teach.teaching import Base, Lesson, teach_file
 
 SIZE, WIDTH, STEP = 32, 48, 8
 STEPS = 0.02  # of the int8 features
@@ -151,3 +153,13 @@ def _operator(model: Any, number: int, inputs: list[int], outputs: list[int]) ->
     made.inputs, made.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
     model.subgraphs[0].operators.append(made)
     return made
+
+
+def write_taught(folder: Path) -> Path:
+    """Teach a base the landmarks of HIERARCHY; return `taught.tflite` in a folder."""
+    opened = Base.open(write_base(folder / "base.tflite"))
+    write_photographs(folder / "photographs", HIERARCHY)
+    read = read_photographs(folder / "photographs", opened.backbone)
+    path = folder / "taught.tflite"
+    path.write_bytes(teach_file(opened, read, Lesson(), path).file.data)
+    return path

@@ -29,6 +29,7 @@ LABEL_FILES = {head: f"{head}_labels.txt" for head in (*HEADS, KNOWN)}
 BASE = "base"  # `kind` of a file whose graph ends with its features
 NO_LANDMARKS = "has no landmarks; teach it first: lmedge teach PHOTOGRAPHS --base {} -o NEW.tflite"
 MAX_BYTES = 256 * 1024 * 1024
+_LONGEST_REASON = 300  # letters; an error may repeat a value of the file
 _OTHER_CHECKSUM = "its checksum does not match: the file is damaged; copy it again"
 
 # Errors of the readers on damaged bytes and on fields that are missing or of another type.
@@ -252,4 +253,5 @@ def damage_reason(error: Exception) -> str:
     """Return what an error of DAMAGE is about."""
     if isinstance(error, KeyError):
         return f"no {error.args[0]!r}"
-    return str(error).rstrip(".") or type(error).__name__
+    text = str(error).rstrip(".") or type(error).__name__
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."

@@ -210,8 +210,8 @@ class GraphRunner(LoadedGraph):
         Raises:
             ModelFileError: They are no probabilities.
         """
-        landmark = self._runner.get_tensor(self._landmark.index)[0]
-        category = self._runner.get_tensor(self._category.index)[0]
+        landmark = self._output(self._landmark)
+        category = self._output(self._category)
         if self._logits is not None:
             landmark = self._logits["landmark"].probabilities(landmark)
             category = self._logits["category"].probabilities(category)
@@ -220,8 +220,18 @@ class GraphRunner(LoadedGraph):
             category = self._probabilities(self._category, category)
         if self._known is None:
             return Outputs(landmark, category)
-        known = self._runner.get_tensor(self._known.index)[0]
-        return Outputs(landmark, category, self._probability(known))
+        return Outputs(landmark, category, self._probability(self._output(self._known)))
+
+    def _output(self, spec: TensorSpec) -> npt.NDArray[Any]:
+        """Return an output, of which the runtime may have computed another shape."""
+        found: npt.NDArray[Any] = self._runner.get_tensor(spec.index)
+        if found.shape != spec.shape:
+            raise ModelFileError(
+                f"{self._path}: its {spec.name} output comes as {found.shape}, not {spec.shape}; "
+                "export it again"
+            )
+        values: npt.NDArray[Any] = found[0]
+        return values
 
     def _probabilities(self, spec: TensorSpec, output: Output) -> Output:
         """Check that an output is not negative and sums to one; return it, computed exactly."""

@@ -142,6 +142,25 @@ class TestProbabilities:
         with pytest.raises(ModelFileError, match="its landmark output holds no probabilities"):
             runner._probabilities(wide, np.array([0.5, 0.5, 0, 0.1], np.float32))
 
+    @pytest.mark.parametrize("name", ["landmark", "known"])
+    def test_an_output_of_another_shape_than_its_file_names(self, name: str) -> None:
+        """A mutation of the graph made one: a traceback behind the trial."""
+
+        def shorter(graph: Graph) -> None:
+            old = graph.output(name)
+            both = graph.constant([0, 1], "int32")
+            length = graph.constant([1, 1], "int32")
+            new = graph.operator(
+                "SLICE", [old, both, length], graph.tensor((1, 4 if name == "landmark" else 2))
+            )
+            (signature,) = graph.model.signatureDefs
+            for entry in signature.outputs:
+                entry.tensorIndex = new if entry.tensorIndex == old else entry.tensorIndex
+            graph.main.outputs = [new if one == old else one for one in graph.main.outputs]
+
+        with pytest.raises(ModelFileError, match=rf"its {name} output comes as \(1, 1\)"):
+            self.outputs(shorter, known=True)
+
     def test_a_cosine_that_was_rounded_stays_a_probability(self) -> None:
         def over(graph: Graph) -> None:
             (signature,) = graph.model.signatureDefs

@@ -21,9 +21,10 @@ from ..base_file import FEATURES, BaseFile
 from ..errors import ModelFileError
 from ..image import Resize, RgbImage, prepare_into
 from ..metadata import METADATA_NAME
-from ..model_file import IDENTIFIER, ModelFile
+from ..model_file import DAMAGE, IDENTIFIER, ModelFile
 from ..operators import DTYPES, operator_name
 from ..progress import quiet_stderr
+from ..runner import brief
 from ..runtime import load_runtime
 from ..trial import survive
 
@@ -71,9 +72,16 @@ class FeatureGraph:
         survive(model)
         try:
             graph = cut(model.data)
+            found = cls.of_graph(graph, model.size, model.resize)
+            FeatureReader(found)
         except ModelFileError as error:
             raise ModelFileError(f"{model.path}: {error}") from None
-        return cls.of_graph(graph, model.size, model.resize)
+        except (*DAMAGE, AttributeError, RuntimeError) as error:
+            raise ModelFileError(
+                f"{model.path}: its backbone cannot be used ({brief(error)}); pass a file that "
+                "lmedge exported"
+            ) from error
+        return found
 
     @classmethod
     def of_graph(cls, graph: bytes, size: int, resize: Resize) -> FeatureGraph:

@@ -19,7 +19,7 @@ from lmedge.interpreter import Interpreter
 from lmedge.metadata import Card, pack
 from lmedge.model_file import ModelFile, read_model
 from lmedge.operators import ALLOWED
-from lmedge.teach import memory
+from lmedge.teach import backbone, memory
 from lmedge.teach.backbone import FeatureGraph, cut
 from lmedge.teach.features import FeatureSet, unit
 from lmedge.teach.gate import doubted
@@ -69,6 +69,32 @@ class TestTheFile:
         other = dataclasses.replace(model, image=dataclasses.replace(model.image, dtype="int8"))
         with pytest.raises(ModelFileError, match="without --io int8"):
             FeatureGraph.of(other)
+
+    @pytest.mark.parametrize(
+        "error", [IndexError("list"), AttributeError("none"), RuntimeError("x")]
+    )
+    def test_a_graph_that_cannot_be_cut_is_one_line(
+        self, tiny_file: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        """A graph that runs may still be none that was exported."""
+
+        def cut_nothing(_: bytes) -> bytes:
+            raise error
+
+        monkeypatch.setattr(backbone, "cut", cut_nothing)
+        with pytest.raises(ModelFileError, match="its backbone cannot be used"):
+            FeatureGraph.of(read_model(tiny_file))
+
+    def test_a_cut_that_does_not_run_is_one_line(
+        self, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        graph = cut(tiny_file.read_bytes())
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(graph, 0))
+        model.subgraphs[0].operators[-1].inputs = model.subgraphs[0].operators[-1].inputs[:1]
+        broken = backbone.packed(model)
+        monkeypatch.setattr(backbone, "cut", lambda _: broken)
+        with pytest.raises(ModelFileError, match="its backbone cannot be used"):
+            FeatureGraph.of(read_model(tiny_file))
 
     def test_it_classifies_photographs_that_it_has_not_seen(self, whole: Taught) -> None:
         classifier = Classifier(whole.file)

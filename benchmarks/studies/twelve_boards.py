@@ -114,6 +114,7 @@ def _kill_installer(folder: Path, process: subprocess.Popen[str]) -> None:
 def main(file: Path, other: Path, out: Path) -> None:
     """Write the time of each call, and how the boards ended."""
     streams = _of_tests("lmedge.camera.streams", "mjpeg_server")
+    rows: list[FleetCall] = []
     with tempfile.TemporaryDirectory(prefix="lmedge-") as text, streams() as stream:
         folder = Path(text)
         systemd = _of_tests("lmedge.deploy.systemctl", "FakeSystemd")(folder / "systemd")
@@ -122,17 +123,19 @@ def main(file: Path, other: Path, out: Path) -> None:
             fleet = folder / "fleet.toml"
             fleet.write_text(fleet_text(server, python, stream.url, BOARDS))
             try:
-                rows = [call("one alone", file, fleet, "--only", "b01")]
-                rows.append(call("all, of which one has it", file, fleet))
-                rows.append(call("all again", file, fleet))
                 dying = server.folder / "b07"
-                rows.append(call("another file, b07 dies", other, fleet, kill=dying))
-                rows.append(call("again after that", other, fleet))
+                for name, given, words, kill in (
+                    ("one alone", file, ["--only", "b01"], None),
+                    ("all, of which one has it", file, [], None),
+                    ("all again", file, [], None),
+                    ("another file, b07 dies", other, [], dying),
+                    ("again after that", other, [], None),
+                ):
+                    rows.append(call(name, given, fleet, *words, kill=kill))
+                    click.echo(json.dumps(dataclasses.asdict(rows[-1])))
+                    write_csv(out, rows, data="one MJPEG stream of 320 x 240 pixels")
             finally:
                 systemd.stop()
-    for row in rows:
-        click.echo(json.dumps(dataclasses.asdict(row)))
-    write_csv(out, rows, data="one MJPEG stream of 320 x 240 pixels")
 
 
 if __name__ == "__main__":

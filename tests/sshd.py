@@ -112,7 +112,8 @@ def serve(folder: Path, **environment: str) -> Iterator[Server]:
     settings.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nPidFile none\n"
         f"AuthorizedKeysFile {folder / 'authorized_keys'}\nStrictModes no\nUsePAM no\n"
-        "MaxStartups 100\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
+        "MaxStartups 100\nPasswordAuthentication no\n"
+        "KbdInteractiveAuthentication no\nPermitRootLogin yes\n"
         f"SetEnv {' '.join(seen)}\n"
         "Subsystem sftp internal-sftp\n"
     )

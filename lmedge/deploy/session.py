@@ -39,6 +39,7 @@ from .state import Reason
 from .store import SIGNATURE_SUFFIX, TRUSTED
 from .wheelhouse import fill_wheelhouse
 
+_FIRST = {"starting", "making the environment"}  # steps before `lmedge board install`
 _LATE = {"switching", "watching"}  # steps after which the board finishes alone
 Step = Callable[[str], None]
 
@@ -245,8 +246,8 @@ class _Session:
             "failed": Done.FAILED,
         }.get(str(end.get("result")), Done.FAILED)
         reason = end.get("reason")
-        if done is Done.FAILED and reason is None:
-            reason = Reason.ENVIRONMENT
+        if "result" not in end and self._latest in _FIRST:
+            reason = Reason.ENVIRONMENT  # otherwise the deployment was ended there
         known = {one.value for one in Reason}
         given = Reason(reason) if reason in known else None
         return self._result(done, detail.removeprefix("lmedge: "), warnings, given)

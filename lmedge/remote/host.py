@@ -92,11 +92,17 @@ class RemoteHost:
         """Choose the name of the folder, so that it is known before anything is sent."""
         self.connection = connection
         self._name = f"lmedge-{secrets.token_hex(8)}"
-        # /var/tmp, since /tmp may be memory, of which a small host has little.
+        # /var/tmp before /tmp, which may be memory, of which a small host has little; memory at the
+        # end, since a full disk takes no folder.
+        bases = '"${TMPDIR:-}" /var/tmp /tmp /dev/shm'
         self._start = (
-            'for base in "${TMPDIR:-}" /var/tmp /tmp; do\n'
-            '  [ -n "$base" ] && [ -d "$base" ] && [ -w "$base" ] && break\ndone\n'
-            f'dir="$base/{self._name}"\n'
+            f"dir=\nfor base in {bases}; do\n"
+            f'  [ -n "$base" ] && [ -d "$base/{self._name}" ] || continue\n'
+            f'  dir="$base/{self._name}"\n  break\n'
+            f'done\n[ -n "$dir" ] || for base in {bases}; do\n'
+            f'  [ -n "$base" ] && mkdir -m 700 "$base/{self._name}" 2>/dev/null || continue\n'
+            f'  dir="$base/{self._name}"\n  break\ndone\n'
+            f'dir="${{dir:-/var/tmp/{self._name}}}"\n'
         )
         self.folder = f"/var/tmp/{self._name}"  # or elsewhere, as `prepare` learns
         self.rsync = False

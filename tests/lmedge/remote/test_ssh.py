@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from lmedge.benchmarks import command
 from lmedge.benchmarks.remote import default_folder
 from lmedge.errors import DataError, HostError
 from lmedge.evaluation.folders import scan
-from lmedge.remote.host import RemotePython, choose_python
+from lmedge.remote.host import RemoteHost, RemotePython, choose_python
 from lmedge.remote.payload import Payload, megabytes
 from lmedge.remote.ssh import Link, check_host, check_option
 
@@ -193,3 +196,35 @@ def test_mistakes_in_the_command_line(words: list[str], said: str) -> None:
     done = CliRunner().invoke(command.benchmark, ["a.tflite", *words])
     assert done.exit_code == 2
     assert said in done.output
+
+
+class LocalShell:
+    """A connection whose scripts run here, where no folder can be made under TMPDIR."""
+
+    link = Link(host="board")
+
+    def run(self, script: str, most: int | None = None) -> str:
+        ended = subprocess.run(
+            ["sh"],
+            input=script,
+            env={"PATH": os.environ["PATH"], "TMPDIR": "/proc"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return ended.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, where nothing can be made")
+def test_a_full_disk_takes_no_folder_and_another_place_does() -> None:
+    host = RemoteHost(LocalShell())  # type: ignore[arg-type]
+    host.prepare(sys.executable)
+    folder = Path(host.folder)
+    try:
+        assert folder.is_dir()
+        assert folder.parent != Path("/proc")
+        assert folder.stat().st_mode & 0o777 == 0o700
+        host.prepare(sys.executable)
+        assert Path(host.folder) == folder
+    finally:
+        shutil.rmtree(folder)

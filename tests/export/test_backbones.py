@@ -49,8 +49,8 @@ def expected_operators(name: str) -> dict[tuple[str, str], int]:
     return {(operator, "int8"): n for operator, n in {**shared, **OPERATORS[name]}.items()} | ENDS
 
 
-def relus(image: Any) -> Any:
-    """Draw what VGG16 and EfficientNet-Lite0 are made of, small."""
+def relus(image: Any, *, widest: bool = False) -> Any:
+    """Draw what VGG16 and EfficientNet-Lite0 are made of, small, with the last average alone."""
     x = BorderPad(kernel_size=3, strides=1, name="stem_pad")(image)
     x = keras.layers.Conv2D(8, 3, bias_initializer="ones", name="stem_conv")(x)
     x = keras.layers.ReLU(name="stem_activation")(x)

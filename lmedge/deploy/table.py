@@ -33,12 +33,11 @@ class ProgressTable:
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty() and _log.isEnabledFor(logging.INFO):
-            from rich.console import Console
             from rich.live import Live
 
             self._live = Live(
                 get_renderable=self._table,
-                console=Console(stderr=True),
+                console=HarmlessConsole(stderr=True),
                 refresh_per_second=2,
                 transient=True,
             )

@@ -29,9 +29,9 @@ def plain_table(title: str, *headings: str, width: int | None = None) -> Table:
 class HarmlessConsole(Console):
     """A console that shows text as it is: no markup, no emoji names, no control characters."""
 
-    def __init__(self) -> None:
-        """Print to standard output."""
-        super().__init__(highlight=False, markup=False, emoji=False)
+    def __init__(self, *, stderr: bool = False) -> None:
+        """Print to standard output, or to standard error."""
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

@@ -108,6 +108,7 @@ class TestBoundary:
         """Plain lines go through `echo`, tables through HarmlessConsole."""
         styled = {"lmedge/commands/doctor.py", "lmedge/commands/predict.py"}
         styled |= {"train/demo/command.py", "lmedge/harmless.py"}  # clean before they are styled
+        styled |= {"lmedge/deploy/look.py"}  # JSON in ASCII, on the board
         consoles = {"lmedge/progress.py", "lmedge/report/terminal.py"}
         allowed = {
             **dict.fromkeys(("click.echo", "click.secho", "print"), styled),

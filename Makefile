@@ -17,7 +17,7 @@ NODE_MODULES := page/node_modules/.package-lock.json
 demo: $(VENV)/.train ## Draw, teach, train, export, classify and measure: lmedge-demo/
 	$(BIN)/lmedge demo
 
-test: $(VENV)/.dev $(VENV)-clients/.done $(if $(shell command -v npm),$(NODE_MODULES)) ## Every promise: at most 8 minutes on two cores
+test: $(VENV)/.dev $(VENV)-clients/.done $(if $(shell command -v npm),$(NODE_MODULES)) ## Every promise: about 10 minutes on two cores
 	$(PYTEST)
 
 test-quick: $(VENV)/.dev ## What needs neither TensorFlow nor another process: at most 90 seconds

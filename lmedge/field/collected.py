@@ -149,6 +149,12 @@ def _parsed(path: Path, value: Mapping[str, Any]) -> CollectedImage:
     )
 
 
+def check_collected(folder: Path) -> None:
+    """Raise DataError unless there is such a folder."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; name that of `lmedge camera --collect`")
+
+
 def list_collected(folder: Path) -> Iterator[CollectedImage | DataError]:
     """Yield the whole images of a folder and of folders in it, in the order of their names.
 
@@ -158,8 +164,7 @@ def list_collected(folder: Path) -> Iterator[CollectedImage | DataError]:
     Raises:
         DataError: The folder cannot be read.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; name that of `lmedge camera --collect`")
+    check_collected(folder)
     for about in sorted(folder.rglob("*.json")):
         path = about.with_suffix(".jpg")
         if not NAME.fullmatch(path.name) or not path.is_file():

@@ -13,6 +13,7 @@ from ..camera.preview_server import open_server
 from ..camera.preview_token import find_token, shown_address
 from ..harmless import echo
 from ..writers import held
+from .collected import check_collected
 from .label_pages import BODY_BYTES, LabelPages
 from .labelling import DISCARD, LABEL, UNKNOWN_IMAGE, Labeller
 
@@ -55,6 +56,7 @@ def label(folder: Path, data: Path, serve: tuple[str, int], token_file: Path | N
     lmedge label field --data photographs
     """  # noqa: D301 - click's mark, the character itself
     token = find_token(serve[0], file=token_file)
+    check_collected(folder)  # the lock would make it
     with held(folder / "labels.jsonl"):
         labeller = Labeller(folder, data)
         for problem in labeller.problems:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from lmedge.errors import DataError, LmedgeError
 from lmedge.evaluation.folders import scan
@@ -14,6 +15,7 @@ from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.field import labelling
 from lmedge.field.groups import LARGEST
 from lmedge.field.journal import JOURNAL
+from lmedge.field.label import label
 from lmedge.field.labelling import DISCARD, LABEL, UNKNOWN_IMAGE, Labeller
 from lmedge.field.origin import ORIGIN_FILE, read_origin
 from tests.lmedge.field.collecting import write_collected
@@ -242,3 +244,11 @@ def test_a_folder_without_collected_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no collected images"):
         Labeller(tmp_path / "empty", tmp_path / "photographs")
+
+
+def test_a_folder_that_does_not_exist_is_missing_and_is_not_made(tmp_path: Path) -> None:
+    missing = tmp_path / "nothere"
+    result = CliRunner().invoke(label, [str(missing), "--data", str(tmp_path / "data")])
+    assert isinstance(result.exception, DataError)
+    assert "no such folder" in str(result.exception)
+    assert list(tmp_path.iterdir()) == []

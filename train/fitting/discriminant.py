@@ -21,6 +21,7 @@ BLOCK = 2048
 SCALED = 20_000
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite has no solution
 def discriminant(
     features: npt.NDArray[np.float32],
     truth: npt.NDArray[np.int64],
@@ -49,18 +50,6 @@ def discriminant(
     Raises:
         DivergedError: The features are too large, or too alike, to be solved for.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite has no solution
-        return _solved(features, truth, weights, classes, shrinkage, smoothing)
-
-
-def _solved(
-    features: npt.NDArray[np.float32],
-    truth: npt.NDArray[np.int64],
-    weights: npt.NDArray[np.float32] | None,
-    classes: int,
-    shrinkage: float,
-    smoothing: float,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     share = np.ones(len(truth)) if weights is None else weights.astype(np.float64)
     means = _means(features, truth, share, classes)
     covariance = np.zeros((features.shape[1],) * 2)

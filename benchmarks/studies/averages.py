@@ -27,9 +27,9 @@ from lmedge.train.backend import keras, tf
 from lmedge.train.fitting.discriminant import discriminant
 from lmedge.train.recipes import load_recipe
 
+from .closed_form import FOLDS, folds_of
 from .common import PATH, out_option, run_study
 
-FOLDS = 5
 BATCH = 16
 LAST, WIDEST, BEFORE = "top_activation", "block7a_expand_activation", "block6d_add"
 # By name: the maps and what is taken of each. "int8": on one scale of 255 steps.
@@ -97,15 +97,7 @@ def _views(images: Sequence[LabelledImage], size: int) -> Iterator[npt.NDArray[n
 
 def assignments(truth: Labels, count: int) -> list[npt.NDArray[np.int64]]:
     """Return the fifth of each image, `count` times; the fifths of a landmark are of equal size."""
-    found = []
-    for seed in range(count):
-        rng = np.random.default_rng(seed)
-        fold = np.empty(len(truth), np.int64)
-        for label in np.unique(truth):
-            places = rng.permutation(np.flatnonzero(truth == label))
-            fold[places] = (np.arange(len(places)) + rng.integers(FOLDS)) % FOLDS
-        found.append(fold)
-    return found
+    return [folds_of(truth, seed) for seed in range(count)]
 
 
 def mistakes(

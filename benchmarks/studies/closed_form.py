@@ -60,9 +60,9 @@ def by_discriminant(rows: Floats, classes: Places) -> Places:
     return found
 
 
-def folds_of(classes: Places) -> Places:
+def folds_of(classes: Places, seed: int = 0) -> Places:
     """Return the fold of each photograph; those of a class are spread evenly."""
-    rng, fold = np.random.default_rng(0), np.zeros(len(classes), np.int64)
+    rng, fold = np.random.default_rng(seed), np.zeros(len(classes), np.int64)
     for one in range(int(classes.max()) + 1):
         places = rng.permutation(np.flatnonzero(classes == one))
         fold[places] = (np.arange(len(places)) + rng.integers(FOLDS)) % FOLDS

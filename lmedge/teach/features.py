@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from .backbone import Stored
 ALIKE = 0.87
 LEAST = 2  # photographs of a landmark
 _BLOCK = 1024  # rows compared at a time
+Bursts = tuple[tuple[int, ...], ...]  # places of rows, two or more each, sorted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,12 +30,15 @@ class FeatureSet:
         landmarks: (n, F) int8 rows of each landmark, no row twice, sorted.
         unknown: (m, F) rows of images of anything else, likewise.
         zero: The zero point of the rows.
+        bursts: Rows of a landmark that are known to be of one burst, whether they are alike or not.
+            Landmarks without any are absent.
     """
 
     hierarchy: Mapping[str, str]
     landmarks: Mapping[str, Stored] = dataclasses.field(repr=False)
     unknown: Stored = dataclasses.field(repr=False)
     zero: int
+    bursts: Mapping[str, Bursts] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -53,6 +57,15 @@ class FeatureSet:
         whole = np.concatenate([self.landmarks[name] for name in names])
         return unit(whole, self.zero), np.repeat(np.arange(len(names)), counts)
 
+    def tied(self) -> list[tuple[int, int]]:
+        """Return pairs of rows, as places in `rows`, that link each known burst together."""
+        found, first = [], 0
+        for name in sorted(self.landmarks):
+            for burst in self.bursts.get(name, ()):
+                found += [(first + burst[0], first + place) for place in burst[1:]]
+            first += len(self.landmarks[name])
+        return found
+
     def with_others(self, other: FeatureSet) -> FeatureSet:
         """Return this set and another one together.
 
@@ -65,14 +78,21 @@ class FeatureSet:
                     f"landmark {name!r} is in the category {self.hierarchy[name]!r} of the base, "
                     f"not in {above!r}; move its folder, or rename it"
                 )
-        found = dict(self.landmarks)
+        found, known = dict(self.landmarks), {**other.bursts, **self.bursts}
         for name, rows in other.landmarks.items():
-            found[name] = unique(np.concatenate([found[name], rows])) if name in found else rows
+            if name not in found:
+                found[name] = rows
+                continue
+            moved = [[len(found[name]) + at for at in one] for one in other.bursts.get(name, ())]
+            found[name], known[name] = _sorted(
+                np.concatenate([found[name], rows]), [*self.bursts.get(name, ()), *moved]
+            )
         return FeatureSet(
             hierarchy=dict(sorted({**self.hierarchy, **other.hierarchy}.items())),
             landmarks=found,
             unknown=unique(np.concatenate([self.unknown, other.unknown])),
             zero=self.zero,
+            bursts={name: known[name] for name in sorted(known) if known[name]},
         )
 
     def without(self, name: str) -> FeatureSet:
@@ -82,6 +102,7 @@ class FeatureSet:
             self,
             hierarchy={one: above for one, above in self.hierarchy.items() if one != name},
             landmarks={one: rows for one, rows in self.landmarks.items() if one != name},
+            bursts={one: known for one, known in self.bursts.items() if one != name},
         )
 
     def renamed(self, old: str, new: str) -> FeatureSet:
@@ -97,6 +118,7 @@ class FeatureSet:
                 self,
                 hierarchy=dict(sorted((names[n], above) for n, above in self.hierarchy.items())),
                 landmarks={names[name]: rows for name, rows in self.landmarks.items()},
+                bursts={names[name]: known for name, known in self.bursts.items()},
             )
         if old in self.hierarchy.values():
             moved = {n: new if above == old else above for n, above in self.hierarchy.items()}
@@ -118,14 +140,37 @@ def feature_set(
     *,
     zero: int,
     width: int,
+    bursts: Mapping[str, Iterable[Sequence[int]]] | None = None,
 ) -> FeatureSet:
-    """Collect rows, (F,) int8 each, into a set."""
+    """Collect rows, (F,) int8 each, into a set.
+
+    bursts: Places in the rows of a landmark, as they are given, that are of one burst.
+    """
+    found = {
+        name: _sorted(_stacked(rows, width), (bursts or {}).get(name, ()))
+        for name, rows in landmarks.items()
+    }
     return FeatureSet(
         hierarchy=dict(sorted(hierarchy.items())),
-        landmarks={name: unique(_stacked(rows, width)) for name, rows in landmarks.items()},
+        landmarks={name: rows for name, (rows, _) in found.items()},
         unknown=unique(_stacked(unknown, width)),
         zero=zero,
+        bursts={name: known for name, (_, known) in sorted(found.items()) if known},
     )
+
+
+def _sorted(rows: Stored, known: Iterable[Sequence[int]]) -> tuple[Stored, Bursts]:
+    """Return (n, F) rows sorted, each once, and the bursts by their places among those.
+
+    Bursts that share a row are one.
+    """
+    if not len(rows):
+        return rows, ()
+    found, places = np.unique(rows, axis=0, return_inverse=True)
+    place = places.reshape(-1).tolist()
+    pairs = [(place[one[0]], place[other]) for one in known for other in one[1:]]
+    groups = bursts(np.zeros(len(found), np.int64), pairs)
+    return found, tuple(sorted(tuple(sorted(group.tolist())) for group in groups if len(group) > 1))
 
 
 def _stacked(rows: Iterable[Stored], width: int) -> Stored:
@@ -164,7 +209,7 @@ def alike(rows: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
 def bursts(
     truth: npt.NDArray[np.int64], pairs: Iterable[tuple[int, int]]
 ) -> list[npt.NDArray[np.intp]]:
-    """Return the rows in groups of photographs of one landmark that are alike, directly or not."""
+    """Return the rows in groups of photographs of one landmark that pairs link, directly or not."""
     first = list(range(len(truth)))
 
     def root(place: int) -> int:

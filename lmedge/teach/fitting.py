@@ -130,7 +130,7 @@ def teach_heads(found: FeatureSet) -> Teaching:
     taxonomy = found.taxonomy
     parents = taxonomy.parent_index
     truth = {"landmark": landmark, "category": parents[landmark].astype(np.int64)}
-    groups = bursts(landmark, alike(rows))
+    groups = bursts(landmark, [*alike(rows), *found.tied()])
     ridge = Ridge(rows, landmark)
     judge = _Judge(ridge, truth, taxonomy, groups)
     fitted = judge.heads()

@@ -1,7 +1,8 @@
 """The photographs' features inside a taught file, so that later lessons are exact.
 
 An associated file holds the rows one behind the other, landmark by landmark in the order of the
-label file, those of unknown images last. lmedge.json holds how many there are of each.
+label file, those of unknown images last. lmedge.json holds how many there are of each, and which
+ones a camera or origin.csv has named as one burst.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ..archive import read_archive
 from ..errors import ModelFileError
 from ..info import is_number
 from ..model_file import ModelFile
-from .features import FeatureSet
+from .features import Bursts, FeatureSet
 
 TAUGHT = "taught"  # the entry of lmedge.json
 FEATURES_FILE = "taught_features.bin"
@@ -39,6 +40,8 @@ def remembered(found: FeatureSet, *, forget: bool) -> tuple[dict[str, Any], dict
         "photographs": {name: len(found.landmarks[name]) for name in sorted(found.landmarks)},
         "unknown": len(found.unknown),
     }
+    if kept and found.bursts:
+        entry["bursts"] = {name: [list(one) for one in all_] for name, all_ in found.bursts.items()}
     return entry, {FEATURES_FILE: rows.tobytes()} if kept else {}
 
 
@@ -52,7 +55,7 @@ def recall(model: ModelFile) -> FeatureSet | None:
         return None
     try:
         return _rows(model, entry)
-    except (LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ModelFileError(
             f"{model.path}: the photographs that it remembers cannot be used ({error}); teach it "
             "again from photographs"
@@ -74,4 +77,19 @@ def _rows(model: ModelFile, entry: Mapping[str, Any]) -> FeatureSet:
         landmarks=dict(zip(names, parts[:-1], strict=True)),
         unknown=parts[-1],
         zero=int(zero),
+        bursts={
+            name: _bursts(all_, len(parts[names.index(name)]))
+            for name, all_ in sorted(entry.get("bursts", {}).items())
+        },
     )
+
+
+def _bursts(found: Any, count: int) -> Bursts:
+    """Return the bursts of one landmark. Raises ValueError or TypeError if they are none."""
+    bursts = tuple(tuple(int(place) for place in one) for one in found)
+    places = [place for one in bursts for place in one]
+    if len(set(places)) < len(places) or not all(0 <= place < count for place in places):
+        raise ValueError("a burst holds rows that are not there")
+    if not all(len(one) > 1 for one in bursts):
+        raise ValueError("a burst holds one row alone")
+    return bursts

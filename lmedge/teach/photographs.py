@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,8 @@ from ..exclude import (
     match_exclusions,
     read_exclusions,
 )
+from ..field.origin import bursts_of
+from ..image import read_encoded
 from ..progress import progress
 from ..reading import decode_all
 from .backbone import FeatureGraph, FeatureReader, Stored
@@ -53,6 +57,8 @@ def read_photographs(
 ) -> ReadPhotographs:
     """Read the photographs of a folder and the features of each.
 
+    Photographs of one burst by origin.csv in the folder are one group, as those that are alike.
+
     Args:
         data: `<category>/<landmark>/`, as for training; all its parts are read.
         backbone: Computes the features.
@@ -69,7 +75,7 @@ def read_photographs(
     check_counts(Counter(image.landmark for image in images))
     labels = {image.path: image for image in images}
     read = _Reader(backbone, data, threads)
-    read.all([*labels, *others], labels)
+    read.all([*labels, *others], labels, _burst_names(data, images))
     if not read.rows:
         raise DataError(f"{data}: none of the {len(images)} photographs could be read")
     check_counts({name: len(read.rows.get(name, ())) for name in {i.landmark for i in images}})
@@ -80,6 +86,7 @@ def read_photographs(
             read.unknown,
             zero=backbone.zero,
             width=backbone.width,
+            bursts={name: list(known.values()) for name, known in read.bursts.items()},
         ),
         names=read.names,
         skipped=read.skipped,
@@ -111,6 +118,18 @@ def _listed(data: Path, exclude: Path | None) -> Sequence[LabelledImage]:
     return kept
 
 
+def _burst_names(data: Path, images: Sequence[LabelledImage]) -> Mapping[Path, str]:
+    """Return the burst of each photograph that has one in origin.csv."""
+    known = bursts_of(data)
+    found: dict[Path, str] = {}
+    for image in images if known else ():
+        with contextlib.suppress(DataError):  # reported when it is decoded
+            digest = hashlib.sha256(read_encoded(image.path)).hexdigest()
+            if digest in known:
+                found[image.path] = known[digest]
+    return found
+
+
 class _Reader:
     """The rows that were read so far, by landmark, and those of unknown images."""
 
@@ -120,9 +139,15 @@ class _Reader:
         self.rows: dict[str, list[Stored]] = {}
         self.unknown: list[Stored] = []
         self.names: dict[tuple[str, bytes], str] = {}
+        self.bursts: dict[str, dict[str, list[int]]] = {}  # places of rows, by landmark and burst
         self.skipped = 0
 
-    def all(self, paths: Sequence[Path], labels: Mapping[Path, LabelledImage]) -> None:
+    def all(
+        self,
+        paths: Sequence[Path],
+        labels: Mapping[Path, LabelledImage],
+        bursts: Mapping[Path, str],
+    ) -> None:
         """Read images in their order; those without labels are unknown ones."""
         with counting_decoder_noise(), progress("Reading photographs", len(paths)) as advance:
             for path, image in decode_all(paths, self._size):
@@ -131,12 +156,18 @@ class _Reader:
                     _log.warning("skipped %s", image)
                     self.skipped += 1
                     continue
-                self._take(self._reader.read(image), path, labels.get(path))
+                self._take(self._reader.read(image), path, labels.get(path), bursts.get(path))
 
-    def _take(self, row: Stored, path: Path, image: LabelledImage | None) -> None:
+    def _take(
+        self, row: Stored, path: Path, image: LabelledImage | None, burst: str | None
+    ) -> None:
         if image is None:
             self.unknown.append(row)
             return
-        self.rows.setdefault(image.landmark, []).append(row)
+        rows = self.rows.setdefault(image.landmark, [])
+        rows.append(row)
+        if burst is not None:
+            known = self.bursts.setdefault(image.landmark, {})
+            known.setdefault(burst, []).append(len(rows) - 1)
         name = relative_name(path, self._data)
         self.names.setdefault((image.landmark, row.tobytes()), name)

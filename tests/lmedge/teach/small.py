@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from lmedge.field.origin import COLUMNS
 from lmedge.image import Resize
 from lmedge.metadata import Card, pack
 from lmedge.taxonomy import Taxonomy
@@ -50,6 +52,16 @@ def save(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.ascontiguousarray(image[..., ::-1].astype(np.uint8))
     path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def origin_row(path: Path, data: Path, burst: str) -> dict[str, str]:
+    """Return a row of origin.csv for a photograph below `data`."""
+    about = {
+        "path": path.relative_to(data).as_posix(),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "burst": burst,
+    }
+    return {**dict.fromkeys(COLUMNS, ""), **about}
 
 
 def write_base(path: Path) -> Path:

@@ -14,6 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from lmedge.classifier import Classifier
 from lmedge.errors import DataError, GateError, ModelFileError
+from lmedge.field.origin import change_origin
 from lmedge.golden import verify
 from lmedge.interpreter import Interpreter
 from lmedge.metadata import Card, pack
@@ -22,6 +23,7 @@ from lmedge.operators import ALLOWED
 from lmedge.teach import backbone, memory
 from lmedge.teach.backbone import FeatureGraph, cut
 from lmedge.teach.features import FeatureSet, unit
+from lmedge.teach.fitting import teach_heads
 from lmedge.teach.gate import doubted
 from lmedge.teach.photographs import ReadPhotographs, read_photographs
 from lmedge.teach.teaching import Base, Lesson, Taught, teach_file, write_taught
@@ -223,6 +225,11 @@ class TestMemory:
             {"photographs": None},
             {"zero": "0"},
             {"features": "other.bin"},
+            {"bursts": {"tower": [[0, 6]]}},
+            {"bursts": {"tower": [[0, 1], [1, 2]]}},
+            {"bursts": {"tower": [[0]]}},
+            {"bursts": {"no tower": [[0, 1]]}},
+            {"bursts": [3]},
         ],
     )
     def test_memory_that_does_not_fit_is_refused(
@@ -349,6 +356,49 @@ class TestPhotographs:
         towers = found.truth["landmark"] == found.taxonomy.landmarks.index("tower")
         assert not found.measured[towers].any()
         assert found.measured[~towers].all()
+
+    def test_a_burst_that_origin_csv_names_is_one_group(self, base: Base, tmp_path: Path) -> None:
+        """Frames of one burst need not be alike; a file that remembers them adds up exactly."""
+        few, whole = (
+            small.write_photographs(tmp_path / name, small.HIERARCHY) for name in ("few", "whole")
+        )
+        rows = []
+        for folder, numbers in ((few, range(2, 5)), (whole, (2, 3, 4, 20, 21))):
+            for number in numbers:
+                path = folder / "towers" / "tower" / f"{number}.png"
+                small.save(path, small.draw("tower", number))
+                burst = "one" if number < 20 else "two"
+                rows.append(small.origin_row(path, folder, burst))
+            change_origin(folder, rows)
+        names = ("towers/tower/20.png", "towers/tower/21.png")
+        more = tmp_path / "more"
+        for name in names:
+            (more / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(whole / name, more / name)
+        change_origin(more, [row for row in rows if row["path"] in names])
+
+        path = tmp_path / "new.tflite"
+        first = teach_file(base, read_photographs(few, base.backbone), Lesson(), path)
+        assert [len(one) for one in first.features.bursts["tower"]] == [3]
+        alone = teach_heads(dataclasses.replace(first.features, bursts={}))
+        assert first.teaching.bursts < alone.bursts
+        write_taught(first, Lesson())
+        added = read_photographs(more, base.backbone)
+        later = teach_file(Base.open(path), added, Lesson(add=True), path)
+        once = teach_file(base, read_photographs(whole, base.backbone), Lesson(), path)
+        assert sorted(len(one) for one in later.features.bursts["tower"]) == [2, 3]
+        assert later.file.data == once.file.data
+
+    def test_bursts_follow_their_landmark(self, more: ReadPhotographs) -> None:
+        bursts = {"white gate": ((0, 2), (1, 3))}
+        found = dataclasses.replace(more.found, bursts=bursts)
+        assert found.renamed("white gate", "gate").bursts == {"gate": ((0, 2), (1, 3))}
+        assert found.without("white gate").bursts == {}
+        assert found.with_others(found).bursts == bursts
+        assert found.with_others(more.found).bursts == bursts
+        first = len(found.landmarks["Große Brücke"])
+        pairs = {(first, first + 2), (first + 1, first + 3)}
+        assert set(found.tied()) == pairs
 
 
 def test_a_taught_file_as_a_model(taught: Taught) -> None:

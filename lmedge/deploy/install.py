@@ -14,9 +14,10 @@ from pathlib import Path
 from ..errors import DeployError
 from ..machine import boot_id, boot_seconds
 from .checks import require_bytes, require_camera, require_golden, require_space, require_speed
+from .decisions import condemn
 from .failures import Failures
 from .health import Judgement, read_health
-from .keeper import STATUS, condemn, keeper_lives
+from .keeper import STATUS, keeper_lives
 from .lock import held_alone
 from .release import Release
 from .service import Service, unit_text

@@ -22,11 +22,12 @@ from ..errors import DeployError
 from ..machine import boot_id, boot_seconds
 from ..systemd import notify
 from .checks import require_bytes
+from .decisions import condemn, journal_fields, with_start_counted, without
 from .failures import Failures, run_folder
 from .health import Judgement, judge, read_health
 from .lock import Holder, read_holder
 from .release import Release
-from .state import Ending, Reason, Result, State
+from .state import Reason, Result, State
 from .store import TRUSTED, Store, ending, read_object
 
 LOOK = 1.0  # seconds between looks at the camera
@@ -77,7 +78,7 @@ class Keeper:
 
     def _next(self) -> Release:
         """Return the release to run now; finish what a power cut has interrupted."""
-        trial = self._change(_with_start_counted).trial
+        trial = self._change(with_start_counted).trial
         if trial is not None:
             found = self._usable(trial.release, trial.key)
             if isinstance(found, Judgement):
@@ -104,7 +105,7 @@ class Keeper:
             problem = found
             ended = ending(name, Result.BACK, found.reason, found.detail)
             _log.error("release %s: %s", name[:12], found.detail)
-            self._change(lambda state, ended=ended: _without(state, ended))  # type: ignore[misc]
+            self._change(lambda state, ended=ended: without(state, ended))  # type: ignore[misc]
         raise DeployError(problem.detail, problem.reason)
 
     def _usable(self, name: str, key: str | None = None) -> Release | Judgement:
@@ -132,7 +133,7 @@ class Keeper:
             status.unlink(missing_ok=True)
         words = ["camera", str(file), *release.capture, *release.arguments, "--headless"]
         command = [str(self.store.environments / release.environment / "run"), *words]
-        _log.info("starting release %s", release.name[:12], extra=_fields(release.name))
+        _log.info("starting release %s", release.name[:12], extra=journal_fields(release.name))
         try:
             self._child = subprocess.Popen([*command, "--status", str(status)])
         except OSError as error:
@@ -174,7 +175,7 @@ class Keeper:
             return False
         self._change(lambda state: state.proved(verdict.detail, int(time.time())))
         self.store.link("keeper", f"environments/{release.environment}")
-        fields = _fields(release.name)
+        fields = journal_fields(release.name)
         _log.info("release %s is good: %s", release.name[:12], verdict.detail, extra=fields)
         return False
 
@@ -268,57 +269,3 @@ def keeper_lives(store: Store) -> bool:
     """Return True if a keeper runs on this folder."""
     found = read_holder(read_object(store.folder / "run" / KEEPER))
     return found is not None and found.lives()
-
-
-def _with_start_counted(state: State) -> State:
-    if state.trial is None:
-        return state
-    return dataclasses.replace(state, trial=state.trial.started(boot_id(), boot_seconds()))
-
-
-def _without(state: State, ended: Ending) -> State:
-    good = tuple(name for name in state.good if name != ended.release)
-    return State(good=good, trial=state.trial, last=ended)
-
-
-def condemn(store: Store, verdict: Judgement) -> str | None:
-    """End the trial of a release and go back to a good one; return that, None if there is none.
-
-    The state changes first. If the power goes before the link changes, the next start sees a
-    release that is not good and not on trial, and goes on to the good one.
-    """
-    assert verdict.reason is not None
-    reason, back = verdict.reason, None
-
-    def ended(state: State) -> State:
-        nonlocal back
-        if state.trial is None:
-            back = store.current()
-            return state
-        back = state.target(store.present())
-        return state.condemned(reason, verdict.detail, int(time.time()), back)
-
-    before = store.state().trial
-    try:
-        store.change(ended)
-        if back is not None:
-            store.switch(back)
-    except OSError as error:  # a full disk: the trial goes on, and is judged again
-        _log.error("%s: %s; free space", store.folder, error.strerror or error)
-        return None
-    if before is not None:
-        _log.error(
-            "release %s: %s (%s); %s",
-            before.release[:12],
-            reason.value,
-            verdict.detail,
-            f"back to {back[:12]}" if back else "no good release to go back to",
-            extra=_fields(before.release, reason),
-        )
-    return back
-
-
-def _fields(release: str, reason: Reason | None = None) -> dict[str, dict[str, str]]:
-    """Return the fields of a record in the journal."""
-    given = {} if reason is None else {"REASON": reason.value}
-    return {"fields": {"RELEASE": release, **given}}

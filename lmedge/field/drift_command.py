@@ -11,8 +11,9 @@ from ..classifier import Classifier
 from ..commands.options import data_option, part_option, threads_option
 from ..errors import RegressionError
 from ..harmless import echo
-from .drift import PERIODS, Drift, FieldEstimate, FieldPeriod, measure_drift
+from .drift import PERIODS, Drift, measure_drift
 from .drift_report import write_drift
+from .periods import FieldEstimate, FieldPeriod
 
 _log = logging.getLogger(__name__)
 

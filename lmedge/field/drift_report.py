@@ -17,7 +17,8 @@ from ..report.fonts import Fonts, choose_fonts
 from ..report.pages import INSTALL, draw_for_page, missing_package, render
 from ..report.palette import BLUE, GREEN, GRID, ORANGE, SKY
 from ..taxonomy import Taxonomy
-from .drift import Drift, FieldEstimate, FieldPeriod
+from .drift import Drift
+from .periods import FieldEstimate, FieldPeriod
 
 if TYPE_CHECKING:
     from ..report.canvas import Axes

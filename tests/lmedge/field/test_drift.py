@@ -15,14 +15,8 @@ from lmedge import Classifier
 from lmedge.errors import DataError
 from lmedge.evaluation.intervals import wilson_interval
 from lmedge.field.collected import sidecar
-from lmedge.field.drift import (
-    NO_TIME,
-    Drift,
-    FieldEstimate,
-    FieldPeriod,
-    measure_drift,
-    own_reference,
-)
+from lmedge.field.drift import NO_TIME, Drift, measure_drift
+from lmedge.field.periods import FieldEstimate, FieldPeriod, own_reference
 from tests.in_process import lmedge
 from tests.lmedge.field.collecting import write_collected
 
@@ -113,8 +107,22 @@ def test_without_a_random_share_there_is_nothing_to_measure(
     tiny_file: Path, tmp_path: Path
 ) -> None:
     write_collected(tmp_path / "field", tiny_file, [("red", False, ("unknown",))])
-    with pytest.raises(DataError, match="random share"):
+    with pytest.raises(DataError, match="holds 1 collected images and none of the random share"):
         measure_drift(Classifier(tiny_file), tmp_path / "field")
+
+
+def test_a_folder_without_collected_images_is_another_mistake(
+    tiny_file: Path, tmp_path: Path
+) -> None:
+    empty, broken = tmp_path / "empty", tmp_path / "broken"
+    empty.mkdir()
+    with pytest.raises(DataError, match="no collected images; name the folder of"):
+        measure_drift(Classifier(tiny_file), empty)
+    write_collected(broken, tiny_file, [("red", True, ("random",))])
+    for about in broken.glob("*.json"):
+        about.write_text("{}")
+    with pytest.raises(DataError, match="none of its 1 collected images can be used"):
+        measure_drift(Classifier(tiny_file), broken)
 
 
 def test_the_command_writes_a_page_and_fails_over_a_limit(

@@ -37,9 +37,13 @@ def read_fleet(path: Path, only: Sequence[str] = ()) -> tuple[BoardPlan, ...]:
     try:
         text = read_user_text(path)
         found = tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DeployError(f"{path}: {harmless(reason)}; correct it") from error
+    except OSError as error:
+        raise DeployError(
+            f"{path}: cannot be read ({error.strerror or error}); name a file with a section "
+            "[board.NAME] and host = ... for each board"
+        ) from error
+    except ValueError as error:
+        raise DeployError(f"{path}: {harmless(error)}; correct it") from error
     lines = _Lines(path, text)
     for key in found.keys() - {"defaults", "board"}:
         lines.fail((), key, "is not known; write [defaults] and [board.NAME]")

@@ -20,6 +20,8 @@ from .store import SIGNATURE_SUFFIX
 
 PASSWORD = "LMEDGE_KEY_PASSWORD"
 _MOST = 1 << 16
+_NO_KEY = "check the name, or make a key with `lmedge sign --new-key NAME`"
+_NOT_SIGNED = "sign the file with `lmedge sign FILE --key NAME.key`"
 
 
 @click.command()
@@ -66,13 +68,13 @@ def sign(
 
 def read_public_key(path: Path) -> PublicKey:
     """Return the public key of a file. Raises DeployError."""
-    return PublicKey.read(_read(path), path)
+    return PublicKey.read(_read(path, _NO_KEY), path)
 
 
 def verify_file(file: Path, key: PublicKey) -> str:
     """Return the trusted comment of a file's signature. Raises DeployError if it does not fit."""
     signature = signature_path(file)
-    return key.verify(read_model(file).data, _read(signature), signature)
+    return key.verify(read_model(file).data, _read(signature, _NOT_SIGNED), signature)
 
 
 def signature_path(file: Path) -> Path:
@@ -99,7 +101,7 @@ def _make(name: Path, *, encrypted: bool) -> None:
 
 def _sign(file: Path, path: Path) -> None:
     data = read_model(file).data  # only files that boards would run are signed
-    text = _read(path)
+    text = _read(path, _NO_KEY)
     password = _password(path) if SecretKey.encrypted(text, path) else ""
     key = SecretKey.read(text, password, path)
     comment = f"timestamp:{int(time.time())}\tfile:{harmless(file.name)}\thashed"
@@ -127,9 +129,9 @@ def _new_password() -> str:
     return str(given)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, otherwise: str) -> str:
     try:
         return read_regular(path, _MOST).decode("utf-8", "replace")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DeployError(f"{path}: cannot be read ({harmless(reason)})") from error
+        raise DeployError(f"{path}: cannot be read ({harmless(reason)}); {otherwise}") from error

@@ -45,7 +45,9 @@ class Journal:
             for line in lines:
                 self._replay(json.loads(line))
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be read ({error.strerror})") from error
+            raise DataError(
+                f"{self.path}: cannot be read ({error.strerror}); let this user read it"
+            ) from error
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise DataError(
                 f"{self.path}: not the journal of `lmedge label`; move it away to begin anew"

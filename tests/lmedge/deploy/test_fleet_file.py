@@ -99,8 +99,9 @@ def test_a_file_without_boards_or_that_is_none(tmp_path: Path) -> None:
     for text in ("", "[defaults]\n", "board = 1\n", "[board]\nx = 1\n"):
         with pytest.raises(DeployError):
             read_fleet(write(tmp_path, text))
-    with pytest.raises(DeployError, match="No such file"):
-        read_fleet(tmp_path / "none.toml")
+    for absent in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(DeployError, match=r"cannot be read \(.*\); name a file with a section"):
+            read_fleet(absent)
     (tmp_path / "bytes.toml").write_bytes(b"\x00" * 9)
     with pytest.raises(DeployError, match="not text"):
         read_fleet(tmp_path / "bytes.toml")

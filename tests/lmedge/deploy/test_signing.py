@@ -121,6 +121,10 @@ def test_the_command_keeps_a_secret_secret(tmp_path: Path, tiny_file: Path) -> N
     other = tmp_path / "text.tflite"
     other.write_text("no model")
     assert lmedge("sign", other, "--key", tmp_path / "k.key").returncode == 4
+    absent = lmedge("sign", tiny_file, "--key", tmp_path / "absent.key")
+    assert absent.returncode == 14 and "make a key with `lmedge sign --new-key" in absent.stderr
+    unsigned = lmedge("sign", tiny_file, "--verify", tmp_path / "k.pub")
+    assert unsigned.returncode == 14 and "sign the file with" in unsigned.stderr
 
 
 def signed(kind: str, key: SecretKey, tmp_path: Path, **settings: object) -> tuple[Release, Path]:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
+import logging
 import os
+import shutil
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,9 +17,11 @@ import cv2
 import numpy as np
 
 from ..errors import LmedgeError, MissingDependencyError
+from ..field.store import FREE_BYTES
 from ..files import temporary_name
 from ..writers import held
 from .frames import Absence, BgrImage
+from .loop import Clock
 from .sinks import FrameResult
 
 # Fragments begin at key frames, and each is flushed, so that a kill loses the last one only.
@@ -27,6 +34,10 @@ _FRAGMENT = 1.0  # seconds
 _CLOCK = Fraction(1, 90_000)  # seconds a tick, as MPEG has it
 _LONGEST = 3840  # pixels; panoramas are recorded smaller, players end at 4096
 _NOMINAL_RATE = 30  # frames a second, for players that ask; the times are those of the frames
+_PAUSE = 60.0  # seconds between two looks at a full disk
+# The disk, the share of a user, or a file system's limit of one file is used up.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_log = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -35,15 +46,26 @@ class Recorder:
     The first frame sets the size, and a frame of another shape gets black bars. The file appears
     with its first fragment, after a second, and replaces an older one. It plays to the last second
     even if the process is killed or the disk is full.
+
+    A full disk pauses the recording. Once there is space again it goes on in a file beside, NAME-2,
+    NAME-3 and so on, since a fragmented file is not continued.
+
+    Attributes:
+        path: The file that is written, or will be.
+        frames: Frames that were written to it.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Take the path of the file.
+    def __init__(self, path: str | os.PathLike[str], *, clock: Clock = time.monotonic) -> None:
+        """Take the path of the file, and a function that returns seconds.
 
         Raises MissingDependencyError without PyAV, LmedgeError if another recorder has the file.
         """
-        self.path = Path(path)
+        self.path = self._named = Path(path)
         self.frames = 0
+        self._clock = clock
+        self._full = ""  # the problem of a full disk, while the recording pauses
+        self._next_look = 0.0
+        self._begun = 0.0  # seconds of the stream at which a later file begins
         self._av = _library()
         self._alone = contextlib.ExitStack()
         self._alone.enter_context(held(self.path))
@@ -52,19 +74,45 @@ class Recorder:
         self._size = (0, 0)
         self._ticks = -1
         self._key = 0  # ticks of the last key frame
-        self._failed = False
+        self._failed = self._closed = False
         self._place = self.path  # a hidden name until the first fragment is written
 
     def take(self, result: FrameResult) -> bool:
         """Write a frame. Raises LmedgeError if the file cannot be written."""
+        if self._full:
+            self._go_on(result.frame.seconds)
         image = result.annotated
         with self._one_line_errors():
             if self._failed:
                 return True
             if self._container is None:
                 self._start(image)
-            self._write(image, result.frame.seconds)
+            self._write(image, result.frame.seconds - self._begun)
         return True
+
+    @property
+    def goes_on(self) -> bool:
+        """True while a full disk pauses the recording."""
+        return bool(self._full)
+
+    def _go_on(self, seconds: float) -> None:
+        """Begin another file if there is space again. Raises LmedgeError while there is none."""
+        now, free = self._clock(), 0
+        if now >= self._next_look:
+            self._next_look = now + _PAUSE
+            with contextlib.suppress(OSError):
+                free = shutil.disk_usage(self._named.parent).free
+        if free < FREE_BYTES:
+            raise LmedgeError(self._full)
+        self._begin_again(seconds)
+
+    def _begin_again(self, seconds: float) -> None:
+        if self._place == self.path and os.path.lexists(self.path):  # with a part of this recording
+            parts = (self._named.with_stem(f"{self._named.stem}-{n}") for n in itertools.count(2))
+            self.path = next(path for path in parts if not os.path.lexists(path))
+        self._full, self._place, self._begun = "", self.path, seconds
+        self.frames, self._ticks, self._key = 0, -1, 0
+        _log.info("the recording goes on in %s", self.path)
 
     def absent(self, absence: Absence) -> bool:
         """Write nothing, so that the frame before stands that long in the video."""
@@ -72,6 +120,7 @@ class Recorder:
 
     def close(self) -> None:
         """Finish the file. Raises LmedgeError if it cannot be written."""
+        self._closed = True
         with self._alone:
             self._finish()
 
@@ -135,7 +184,7 @@ class Recorder:
         try:
             yield
         except (OSError, self._av.FFmpegError) as error:
-            container, self._container, self._failed = self._container, None, True
+            container, self._container = self._container, None
             if container is not None:
                 with contextlib.suppress(OSError, self._av.FFmpegError):
                     container.close()
@@ -143,9 +192,14 @@ class Recorder:
                 if self._place.is_file():
                     self._cut()
             reason = getattr(error, "strerror", None) or error
-            raise LmedgeError(
-                f"cannot write {self.path}: {reason}; free space or choose another folder"
-            ) from error
+            problem = f"cannot write {self.path}: {reason}"
+            regular = not self._named.exists() or self._named.is_file()
+            if error.errno not in _FULL or not regular or self._closed:
+                self._failed = True
+                raise LmedgeError(f"{problem}; free space or choose another folder") from error
+            self._next_look = self._clock() + _PAUSE
+            self._full = f"{problem}; the recording pauses until there is space"
+            raise LmedgeError(self._full) from error
 
 
 def _cut_to_whole_boxes(path: Path) -> bool:

@@ -5,11 +5,13 @@ import errno
 import io
 import itertools
 import json
+import logging
 import resource
 import sys
 import time
 from collections.abc import Container, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -32,7 +34,9 @@ from lmedge.camera import (
     open_source,
     run_camera,
 )
+from lmedge.camera import recorder as recorder_module
 from lmedge.errors import MissingDependencyError, SourceError
+from lmedge.field.store import FREE_BYTES
 from tests.lmedge.camera.streams import Numbered, bgr, count_frames, write_video
 
 
@@ -296,6 +300,56 @@ def test_a_recording_that_is_cut_has_whole_fragments(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (count_frames(target) if target.exists() else 0) == left
+
+
+def test_a_recording_pauses_on_a_full_disk_and_goes_on_in_another_file(
+    classifier: Classifier,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The limit of a file takes the place of the disk; both are errors of a write."""
+    noise = np.random.default_rng(0).integers(0, 256, (240, 64, 96, 3), np.uint8)
+    run_camera(classifier, Given(list(noise)), [Recorder(tmp_path / "whole.mp4")])
+    whole = (tmp_path / "whole.mp4").stat().st_size
+    (tmp_path / "whole.mp4").unlink()
+    now, free = 0.0, 0
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Disk(Given):
+        """Full after a while; space is back, first a little and then enough."""
+
+        def __iter__(self) -> Iterator[Frame]:
+            nonlocal now, free
+            for frame in super().__iter__():
+                now = float(frame.index)  # a second a frame
+                limit = whole // 4 if frame.index < 100 else before[0]
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+                free = FREE_BYTES if frame.index >= 150 else FREE_BYTES - 1
+                yield frame
+
+    def usage(_: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=free)
+
+    monkeypatch.setattr(recorder_module.shutil, "disk_usage", usage)
+    (tmp_path / "day-2.mp4").write_bytes(b"of somebody else")
+    caplog.set_level(logging.INFO, "lmedge")
+    kept, recorder = Kept(), Recorder(tmp_path / "day.mp4", clock=lambda: now)
+    try:
+        with pytest.raises(LmedgeError, match=r"cannot write .*day\.mp4: "):
+            run_camera(classifier, Disk(list(noise)), [kept, recorder])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(kept.results) == 240
+    first, second = caplog.messages
+    assert "pauses until there is space; the other outputs go on" in first
+    assert second == f"the recording goes on in {tmp_path / 'day-3.mp4'}"
+    assert recorder.path == tmp_path / "day-3.mp4" and 0 < recorder.frames <= 90
+    assert 0 < count_frames(tmp_path / "day.mp4") < 100
+    assert count_frames(tmp_path / "day-3.mp4") == recorder.frames
+    assert (tmp_path / "day-2.mp4").read_bytes() == b"of somebody else"
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"day.mp4", "day-2.mp4", "day-3.mp4"}
 
 
 def test_a_loop_ends_once_no_sink_is_left(classifier: Classifier) -> None:

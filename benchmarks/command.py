@@ -21,8 +21,8 @@ from lmedge.errors import LmedgeError
 from lmedge.evaluation.folders import LabelledImage, parts, scan
 from lmedge.files import check_folder
 from lmedge.harmless import echo, harmless
+from lmedge.remote.link import PATIENCE, Link, check_host, check_option
 from lmedge.remote.payload import Payload
-from lmedge.remote.ssh import PATIENCE, Link, check_host, check_option
 from lmedge.report.terminal import HarmlessConsole
 
 from .accuracy import score

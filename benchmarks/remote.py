@@ -21,8 +21,9 @@ from lmedge.errors import HostError, LmedgeError, error_class
 from lmedge.harmless import echo
 from lmedge.model_file import ModelFile, read_model
 from lmedge.remote.host import RemoteHost
+from lmedge.remote.link import Link
 from lmedge.remote.payload import Payload, megabytes
-from lmedge.remote.ssh import Connection, Link
+from lmedge.remote.ssh import Connection
 from lmedge.report.terminal import HarmlessConsole
 
 from .pages import write_comparison, write_report

@@ -87,10 +87,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(folder: Path, **environment: str) -> Iterator[Server]:
+def serve(folder: Path, startups: str = "100", **environment: str) -> Iterator[Server]:
     """Start sshd with a host key, a user key and a temporary folder of its own.
 
-    `environment` is what commands there see besides.
+    `startups` is its limit of log-ins at a time, `environment` what commands there see besides.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tmp").mkdir()
@@ -112,7 +112,7 @@ def serve(folder: Path, **environment: str) -> Iterator[Server]:
     settings.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nPidFile none\n"
         f"AuthorizedKeysFile {folder / 'authorized_keys'}\nStrictModes no\nUsePAM no\n"
-        "MaxStartups 100\nPasswordAuthentication no\n"
+        f"MaxStartups {startups}\nPasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\nPermitRootLogin yes\n"
         f"SetEnv {' '.join(seen)}\n"
         "Subsystem sftp internal-sftp\n"

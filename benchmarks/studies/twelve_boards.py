@@ -29,6 +29,7 @@ from lmedge.report.csv_files import write_csv
 from .common import PATH, out_option, run_study
 
 BOARDS = 12
+STARTUPS = "10:30:100"  # the default of sshd, which twelve log-ins at a time exceed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,7 +119,7 @@ def main(file: Path, other: Path, out: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="lmedge-") as text, streams() as stream:
         folder = Path(text)
         systemd = _of_tests("lmedge.deploy.systemctl", "FakeSystemd")(folder / "systemd")
-        with _of_tests("sshd", "serve")(folder / "sshd", **systemd.environment) as server:
+        with _of_tests("sshd", "serve")(folder / "sshd", STARTUPS, **systemd.environment) as server:
             python = _of_tests("sshd", "board_python")(folder / "python", lmedge=False)
             fleet = folder / "fleet.toml"
             fleet.write_text(fleet_text(server, python, stream.url, BOARDS))

@@ -17,7 +17,7 @@ from ..commands.options import PATH, set_option
 from ..errors import DeployError, HostError
 from ..harmless import echo, harmless, json_text
 from ..model_file import read_model
-from ..remote.ssh import PATIENCE, check_host, check_option
+from ..remote.link import PATIENCE, check_host, check_option
 from .fleet_file import read_fleet
 from .plan import WATCH, BoardPlan, check_value, plan_of
 from .session import BoardResult, DeployOptions, Done, deploy_to

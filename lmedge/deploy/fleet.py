@@ -14,7 +14,8 @@ from typing import Any
 from ..errors import HostError, MissingDependencyError
 from ..harmless import harmless, harmless_lines
 from ..remote.host import RemoteHost, RemotePython
-from ..remote.ssh import PATIENCE, Connection, Link, LostError
+from ..remote.link import PATIENCE, Link
+from ..remote.ssh import Connection, LostError
 from .facts import BoardFacts, read_facts
 from .plan import BoardPlan
 

@@ -16,7 +16,7 @@ import click
 
 from ..camera.command import camera
 from ..errors import DeployError
-from ..remote.ssh import check_host, check_option
+from ..remote.link import check_host, check_option
 from .release import Release
 from .service import NAME, ServiceOptions
 from .state import GRACE

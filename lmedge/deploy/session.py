@@ -21,8 +21,9 @@ from ..errors import DeployError, HostError
 from ..harmless import harmless
 from ..model_file import read_model
 from ..remote.host import RemoteHost, RemotePython
+from ..remote.link import PATIENCE, Link
 from ..remote.packing import unpack, write_wheel
-from ..remote.ssh import PATIENCE, Connection, Link
+from ..remote.ssh import Connection
 from .compare import (
     changes_for,
     check_board,

@@ -7,14 +7,12 @@ If it is lost, the next command opens another. Host keys are always checked.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
-import re
+import random
 import secrets
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,10 +22,11 @@ from typing import Self, TypeVar
 
 from ..errors import HostError, MissingDependencyError
 from ..harmless import harmless_lines
+from .link import Link
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-PATIENCE = 60.0  # seconds
+BUSY_SECONDS = 30.0  # for which a machine that takes no more log-ins is tried again
 _MOST_OUTPUT = 16 << 20  # bytes of errors and the like
 _MOST_ERRORS = 1 << 16
 _LONGEST = 3600.0  # seconds of one command: copying photographs, or pip on a slow remote host
@@ -48,78 +47,17 @@ _REFUSALS = (
     ("Could not resolve", "no machine of that name is found; check the name"),
     ("Bad configuration option", "ssh does not know one of its options; check --ssh-option"),
 )
+# The server closes before it has named itself: sshd does so beyond MaxStartups log-ins at a time,
+# which many boards behind one machine of ProxyJump reach.
+_BUSY = ("kex_exchange_identification", "banner exchange")
 
 
 class LostError(Exception):
     """The connection is lost; another attempt may succeed."""
 
 
-def check_host(text: str) -> str:
-    """Return `text` if it can be the name of a machine; otherwise raise ValueError.
-
-    A word that begins with - would be an option of ssh, and no name has / or a space.
-    """
-    user, _, host = text.rpartition("@")
-    if not re.fullmatch(r"[^\s/\x00-\x1f\x7f]+", text) or user.startswith("-"):
-        raise ValueError("write it as BOARD or USER@BOARD")
-    if not host or host.startswith("-"):
-        raise ValueError("write it as BOARD or USER@BOARD")
-    return text
-
-
-def check_option(text: str) -> str:
-    """Return `text`, KEY=VALUE of ssh_config(5); raise ValueError for an option of no choice."""
-    key, equals, _ = text.partition("=")
-    if not equals or not key.isalnum():
-        raise ValueError("write it as KEY=VALUE, as in `man ssh_config`")
-    if key.lower() == "stricthostkeychecking":
-        raise ValueError("host keys are always checked; `ssh` to the host once to add its key")
-    return text
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Link:
-    """The way to reach a machine.
-
-    Attributes:
-        host: HOST or USER@HOST.
-        options: Options of ssh_config(5), KEY=VALUE each.
-        interactive: True if a person can answer questions of ssh.
-        patience: Seconds for which a lost connection is tried again.
-    """
-
-    host: str
-    options: tuple[str, ...] = ()
-    interactive: bool = dataclasses.field(default_factory=sys.stdin.isatty)
-    patience: float = PATIENCE
-
-    def settings(self, socket: Path) -> list[str]:
-        """Return the -o options of every command; the first that names a key counts for ssh."""
-        strict, batch = ("ask", "no") if self.interactive else ("yes", "yes")
-        values = (
-            f"StrictHostKeyChecking={strict}",
-            f"BatchMode={batch}",
-            *self.options,
-            "ControlMaster=auto",
-            f"ControlPath={socket}",
-            "ControlPersist=60",
-            "ConnectTimeout=15",
-            "ServerAliveInterval=10",
-            "ServerAliveCountMax=3",
-            "ForwardAgent=no",
-            "ForwardX11=no",
-            "ClearAllForwardings=yes",
-            "RemoteCommand=none",
-            "RequestTTY=no",
-            "LogLevel=ERROR",
-        )
-        return [word for value in values for word in ("-o", value)]
-
-    def address(self, path: str) -> str:
-        """Return HOST:PATH as rsync and scp read it; an IPv6 address gets its brackets."""
-        user, at, host = self.host.rpartition("@")
-        bare = host if ":" not in host or host.startswith("[") else f"[{host}]"
-        return f"{user}{at}{bare}:{path}"
+class BusyError(LostError):
+    """The machine closed the connection before a log-in; another attempt may succeed."""
 
 
 class Connection:
@@ -264,7 +202,11 @@ class Connection:
             if words in errors:
                 return HostError(f"{self.link.host}: {meaning}")
         reason = _last(errors) or "the connection was closed"
-        return LostError(reason) if self.stood else HostError(f"{self.link.host}: {reason}")
+        if self.stood:
+            return LostError(reason)
+        if any(words in errors for words in _BUSY):
+            return BusyError(reason)
+        return HostError(f"{self.link.host}: {reason}")
 
     def _persist(self, action: Callable[[], T]) -> T:
         end, pause = 0.0, 0.5
@@ -272,17 +214,30 @@ class Connection:
             try:
                 return action()
             except LostError as lost:
-                now = time.monotonic()
+                busy, now = isinstance(lost, BusyError), time.monotonic()
+                patience = min(BUSY_SECONDS, self.link.patience) if busy else self.link.patience
                 if not end:
-                    _log.warning("the connection to %s was lost, trying again", self.link.host)
-                    end = now + self.link.patience
+                    host = self.link.host
+                    what = (
+                        f"{host} takes no log-in" if busy else f"the connection to {host} was lost"
+                    )
+                    _log.warning("%s, trying again", what)
+                    end = now + patience
                 if now + pause > end:
-                    raise HostError(
-                        f"{self.link.host}: the connection was lost and did not come back within "
-                        f"{self.link.patience:g} s ({lost})"
-                    ) from lost
-            time.sleep(pause)
+                    raise HostError(self._given_up(lost, patience)) from lost
+            time.sleep(pause * random.uniform(0.5, 1.0))  # many boards do not come back at once
             pause = min(2 * pause, 8.0)
+
+    def _given_up(self, lost: LostError, patience: float) -> str:
+        if isinstance(lost, BusyError):
+            return (
+                f"{self.link.host}: took no log-in within {patience:g} s ({lost}); ask fewer "
+                "boards at a time, or raise MaxStartups of the sshd that they share"
+            )
+        return (
+            f"{self.link.host}: the connection was lost and did not come back within "
+            f"{patience:g} s ({lost})"
+        )
 
 
 def _last(text: str) -> str:

@@ -18,8 +18,9 @@ from lmedge.errors import HostError
 from lmedge.evaluation.folders import scan
 from lmedge.model_file import read_model
 from lmedge.remote.host import RemoteHost
+from lmedge.remote.link import Link
 from lmedge.remote.payload import Payload
-from lmedge.remote.ssh import Connection, Link
+from lmedge.remote.ssh import Connection
 from tests.in_process import lmedge
 from tests.tiny_file import TAXONOMY, image
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,17 @@ from lmedge.benchmarks import command
 from lmedge.benchmarks.remote import default_folder
 from lmedge.errors import DataError, HostError
 from lmedge.evaluation.folders import scan
+from lmedge.remote import ssh
 from lmedge.remote.host import RemoteHost, RemotePython, choose_python
+from lmedge.remote.link import Link, check_host, check_option
 from lmedge.remote.payload import Payload, megabytes
-from lmedge.remote.ssh import Link, check_host, check_option
+from lmedge.remote.ssh import Connection
+from tests.sshd import SSHD, Server, serve, user
+
+needs_sshd = pytest.mark.skipif(
+    not Path(SSHD).exists() or not all(map(shutil.which, ("ssh", "ssh-keygen"))),
+    reason="no sshd here: sudo apt install openssh-server",
+)
 
 
 @pytest.mark.parametrize("name", ["pi@board", "board.local", "a.b@10.0.0.7", "pi@fe80::1%eth0"])
@@ -228,3 +238,32 @@ def test_a_full_disk_takes_no_folder_and_another_place_does() -> None:
         assert Path(host.folder) == folder
     finally:
         shutil.rmtree(folder)
+
+
+@needs_sshd
+def test_a_machine_that_takes_no_log_in_now_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As many boards behind one machine meet it: sshd closes beyond MaxStartups."""
+
+    def connection(server: Server) -> Connection:
+        options = [word for word in server.options() if word != "--ssh-option"]
+        return Connection(Link(host=user(), options=tuple(options), interactive=False))
+
+    def begun(server: Server) -> socket.socket:
+        """Begin the only log-in that the server takes, and do not end it."""
+        while True:
+            waiting = socket.create_connection(("127.0.0.1", server.port))
+            if waiting.recv(4) == b"SSH-":
+                return waiting
+            waiting.close()
+
+    with serve(tmp_path, startups="1:100:1") as server:
+        with begun(server) as waiting, connection(server) as busy:
+            threading.Timer(0.7, waiting.close).start()
+            assert busy.run("echo there") == "there\n"
+        assert caplog.messages == [f"{user()} takes no log-in, trying again"]
+        monkeypatch.setattr(ssh, "BUSY_SECONDS", 0.4)
+        refused = pytest.raises(HostError, match="raise MaxStartups of the sshd")
+        with begun(server), connection(server) as busy, refused:
+            busy.run("echo there")

@@ -42,17 +42,18 @@ def make_system(system: Path, mirror: str | None) -> None:
         _run("dpkg-deb", "-x", str(package), str(system))
 
 
-def requirements() -> list[str]:
-    """Return the requirements of the device, each in the version that is installed here.
+def requirements(*also: str) -> list[str]:
+    """Return the requirements of the device and `also`, in the versions that are installed here.
 
     OpenCV is the one without windows: the other needs libraries of a desktop. Its code for
     images is the same.
     """
-    pinned = [f"{name}=={importlib.metadata.version(name)}" for name in DISTRIBUTIONS]
+    names = (*DISTRIBUTIONS, *also)
+    pinned = [f"{name}=={importlib.metadata.version(name)}" for name in names]
     return [*pinned, f"opencv-python-headless=={package_version(*OPENCV_PACKAGES)}"]
 
 
-def make_packages(packages: Path, wheels: Path) -> None:
+def make_packages(packages: Path, wheels: Path, *also: str) -> None:
     """Download the wheels for ARM64 and unpack them. Raises LmedgeError when pip fails."""
     platforms = [word for name in PLATFORMS for word in ("--platform", name)]
     _run(
@@ -67,7 +68,7 @@ def make_packages(packages: Path, wheels: Path) -> None:
         PYTHON,
         "--dest",
         str(wheels),
-        *requirements(),
+        *requirements(*also),
     )
     for wheel in sorted(wheels.glob("*.whl")):
         unpack(wheel, packages)

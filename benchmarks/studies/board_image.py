@@ -39,6 +39,7 @@ INCLUDED = (
     "e2fsprogs",
     "busybox-static",
 )
+ALSO = ("cryptography", "av")  # packages for signed files and for recording
 TOOLS = {
     "qemu-system-aarch64": "qemu-system-arm",
     "debootstrap": "debootstrap",
@@ -176,7 +177,7 @@ def main(folder: Path, mirror: str | None, megabytes: int) -> None:
     let_in(root, folder)
     click.echo("downloading and unpacking the wheels")
     packages = root / "usr/lib/python3/dist-packages"
-    make_packages(packages, folder / "wheels")
+    make_packages(packages, folder / "wheels", *ALSO)
     # Compiling takes minutes in the emulator; both Pythons are of one version.
     for place in (packages, root / "usr/lib/python3.11"):
         compileall.compile_dir(

@@ -1,0 +1,171 @@
+"""The emulated board of `board_image`: switch it on, pull its plug, ask it, deploy to it.
+
+The network of the emulator is restricted: the board reaches nothing, and only ssh reaches it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from lmedge.errors import LmedgeError
+from lmedge.processes import python_command
+
+from .board_image import PORT
+
+LOOK = 5.0  # seconds between looks at the board
+_MEMORY = 1024  # megabytes
+_DEFAULTS = """\
+[defaults]
+host = "root@127.0.0.1"
+ssh-options = ["Port={port}", "IdentityFile={folder}/key", "UserKnownHostsFile={folder}/known"]
+source = "/dev/video0"
+size = "320x180"
+fps = 5
+threads = 1
+watch = 10
+grace = {patience}
+stall = {stall}
+
+"""
+# One board with three settings; the last has a Python without packages.
+SETTINGS = {
+    "qemu": 'python = "/usr/bin/python3"\n',
+    "keeping": (
+        'python = "/usr/bin/python3"\ncollect = "field"\ncollect-one-in = 10\n'
+        'record = "field/day.mp4"\n'
+    ),
+    "bare": 'python = "/usr/local/bin/bare-python"\n',
+}
+_BARE = r'#!/bin/sh\nexec /usr/bin/python3 -S -s "$@"\n'
+
+
+class Machine:
+    """The emulated board."""
+
+    def __init__(self, folder: Path, patience: float, stall: float = 60.0) -> None:
+        """Take the folder of `board_image`, and the seconds to wait for frames."""
+        self.folder = folder.absolute()
+        self.patience, self.stall = patience, stall
+        self._process: subprocess.Popen[bytes] | None = None
+        text = _DEFAULTS.format(port=PORT, folder=self.folder, patience=patience, stall=stall)
+        for name, setting in SETTINGS.items():
+            self.fleet(name).write_text(f"{text}[board.{name}]\n{setting}")
+
+    def fleet(self, name: str = "qemu") -> Path:
+        """Return the fleet.toml of one of the SETTINGS."""
+        return self.folder / f"fleet-{name}.toml"
+
+    def start(self) -> None:
+        """Switch it on."""
+        words = ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72", "-smp", "2"]
+        words += ["-m", str(_MEMORY), "-display", "none", "-monitor", "none"]
+        words += ["-kernel", f"{self.folder}/vmlinuz", "-initrd", f"{self.folder}/initrd.img"]
+        words += ["-append", "root=/dev/vda rw console=ttyAMA0 quiet"]
+        words += ["-drive", f"file={self.folder}/disk.img,format=raw,if=none,id=disk"]
+        words += ["-device", "virtio-blk-pci,drive=disk"]
+        network = f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{PORT}-:22"
+        words += ["-netdev", network, "-device", "virtio-net-pci,netdev=net,romfile="]
+        words += ["-serial", f"file:{self.folder}/console.log"]
+        self._process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+
+    def start_and_wait(self) -> None:
+        """Switch it on, and wait until it lets ssh in. Raises LmedgeError if it does not."""
+        if self.ssh("true") is not None:
+            raise LmedgeError(f"something answers at port {PORT} already; end it first")
+        self.start()
+        until = time.monotonic() + self.patience
+        while self.ssh("true") is None:
+            if time.monotonic() > until:
+                raise LmedgeError(
+                    f"{self.folder}: did not start; look at {self.folder}/console.log"
+                )
+            time.sleep(LOOK)
+
+    def pull_the_plug(self) -> None:
+        """Kill the emulator: what the guest has not flushed is lost."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def ssh(self, script: str, seconds: float = 60.0) -> str | None:
+        """Return what a script prints there, None if it fails or takes longer."""
+        words = ["ssh", "-q", "-o", f"UserKnownHostsFile={self.folder}/known"]
+        words += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-i", f"{self.folder}/key"]
+        words += ["-p", str(PORT), "root@127.0.0.1", script]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            done = subprocess.run(
+                words, capture_output=True, text=True, timeout=seconds, check=False
+            )
+            return done.stdout if done.returncode == 0 else None
+        return None
+
+    def make_bare_python(self) -> None:
+        """Let the board have a Python that finds no packages, for a virtual environment."""
+        place = "/usr/local/bin/bare-python"
+        self.ssh(f"mkdir -p /usr/local/bin; printf '{_BARE}' >{place} && chmod 755 {place}")
+
+    def lmedge(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command of lmedge here."""
+        command = python_command("-m", "lmedge", *words)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def start_deployment(self, file: Path, *words: str, board: str = "qemu") -> Any:
+        """Start to deploy a file."""
+        return self.lmedge("deploy", str(file), "--fleet", str(self.fleet(board)), "--json", *words)
+
+    def deploy(self, file: Path, *words: str, board: str = "qemu") -> str:
+        """Deploy a file and return its end."""
+        output, errors = self.start_deployment(file, *words, board=board).communicate()
+        return end_of(output, errors)
+
+    def wait_for_frames(self) -> tuple[dict[str, Any], float]:
+        """Return the status once frames come and no trial is left, and the seconds that passed."""
+        begun, found = time.monotonic(), {"state": "not reached", "release": None}
+        while time.monotonic() - begun < self.patience:
+            process = self.lmedge("-q", "fleet", "status", str(self.fleet()), "--json")
+            for line in process.communicate()[0].splitlines():
+                found = json.loads(line)
+            if found["state"] == "well":
+                break
+            time.sleep(LOOK)
+        return found, time.monotonic() - begun
+
+    def whole(self) -> bool:
+        """Return True if the current release has its bytes, and no trial is left."""
+        script = (
+            "cd /var/lib/lmedge && sync && name=$(readlink current) && "
+            'sum=$(sha256sum "$name"/*.tflite | cut -d" " -f1) && '
+            'case "$name" in releases/$sum-*) ;; *) exit 1;; esac && '
+            "grep -q '\"trial\": null' state.json"
+        )
+        return self.ssh(script) is not None
+
+    def journal(self, pattern: str, lines: int = 3) -> str:
+        """Return the last lines of the service's journal that have a pattern of grep, joined."""
+        found = self.ssh(
+            "journalctl -b -u lmedge -o cat --no-pager | "
+            f"grep -E '{pattern}' | tail -n {lines}; true"
+        )
+        return " / ".join((found or "").split("\n")).strip(" /")
+
+
+def end_of(output: str, errors: str) -> str:
+    """Return the end of a deployment to one board, and its reason."""
+    for line in output.splitlines():
+        found = json.loads(line)
+        return str(found["done"]) + (f": {found['reason']}" if found["reason"] else "")
+    lines = errors.strip().splitlines()
+    return lines[-1] if lines else "no message"
+
+
+def last_step(errors: str, board: str = "qemu") -> str:
+    """Return the last step of a deployment in its lines of progress."""
+    ends = {"ended", "deployed", "unchanged", "refused", "went back", "failed", "not reached"}
+    steps = [line.removeprefix(f"{board}: ") for line in errors.splitlines()]
+    steps = [step for step, line in zip(steps, errors.splitlines(), strict=True) if step != line]
+    return next((step for step in reversed(steps) if step not in ends), "not begun")

@@ -3,6 +3,7 @@
     python -m benchmarks.studies.phone_page FILE.tflite PHOTOGRAPHS... --out phone_page.csv
 
 Photographs are decoded here and handed to the page as PNG, so that both classify the same pixels.
+They are compared with several threads and with one; for the ratio of their times both take turns.
 The camera is Chromium's own test pattern. The budgets are those that the page was designed for; a
 busy machine exceeds those of time.
 """
@@ -19,7 +20,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 import cv2
@@ -28,6 +29,7 @@ import numpy as np
 from lmedge.app.folder import write_app
 from lmedge.app.server import AppServer
 from lmedge.classifier import Classifier
+from lmedge.errors import LmedgeError
 from lmedge.evaluation.folders import list_images
 from lmedge.image import prepare, read_image
 from lmedge.model_file import read_model
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 PHONE = {"width": 360, "height": 740}
+ONE, SEVERAL = "one thread", "threads"
+Pages: TypeAlias = "dict[str, Page]"
 
 THROTTLE = 4  # a phone's processor against that of the machine, as Lighthouse takes it
 _SECONDS = 5.0  # of camera whose tasks and frames are counted
@@ -75,6 +79,21 @@ TASKS = """async (seconds) => {
     video: (frames() - before) / passed,
   };
 }"""
+THREADS = """(threads) => {
+  const verdict = JSON.parse(localStorage.getItem('lmedge-threads'));
+  const most = Math.min(4, navigator.hardwareConcurrency);
+  verdict.threads = threads ?? most;
+  localStorage.setItem('lmedge-threads', JSON.stringify(verdict));
+}"""
+TURN = """async ([encoded, runs]) => {
+  const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+  const image = new Blob([bytes]);
+  const taken = [];
+  for (let run = 0; run < runs; run++) {
+    taken.push((await lmedge.engine.classify(image)).milliseconds);
+  }
+  return taken;
+}"""
 FRAMES = """async (count) => {
   const canvas = new OffscreenCanvas(640, 480);
   const context = canvas.getContext('2d');
@@ -107,21 +126,40 @@ def at_least(measure: str, value: float, unit: str, budget: float) -> Figure:
     return Figure(measure=measure, value=value, unit=unit, budget=budget, within=value >= budget)
 
 
-def compare(page: Page, classifier: Classifier, paths: Sequence[Path]) -> Iterator[Figure]:
-    """Yield the shares of photographs that the page treats as Python does, and both times."""
-    rows = [_compare_one(page, classifier, path) for path in paths]
-    count = len(rows)
-    yield Figure(measure="photographs", value=count, unit="photographs")
-    yield at_least("same bytes into the network", _share(rows, "input"), "share", 1)
-    yield at_least("same landmark, category and known", _share(rows, "labels"), "share", 1)
-    largest = max(one.largest for one in rows)
-    yield at_most("largest difference of a probability", largest, "", 1e-6)
-    equal = sum(one.largest == 0 for one in rows) / count
-    yield at_least("all probabilities bit-equal", equal, "share", 1)
-    there = statistics.median(one.page_ms for one in rows)
-    yield Figure(measure="page, pixels to labels, median", value=there, unit="ms")
-    ratio = there / statistics.median(one.python_ms for one in rows)
+def compare(pages: Pages, classifier: Classifier, paths: Sequence[Path]) -> Iterator[Figure]:
+    """Yield the shares of photographs that both pages treat as Python does, and the times."""
+    yield Figure(measure="photographs", value=len(paths), unit="photographs")
+    rows: dict[str, list[Pair]] = {}
+    for way, page in pages.items():
+        page.bring_to_front()
+        rows[way] = [_compare_one(page, classifier, path) for path in paths]
+        same = f"{way}: same"
+        yield at_least(f"{same} bytes into the network", _share(rows[way], "input"), "share", 1)
+        labels = _share(rows[way], "labels")
+        yield at_least(f"{same} landmark, category and known", labels, "share", 1)
+        largest = max(one.largest for one in rows[way])
+        yield at_most(f"{way}: largest difference of a probability", largest, "", 1e-6)
+        equal = sum(one.largest == 0 for one in rows[way]) / len(paths)
+        yield at_least(f"{way}: all probabilities bit-equal", equal, "share", 1)
+    one = rows[ONE]
+    there = statistics.median(row.page_ms for row in one)
+    ratio = there / statistics.median(row.python_ms for row in one)
     yield Figure(measure="page against Python, one thread each", value=ratio, unit="times")
+
+
+def turns(pages: Pages, image: bytes, rounds: int, runs: int) -> Iterator[Figure]:
+    """Yield the time of an image in each page, in turns, and the ratio of the medians."""
+    encoded = base64.b64encode(image).decode()
+    taken: dict[str, list[float]] = {way: [] for way in pages}
+    for number in range(rounds):
+        for way in list(pages)[:: 1 if number % 2 else -1]:
+            pages[way].bring_to_front()  # a page behind others gets less of a processor
+            taken[way] += pages[way].evaluate(TURN, [encoded, runs])[1:]
+    middle = {way: statistics.median(values) for way, values in taken.items()}
+    for way, value in middle.items():
+        yield Figure(measure=f"{way}: pixels to labels, median", value=value, unit="ms")
+    ratio = middle[SEVERAL] / middle[ONE]
+    yield at_most("time with threads against one thread", ratio, "times", 0.9)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -168,11 +206,13 @@ def sizes(folder: Path) -> Iterator[Figure]:
         for path in folder.rglob("*")
         if path.is_file() and path.suffix not in {".png", ".txt"}
     }
-    needed = [path for path in packed if "compat" not in path.name]
+    needed = [path for path in packed if not {"compat", "threaded"} & set(path.name.split("_"))]
     page = sum(packed[path] for path in needed if path.suffix not in {".wasm", ".tflite"})
     yield at_most("page without file and wasm, gzip", page / 1000, "kB", 150)
     whole = sum(packed[path] for path in needed)
     yield Figure(measure="page with file and wasm, gzip", value=whole / 1000, unit="kB")
+    threads = sum(packed[path] for path in packed if "_threaded_" in path.name)
+    yield Figure(measure="threads more, gzip", value=threads / 1000, unit="kB")
 
 
 def visits(context: BrowserContext, url: str) -> Iterator[Figure]:
@@ -221,6 +261,20 @@ def memory(browser: Browser, page: Page, count: int) -> Iterator[Figure]:
     yield at_most("memory more after them", after - before, "MB", 20)
 
 
+def _with_threads(browser: Browser, url: str, way: str) -> Page:
+    """Return a page of a new visitor that computes with one thread or with the most."""
+    page = browser.new_context(viewport=PHONE).new_page()  # type: ignore[arg-type]
+    page.goto(url)
+    page.evaluate("async () => lmedge.ready()")
+    page.evaluate(THREADS, 1 if way == ONE else None)
+    page.reload()
+    page.evaluate("async () => lmedge.ready()")
+    threads = page.evaluate("lmedge.file().loaded.threads")
+    if (threads == 1) != (way == ONE):
+        raise LmedgeError(f"{url}: {threads} threads instead of {way}; are there two cores?")
+    return page
+
+
 def _resident(browser: Browser) -> float:
     """Return the resident memory of the browser's pages, in MB."""
     processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
@@ -255,12 +309,12 @@ def main(file: Path, photographs: tuple[Path, ...], images: int, frames: int, ou
         figures += visits(context, server.url)
         figures += smoothness(context, server.url)
         context.close()
-        context = browser.new_context(viewport=PHONE)  # type: ignore[arg-type]
-        page = context.new_page()
-        page.goto(server.url)
-        page.evaluate("async () => lmedge.ready()")
-        figures += compare(page, Classifier(model), paths)
-        figures += memory(browser, page, frames)
+        pages = {way: _with_threads(browser, server.url, way) for way in (ONE, SEVERAL)}
+        image = cv2.imencode(".png", read_image(paths[0], model.size)[..., ::-1])[1].tobytes()
+        figures += turns(pages, image, rounds=20, runs=11)
+        figures += compare(pages, Classifier(model), paths)
+        pages[ONE].context.close()
+        figures += memory(browser, pages[SEVERAL], frames)
         server.shutdown()
         server.server_close()
     for one in figures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-import lzma
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,13 +95,24 @@ def _content(model: ModelFile, *, name: str, title: str) -> Iterator[tuple[str, 
         if inside == "index.html":
             page = data.decode().replace(_TITLE, f"<title>{html.escape(title)}</title>")
             data = page.encode()
-        yield inside.removesuffix(".xz"), lzma.decompress(data) if path.suffix == ".xz" else data
+        if path.suffix == ".xz":
+            yield from _archived(path)
+        else:
+            yield inside, data
     for size in SIZES:
         yield f"icons/icon-{size}.png", icon(size)
     for size in MASKABLE:
         yield f"icons/icon-maskable-{size}.png", icon(size, maskable=True)
     yield "manifest.webmanifest", _manifest(name, title)
     yield model_name(model), model.data
+
+
+def _archived(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield path and bytes of every file in an archive: the builds of LiteRT.js."""
+    with tarfile.open(path) as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            yield member.name, b"" if content is None else content.read()
 
 
 def _manifest(name: str, title: str) -> bytes:

@@ -17,7 +17,7 @@ import { addRow, asCsv, clearRows, type Row } from "./ui/table";
 
 type View = "welcome" | "camera" | "frozen" | "still" | "table";
 
-const engine = new Engine(new URL("./litert/", location.href).href);
+const engine = new Engine();
 const video = element<HTMLVideoElement>("video");
 const still = element<HTMLImageElement>("still");
 const camera = new Camera(video, () => {

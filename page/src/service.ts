@@ -4,6 +4,7 @@
  * Each version has a cache of its own. A note in another cache names the active one. It changes
  * after every file of the new version was stored and its SHA-256 compared.
  */
+import { isSpare, pathOf, runnable } from "./engine/builds";
 import { sha256 } from "./model/sha256";
 import {
   FRESH,
@@ -36,7 +37,8 @@ self.addEventListener("message", (event) => {
   if (port === undefined) return;
   const reply = (message: ServiceReply) => port.postMessage(message);
   const request = event.data as ServiceRequest;
-  event.waitUntil(request.kind === "active" ? tellActive(reply) : store(reply));
+  const work = { active: tellActive, complete, store }[request.kind];
+  event.waitUntil(work(reply));
 });
 
 async function answer(request: Request, url: URL): Promise<Response> {
@@ -45,9 +47,25 @@ async function answer(request: Request, url: URL): Promise<Response> {
     const cache = await caches.open(PREFIX + active);
     const path = url.href === scope ? new URL("index.html", scope).href : url.href;
     const found = await cache.match(path, { ignoreSearch: true });
-    if (found !== undefined) return found;
+    if (found !== undefined) return request.mode === "navigate" ? isolating(found, cache) : found;
   }
   return fetch(request);
+}
+
+/**
+ * Return the stored page with the headers that allow threads, if the build for them is stored too.
+ *
+ * A host that cannot send them needs not: the second visit is answered from here. The answer is a
+ * new one, since browsers refuse a page whose own was redirected.
+ */
+async function isolating(found: Response, cache: Cache): Promise<Response> {
+  const headers = new Headers(found.headers);
+  const wasm = new URL(`${pathOf("threaded")}.wasm`, scope).href;
+  if (runnable().includes("threaded") && (await cache.match(wasm)) !== undefined) {
+    headers.set("Cross-Origin-Opener-Policy", "same-origin");
+    headers.set("Cross-Origin-Embedder-Policy", "require-corp");
+  }
+  return new Response(found.body, { status: found.status, headers });
 }
 
 async function activeVersion(): Promise<string | null> {
@@ -56,13 +74,38 @@ async function activeVersion(): Promise<string | null> {
   return version !== null && (await caches.has(PREFIX + version)) ? version : null;
 }
 
-async function tellActive(reply: (message: ServiceReply) => void): Promise<void> {
+type Tell = (message: ServiceReply) => void;
+
+async function tellActive(reply: Tell): Promise<void> {
   reply({ kind: "active", version: await activeVersion() });
+}
+
+/** Store what the active version lacks: a newer browser may run another build of the wasm. */
+async function complete(reply: Tell): Promise<void> {
+  try {
+    const active = await activeVersion();
+    if (active === null) throw new Error("nothing is stored");
+    const cache = await caches.open(PREFIX + active);
+    const about = await cache.match(new URL(VERSION_FILE, scope).href);
+    if (about === undefined) throw new Error(`no ${VERSION_FILE}`);
+    for (const file of needed(await readVersion(about))) {
+      const url = new URL(file.path, scope).href;
+      if ((await cache.match(url)) === undefined) await cache.put(url, await whole(url, file.sha256, null));
+    }
+    reply({ kind: "stored", version: active });
+  } catch (error) {
+    reply({ kind: "broken", reason: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+/** Return the files of a version but the builds of the wasm that this browser does not use. */
+function needed(version: Version): Version["files"] {
+  return version.files.filter((file) => !isSpare(file.path));
 }
 
 let storing: Promise<string> | null = null;
 
-async function store(reply: (message: ServiceReply) => void): Promise<void> {
+async function store(reply: Tell): Promise<void> {
   try {
     storing ??= storeNewest((share) => reply({ kind: "progress", share }));
     reply({ kind: "stored", version: await storing });
@@ -85,9 +128,10 @@ async function storeNewest(progress: (share: number) => void): Promise<string> {
     const cache = await caches.open(name);
     await cache.put(new URL(VERSION_FILE, scope).href, response);
     const old = active === null ? null : await caches.open(PREFIX + active);
-    const total = version.files.reduce((sum, file) => sum + file.bytes, 0);
+    const files = needed(version);
+    const total = files.reduce((sum, file) => sum + file.bytes, 0);
     let done = 0;
-    for (const file of version.files) {
+    for (const file of files) {
       const url = new URL(file.path, scope).href;
       await cache.put(url, await whole(url, file.sha256, old));
       done += file.bytes;
@@ -106,7 +150,7 @@ async function storeNewest(progress: (share: number) => void): Promise<string> {
 
 async function isWhole(name: string, version: Version): Promise<boolean> {
   const cache = await caches.open(name);
-  for (const file of version.files) {
+  for (const file of needed(version)) {
     const found = await cache.match(new URL(file.path, scope).href);
     if (found === undefined || (await hash(found)) !== file.sha256) return false;
   }

@@ -35,6 +35,7 @@ export const texts = {
   fileSize: "Size",
   fileLabels: "Labels",
   fileCheck: "Self-test",
+  threads: "Threads",
   offline: "Offline use",
   offlineReady: "stored on this device",
   offlineStoring: "being stored",
@@ -55,6 +56,9 @@ export const texts = {
   perSecond: (rate: number, milliseconds: number) =>
     `${milliseconds.toFixed(0)} ms · ${rate.toFixed(1)} frames/s`,
   took: (milliseconds: number) => `${milliseconds.toFixed(0)} ms`,
+  threadsFaster: (threads: number, ratio: number) =>
+    `${threads}, in ${ratio.toFixed(2)} of the time of one`,
+  threadsSlower: (ratio: number) => `1; more take ${ratio.toFixed(2)} of its time here`,
   percent: (share: number) => `${(100 * share).toFixed(0)} %`,
   counts: (landmarks: number, categories: number) =>
     `${landmarks} landmarks, ${categories} categories`,

@@ -12,7 +12,7 @@ export const VERSION_FILE = "app.json";
 export const FRESH = "fresh";
 
 /** What the page asks of its service worker; the reply comes by the port of the message. */
-export type ServiceRequest = { readonly kind: "active" } | { readonly kind: "store" };
+export type ServiceRequest = { readonly kind: "active" | "complete" | "store" };
 
 export type ServiceReply =
   | { readonly kind: "active"; readonly version: string | null }

@@ -1,8 +1,11 @@
 /** The worker as the page sees it: promises, a time limit, a new worker after a crash. */
-import { PageError, type Code } from "../errors";
-import type { Classified, Loaded, LoadRequest, Reply, Request } from "./messages";
+import { asPageError, PageError, type Code } from "../errors";
+import { runnable, type Build } from "./builds";
+import type { Classified, Loaded, LoadRequest, Reply, Request, StartRequest } from "./messages";
 import { loadRuntime, type Runtime } from "./runtime";
+import { readVerdict, writeVerdict } from "./verdict";
 
+const START_SECONDS = 20;
 const LOAD_SECONDS = 20;
 const CLASSIFY_SECONDS = 10;
 
@@ -16,15 +19,14 @@ type Unnumbered<T> = T extends unknown ? Omit<T, "id"> : never;
 
 /** Run one file on images, one after the other. */
 export class Engine {
+  private builds = usable();
+  private runtime: Runtime | null = null;
   private worker: Worker | null = null;
-  private runtime: Promise<Runtime> | null = null;
+  private starting: Promise<Worker> | null = null;
   private reviving: Promise<unknown> | null = null;
   private waiting = new Map<number, Waiting>();
   private number = 0;
   private file: { data: ArrayBuffer; name: string } | null = null;
-
-  /** `folder`: address of the folder with LiteRT.js's wasm, ending in a slash. */
-  constructor(private readonly folder: string) {}
 
   /** Load a file in place of the one before, which stays if this one is refused. */
   async load(data: ArrayBuffer, name: string): Promise<Loaded> {
@@ -59,9 +61,22 @@ export class Engine {
   }
 
   private async start(data: ArrayBuffer, name: string): Promise<Loaded> {
-    const { module } = await this.loaded();
-    const request: Unnumbered<LoadRequest> = { kind: "load", data, name, module };
-    return (await this.ask(request, LOAD_SECONDS, "file-slow")) as Loaded;
+    await this.started();
+    const several = this.runtime !== null && this.runtime.threads > 1;
+    const threads = several ? readVerdict(data.byteLength) : 1;
+    const request: Unnumbered<LoadRequest> = { kind: "load", data, name, threads };
+    let loaded: Loaded;
+    try {
+      loaded = (await this.ask(request, LOAD_SECONDS, "file-slow")) as Loaded;
+    } catch (error) {
+      // The threads' shared memory may be the one that a phone does not give.
+      if (!several || !(error instanceof PageError && error.code === "memory")) throw error;
+      this.end(error);
+      this.drop("threaded");
+      return this.start(data, name);
+    }
+    if (loaded.ratio !== null) writeVerdict(data.byteLength, loaded.threads);
+    return loaded;
   }
 
   /** Load the file again if its worker was ended. */
@@ -82,7 +97,16 @@ export class Engine {
     late: Code,
     moved: Transferable[] = [],
   ): Promise<Loaded | Classified | null> {
-    const worker = await this.started();
+    return this.send(await this.started(), request, seconds, late, moved);
+  }
+
+  private send(
+    worker: Worker,
+    request: Unnumbered<Request>,
+    seconds: number,
+    late: Code,
+    moved: Transferable[],
+  ): Promise<Loaded | Classified | null> {
     const id = ++this.number;
     return new Promise((resolve, reject) => {
       const timer = window.setTimeout(() => {
@@ -93,24 +117,51 @@ export class Engine {
     });
   }
 
-  private async loaded(): Promise<Runtime> {
-    this.runtime ??= loadRuntime(this.folder);
+  private async started(): Promise<Worker> {
+    if (this.worker !== null && this.starting === null) return this.worker;
+    this.starting ??= this.startAny();
     try {
-      return await this.runtime;
-    } catch (error) {
-      this.runtime = null;
-      throw error;
+      return await this.starting;
+    } finally {
+      this.starting = null;
     }
   }
 
-  private async started(): Promise<Worker> {
-    const { script } = await this.loaded();
-    if (this.worker !== null) return this.worker;
+  /** Start a worker with the first build of LiteRT.js that runs here. Throws a PageError. */
+  private async startAny(): Promise<Worker> {
+    for (;;) {
+      const build = this.builds[0];
+      if (build === undefined) throw new PageError("engine-refused");
+      try {
+        this.runtime ??= await loadRuntime(build);
+        return await this.startWorker(this.runtime);
+      } catch (error) {
+        const problem = asPageError(error, "engine-refused");
+        this.end(problem);
+        this.drop(build);
+        if (this.builds.length === 0) {
+          this.builds = usable();
+          throw problem;
+        }
+        console.warn(`${build}: ${problem.message}`);
+      }
+    }
+  }
+
+  private async startWorker({ script, loader, module, threads }: Runtime): Promise<Worker> {
     const worker = new Worker(script);
     worker.onmessage = (event: MessageEvent<Reply>) => this.receive(event.data);
     worker.onerror = (event) => this.end(new PageError("file-crashed", event.message));
     this.worker = worker;
+    const request: Unnumbered<StartRequest> = { kind: "start", module, loader, threads };
+    await this.send(worker, request, START_SECONDS, "engine-refused", []);
     return worker;
+  }
+
+  /** Use this build no more. */
+  private drop(build: Build): void {
+    this.runtime = null;
+    this.builds = this.builds.filter((one) => one !== build);
   }
 
   private receive(reply: Reply): void {
@@ -134,4 +185,9 @@ export class Engine {
     }
     this.waiting.clear();
   }
+}
+
+/** Return the builds that this page may run; browsers isolate it if its host or we ask for that. */
+function usable(): Build[] {
+  return runnable().filter((build) => build !== "threaded" || window.crossOriginIsolated);
 }

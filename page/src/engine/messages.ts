@@ -4,13 +4,23 @@ import type { Prediction } from "../labels/decoding";
 import type { ModelFacts } from "../model/file";
 import type { Verification } from "../model/golden";
 
+export interface StartRequest {
+  readonly kind: "start";
+  readonly id: number;
+  /** LiteRT.js's wasm. */
+  readonly module: WebAssembly.Module;
+  /** Address of its loader, which is the script of the threads. */
+  readonly loader: string;
+  readonly threads: number;
+}
+
 export interface LoadRequest {
   readonly kind: "load";
   readonly id: number;
   readonly data: ArrayBuffer;
   readonly name: string;
-  /** LiteRT.js's wasm. */
-  readonly module: WebAssembly.Module;
+  /** Number of threads; null measures one against the most and takes the faster. */
+  readonly threads: number | null;
 }
 
 export interface ClassifyRequest {
@@ -29,12 +39,16 @@ export interface ResetRequest {
   readonly id: number;
 }
 
-export type Request = LoadRequest | ClassifyRequest | ResetRequest;
+export type Request = StartRequest | LoadRequest | ClassifyRequest | ResetRequest;
 
 export interface Loaded {
   readonly facts: ModelFacts;
   readonly verification: Verification | null;
   readonly milliseconds: number;
+  /** Threads that an image is computed with. */
+  readonly threads: number;
+  /** Time of an image with several threads against one; null if that was not measured. */
+  readonly ratio: number | null;
 }
 
 export interface Classified {

@@ -2,37 +2,42 @@
 import workerUrl from "./worker?worker&url";
 
 import { PageError } from "../errors";
-
-/** A module with i8x16.relaxed_swizzle, which no browser without relaxed SIMD validates. */
-const RELAXED = [
-  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0],
-  ...[65, 1, 253, 15, 65, 2, 253, 15, 253, 128, 2, 11],
-];
+import { pathOf, threadCount, type Build } from "./builds";
 
 export interface Runtime {
   /** Address of the worker's script, a blob. */
   readonly script: string;
+  /** Address of LiteRT.js's loader, a blob: the script of the threads. */
+  readonly loader: string;
   readonly module: WebAssembly.Module;
+  /** The most threads of a network. */
+  readonly threads: number;
 }
 
 /**
- * Load the runtime from the folder with LiteRT.js's files.
+ * Load a build of LiteRT.js.
  *
  * The page loads everything and hands it over. The worker asks the network for nothing, so that it
  * starts offline in every browser. A worker made of a blob is bound to the page's
  * Content-Security-Policy, one that is loaded from its address only to what its host sends.
  */
-export async function loadRuntime(folder: string): Promise<Runtime> {
-  if (typeof WebAssembly === "undefined") throw new PageError("engine-refused");
-  const relaxed = WebAssembly.validate(new Uint8Array(RELAXED));
-  const name = `${folder}litert_wasm_${relaxed ? "" : "compat_"}internal`;
+export async function loadRuntime(build: Build): Promise<Runtime> {
+  const path = `./${pathOf(build)}`;
   const [loader, worker, module] = await Promise.all([
-    text(`${name}.js`),
+    text(`${path}.js`),
     text(workerUrl),
-    compiled(`${name}.wasm`),
+    compiled(`${path}.wasm`),
   ]);
-  const blob = new Blob([loader, "\n", worker], { type: "text/javascript" });
-  return { script: URL.createObjectURL(blob), module };
+  return {
+    script: script(loader, "\n", worker),
+    loader: script(loader),
+    module,
+    threads: build === "threaded" ? threadCount() : 1,
+  };
+}
+
+function script(...parts: string[]): string {
+  return URL.createObjectURL(new Blob(parts, { type: "text/javascript" }));
 }
 
 async function text(address: string): Promise<string> {

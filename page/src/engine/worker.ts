@@ -10,11 +10,21 @@ import { compare, COUNT, goldenImage } from "../model/golden";
 import { checkHeader, MAX_FILE_BYTES } from "../vision/header";
 import { decode, pixelsOf } from "../vision/pixels";
 import { prepare } from "../vision/resize";
-import type { Classified, ClassifyRequest, Loaded, LoadRequest, Reply, Request } from "./messages";
+import type {
+  Classified,
+  ClassifyRequest,
+  Loaded,
+  LoadRequest,
+  Reply,
+  Request,
+  StartRequest,
+} from "./messages";
 
 declare const self: DedicatedWorkerGlobalScope;
 
 const GOLDEN_ROUNDS = 2; // some devices compute the first inference alone right
+const SPEED_ROUNDS = 4; // the first of which is not counted
+const FASTER = 0.9; // threads that gain less only warm the phone
 const INPUT = "image";
 
 class Network {
@@ -80,7 +90,8 @@ class Network {
 let network: Network | null = null;
 /** True after LiteRT.js threw: nothing of its wasm may be used after a trap or an abort. */
 let broken = false;
-let engine: Promise<unknown> | null = null;
+/** The most threads that LiteRT.js was started with. */
+let most = 1;
 
 async function bitmapOf(source: ImageBitmap | Blob): Promise<ImageBitmap> {
   if (source instanceof ImageBitmap) return source;
@@ -90,12 +101,14 @@ async function bitmapOf(source: ImageBitmap | Blob): Promise<ImageBitmap> {
 }
 
 /** Start LiteRT.js with wasm that is compiled already; its loader stands in front of this script. */
-function startEngine(module: WebAssembly.Module): Promise<unknown> {
+async function startEngine({ module, loader, threads }: StartRequest): Promise<null> {
   const scope = self as unknown as Record<string, unknown>;
   // LiteRT.js names this class of WebGPU also if there is none, and otherwise opens a GPU that
   // this page does not use: the wasm kernels alone give the bits that the file was verified with.
   scope["GPUBuffer"] ??= class {};
   Object.defineProperty(self.navigator, "gpu", { value: undefined, configurable: true });
+  // LiteRT.js starts as many workers as there are cores.
+  Object.defineProperty(self.navigator, "hardwareConcurrency", { value: threads, configurable: true });
   scope["importScripts"] = () => undefined; // by which it would load its loader
   const refused = new Promise<never>((_, reject) => {
     type Done = (instance: WebAssembly.Instance, module: WebAssembly.Module) => void;
@@ -103,32 +116,24 @@ function startEngine(module: WebAssembly.Module): Promise<unknown> {
       WebAssembly.instantiate(module, imports).then((one) => done(one, module), reject);
       return {};
     };
-    scope["Module"] = { instantiateWasm };
+    scope["Module"] = { instantiateWasm, mainScriptUrlOrBlob: loader };
   });
-  return Promise.race([loadLiteRt("./"), refused]);
+  try {
+    await Promise.race([loadLiteRt("./", { threads: threads > 1 }), refused]);
+  } catch (error) {
+    broken = true;
+    throw asPageError(error, "engine-refused");
+  }
+  most = threads;
+  return null;
 }
 
 async function load(request: LoadRequest): Promise<Loaded> {
   const start = performance.now();
   const data = new Uint8Array(request.data);
   const facts = await readFacts(data, request.name);
-  engine ??= startEngine(request.module);
+  const { loaded, ...speed } = await fastest(data, facts, request.threads);
   try {
-    await engine;
-  } catch (error) {
-    broken = true;
-    throw asPageError(error, "engine-refused");
-  }
-  let compiled: CompiledModel;
-  try {
-    compiled = await loadAndCompile(data, { accelerator: "wasm" });
-  } catch (error) {
-    broken = true;
-    throw asPageError(error, "file-damaged");
-  }
-  const loaded = new Network(facts, compiled);
-  try {
-    checkGraph(compiled, facts);
     const found: Outputs[] = [];
     for (let number = 0; number < COUNT * GOLDEN_ROUNDS; number++) {
       found.push(await loaded.run(goldenImage(number % COUNT, facts.size)));
@@ -136,11 +141,56 @@ async function load(request: LoadRequest): Promise<Loaded> {
     const verification = compare(facts, found);
     network?.delete();
     network = loaded;
-    return { facts, verification, milliseconds: performance.now() - start };
+    return { facts, verification, milliseconds: performance.now() - start, ...speed };
   } catch (error) {
     if (!broken) loaded.delete();
     throw error;
   }
+}
+
+interface Fastest {
+  readonly loaded: Network;
+  readonly threads: number;
+  readonly ratio: number | null;
+}
+
+/** Return the network with the given number of threads; null measures which is faster. */
+async function fastest(data: Uint8Array, facts: ModelFacts, wanted: number | null): Promise<Fastest> {
+  if (most === 1 || wanted !== null) {
+    const threads = Math.min(most, wanted ?? 1);
+    return { loaded: await compile(data, facts, threads), threads, ratio: null };
+  }
+  const several = await compile(data, facts, most);
+  const one = await compile(data, facts, 1);
+  const taken: [number[], number[]] = [[], []];
+  for (let round = 0; round < SPEED_ROUNDS; round++) {
+    for (const [at, way] of [several, one].entries()) {
+      const start = performance.now();
+      await way.run(goldenImage(0, facts.size));
+      taken[at]!.push(performance.now() - start);
+    }
+  }
+  const ratio = Math.min(...taken[0].slice(1)) / Math.min(...taken[1].slice(1));
+  const [loaded, other, threads] = ratio < FASTER ? [several, one, most] : [one, several, 1];
+  other.delete();
+  return { loaded, threads, ratio };
+}
+
+async function compile(data: Uint8Array, facts: ModelFacts, threads: number): Promise<Network> {
+  let compiled: CompiledModel;
+  try {
+    compiled = await loadAndCompile(data, { accelerator: "wasm", cpuOptions: { numThreads: threads } });
+  } catch (error) {
+    broken = true;
+    throw asPageError(error, "file-damaged");
+  }
+  try {
+    checkGraph(compiled, facts);
+  } catch (error) {
+    compiled.delete();
+    throw error;
+  }
+  return new Network(facts, compiled);
 }
 
 /** Refuse a graph that does not have the inputs and outputs that its metadata describes. */
@@ -167,6 +217,7 @@ function checkGraph(compiled: CompiledModel, facts: ModelFacts): void {
 }
 
 async function answer(request: Request): Promise<Loaded | Classified | null> {
+  if (request.kind === "start") return startEngine(request);
   if (request.kind === "load") return load(request);
   if (network === null) throw new PageError("unexpected", "no file is loaded");
   if (request.kind === "classify") return network.classify(request);

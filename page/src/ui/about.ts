@@ -64,6 +64,7 @@ export class About {
       yield [texts.fileSize, `${texts.megabytes(facts.bytes)} ${facts.format}`];
       yield [texts.fileLabels, texts.counts(facts.landmarks.length, facts.categories.length)];
       yield [texts.fileCheck, check(verification)];
+      yield [texts.threads, threads(loaded)];
     }
     yield [texts.offline, states[this.offline.state]];
   }
@@ -80,4 +81,9 @@ function check(verification: Loaded["verification"]): string {
   if (verification === null) return texts.unverified;
   if (!verification.passed) return texts.wrong;
   return verification.identical ? texts.verified : texts.verifiedRounded;
+}
+
+function threads({ threads, ratio }: Loaded): string {
+  if (ratio === null) return String(threads);
+  return threads > 1 ? texts.threadsFaster(threads, ratio) : texts.threadsSlower(ratio);
 }

@@ -25,7 +25,11 @@ export class Offline {
       await navigator.serviceWorker.register("./service.js", { updateViaCache: "none" });
       await navigator.serviceWorker.ready;
       const reply = await this.ask({ kind: "active" });
-      if (reply.kind === "active" && reply.version !== null) return this.set("ready");
+      if (reply.kind === "active" && reply.version !== null) {
+        this.set("ready");
+        await this.ask({ kind: "complete" });
+        return;
+      }
       await this.store(() => undefined);
       await navigator.storage?.persist?.();
     } catch (error) {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..commands.predict import check_folder_names
@@ -11,6 +11,7 @@ from ..evaluation import PARTS
 from ..evaluation.layout import TAXONOMY_FILE, UNKNOWN_FOLDER, categories_of, part_folder, parts
 from ..evaluation.listing import LeftOut, list_folder
 from ..files import writing
+from ..taxonomy import label_problem
 from ..text_files import nfc
 from .collected import CollectedImage
 
@@ -59,7 +60,7 @@ class Destination:
             )
         if not category:
             raise DataError(f"{landmark!r} is new: name its category too")
-        if problem := _unfit(landmark, category):
+        if problem := unfit_names(landmark, category):
             raise DataError(problem)
         return category
 
@@ -80,11 +81,11 @@ class Destination:
         for image in images:
             for one in image.prediction["top"]:
                 landmark, category = nfc(one["landmark"]), nfc(one["category"])
-                if not _unfit(landmark, category):
+                if not unfit_names(landmark, category):
                     self.categories.setdefault(landmark, category)
 
 
-def _unfit(landmark: str, category: str) -> str | None:
+def unfit_names(landmark: str, category: str) -> str | None:
     """Return why two names cannot be those of folders, None if they can."""
     try:
         check_folder_names((landmark, category))
@@ -98,3 +99,34 @@ def _unfit(landmark: str, category: str) -> str | None:
     ):
         return f"{category!r} has another meaning beside the categories; choose another name"
     return None
+
+
+def checked_names(landmark: str, category: str, known: Mapping[str, str]) -> tuple[str, str]:
+    """Return both names as they are taught; `known` has the category of each known landmark.
+
+    Raises:
+        DataError: A name cannot be used, or the category of a new landmark is missing.
+    """
+    landmark, category = nfc(landmark.strip()), nfc(category.strip())
+    if landmark in known:
+        if category and category != known[landmark]:
+            raise DataError(
+                f"{landmark!r} is in the category {known[landmark]!r}; choose another name"
+            )
+        return landmark, known[landmark]
+    for kind, name, others in (
+        ("landmark", landmark, set(known)),
+        ("category", category, set(known.values())),
+    ):
+        if kind == "category" and not name:
+            raise DataError(f"{landmark!r} is new: name its category too")
+        problem = label_problem(name)
+        if problem is not None:
+            raise DataError(f"{name!r} cannot be the name of a {kind}, {problem}; choose another")
+        twin = next((other for other in sorted(others) if other.casefold() == name.casefold()), "")
+        if twin and twin != name:
+            raise DataError(f"there is a {kind} {twin!r} already; choose that, or another name")
+    unfit = unfit_names(landmark, category)
+    if unfit is not None:
+        raise DataError(unfit)
+    return landmark, category

@@ -65,7 +65,11 @@ class Base:
         Raises:
             ModelFileError: The file cannot be used as a base.
         """
-        model = read_base() if path is None else parse_any(read_bytes(path), path)
+        return cls.of(read_base() if path is None else parse_any(read_bytes(path), path))
+
+    @classmethod
+    def of(cls, model: ModelFile | BaseFile) -> Base:
+        """Do as `open` with a file that was read. Raises ModelFileError likewise."""
         own = () if isinstance(model, BaseFile) else model.taxonomy.landmarks
         info = model.info
         provenance = info.get("provenance")

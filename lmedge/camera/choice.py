@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from .. import machine
 from ..classifier import Classifier
 from ..errors import LmedgeError
+from ..model_file import ModelFile
 
 SECONDS = 2.0  # between measurements of other processes
 _DOWN, _UP = 0.5, 0.25  # cores that may lack to keep a thread count, and to go back to it
@@ -92,6 +93,7 @@ class Choice:
         most = max(one.interpreter.threads for one in self._classifiers)
         self._sharing = Sharing(most) if threads is None and most > 1 else None
         self._fewer: dict[tuple[str, int], Classifier] = {}
+        self._next: Classifier | None = None
 
     @property
     def current(self) -> Classifier:
@@ -105,6 +107,31 @@ class Choice:
         if key not in self._fewer:
             self._fewer[key] = Classifier(self._chosen.model, threads=threads)
         return self._fewer[key]
+
+    def replace(self, model: ModelFile) -> None:
+        """Let another file take over at the next call of `advance`; it is loaded here.
+
+        Raises:
+            ModelFileError: The file does not run here.
+        """
+        threads = self._chosen.interpreter.threads
+        found = Classifier(model, threads=threads, delegate=self._delegate)
+        now = self.current.interpreter.threads
+        if now != threads:  # so that the loop does not wait for it
+            self._fewer[model.sha256, now] = Classifier(model, threads=now)
+        self._next = found
+
+    def advance(self) -> None:
+        """Take the file over that `replace` has loaded. The loop calls this between two frames."""
+        found = self._next
+        if found is None:
+            return
+        self._next = None
+        before = self._chosen
+        self._chosen = found
+        self._classifiers = [found if one is before else one for one in self._classifiers]
+        for key in [key for key in self._fewer if key[0] == before.model.sha256]:
+            del self._fewer[key]
 
     def choose(self, number: int) -> str:
         """Take file or thread count `number`, from 1, and return a line about it."""

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -31,7 +31,11 @@ from .service import SupervisedState
 from .sinks import JsonLines, LabelLines, Sink
 from .smoothing import UNSMOOTHED, Steadiness
 from .sources import open_source
+from .teach_options import TeachOptions, teach_options
 from .window import Window, require_display
+
+if TYPE_CHECKING:
+    from .teacher import Teacher
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +111,7 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     metavar="FILE.mp4",
     help="Record the frames with their labels drawn in.",
 )
+@teach_options
 @field_options
 @click.option(
     "--status",
@@ -145,6 +150,8 @@ def camera(
     smoothing: float | None,
     no_smoothing: bool,
     frames: int | None,
+    teach: bool,
+    teach_photographs: Path | None,
     **field: Any,
 ) -> None:
     """Classify a live camera, a video or images, and show both labels on each frame.
@@ -152,13 +159,16 @@ def camera(
     Of a camera or stream, only the newest frame is classified; videos and folders are read in
     full. The command waits for a camera that goes away. Keys in the window: `q` ends, space
     pauses, `s` saves the image, `o` hides the overlay, 1 to 9 choose one of several files or the
-    number of threads. Ctrl-C ends too, and recordings are then finished.
+    number of threads. Ctrl-C ends too, and recordings are then finished. With --teach, `t` takes a
+    burst of the landmark in view and asks for its name, and `u` takes the last lesson back; the
+    preview page has buttons for both.
 
     \b
     lmedge camera landmarks.tflite
     lmedge camera landmarks.tflite --source walk.mp4 --headless --record labelled.mp4
     lmedge camera landmarks.tflite --headless --preview 127.0.0.1:8000
     lmedge camera landmarks.tflite --source rtsp://camera.local/live --headless --jsonl -
+    lmedge camera taught.tflite --teach --teach-photographs more
     """  # noqa: D301 - click's mark, the character itself
     if record is not None:
         if record.suffix.lower() != ".mp4":
@@ -171,9 +181,11 @@ def camera(
     if under_systemd():
         use_journal()
     outlets = FieldOptions(**field)
+    lessons = TeachOptions(teach=teach, teach_photographs=teach_photographs)
     if preview is not None:
-        token = find_token(preview[0], token, token_file)
+        token = find_token(preview[0], token, token_file, always=teach)
     window = not headless and _has_display(preview is not None)
+    lessons.check(files, seen=window or preview is not None)
     choice = Choice(files, threads, delegate=delegate)
     options, view = (
         CaptureOptions(size=size, rate=fps),
@@ -191,9 +203,10 @@ def camera(
             token=token,
             window=window,
         )
+        teacher = lessons.open(opened, choice, stack)
         sinks = [
             *outlets.open(opened, choice, token_file, stack),
-            *outputs.open(opened, choice, stack),
+            *outputs.open(opened, choice, stack, teacher),
         ]
         steadiness = _steadiness(choice, smoothing, no_smoothing)
         with stopping_on_signals(opened):
@@ -214,8 +227,17 @@ class SinkOptions:
     token: str | None
     window: bool
 
-    def open(self, source: FrameSource, choice: Choice, stack: contextlib.ExitStack) -> list[Sink]:
-        """Open all of them, files before the window, so that a frame that is seen was written."""
+    def open(
+        self,
+        source: FrameSource,
+        choice: Choice,
+        stack: contextlib.ExitStack,
+        teacher: Teacher | None,
+    ) -> list[Sink]:
+        """Open all of them, files before the window, so that a frame that is seen was written.
+
+        The teacher is last: what it waits for, the others have seen.
+        """
         sinks: list[Sink] = []
         if self.jsonl is not None:
             sinks.append(JsonLines(_open_lines(self.jsonl, stack)))
@@ -224,14 +246,14 @@ class SinkOptions:
         if self.record is not None:
             sinks.append(Recorder(self.record))
         if self.preview is not None:
-            page = Preview(*self.preview, token=self.token)
+            page = Preview(*self.preview, token=self.token, teacher=teacher)
             _log.info("preview at %s", page.shown())
             sinks.append(page)
         if self.window:
-            sinks.append(Window(source, choice))
+            sinks.append(Window(source, choice, teacher))
         if self.status is not None or under_systemd():
-            sinks.append(SupervisedState(self.status, choice.current.model.path))
-        return sinks
+            sinks.append(SupervisedState(self.status, choice))
+        return sinks if teacher is None else [*sinks, teacher]
 
 
 def _has_display(optional: bool) -> bool:

@@ -177,6 +177,8 @@ def _run(
 ) -> End:
     classifier, smoother = None, None
     for frame in source:
+        if isinstance(choice, Choice):
+            choice.advance()  # here alone, so that all sinks see the file of the frame's labels
         if isinstance(frame, Absence):
             if not outputs.absent(frame):
                 return End.QUIT

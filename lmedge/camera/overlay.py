@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -123,6 +124,27 @@ def notice(message: str, width: int, height: int) -> BgrImage:
         left = (width - text.width(line, unit)) / 2
         text.draw_text(card, line, (int(left), int(top + number * _LINE * unit)), unit, WHITE)
     return card
+
+
+def with_lines(image: BgrImage, lines: Sequence[str]) -> BgrImage:
+    """Return a copy of a frame, (H, W, 3) uint8 BGR, with lines of text at its foot.
+
+    A line that is too long goes on in the next one. If not all fit, the first ones are left out.
+    """
+    height, width = image.shape[:2]
+    unit = max(_ILLEGIBLE, min(max(_SMALLEST, min(width, height) / 32), width / 22))
+    room = width - 2 * _PADDING * unit
+    rows = [part for line in lines for part in text.wrapped(line, unit, room)]
+    most = max(1, int((height - 2 * _PADDING * unit) / (_LINE * unit)))
+    rows = rows[-most:]
+    top = height - int(2 * _PADDING * unit + len(rows) * _LINE * unit)
+    shown = image.copy()
+    region = shown[max(0, top) :]
+    region[:] = cv2.convertScaleAbs(region, alpha=SHADE)
+    for number, row in enumerate(rows):
+        base = int(top + _PADDING * unit + (number + 0.7) * _LINE * unit)
+        text.draw_text(shown, row, (int(_PADDING * unit), base), unit, WHITE)
+    return shown
 
 
 def _row(

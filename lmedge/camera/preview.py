@@ -6,6 +6,7 @@ import json
 import threading
 import time
 import urllib.parse
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,13 +15,17 @@ from ..harmless import harmless, harmless_values
 from .frames import Absence, BgrImage
 from .overlay import notice
 from .preview_pages import PreviewPages
-from .preview_server import open_server
+from .preview_server import BODY_BYTES, open_server
 from .preview_token import check_token, find_token, shown_address
 from .sinks import FrameResult, result_as_json
+
+if TYPE_CHECKING:
+    from .teacher import Teacher
 
 LONGEST = 960  # pixels of the longer side: enough for a phone, little to encode
 MAX_RATE = 15.0  # images a second that are encoded, however many watch
 _QUALITY = 80
+_NAMES_BYTES = 4096  # of a request that names a burst
 
 
 class Preview:
@@ -31,28 +36,33 @@ class Preview:
     browser requests less often, and only that browser loses frames.
     """
 
-    def __init__(self, host: str, port: int, token: str | None = None) -> None:
+    def __init__(
+        self, host: str, port: int, token: str | None = None, *, teacher: Teacher | None = None
+    ) -> None:
         """Listen at once.
 
         Args:
             host: Address to listen on.
             port: Port to listen on; 0 takes a free one.
             token: Secret that a browser must send. None asks for none on this machine's own
-                addresses; for others it takes the one of `find_token`.
+                addresses; for others, and with a teacher, it takes the one of `find_token`.
+            teacher: Gives the page the buttons of `--teach`.
 
         Raises:
             LmedgeError: The address is in use, or the token is too short.
             MissingDependencyError: waitress is not installed.
         """
-        self.token = find_token(host) if token is None else check_token(token)
+        always = teacher is not None
+        self.token = find_token(host, always=always) if token is None else check_token(token)
         self._lock = threading.Lock()
         self._result: FrameResult | None = None
         self._message: str | None = None
         self._number = 0  # of what there is to see
         self._encoded: tuple[int, bytes, str] = (0, b"", "{}")
         self._encoded_at = 0.0
-        pages = PreviewPages(self.newest, self.token)
-        self._server = open_server(pages, host, port, option="--preview")
+        pages = PreviewPages(self.newest, self.token, teacher)
+        body = BODY_BYTES if teacher is None else _NAMES_BYTES
+        self._server = open_server(pages, host, port, option="--preview", body_bytes=body)
         self.port = self._server.port
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
         query = "" if self.token is None else f"?token={urllib.parse.quote(self.token)}"

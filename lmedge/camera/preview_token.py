@@ -45,11 +45,14 @@ def check_token(token: str) -> str:
     return token
 
 
-def find_token(host: str, given: str | None = None, file: Path | None = None) -> str | None:
+def find_token(
+    host: str, given: str | None = None, file: Path | None = None, *, always: bool = False
+) -> str | None:
     """Return the token for an address, None if it needs none and none is given.
 
     `given` goes first, then `file`, then the environment. Another address than loopback always has
-    a token: it is made once and kept in the cache folder, so that links stay valid.
+    a token: it is made once and kept in the cache folder, so that links stay valid. With `always`,
+    loopback has one too: other users of this machine can reach it.
 
     Raises:
         LmedgeError: The token is too short, or its file cannot be read or written.
@@ -64,7 +67,7 @@ def find_token(host: str, given: str | None = None, file: Path | None = None) ->
         return _read(file)
     if TOKEN_VARIABLE in os.environ:
         return check_token(os.environ[TOKEN_VARIABLE])
-    if is_own(host):
+    if is_own(host) and not always:
         return None
     kept = kept_token()
     return _read(kept) if kept.exists() else _make(kept)

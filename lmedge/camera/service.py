@@ -17,6 +17,7 @@ from ..harmless import harmless, json_text
 from ..machine import boot_id, boot_seconds, processor_celsius, resident_bytes
 from ..rejection import UNKNOWN
 from ..systemd import notify, watchdog_seconds
+from .choice import Choice
 from .frames import Absence
 from .sinks import FrameResult
 
@@ -30,11 +31,16 @@ class SupervisedState:
     """
 
     def __init__(
-        self, path: Path | None, file: Path, *, clock: Callable[[], float] = boot_seconds
+        self,
+        path: Path | None,
+        file: Path | Choice,
+        *,
+        clock: Callable[[], float] = boot_seconds,
     ) -> None:
-        """Take the path of the status file, if one is wanted, and that of the model."""
+        """Take the path of the status file, if one is wanted, and the file, which may change."""
         self._path = path
-        self._file = file
+        self._choice = file if isinstance(file, Choice) else None
+        self._file = file.current.model.path if isinstance(file, Choice) else file
         self._clock = clock
         self._watchdog = watchdog_seconds()
         self._fed = self._written = float("-inf")
@@ -48,9 +54,10 @@ class SupervisedState:
     def take(self, result: FrameResult) -> bool:
         """Count a frame, feed the watchdog and write the state if it is time."""
         now = self._clock()
+        self._see_file()
         if not self._frames:
             self._first = now
-            notify("READY=1")
+            notify("READY=1")  # a second time it changes nothing
         self._frames += 1
         self._unknown += not result.known
         self._last, self._shown, self._away = now, result, None
@@ -64,11 +71,25 @@ class SupervisedState:
     def absent(self, absence: Absence) -> bool:
         """Note that the camera is away; the watchdog is not fed."""
         now = self._clock()
+        self._see_file()
         self._absences += self._away is None
         self._away = harmless(absence.message)
         if now - self._written >= PERIOD:
             self._write(now)
         return True
+
+    def _see_file(self) -> None:
+        """Count anew if another file has taken over, and write that at once."""
+        if self._choice is None:
+            return
+        file = self._choice.current.model.path
+        if file == self._file:
+            return
+        self._file = file
+        self._frames = self._unknown = self._absences = 0
+        self._first = self._last = 0.0
+        self._shown = None
+        self._written = float("-inf")
 
     def close(self) -> None:
         """Write the state at the end."""

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import cv2
 
@@ -16,14 +17,19 @@ from ..files import write_bytes
 from ..processes import child_environment, python_command
 from .choice import Choice
 from .frames import Absence, BgrImage, FrameSource
-from .overlay import notice
+from .overlay import notice, with_lines
 from .sinks import FrameResult
 from .sources import ImageSource
+
+if TYPE_CHECKING:
+    from .teacher import Teacher
+    from .window_teach import TeachKeys
 
 _log = logging.getLogger(__name__)
 
 TITLE = "lmedge"
-QUIT_KEYS = frozenset({ord("q"), ord("Q"), 27})
+CLOSED = 0x100  # beyond all keys
+QUIT_KEYS = frozenset({ord("q"), ord("Q"), 27, CLOSED})
 NO_KEY = 0xFF
 _SLICE = 50  # milliseconds between looks at the stop flag while an image stands
 _PROBE = "import cv2; cv2.namedWindow('lmedge'); cv2.destroyAllWindows()"
@@ -37,15 +43,23 @@ class Window:
     Each image of a folder stands for a second, a single image until a key is pressed. `q`, Escape
     or closing the window end the loop, and space pauses it. `s` saves the shown image to the
     working folder, `o` toggles the overlay, 1 to 9 choose a file or a thread count if there is a
-    `choice`, and any other key shows the next image.
+    `choice`, and any other key shows the next image. With a `teacher`, `t` and `u` are the keys of
+    its lessons, and while a name is typed all keys are letters of it.
     """
 
-    def __init__(self, source: FrameSource, choice: Choice | None = None) -> None:
+    def __init__(
+        self, source: FrameSource, choice: Choice | None = None, teacher: Teacher | None = None
+    ) -> None:
         """Open the window. Raises LmedgeError without a display or window support."""
         require_display()
         # OpenCV's Qt has no fonts of its own and complains about it line by line.
         os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
         self._source, self._choice = source, choice
+        self._teach: TeachKeys | None = None
+        if teacher is not None:
+            from .window_teach import TeachKeys
+
+            self._teach = TeachKeys(teacher)
         self._hold = 1.0 / source.rate if source.rate else 0.0
         if isinstance(source, ImageSource) and len(source.paths) == 1:
             self._hold = math.inf
@@ -60,9 +74,10 @@ class Window:
         while True:
             left = 1000.0 * (deadline - time.monotonic())
             key = self._key(left)
-            if key in QUIT_KEYS:
+            acted = self._teach is not None and self._teach.press(key)
+            if key in QUIT_KEYS and not acted:
                 return False
-            acted = self._act(key, result)
+            acted = acted or self._act(key, result)
             if self._source.stopped:
                 return True
             if self._paused:
@@ -73,7 +88,9 @@ class Window:
     def absent(self, absence: Absence) -> bool:
         """Show a notice in place of a frame; return False if the user leaves."""
         self._draw(notice(absence.message, *self._size))
-        return self._key(1.0) not in QUIT_KEYS
+        key = self._key(1.0)
+        acted = self._teach is not None and self._teach.press(key)
+        return acted or key not in QUIT_KEYS
 
     def close(self) -> None:
         """Close the window."""
@@ -83,7 +100,9 @@ class Window:
     def _show(self, result: FrameResult) -> None:
         image = result.frame.image
         self._size = (image.shape[1], image.shape[0])
-        self._draw(image if self._plain else result.annotated)
+        shown = image if self._plain else result.annotated
+        lines = [] if self._teach is None else self._teach.lines()
+        self._draw(with_lines(shown, lines) if lines else shown)
 
     def _draw(self, image: BgrImage) -> None:
         if not self._ready:
@@ -99,7 +118,7 @@ class Window:
         """Wait for a key, a slice at most so that the stop flag is seen; a closed window quits."""
         key = cv2.waitKey(int(max(1.0, min(milliseconds, _SLICE)))) & 0xFF
         if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
-            return ord("q")
+            return CLOSED
         return key
 
     def _act(self, key: int, result: FrameResult) -> bool:

@@ -1,0 +1,89 @@
+"""`--teach` and `--teach-photographs`: what they need, and the teacher that they open."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import LmedgeError
+from ..writers import held
+from .choice import Choice
+from .frames import FrameSource
+
+if TYPE_CHECKING:
+    from .taught_place import TaughtPlace
+    from .teacher import Teacher
+
+_OPTIONS = (
+    click.option(
+        "--teach",
+        is_flag=True,
+        help="Let the window (key t) or the preview page teach FILE the landmark in view.",
+    ),
+    click.option(
+        "--teach-photographs",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Keep the photographs of each lesson, in <category>/<landmark>/ of DIR.",
+    ),
+)
+
+
+def teach_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a command that passes them to TeachOptions."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TeachOptions:
+    """The values of the options."""
+
+    teach: bool
+    teach_photographs: Path | None
+
+    def check(self, files: Sequence[Path], *, seen: bool) -> None:
+        """Refuse what does not go together; `seen` is True with a window or a page.
+
+        Raises:
+            click.UsageError: The options lack something.
+        """
+        if not self.teach:
+            if self.teach_photographs is not None:
+                raise click.UsageError("--teach-photographs needs --teach")
+            return
+        if len(files) > 1:
+            raise click.UsageError("--teach takes one FILE.tflite, the one that is taught")
+        if not seen:
+            raise click.UsageError("--teach needs a window, or --preview for a page with a button")
+
+    def open(
+        self, source: FrameSource, choice: Choice, stack: contextlib.ExitStack
+    ) -> Teacher | None:
+        """Start the teacher if it is asked for; `stack` holds the file against other writers.
+
+        Raises:
+            LmedgeError: The source is no stream, or another process teaches the file.
+            ModelFileError: Nothing can be added to the file.
+        """
+        if not self.teach:
+            return None
+        from .teacher import Teacher
+
+        if not source.sequence:
+            raise LmedgeError(f"{source.name}: unrelated images; --teach needs a camera or a video")
+        path = choice.current.model.path
+        stack.enter_context(held(path.with_name(f"{path.stem}.before")))
+        return Teacher(choice, _place(path), camera=source.name, photographs=self.teach_photographs)
+
+
+def _place(path: Path) -> TaughtPlace:
+    from .taught_place import PlainPlace
+
+    return PlainPlace(path)

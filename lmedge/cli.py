@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 
 from . import __version__
 from .errors import LmedgeError, MissingDependencyError
-from .harmless import HarmlessFormatter, echo, harmless
+from .harmless import HarmlessFormatter, echo, print_error
 from .processes import leave_working_folder
 from .progress import TALK, WARNINGS, show_progress
 from .streams import STDOUT, ReaderLeftError, prepare_streams, write_problem
@@ -213,19 +213,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except click.Abort:
         code = 130
     except LmedgeError as error:
-        _print_error(error)
+        print_error(error)
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
     except OSError as error:  # a full disk behind standard output, say
-        _print_error(LmedgeError(_place_and_reason(error)))
+        print_error(LmedgeError(_place_and_reason(error)))
         code = 1
     sys.exit(code)
 
 
 def _place_and_reason(error: OSError) -> str:
     return write_problem(error) if error.filename == STDOUT else f"cannot go on: {error}"
-
-
-def _print_error(error: LmedgeError) -> None:
-    echo(f"lmedge: {harmless(' '.join(str(error).split()))}", err=True)

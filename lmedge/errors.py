@@ -94,6 +94,18 @@ class HostError(LmedgeError):
     exit_code = 13
 
 
+class WorkersDifferError(LmedgeError):
+    """The workers of one training have other photographs, settings or versions."""
+
+    exit_code = 16
+
+
+class WorkerLostError(LmedgeError):
+    """Another worker of a training did not come, ended, or is not heard of any more."""
+
+    exit_code = 17
+
+
 class DeployError(LmedgeError):
     """A board refused a release, or went back to the one before; `reason` is one of a fixed list.
 

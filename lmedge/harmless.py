@@ -61,6 +61,11 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
     click.echo(harmless_lines(text), err=err, nl=nl)
 
 
+def print_error(error: object) -> None:
+    """Print an error of lmedge as one line on standard error."""
+    echo(f"lmedge: {harmless(' '.join(str(error).split()))}", err=True)
+
+
 def shell_words(*words: object) -> str:
     """Return a line that people may copy into a shell; names with blanks are quoted."""
     return harmless(shlex.join(map(str, words)))

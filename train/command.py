@@ -26,8 +26,16 @@ from lmedge.evaluation import CROSS_VALIDATED
 from lmedge.harmless import echo, harmless, shell_words
 from lmedge.model_file import HEADS
 
+from .cluster.team import joined, note, team
 from .fitting.strategies import DEFAULT_STRATEGY, STRATEGIES
-from .options import DEVICES, DISTRIBUTIONS, PRECISIONS, DeviceOptions, TrainingOptions
+from .options import (
+    DEVICES,
+    DISTRIBUTIONS,
+    PRECISIONS,
+    WAIT_SECONDS,
+    DeviceOptions,
+    TrainingOptions,
+)
 from .recipes import load_recipe
 from .recipes.sections import BACKBONE_NAMES
 
@@ -110,6 +118,14 @@ logger = logging.getLogger(__name__)
     show_default=True,
     help="All devices of this machine, or all machines of TF_CONFIG.",
 )
+@click.option(
+    "--wait-for-workers",
+    type=click.FloatRange(1),
+    default=WAIT_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --distribute multiworker: how long to wait for the other workers at the start.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out from its last epoch.")
 def train(
     data: Path,
@@ -130,6 +146,7 @@ def train(
     precision: str,
     xla: bool | None,
     distribute: str,
+    wait_for_workers: float,
     resume: bool,
 ) -> None:
     """Train on photographs in DATA/<category>/<landmark>/*.jpg.
@@ -154,7 +171,13 @@ def train(
         *([] if image_size is None else [f"data.image_size={image_size}"]),
     ]
     values = load_recipe(recipe, given)
-    devices = DeviceOptions(device=device, distribute=distribute, precision=precision, xla=xla)
+    devices = DeviceOptions(
+        device=device,
+        distribute=distribute,
+        precision=precision,
+        xla=xla,
+        wait=wait_for_workers,
+    )
     if distribute != "none":  # fold networks train on one device at a time
         if cross_fit:
             raise click.UsageError("--cross-fit trains on one device; leave out --distribute")
@@ -191,15 +214,25 @@ def train(
 def _train(options: TrainingOptions, devices: DeviceOptions, *, resume: bool) -> Run:
     """Begin a run, or go on with an unfinished one; then train.
 
-    A run that cannot be resumed is refused before TensorFlow's seconds.
+    A run that cannot be resumed is refused before TensorFlow's seconds. Several workers compare
+    what they were given before those too, and their images before the first step.
     """
     named = options.out
-    with _run_folder(named, devices.chief, resume) as folder:
+    if devices.cluster is not None:
+        _check_folder(named, devices.chief, resume)
+    with (
+        joined(devices.cluster) as signals,
+        _run_folder(named, devices.chief, resume) as folder,
+    ):
+        from .cluster.facts import command_facts, compare_workers
+
+        compare_workers(command_facts(options, folder if resume else None))
         earlier = _unfinished(folder, named).moved_to(options.data) if resume else None
+        note("the start of TensorFlow")
         from . import training
         from .fitting.devices import place
 
-        placement = place(devices)
+        placement = place(devices, signals)
         if earlier is None:
             run = training.start(dataclasses.replace(options, out=folder))
         else:
@@ -207,6 +240,17 @@ def _train(options: TrainingOptions, devices: DeviceOptions, *, resume: bool) ->
             logger.info("going on with %s; its own recipe, seed and split are used", named)
         training.train_run(run, placement, new=earlier is None)
         return run
+
+
+def _check_folder(named: Path, chief: bool, resume: bool) -> None:
+    """Raise what the folder of the run gives reason for before a worker waits for others."""
+    from .run import Run
+
+    if resume:
+        _check_reachable(named, chief)
+        _unfinished(named, named)
+    elif chief:
+        Run.check_new(named)
 
 
 def _print_scores(run: Run) -> None:
@@ -256,11 +300,17 @@ def _run_folder(named: Path, chief: bool, resume: bool) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="lmedge-worker-") as own:
         folder = Path(own) / "run"
+        if (workers := team()) is not None:
+            workers.cleanups.append(lambda: shutil.rmtree(own, ignore_errors=True))
         if resume:
-            if not (named / "run.json").exists():
-                raise RunError(f"{named} is not a run folder this worker can reach; mount it here")
+            _check_reachable(named, chief)
             shutil.copytree(named, folder)
         yield folder
+
+
+def _check_reachable(named: Path, chief: bool) -> None:
+    if not chief and not (named / "run.json").exists():
+        raise RunError(f"{named} is not a run folder this worker can reach; mount it here")
 
 
 def _default_folder(data: Path, resume: bool) -> Path:

@@ -194,6 +194,11 @@ class RunDescription:
             for pattern in ("history.csv", "*.safetensors")
         )
 
+    def remove_unless_begun(self) -> None:
+        """Remove the description unless something was trained."""
+        if not self.begun:
+            self.remove_description()
+
     def remove_description(self) -> None:
         """Remove what `create` and a log wrote, and the folder unless something else is in it."""
         for name in (*DESCRIPTION, "train.log"):

@@ -54,17 +54,41 @@ class TrainingOptions:
             raise RecipeError("data.folds is 0 in the recipe; --cross-fit needs at least 2")
 
 
-@dataclasses.dataclass(frozen=True)
-class Cluster:
-    """The workers of TF_CONFIG. `number` is of this one, from 0; the chief writes the run."""
+WAIT_SECONDS = 600.0  # for the other workers
 
-    size: int
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """The workers of TF_CONFIG, by their addresses HOST:PORT, the chief first.
+
+    Attributes:
+        addresses: of all workers.
+        number: the place of this worker among them, from 0. The chief, 0, writes the run.
+        wait: the seconds that it waits for the others.
+    """
+
+    addresses: tuple[str, ...]
     number: int
+    wait: float = WAIT_SECONDS
+
+    @property
+    def size(self) -> int:
+        """The number of workers."""
+        return len(self.addresses)
 
     @property
     def chief(self) -> bool:
         """True for the worker that writes the run folder."""
         return self.number == 0
+
+    def name(self, number: int) -> str:
+        """Return the name of a worker in messages."""
+        return f"worker {number + 1}{', the chief' * (not number)} ({self.addresses[number]})"
+
+    def place(self, number: int) -> tuple[str, int]:
+        """Return host and port of a worker."""
+        host, _, port = self.addresses[number].rpartition(":")
+        return host.strip("[]"), int(port)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,12 +100,14 @@ class DeviceOptions:
         distribute: one of DISTRIBUTIONS.
         precision: one of PRECISIONS.
         xla: compile the step; None for yes on a GPU.
+        wait: the seconds that a worker waits for the others.
     """
 
     device: str = "auto"
     distribute: str = "none"
     precision: str = "auto"
     xla: bool | None = None
+    wait: float = WAIT_SECONDS
 
     def __post_init__(self) -> None:
         if re.fullmatch(r"auto|cpu|gpu(:\d+)?", self.device) is None:
@@ -94,7 +120,7 @@ class DeviceOptions:
 
         Raises DeviceError if the variable is missing or is not a cluster.
         """
-        return _read_cluster() if self.distribute == "multiworker" else None
+        return _read_cluster(self.wait) if self.distribute == "multiworker" else None
 
     @property
     def worker(self) -> int:
@@ -107,7 +133,7 @@ class DeviceOptions:
         return self.cluster is None or self.cluster.chief
 
 
-def _read_cluster() -> Cluster:
+def _read_cluster(wait: float) -> Cluster:
     """Read TF_CONFIG as TensorFlow does, with a clear message for each mistake."""
     text = os.environ.get("TF_CONFIG", "")
     if not text:
@@ -119,11 +145,23 @@ def _read_cluster() -> Cluster:
         config = json.loads(text)
         workers = {kind: list(config["cluster"].get(kind, [])) for kind in ("chief", "worker")}
         kind, index = config["task"]["type"], int(config["task"]["index"])
+        if index < 0:
+            raise IndexError(index)
         workers[kind][index]
+        cluster = Cluster(
+            addresses=tuple(map(str, workers["chief"] + workers["worker"])),
+            number=index + (len(workers["chief"]) if kind == "worker" else 0),
+            wait=wait,
+        )
+        for number in range(cluster.size):
+            host, port = cluster.place(number)
+            if not host or not 0 < port < 1 << 16:
+                raise ValueError(f"{cluster.addresses[number]} is not HOST:PORT")
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise DeviceError(
             "TF_CONFIG is not a cluster of chief and worker addresses with a task among them "
             f"({type(error).__name__}: {error}); see docs/usage.md"
         ) from error
-    size = len(workers["chief"]) + len(workers["worker"])
-    return Cluster(size, index + (len(workers["chief"]) if kind == "worker" else 0))
+    if len(set(cluster.addresses)) < cluster.size:
+        raise DeviceError("TF_CONFIG names an address twice; give each worker its own")
+    return cluster

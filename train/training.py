@@ -20,6 +20,8 @@ from .arrays import write_arrays
 from .backbones import BACKBONES, check_backbone, check_pretrained, check_start, load_stock_weights
 from .backend import keras, tf
 from .calibration import Calibration
+from .cluster.facts import compare_workers, image_facts
+from .cluster.team import note, team
 from .cost import log_cost
 from .cross_fit import cross_fit
 from .data.fold_plan import Folding
@@ -55,6 +57,7 @@ def start(options: TrainingOptions) -> Run:
     Run.check_new(options.out)  # before the minutes of reading, as the next
     if options.unknown is not None:
         list_unknown_images(options.unknown)
+    note("reading the photographs")
     recipe, settings = options.recipe, options.recipe.data
     check_backbone(recipe.network.backbone)
     for size in {settings.image_size, settings.input_size}:
@@ -99,6 +102,7 @@ def start(options: TrainingOptions) -> Run:
             "there are no images to choose or to judge by: the last epoch is kept, and `lmedge "
             "export` will need --force; add photographs, or set data.val_fraction"
         )
+    compare_workers(image_facts(run))
     run.create()
     return run
 
@@ -115,6 +119,7 @@ def train_run(run: Run, placement: Placement | None = None, *, new: bool = False
         The scores on the test part. None without a test part, and for a worker that is not the
         chief, whose run folder stays unfinished.
     """
+    _tell_team(run, new)
     scope = contextlib.nullcontext() if placement is None else placement.strategy.scope()
     alone_with_log = alone(run.folder, "lmedge train", LOG)
     removed = _removed_unless_begun(run) if new else contextlib.nullcontext()
@@ -163,6 +168,15 @@ def train_run(run: Run, placement: Placement | None = None, *, new: bool = False
         return _finish(run, network)
 
 
+def _tell_team(run: Run, new: bool) -> None:
+    """Let the workers, if there are several, know what to do if one of them is lost."""
+    if (workers := team()) is None:
+        return
+    workers.begun = lambda: run.begun
+    if new:
+        workers.cleanups.append(run.remove_unless_begun)
+
+
 @contextlib.contextmanager
 def _removed_unless_begun(run: Run) -> Iterator[None]:
     """Remove the run folder if the block fails before anything was trained.
@@ -172,8 +186,7 @@ def _removed_unless_begun(run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if not run.begun:
-            run.remove_description()
+        run.remove_unless_begun()
         raise
 
 

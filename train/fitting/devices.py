@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from lmedge.errors import DeviceError
 
 from ..backend import keras, tf
+from ..cluster.facts import compare_workers
+from ..cluster.signals import Signals
 from ..options import Cluster, DeviceOptions
 
+START_SECONDS = 120.0  # for TensorFlow's servers, once all workers are there
 TENSOR_CORES = 7  # the major compute capability from which float16 is the faster one
 
 
@@ -32,8 +37,12 @@ class Placement:
     summary: str
 
 
-def place(options: DeviceOptions) -> Placement:
+def place(options: DeviceOptions, signals: Signals | None = None) -> Placement:
     """Choose the devices and set TensorFlow up for them, before anything is computed.
+
+    Args:
+        options: The devices that were asked for.
+        signals: Those that end a worker, None without other workers.
 
     Raises:
         DeviceError: if they are not there.
@@ -42,12 +51,19 @@ def place(options: DeviceOptions) -> Placement:
     gpus = _visible_gpus(options)
     for gpu in gpus:  # not all memory at once: others may use the card too
         tf.config.experimental.set_memory_growth(gpu, True)
-    strategy = _strategy(options.distribute, cluster is not None)
     mixed = precision == "mixed" or (
         precision == "auto" and bool(gpus) and all(map(_has_tensor_cores, gpus))
     )
     keras.mixed_precision.set_global_policy("mixed_float16" if mixed else "float32")
     compiled = bool(gpus) if options.xla is None else options.xla
+    compare_workers(
+        {
+            "number of GPUs": str(len(gpus)),
+            "--precision": "mixed" if mixed else "float32",
+            "--xla": "yes" if compiled else "no",
+        }
+    )
+    strategy = _strategy(options.distribute, signals)
     return Placement(
         strategy=strategy,
         chief=options.chief,
@@ -79,12 +95,9 @@ def _visible_gpus(options: DeviceOptions) -> list[Any]:
     return list(chosen)
 
 
-def _strategy(distribute: str, in_cluster: bool) -> tf.distribute.Strategy:
-    if in_cluster:
-        try:
-            return tf.distribute.MultiWorkerMirroredStrategy()
-        except (ValueError, RuntimeError, tf.errors.OpError) as error:
-            raise DeviceError(f"the cluster of TF_CONFIG cannot be joined: {error}") from error
+def _strategy(distribute: str, signals: Signals | None) -> tf.distribute.Strategy:
+    if signals is not None:
+        return _multiworker(signals)
     if distribute == "none":
         return tf.distribute.get_strategy()
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
@@ -94,6 +107,34 @@ def _strategy(distribute: str, in_cluster: bool) -> tf.distribute.Strategy:
             f"--distribute mirrored needs two devices, there is one {kind}; leave it out"
         )
     return tf.distribute.MirroredStrategy(devices)
+
+
+def _multiworker(signals: Signals) -> tf.distribute.Strategy:
+    """Start TensorFlow's server and wait for those of the others, in a thread.
+
+    The main thread handles signals meanwhile: TensorFlow takes that of SIGTERM for itself.
+    """
+    made: list[tf.distribute.Strategy | Exception] = []
+
+    def make() -> None:
+        try:
+            made.append(tf.distribute.MultiWorkerMirroredStrategy())
+        except Exception as error:
+            made.append(error)
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    until = time.monotonic() + START_SECONDS
+    while not made and time.monotonic() < until:
+        thread.join(0.2)
+        signals.install()
+    if made and not isinstance(made[0], Exception):
+        return made[0]
+    reason = str(made[0]).partition("\n")[0] if made else f"no answer within {START_SECONDS:.0f} s"
+    raise DeviceError(
+        f"TensorFlow cannot join the cluster of TF_CONFIG ({reason}); every worker must reach the "
+        "address of every other one"
+    )
 
 
 def _has_tensor_cores(gpu: Any) -> bool:

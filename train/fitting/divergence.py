@@ -16,6 +16,7 @@ from lmedge.progress import Advance
 
 from ..arrays import Floats, first_not_finite
 from ..backend import keras
+from ..cluster.team import note
 from ..run import Run
 
 EXPLODED = 3.0  # times the loss of guessing; early epochs of sound trainings stay below
@@ -28,13 +29,17 @@ class LossWatch(keras.callbacks.Callback):  # type: ignore[misc]
     A gradient that is not finite makes the weights so, and with them the loss of the next step.
     """
 
-    def __init__(self, advance: Advance) -> None:
+    def __init__(self, phase: str, advance: Advance) -> None:
         super().__init__()
-        self._advance, self._epoch = advance, 0
+        self._phase, self._advance, self._epoch = phase, advance, 0
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
         """Count the epochs from 1."""
         self._epoch = epoch + 1
+
+    def on_train_batch_begin(self, batch: int, logs: object = None) -> None:
+        """Keep the step for the other workers."""
+        note(f"step {batch + 1} of epoch {self._epoch} of {self._phase}")
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Advance; raise DivergedError for a loss that is not finite."""

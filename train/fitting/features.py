@@ -32,6 +32,7 @@ from lmedge.runtime import load_runtime
 
 from ..arrays import Floats, normalise
 from ..backend import keras, tf
+from ..cluster.team import note
 from ..data.cache import feature_limit, report_unwritten, trim
 from ..data.store import CACHE_VERSION, ImageEntry
 from ..network import FEATURES, traced
@@ -148,6 +149,8 @@ class FrozenBackbone:
             except (ValueError, OSError):
                 logger.debug("%s is damaged and made anew", path)
         way = self._by_tflite if engine == "tflite" else self._by_tensorflow
+
+        note("the features of the backbone")
 
         def compute() -> Iterator[Floats]:
             return finite_blocks(way(read, count))

@@ -19,6 +19,7 @@ from lmedge.progress import progress
 from ..arrays import read_arrays, write_arrays
 from ..backend import keras, tf
 from ..calibration import calibrated_likelihood
+from ..cluster.team import note
 from ..history import HistoryRow
 from ..network import get_weights, set_weights
 from ..recipes.sections import FitSettings
@@ -169,7 +170,7 @@ def _fit_epochs(
         progress(f"{fitting.phase}", len(epochs) * steps) as advance,
         epoch_log(run.folder, fitting.phase) as log,
     ):
-        watch = LossWatch(advance)
+        watch = LossWatch(fitting.phase, advance)
         for epoch in epochs:
             row, quality = _epoch(fitting, epoch, watch)
             explosion.look(row.epoch, {"loss": row.loss, "validation loss": row.val_loss})
@@ -287,6 +288,7 @@ def validate(fitting: Fitting) -> Quality:
     inputs, truths = fitting.validation
     if not all(len(truth) for truth in truths.values()):
         return Quality(macro_f1=0.0, loss=0.0, accuracy=0.0, n=0)
+    note(f"the validation of {fitting.phase}")
     logits = predicted(fitting.model, inputs)
     check_finite(logits, "the validation logits")
     found = [quality_of(logits[head].astype(np.float64), truth) for head, truth in truths.items()]

@@ -1,0 +1,1 @@
+"""Several workers of one training: how they meet, compare, exchange arrays and end together."""

@@ -42,6 +42,7 @@ def forecast(found: Teaching, features: FeatureSet) -> Forecast | None:
     each = len(truth) / landmarks
     if each < LEAST:
         return None
+    rows /= found.heads.deviation
     kernel = rows @ rows.T
     del rows
     share = found.heads.heads["landmark"].share

@@ -17,6 +17,7 @@ from .backbone import Stored
 # with a trained backbone as with an untrained one.
 ALIKE = 0.87
 LEAST = 2  # photographs of a landmark
+FLOOR = 1e-3  # of the mean deviation, added to each
 _BLOCK = 1024  # rows compared at a time
 Bursts = tuple[tuple[int, ...], ...]  # places of rows, two or more each, sorted
 
@@ -188,6 +189,25 @@ def unit(rows: Stored, zero: int) -> npt.NDArray[np.float32]:
     values = rows.astype(np.float32) - np.float32(zero)
     lengths = np.sqrt(np.einsum("nf,nf->n", values, values))
     return np.asarray(values / np.maximum(lengths, 1e-6)[:, None], np.float32)
+
+
+def deviations(
+    rows: npt.NDArray[np.float32], landmark: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """Return the standard deviation, (F,), of each feature within a landmark.
+
+    rows: (N, F). The variances of all landmarks count the same. FLOOR times the mean is added, so
+    that a feature that hardly varies does not become the most important one.
+    """
+    total, count = np.zeros(rows.shape[1]), 0
+    for number in range(int(landmark.max()) + 1):
+        own = rows[landmark == number]
+        if len(own) > 1:
+            total += own.var(axis=0, dtype=np.float64, ddof=1)
+            count += 1
+    found = np.sqrt(total / max(count, 1))
+    mean = float(found.mean())
+    return np.asarray(found + FLOOR * mean if mean > 0 else np.ones_like(found), np.float32)
 
 
 def alike(rows: npt.NDArray[np.float32]) -> list[tuple[int, int]]:

@@ -3,7 +3,8 @@
 Nothing is chosen by hand and nothing is held back. The regularisation of each head, its
 temperature, the weight of the joint decoding and the thresholds are fitted to the answers that
 regressions without a photograph, or without its burst, give for it. The output `known` is fitted to
-those, and to the answers that regressions without a whole landmark give for that landmark.
+those, and to the answers that regressions without a whole landmark give for that landmark. Only the
+deviations that the features are divided by are those of all photographs.
 """
 
 from __future__ import annotations
@@ -21,40 +22,20 @@ from ..evaluation.thresholds import FittedThresholds, UnknownOutputs, fit_reject
 from ..model_file import HEADS, KNOWN
 from ..rejection import COVERAGE
 from ..taxonomy import Taxonomy
-from .features import FeatureSet, alike, bursts, unit
-from .ridge import Floats, LeftOutAnswers, Places, Ridge, logistic
+from .features import FeatureSet, alike, bursts, deviations, unit
+from .known import Evidence, KnownScore
+from .plane import Plane
+from .ridge import Floats, Places, Ridge
 
-# Regularisations that are tried, as shares of the sum of squares: steps of about 1.9.
-SHARES = tuple(float(share) for share in np.geomspace(3e-5, 0.03, 12))
+# Regularisations that are tried, as shares of the sum of squares: steps of about 2.4.
+SHARES = tuple(float(share) for share in np.geomspace(3e-5, 0.03, 9))
 SHARPNESS = 20.0  # logits per unit of the regression, so that temperatures are near 1
-SPREAD = 0.03  # regularisation of the spread: 128 directions then hold all but 0.4 % of it
-DIRECTIONS = 128
 Truth = Mapping[str, npt.NDArray[np.int64]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class KnownScore:
-    """The output `known`: the logistic function of a sum of three terms.
-
-    Attributes:
-        likeness: Factor of the largest value of the landmark regression.
-        spread: Factor of the spread, as of `Ridge.spread_of`.
-        offset: What is added.
-    """
-
-    likeness: float
-    spread: float
-    offset: float
-
-    def of(self, largest: Floats, spread: Floats) -> Floats:
-        """Return the probability that an image shows one of the landmarks, 0..1."""
-        place = self.likeness * largest + self.spread * spread + self.offset
-        return np.asarray(1 / (1 + np.exp(-np.clip(place, -60, 60))))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class LinearHead:
-    """One head: logits are features of length 1 times kernel, (F, K), plus bias, (K,)."""
+    """One head: logits are scaled features times kernel, (F, K), plus bias, (K,)."""
 
     kernel: Floats
     bias: Floats
@@ -69,28 +50,28 @@ class TaughtHeads:
     Attributes:
         heads: By name.
         known: The third output.
-        centre: (F,) weighted mean of the features.
-        directions: (F, R) in which the features vary most.
-        shrinkage: (R,) as of `Ridge.leading`.
-        room: What the squared distance from the centre is divided by.
+        deviation: (F,) what features of length 1 are divided by.
+        centre: (F,) of the plane through the means of the landmarks.
+        basis: (F, R) of that plane.
     """
 
     heads: Mapping[str, LinearHead]
     known: KnownScore
+    deviation: npt.NDArray[np.float32]
     centre: Floats
-    directions: Floats
-    shrinkage: Floats
-    room: float
+    basis: Floats
 
     def outputs(self, rows: npt.NDArray[np.floating]) -> dict[str, npt.NDArray[np.float32]]:
         """Return what the graph computes for (N, F) features of length 1, by output."""
+        rows = rows / self.deviation
         logits = {name: rows @ one.kernel + one.bias for name, one in self.heads.items()}
         found = {name: softmax(logits[name], self.heads[name].temperature) for name in self.heads}
         off = rows - self.centre
-        inside = np.square(off @ self.directions) @ self.shrinkage
-        spread = 1 + (np.square(off).sum(axis=1) - inside) / self.room
-        score = self.known.of(logits["landmark"].max(axis=1) / SHARPNESS, spread)
-        return {**found, KNOWN: pair(score)}
+        inside = np.square(off @ self.basis).sum(axis=1)
+        evidence = Evidence(
+            values=logits["landmark"] / SHARPNESS, distance=np.square(off).sum(axis=1) - inside
+        )
+        return {**found, KNOWN: pair(self.known.of(evidence))}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,11 +112,15 @@ def teach_heads(found: FeatureSet) -> Teaching:
     parents = taxonomy.parent_index
     truth = {"landmark": landmark, "category": parents[landmark].astype(np.int64)}
     groups = bursts(landmark, [*alike(rows), *found.tied()])
-    ridge = Ridge(rows, landmark)
-    judge = _Judge(ridge, truth, taxonomy, groups)
+    deviation = deviations(rows, landmark)
+    rows /= deviation
+    judge = _Judge(rows, truth, taxonomy, groups)
     fitted = judge.heads()
-    answers = {name: softmax(one.left.values, one.head.temperature) for name, one in fitted.items()}
-    known, scores = judge.known(fitted["landmark"], unit(found.unknown, found.zero))
+    answers = {name: softmax(one.left, one.head.temperature) for name, one in fitted.items()}
+    plane = Plane(rows, landmark)
+    known, scores = judge.known(
+        fitted["landmark"], plane, unit(found.unknown, found.zero) / deviation
+    )
     answers[KNOWN] = pair(scores.own)
     measured = {name: values[judge.measured] for name, values in answers.items()}
     true = {name: values[judge.measured] for name, values in truth.items()}
@@ -143,14 +128,12 @@ def teach_heads(found: FeatureSet) -> Teaching:
     scored = score_probabilities(measured, true, taxonomy, weight)
     joint = joint_probabilities(measured["landmark"], measured["category"], parents, weight)
     right = joint.argmax(axis=1) == true["landmark"]
-    directions, shrinkage = ridge.leading(SPREAD, DIRECTIONS)
     heads = TaughtHeads(
         heads={name: one.head for name, one in fitted.items()},
         known=known,
-        centre=ridge.centre,
-        directions=directions,
-        shrinkage=shrinkage,
-        room=SPREAD * ridge.scale,
+        deviation=deviation,
+        centre=plane.centre,
+        basis=plane.basis,
     )
     rejection = fit_rejection(
         parents,
@@ -179,7 +162,7 @@ class _FittedHead:
     """A head, and its logits for each row by regressions without the row's group."""
 
     head: LinearHead
-    left: LeftOutAnswers
+    left: Floats
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -194,9 +177,13 @@ class _Judge:
     """The honest answers of one set of features, for any regularisation."""
 
     def __init__(
-        self, ridge: Ridge, truth: Truth, taxonomy: Taxonomy, groups: list[Places]
+        self,
+        rows: npt.NDArray[np.float32],
+        truth: Truth,
+        taxonomy: Taxonomy,
+        groups: list[Places],
     ) -> None:
-        self._ridge, self._truth, self._groups = ridge, truth, groups
+        self._ridge, self._truth, self._groups = Ridge(rows, truth["landmark"]), truth, groups
         self._targets = {
             "landmark": np.eye(len(taxonomy.landmarks))[truth["landmark"]],
             "category": np.eye(len(taxonomy.categories))[truth["category"]],
@@ -212,57 +199,46 @@ class _Judge:
         """Choose the regularisation of each head by the log loss of its honest answers."""
         together = np.concatenate([self._targets[name] for name in HEADS], axis=1)
         ends = np.cumsum([self._targets[name].shape[1] for name in HEADS])
-        best: dict[str, tuple[float, float, float, LeftOutAnswers]] = {}
+        best: dict[str, tuple[float, float, float, Floats]] = {}
         for share in SHARES:
-            left = self._ridge.left_out(together, share, self._groups)
-            parts = np.split(left.values * SHARPNESS, ends[:-1], axis=1)
+            left = self._ridge.solve(together, share).left_out(self._groups)
+            parts = np.split(left * SHARPNESS, ends[:-1], axis=1)
             for name, values in zip(HEADS, parts, strict=True):
                 judged, truth = values[self.measured], self._truth[name][self.measured]
                 temperature = fit_temperature(judged, truth)
                 loss = smoothed_loss(judged, truth)(temperature)
                 if name not in best or loss < best[name][0]:
-                    best[name] = loss, share, temperature, dataclasses.replace(left, values=values)
+                    best[name] = loss, share, temperature, values
         return {name: self._fitted(name, *best[name][1:]) for name in HEADS}
 
-    def _fitted(
-        self, name: str, share: float, temperature: float, left: LeftOutAnswers
-    ) -> _FittedHead:
-        kernel, bias = self._ridge.coefficients(self._targets[name], share)
+    def _fitted(self, name: str, share: float, temperature: float, left: Floats) -> _FittedHead:
+        kernel, bias = self._ridge.solve(self._targets[name], share).coefficients()
         head = LinearHead(
             kernel=SHARPNESS * kernel, bias=SHARPNESS * bias, temperature=temperature, share=share
         )
         return _FittedHead(head=head, left=left)
 
     def known(
-        self, landmark: _FittedHead, unknown: npt.NDArray[np.float32]
+        self, landmark: _FittedHead, plane: Plane, unknown: npt.NDArray[np.float32]
     ) -> tuple[KnownScore, _KnownScores]:
         """Fit the output `known`. unknown: (M, F) rows of images of anything else."""
-        ridge, truth, share = self._ridge, self._truth["landmark"], landmark.head.share
-        targets = self._targets["landmark"]
-        near = ridge.left_out(targets[:, :1], SPREAD, self._groups).spread
-        own = np.column_stack([landmark.left.values.max(axis=1) / SHARPNESS, near])[self.measured]
-        classes = [np.flatnonzero(truth == number) for number in range(targets.shape[1])]
-        values = ridge.left_out(targets, share, classes).values
-        values[np.arange(len(truth)), truth] = -np.inf  # the landmark that is not in the list
-        far = ridge.left_out(targets[:, :1], SPREAD, classes).spread
-        away = np.column_stack([values.max(axis=1), far])
-        fitting = unknown[0::2]  # the others test what is fitted
-        logits = (fitting @ landmark.head.kernel + landmark.head.bias) / SHARPNESS
-        others = np.column_stack([logits.max(axis=1), ridge.spread_of(fitting, SPREAD)])
-        kinds = [own, away, others] if len(others) else [own, away]
-        shares = [0.5, 0.25, 0.25] if len(others) else [0.5, 0.5]
-        total = sum(map(len, kinds))
-        weights = [
-            np.full(len(kind), total * part / len(kind))
-            for kind, part in zip(kinds, shares, strict=True)
-        ]
-        positive = np.arange(total) < len(own)
-        slopes, offset = logistic(np.concatenate(kinds), positive, np.concatenate(weights))
-        score = KnownScore(likeness=float(slopes[0]), spread=float(slopes[1]), offset=offset)
-        every = np.column_stack([landmark.left.values.max(axis=1) / SHARPNESS, near])
-        return score, _KnownScores(
-            own=score.of(every[:, 0], every[:, 1]), left_out=score.of(away[:, 0], away[:, 1])
+        truth, targets = self._truth["landmark"], self._targets["landmark"]
+        every = Evidence(
+            values=landmark.left / SHARPNESS, distance=plane.without_groups(self._groups)
         )
+        own = Evidence(values=every.values[self.measured], distance=every.distance[self.measured])
+        classes = [np.flatnonzero(truth == number) for number in range(targets.shape[1])]
+        values = self._ridge.solve(targets, landmark.head.share).left_out(classes)
+        values[np.arange(len(truth)), truth] = -np.inf  # the landmark that is not in the list
+        away = Evidence(values=values, distance=plane.without_classes())
+        fitting = unknown[0::2]  # the others test what is fitted
+        others = Evidence(
+            values=(fitting @ landmark.head.kernel + landmark.head.bias) / SHARPNESS,
+            distance=plane.distances(fitting),
+        )
+        kinds = [(away, 0.25), (others, 0.25)] if len(fitting) else [(away, 0.5)]
+        score = KnownScore.fit(own, kinds)
+        return score, _KnownScores(own=score.of(every), left_out=score.of(away))
 
 
 def pair(score: Floats) -> npt.NDArray[np.float32]:

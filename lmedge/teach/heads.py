@@ -1,8 +1,9 @@
 """The graph of a taught file: heads in float32 behind a backbone, which stays as it is.
 
-With u the features divided by their length, a head is FULLY_CONNECTED, MUL by 1 / temperature and
-SOFTMAX. The output `known` is the logistic function of a sum: the largest value of the landmark
-regression, the distance of u from the centre, and the part of it along the leading directions.
+With u the features divided by their length and by the deviation of each, a head is FULLY_CONNECTED,
+MUL by 1 / temperature and SOFTMAX. The output `known` is the logistic function of a sum: the
+largest value of the landmark regression, the sum of the squares of all its values, and what the
+squared distance of u from the plane through the means of the landmarks exceeds a limit by.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def with_heads(backbone: bytes, heads: TaughtHeads) -> bytes:
     """Return the bytes of a .tflite: the backbone's graph with heads behind its features."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(backbone, 0))
     build = _Builder(model)
-    unit = _unit(build, int(model.subgraphs[0].outputs[0]))
+    length = _unit(build, int(model.subgraphs[0].outputs[0]))
+    factor = build.constant("deviation", 1 / heads.deviation.astype(np.float64)[None])
+    unit = build.apply("MUL", "scaled", [length, factor], like=length)
     outputs, scores = {}, {}
     for name in HEADS:
         head = heads.heads[name]
@@ -54,24 +57,35 @@ def _unit(build: _Builder, features: int) -> int:
 
 
 def _known(build: _Builder, heads: TaughtHeads, unit: int, scores: int) -> int:
-    known, centre = heads.known, heads.centre
-    slope = known.spread / heads.room
+    known = heads.known
     axes = build.constant("axes/known", np.array([1], np.int32))
-    largest = build.apply("REDUCE_MAX", "known/largest", [scores, axes], shape=(1, 1))
-    factor = build.constant("known/likeness", np.array([known.likeness / SHARPNESS]))
-    likeness = build.apply("MUL", "known/by_likeness", [largest, factor])
-    # 1 + |u - c|^2 / room, with |u| = 1, is linear in u
-    flat = known.spread + slope * (1 + float(centre @ centre)) + known.offset
-    away = build.dense("known/away", unit, -2 * slope * centre[None], np.array([flat]))
-    root = heads.directions * np.sqrt(heads.shrinkage)
-    inside = build.dense("known/inside", unit, root.T, -centre @ root)
-    squares = build.apply("SQUARE", "known/squares", [inside], like=inside)
-    sum_of = build.apply("SUM", "known/sum", [squares, axes], shape=(1, 1))
-    scale = build.constant("known/spread", np.array([-slope]))
-    spread = build.apply("MUL", "known/by_spread", [sum_of, scale])
-    both = build.apply("ADD", "known/both", [likeness, away])
-    place = build.apply("ADD", "known/place", [both, spread])
-    chance = build.apply("LOGISTIC", "known/chance", [place])
+    one = (1, 1)
+
+    def times(name: str, value: int, factor: float) -> int:
+        number = build.constant(f"known/{name}/factor", np.array([factor]))
+        return build.apply("MUL", f"known/{name}", [value, number])
+
+    def squares(name: str, value: int) -> int:
+        each = build.apply("SQUARE", f"known/{name}/squares", [value], like=value)
+        return build.apply("SUM", f"known/{name}/sum", [each, axes], shape=one)
+
+    largest = build.apply("REDUCE_MAX", "known/largest", [scores, axes], shape=one)
+    sum_of = times("likeness", largest, known.likeness / SHARPNESS)
+    length = times("length", squares("values", scores), known.length / SHARPNESS**2)
+    sum_of = build.apply("ADD", "known/values", [sum_of, length])
+    centre = build.constant("known/centre", -heads.centre[None])
+    off = build.apply("ADD", "known/off", [unit, centre], like=unit)
+    away = squares("away", off)
+    if heads.basis.shape[1]:
+        inside = build.dense("known/inside", off, heads.basis.T, np.zeros(heads.basis.shape[1]))
+        away = build.apply("SUB", "known/away", [away, squares("inside", inside)])
+    limit = build.constant("known/limit", np.array([-known.limit]))
+    beyond = build.apply("RELU", "known/beyond", [build.apply("ADD", "known/far", [away, limit])])
+    sum_of = build.apply("ADD", "known/all", [sum_of, times("distance", beyond, known.distance)])
+    offset = build.constant("known/offset", np.array([known.offset]))
+    chance = build.apply(
+        "LOGISTIC", "known/chance", [build.apply("ADD", "known/place", [sum_of, offset])]
+    )
     signs = build.constant("known/signs", np.array([[1.0, -1.0]]))
     signed = build.apply("MUL", "known/signed", [chance, signs], shape=(1, 2))
     complement = build.constant("known/complement", np.array([[0.0, 1.0]]))
@@ -172,5 +186,6 @@ _OPTIONS = {
     "REDUCE_MAX": "ReducerOptions",
     "SOFTMAX": "SoftmaxOptions",
     "SQUARE": "SquareOptions",
+    "SUB": "SubOptions",
     "SUM": "ReducerOptions",
 }

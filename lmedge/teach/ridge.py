@@ -1,17 +1,18 @@
 """Ridge regression in closed form, with exact answers for groups of rows that are left out.
 
-Weighted rows are decomposed once. Coefficients, fitted values and leverages follow from that for
-any regularisation. What a regression without a group of rows would give for that group follows from
-the leverages inside the group (Cook and Weisberg 1982, 2.2), without a second regression.
+The products of the weighted rows are computed once, and factored for each regularisation. What a
+regression without a group of rows would give for that group follows from the leverages inside the
+group (Cook and Weisberg 1982, 2.2), without a second regression.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from .cholesky import Cholesky
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
@@ -19,138 +20,124 @@ TINY = 1e-12
 BLOCK = 512  # rows in double precision at a time
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LeftOutAnswers:
-    """Answers for rows that the regression had not learned.
-
-    Attributes:
-        values: (N, K) predictions.
-        spread: (N,) variances of the predictions, as multiples of that of the residuals of a row
-            of weight 1. The further a row lies from all that was learned, the larger.
-    """
-
-    values: Floats
-    spread: Floats
-
-
 class Ridge:
     """A ridge regression with an intercept on weighted rows, for any targets and regularisation."""
 
     def __init__(self, rows: npt.NDArray[np.floating], classes: Places) -> None:
-        """Decompose (N, F) rows; every class, (N,), counts as much as any other.
+        """Multiply (N, F) rows; every class, (N,), counts as much as any other.
 
-        Memory is that of some five arrays of F x F numbers, or of N x F for fewer rows.
+        Memory is that of one array of F x F numbers, or less for few rows: those are turned into
+        N coordinates first, in which their products are the same.
         """
-        self._classes = classes
+        self.classes = classes
         counts = np.bincount(classes)
         self.weights: Floats = 1.0 / (counts[classes] * len(counts))
-        self._roots = np.sqrt(self.weights)
         self.centre: Floats = self.weights @ rows
-        if len(rows) <= rows.shape[1]:
-            self._decompose_rows(self._centred(rows, slice(None)))
-        else:
-            self._decompose_products(rows)
-        self.scale = float(self._values.sum())
+        self._rows = rows
+        self._axes: Floats | None = None
+        if 2 * len(rows) <= rows.shape[1]:
+            self._axes, turned = np.linalg.qr((rows - self.centre).T)
+            self._turned: Floats = turned.T
+        width = rows.shape[1] if self._axes is None else len(rows)
+        products = np.zeros((width, width))
+        for start in range(0, len(rows), BLOCK):
+            part = np.arange(start, min(start + BLOCK, len(rows)))
+            own = self.coordinates(part) * np.sqrt(self.weights[part])[:, None]
+            products += own.T @ own
+        self.scale = max(float(np.trace(products)), TINY)
+        self._factor = Cholesky(products)
 
-    def _centred(self, rows: npt.NDArray[np.floating], part: slice) -> Floats:
-        found: Floats = rows[part] - self.centre
-        found *= self._roots[part, None]
-        return found
+    def coordinates(self, chosen: Places) -> Floats:
+        """Return rows less the centre, (n, D)."""
+        if self._axes is None:
+            return np.asarray(self._rows[chosen] - self.centre)
+        return self._turned[chosen]
 
-    def _decompose_rows(self, centred: Floats) -> None:
-        values, left = _eigen(centred @ centred.T)
-        kept = values > TINY * max(float(values[-1]), TINY)
-        self._values, left = values[kept], left[:, kept]
-        self._directions = centred.T @ (left / np.sqrt(self._values))
-        self._scores: Floats = left * np.sqrt(self._values)
-
-    def _decompose_products(self, rows: npt.NDArray[np.floating]) -> None:
-        """Decompose more rows than features, a block at a time: all in double precision is much."""
-        parts = [slice(start, start + BLOCK) for start in range(0, len(rows), BLOCK)]
-        products = np.zeros((rows.shape[1],) * 2)
-        for part in parts:
-            centred = self._centred(rows, part)
-            products += centred.T @ centred
-        self._values, self._directions = _eigen(products)
-        del products
-        self._scores = np.empty(rows.shape)
-        for part in parts:
-            np.matmul(self._centred(rows, part), self._directions, out=self._scores[part])
-
-    def coefficients(self, targets: Floats, share: float) -> tuple[Floats, Floats]:
-        """Return the kernel, (F, K), and the bias, (K,), for (N, K) targets.
+    def solve(self, targets: Floats, share: float) -> Solution:
+        """Solve for (N, K) targets.
 
         share: The regularisation as a share of the weighted sum of squares of the centred rows.
+
+        The solution is valid until the next one.
         """
+        self._factor.factor(share * self.scale)
         mean = self.weights @ targets
-        inside = self._scores.T @ ((targets - mean) * self._roots[:, None])
-        kernel = self._directions @ (inside / (self._values + share * self.scale)[:, None])
-        return kernel, mean - self.centre @ kernel
+        width = self._turned.shape[1] if self._axes is not None else self._rows.shape[1]
+        right = np.zeros((width, targets.shape[1]))
+        for start in range(0, len(targets), BLOCK):
+            part = np.arange(start, min(start + BLOCK, len(targets)))
+            off = (targets[part] - mean) * self.weights[part][:, None]
+            right += self.coordinates(part).T @ off
+        return Solution(self, self._factor, targets, mean, self._factor.forward(right), self._axes)
 
-    def leading(self, share: float, most: int) -> tuple[Floats, Floats]:
-        """Return the directions, (F, R), with the most variance, and how far each shrinks, (R,).
 
-        The variance of a prediction for a row x is
-        1 + (|x - centre|^2 - sum of shrinkage (direction (x - centre))^2) / (share scale).
-        """
-        kept = min(most, len(self._values))
-        values = self._values[::-1][:kept]
-        return self._directions[:, ::-1][:, :kept], values / (values + share * self.scale)
+class Solution:
+    """A ridge regression at one regularisation."""
 
-    def spread_of(self, rows: npt.NDArray[np.floating], share: float) -> Floats:
-        """Return the variances, (M,), of predictions for (M, F) rows that were not learned."""
-        off = rows - self.centre
-        inside = np.square(off @ self._directions) * (
-            self._values / (self._values + share * self.scale)
-        )
-        outside = np.square(off).sum(axis=1) - inside.sum(axis=1)
-        return np.asarray(1.0 + outside / (share * self.scale))
+    def __init__(
+        self,
+        ridge: Ridge,
+        factor: Cholesky,
+        targets: Floats,
+        mean: Floats,
+        half: Floats,
+        axes: Floats | None,
+    ) -> None:
+        """Keep what `Ridge.solve` found; `half` is half way to the kernel."""
+        self._ridge, self._factor, self._axes = ridge, factor, axes
+        self._targets, self._mean, self._half = targets, mean, half
 
-    def left_out(self, targets: Floats, share: float, groups: Sequence[Places]) -> LeftOutAnswers:
-        """Return what regressions without each group would give for it.
+    def coefficients(self) -> tuple[Floats, Floats]:
+        """Return the kernel, (F, K), and the bias, (K,)."""
+        kernel = self._factor.backward(self._half)
+        if self._axes is not None:
+            kernel = self._axes @ kernel
+        return kernel, self._mean - self._ridge.centre @ kernel
+
+    def left_out(self, groups: Sequence[Places]) -> Floats:
+        """Return what regressions without each group would give for it, (N, K).
 
         The rest of a class keeps the weight of the whole class, as if it had been taught alone.
-        A class of which nothing is left is not learned at all.
+        A class of which nothing is left is not learned at all. What the regularisation is a share
+        of stays that of all rows.
 
-        Args:
-            targets: (N, K).
-            share: As of `coefficients`.
-            groups: Rows of one class each, every row in one group.
+        groups: Rows of one class each, every row in one group.
         """
-        values, spread = np.empty_like(targets), np.empty(len(targets))
-        residuals = targets - self._fitted(targets, share)
+        values = np.empty_like(self._targets)
         by_class: dict[int, list[Places]] = {}
         for group in groups:
-            by_class.setdefault(int(self._classes[group[0]]), []).append(group)
-        for number, inside in by_class.items():
-            members = np.flatnonzero(self._classes == number)
-            kernel = self._leverages(members, share)
-            places = np.empty(len(targets), np.intp)
+            by_class.setdefault(int(self._ridge.classes[group[0]]), []).append(group)
+        places = np.empty(len(values), np.intp)
+        for number, members, inner in self._halves(sorted(by_class)):
+            kernel, fitted = 1.0 + inner.T @ inner, self._mean + inner.T @ self._half
+            residuals = self._targets[members] - fitted
             places[members] = np.arange(len(members))
-            weight = float(self.weights[members[0]])
+            weight = float(self._ridge.weights[members[0]])
+            inside = by_class[number]
             for size in sorted({len(group) for group in inside}):
                 chosen = np.stack([places[group] for group in inside if len(group) == size])
-                found, own = _without(kernel, residuals[members], weight, chosen)
                 rows = members[chosen]
-                values[rows], spread[rows] = targets[rows] - found, own
-        return LeftOutAnswers(values=values, spread=spread)
+                values[rows] = self._targets[rows] - _without(kernel, residuals, weight, chosen)
+        return values
 
-    def _fitted(self, targets: Floats, share: float) -> Floats:
-        mean = self.weights @ targets
-        inside = self._scores.T @ ((targets - mean) * self._roots[:, None])
-        inside /= (self._values + share * self.scale)[:, None]
-        return np.asarray(self._scores @ inside / self._roots[:, None] + mean)
+    def _halves(self, numbers: Sequence[int]) -> Iterator[tuple[int, Places, Floats]]:
+        """Yield classes, their rows and L^-1 of their coordinates, (D, n), some at a time."""
+        waiting: list[tuple[int, Places]] = []
+        for number in numbers:
+            waiting.append((number, np.flatnonzero(self._ridge.classes == number)))
+            if sum(len(members) for _, members in waiting) >= BLOCK or number == numbers[-1]:
+                together = np.concatenate([members for _, members in waiting])
+                found = self._factor.forward(self._ridge.coordinates(together).T)
+                ends = np.cumsum([len(members) for _, members in waiting])
+                for (one, members), inner in zip(
+                    waiting, np.split(found, ends[:-1], axis=1), strict=True
+                ):
+                    yield one, members, inner
+                waiting = []
 
-    def _leverages(self, rows: Places, share: float) -> Floats:
-        """Return the (n, n) leverages of some rows upon each other, without their weights."""
-        own = self._scores[rows] / self._roots[rows][:, None]
-        return np.asarray(1.0 + (own / (self._values + share * self.scale)) @ own.T)
 
-
-def _without(
-    kernel: Floats, residuals: Floats, weight: float, groups: Places
-) -> tuple[Floats, Floats]:
-    """Return the residuals, (G, S, K), and the spread, (G, S), of groups, (G, S), left out.
+def _without(kernel: Floats, residuals: Floats, weight: float, groups: Places) -> Floats:
+    """Return the residuals, (G, S, K), of groups, (G, S), left out.
 
     kernel: (n, n) leverages in the class of the groups. residuals: (n, K) of the whole class.
     weight: Of each row of the class.
@@ -165,44 +152,10 @@ def _without(
         kernel, residuals = _reweighted(kernel, residuals, np.full(count, raised - weight))
     inner = kernel[groups[:, :, None], groups[:, None, :]]
     system = np.eye(size) - raised * inner
-    both = np.concatenate([residuals[groups], inner], axis=2)
-    found = np.linalg.solve(system, both)
-    classes = residuals.shape[1]
-    spread = np.diagonal(found[:, :, classes:], axis1=1, axis2=2)
-    return found[:, :, :classes], spread
+    return np.asarray(np.linalg.solve(system, residuals[groups]))
 
 
 def _reweighted(kernel: Floats, residuals: Floats, change: Floats) -> tuple[Floats, Floats]:
     system = np.eye(len(kernel)) + kernel * change
     found = np.linalg.solve(system, np.concatenate([kernel, residuals], axis=1))
     return found[:, : len(kernel)], found[:, len(kernel) :]
-
-
-def _eigen(matrix: Floats) -> tuple[Floats, Floats]:
-    """Return the eigenvalues of a symmetric matrix, the smallest first, and their vectors."""
-    values, vectors = np.linalg.eigh(matrix)
-    return np.maximum(values, 0.0), vectors
-
-
-def logistic(
-    features: Floats, positive: npt.NDArray[np.bool_], weights: Floats
-) -> tuple[Floats, float]:
-    """Return slopes, (K,), and offset of a logistic regression on (N, K) features.
-
-    Newton's method on features of unit variance with a normal prior, so that it ends also if a
-    feature separates the two kinds. weights: (N,), with the sum N.
-    """
-    mean = np.average(features, axis=0, weights=weights)
-    scale = np.maximum(features.std(axis=0), TINY)
-    design = np.column_stack([(features - mean) / scale, np.ones(len(features))])
-    found = np.zeros(design.shape[1])
-    for _ in range(_NEWTON):
-        chance = 1 / (1 + np.exp(-np.clip(design @ found, -30, 30)))
-        slope = design.T @ (weights * (chance - positive)) + found
-        curvature = (design.T * (weights * chance * (1 - chance))) @ design
-        found = found - np.linalg.solve(curvature + np.eye(len(found)), slope)
-    slopes = found[:-1] / scale
-    return slopes, float(found[-1] - slopes @ mean)
-
-
-_NEWTON = 25

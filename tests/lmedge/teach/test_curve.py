@@ -30,9 +30,8 @@ def test_a_lesson_with_fewer_is_that_of_a_ridge() -> None:
     rows, truth = drawn(5, 0).rows()
     learned, asked = np.arange(0, 30, 2), np.arange(1, 30, 2)
     found = curve._answers(rows.astype(float) @ rows.T, truth, learned, asked, 0.01)
-    kernel, bias = Ridge(rows[learned], truth[learned]).coefficients(
-        np.eye(LANDMARKS)[truth[learned]], 0.01
-    )
+    targets = np.eye(LANDMARKS)[truth[learned]]
+    kernel, bias = Ridge(rows[learned], truth[learned]).solve(targets, 0.01).coefficients()
     assert found == pytest.approx(rows[asked] @ kernel + bias, abs=1e-4)
 
 

@@ -99,16 +99,18 @@ class TestTheFile:
             FeatureGraph.of(read_model(tiny_file))
 
     def test_it_classifies_photographs_that_it_has_not_seen(self, whole: Taught) -> None:
-        classifier = Classifier(whole.file)
+        classifier, right, known = Classifier(whole.file), [], []
         for landmark, category in (small.HIERARCHY | small.MORE).items():
-            found = classifier.classify(small.draw(landmark, 100))
-            assert (found.landmark, found.category, found.known) == (landmark, category, True)
-        others = [classifier.classify(small.draw(f"else {n}", n)).known for n in range(9)]
-        assert sum(others) <= 2
+            for number in range(100, 108):
+                found = classifier.classify(small.draw(landmark, number))
+                right.append((found.landmark, found.category) == (landmark, category))
+                known.append(found.known)
+        others = [classifier.classify(small.draw(f"else {n}", n)).known for n in range(40)]
+        assert np.mean(right) > 0.95
+        assert np.mean(known) > 0.8
+        assert np.mean(others) < 0.3
 
     def test_its_outputs_are_those_of_double_precision(self, base: Base, taught: Taught) -> None:
-        rows = taught.features.rows()[0]
-        wanted = taught.teaching.heads.outputs(rows)
         interpreter = Interpreter(taught.file)
         image = small.draw("tower", 0)
         image = np.ascontiguousarray(image[::2, ::2])

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lmedge.remote.packing import unpack, write_wheel
@@ -134,17 +134,20 @@ def serve(folder: Path, startups: str = "100", **environment: str) -> Iterator[S
         process.wait()
 
 
-def board_python(folder: Path, *, lmedge: bool = True, packages: bool = True) -> Path:
+def board_python(
+    folder: Path, *, lmedge: bool = True, packages: bool = True, also: Sequence[str] = ()
+) -> Path:
     """Make a virtual environment as a board has it and return its Python.
 
-    Its packages are links to those that are installed here: no network, no minutes.
+    Its packages, `also` among them, are links to those that are installed here: no network, no
+    minutes.
     """
     venv.create(folder, with_pip=False, symlinks=True)
     (site,) = (folder / "lib").glob("python3*/site-packages")
     if packages:
         import cv2
 
-        names = [name for name in DEVICE if _installed(name)]
+        names = [name for name in (*DEVICE, *also) if _installed(name)]
         paths = {path for name in names for path in _top(name)} | {Path(cv2.__file__).parent}
         for path in paths | set(Path(cv2.__file__).parents[1].glob("opencv*")):
             (site / path.name).symlink_to(path)

@@ -17,12 +17,20 @@ from lmedge.processes import python_command
 
 from .board_image import PORT
 
-LOOK = 5.0  # seconds between looks at the board
+LOOK = 8.0  # seconds between looks at the board
+# What is cheap to ask while the board starts: `lmedge fleet status` starts Python there.
+_READY = (
+    "cd /var/lib/lmedge && grep -q '\"trial\": null' state.json && "
+    'grep -q "$(cat /proc/sys/kernel/random/boot_id)" run/status.json'
+)
 _MEMORY = 1024  # megabytes
 _DEFAULTS = """\
 [defaults]
 host = "root@127.0.0.1"
-ssh-options = ["Port={port}", "IdentityFile={folder}/key", "UserKnownHostsFile={folder}/known"]
+ssh-options = [
+    "Port={port}", "IdentityFile={folder}/key", "UserKnownHostsFile={folder}/known",
+    "ConnectTimeout=60",
+]
 source = "/dev/video0"
 size = "320x180"
 fps = 5
@@ -62,7 +70,7 @@ class Machine:
 
     def start(self) -> None:
         """Switch it on."""
-        words = ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72", "-smp", "2"]
+        words = ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72"]
         words += ["-m", str(_MEMORY), "-display", "none", "-monitor", "none"]
         words += ["-kernel", f"{self.folder}/vmlinuz", "-initrd", f"{self.folder}/initrd.img"]
         words += ["-append", "root=/dev/vda rw console=ttyAMA0 quiet"]
@@ -125,15 +133,18 @@ class Machine:
 
     def wait_for_frames(self) -> tuple[dict[str, Any], float]:
         """Return the status once frames come and no trial is left, and the seconds that passed."""
-        begun, found = time.monotonic(), {"state": "not reached", "release": None}
+        begun = time.monotonic()
         while time.monotonic() - begun < self.patience:
-            process = self.lmedge("-q", "fleet", "status", str(self.fleet()), "--json")
-            for line in process.communicate()[0].splitlines():
-                found = json.loads(line)
-            if found["state"] == "well":
-                break
+            if self.ssh(_READY) is not None and (found := self.status())["state"] == "well":
+                return found, time.monotonic() - begun
             time.sleep(LOOK)
-        return found, time.monotonic() - begun
+        return self.status(), time.monotonic() - begun
+
+    def status(self) -> dict[str, Any]:
+        """Return the line of `lmedge fleet status` as an object."""
+        process = self.lmedge("-q", "fleet", "status", str(self.fleet()), "--json")
+        lines = process.communicate()[0].splitlines()
+        return dict(json.loads(lines[-1])) if lines else {"state": "no answer", "release": None}
 
     def whole(self) -> bool:
         """Return True if the current release has its bytes, and no trial is left."""

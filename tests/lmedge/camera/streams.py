@@ -71,7 +71,10 @@ class Numbered:
 
 
 class MjpegServer:
-    """A real stream of about 50 frames a second, which can die and return on the same port."""
+    """A real stream of about 50 frames a second, which can die and return on the same port.
+
+    It can also hang: the connection stays, and nothing comes.
+    """
 
     def __init__(self, landmark: str = "green", height: int = 240, width: int = 320) -> None:
         self.port = 0
@@ -90,6 +93,11 @@ class MjpegServer:
         self._server.frame = cv2.imencode(".jpg", image)[1].tobytes()
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def hang(self, hangs: bool = True) -> None:
+        """Keep the connections and send nothing, or go on."""
+        assert self._server is not None
+        (self._server.hangs.set if hangs else self._server.hangs.clear)()
 
     def die(self) -> None:
         """Close everything in the middle of a frame."""
@@ -110,6 +118,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, *arguments: object) -> None:
         self.stop = threading.Event()
+        self.hangs = threading.Event()
         self.serving = 0
         super().__init__(*arguments)  # type: ignore[arg-type]
 
@@ -129,6 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.serving += 1
         try:
             while not self.server.stop.wait(0.02):
+                if self.server.hangs.is_set():
+                    continue
                 self.wfile.write(head.encode() + frame + b"\r\n")
             self.wfile.write(head.encode() + frame[: 2 * len(frame) // 3])
         finally:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import socket
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +22,7 @@ from lmedge.camera.sinks import FrameResult
 from lmedge.classifier import Classifier
 from lmedge.deploy.health import read_health
 from tests.in_process import lmedge
-from tests.lmedge.camera.streams import bgr, write_video
+from tests.lmedge.camera.streams import bgr, mjpeg_server, write_video
 
 
 @pytest.fixture
@@ -115,3 +121,63 @@ def test_the_command_keeps_the_file(tiny_file: Path, tmp_path: Path) -> None:
     assert found["frames"] == 6 and found["file"] == str(tiny_file)
     refused = lmedge("camera", tiny_file, "--headless", "--source", video, "--status", video)
     assert refused.returncode == 1 and "reads this file too" in refused.stderr
+
+
+class Supervisor:
+    """A service manager: it starts the camera, and ends it if the watchdog is not fed in time."""
+
+    def __init__(self, folder: Path, words: list[str], seconds: float) -> None:
+        self._seconds, self._words = seconds, words
+        self._link = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._link.bind(str(folder / "notify"))
+        self._environment = {
+            **os.environ,
+            "NOTIFY_SOCKET": str(folder / "notify"),
+            "WATCHDOG_USEC": str(int(seconds * 1e6)),
+        }
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "lmedge", "-q", "camera", *self._words]
+        return subprocess.Popen(command, env=self._environment, stdout=subprocess.DEVNULL)
+
+    def wait_for(self, word: str, seconds: float) -> bool:
+        """Return True if the camera sends a word within so many seconds."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._link.settimeout(left)
+            with contextlib.suppress(TimeoutError):
+                if self._link.recv(1000).decode() == word:
+                    return True
+        return False
+
+    def watch(self) -> int:
+        """Watch it until it is not fed in time, start it again, and return how often it was fed."""
+        fed = 0
+        while self.wait_for("WATCHDOG=1", self._seconds):
+            fed += 1
+        self._end()
+        self.process = self._start()
+        return fed
+
+    def _end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        self._end()
+        self._link.close()
+
+
+def test_a_camera_that_hangs_is_not_fed_and_started_again(tiny_file: Path, tmp_path: Path) -> None:
+    """The stream keeps its connection and sends nothing: no error, and nothing to wait for."""
+    with mjpeg_server() as stream:
+        words = [str(tiny_file), "--headless", "--source", stream.url]
+        with contextlib.closing(Supervisor(tmp_path, words, 1.2)) as manager:
+            assert manager.wait_for("READY=1", 30.0)
+            threading.Timer(1.0, stream.hang).start()
+            begun = time.monotonic()
+            assert manager.watch() >= 2
+            assert 1.0 < time.monotonic() - begun < 5.0, "a second of frames, and one time-out"
+            stream.hang(False)
+            assert manager.wait_for("READY=1", 30.0) and manager.wait_for("WATCHDOG=1", 5.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -50,6 +51,16 @@ class Board:
         own = ["--host", user(), "--host-python", str(self.python), *self.server.options()]
         return [*own, *sets, "--watch", "1", *map(str, more)]
 
+    def restart(self) -> None:
+        """Restart the service, as a start of the board does."""
+        environment = {**os.environ, **self.systemd.environment}
+        subprocess.run(["systemctl", "restart", "lmedge.service"], env=environment, check=True)
+        (self.store.folder / "run" / "status.json").unlink(missing_ok=True)
+
+    def log(self) -> str:
+        """Return what the service has printed since its last restart."""
+        return (self.systemd.folder / "lmedge.service.log").read_text()
+
     def running(self) -> str | None:
         """Return the release whose camera gives frames now."""
         health = read_health(self.store.folder / "run" / "status.json")
@@ -74,7 +85,8 @@ def board(tmp_path_factory: pytest.TempPathFactory, stream: MjpegServer) -> Iter
     systemd = FakeSystemd(folder / "systemd")
     with serve(folder / "sshd", **systemd.environment) as server:
         made = Board(folder / "board", server, systemd, stream.url)
-        made.python = board_python(folder / "python", lmedge=False)
+        signatures = ("cryptography", "cffi", "pycparser")
+        made.python = board_python(folder / "python", lmedge=False, also=signatures)
         try:
             yield made
         finally:
@@ -236,6 +248,42 @@ def test_mistakes_of_the_command_line(tiny_file: Path, tmp_path: Path) -> None:
     assert "into the file" in refused("--fleet", "x.toml", "--set", "source=1")
     none = here("deploy", tmp_path / "none.tflite", "--host", "a")
     assert_refused(none, 4, "none.tflite")
+
+
+def test_a_board_that_has_learned_a_key_runs_signed_files_alone(
+    board: Board, tiny_file: Path, tmp_path: Path
+) -> None:
+    def signed_by(name: str) -> Path:
+        """Return a copy of the file that a key signed."""
+        copy = tmp_path / f"by {name}" / tiny_file.name
+        copy.parent.mkdir()
+        shutil.copy(tiny_file, copy)
+        assert here("sign", "--new-key", tmp_path / name, "--no-password").returncode == 0
+        assert here("sign", copy, "--key", tmp_path / f"{name}.key").returncode == 0
+        return copy
+
+    file, stolen, public = signed_by("museum"), signed_by("thief"), tmp_path / "museum.pub"
+    refused = here("-q", "deploy", stolen, *board.words("--key", public))
+    assert refused.returncode == 14 and "signed by the key" in refused.stderr
+    learns = board.words("--key", public, "--set", "smoothing=0.31")
+    done = here("-q", "deploy", file, *learns)
+    assert done.returncode == 0 and board.store.learned() == public.read_text(), done.stdout
+    assert "unchanged" in here("-q", "deploy", file, *learns).stdout
+    for other, reason in ((tiny_file, "sign the file"), (stolen, "signed by the key")):
+        done = here("-q", "deploy", other, *board.words("--set", "smoothing=0.32"))
+        assert done.returncode == 14 and f"refused  signature: {other}" in done.stdout
+        assert reason in done.stdout
+    signature = board.store.folder / "current" / f"{file.name}.minisig"
+    before, name = signature.read_text(), board.store.current()
+    signature.write_text(stolen.with_name(signature.name).read_text())
+    board.restart()
+    until(lambda: "signed by the key" in board.log() and not board.store.state().good, 30)
+    last = board.store.state().last
+    assert last is not None and last.reason == Reason.SIGNATURE and board.running() is None
+    signature.write_text(before)
+    board.restart()
+    until(lambda: board.running() == name, 30)
+    board.store.trusted.unlink()
 
 
 def fleet_file(board: Board, tmp_path: Path) -> Path:

@@ -30,7 +30,7 @@ from .board_machine import Machine, last_step
 from .common import PATH, out_option, run_study
 
 SECOND = "deploy the second file"  # its duration is the span of the cuts in deployments
-_DATA = "a camera of the driver vivid, 320 x 180 pixels, 5 frames a second"
+_DATA = "a camera of the driver vivid, 320 x 180 pixels, 2 frames a second"
 _FULL = (
     'fallocate -l "$(df --output=avail -B1 / | tail -1)" /full; '
     "dd if=/dev/zero of=/full-too bs=64k 2>/dev/null; sync; df -m --output=avail / | tail -1"
@@ -70,16 +70,16 @@ class Story:
 
     def tell(self, event: str, ended: str = "", after: float = 0.0) -> None:
         """Wait for frames, and write a row."""
-        found, seconds = self.machine.wait_for_frames()
+        look = self.machine.wait_for_frames()
         row = BoardRow(
             number=len(self.rows) + 1,
             event=event,
             after_seconds=round(after, 1),
             ended=ended,
-            state=str(found["state"]),
-            release=str(found["release"])[:12],
-            whole=self.machine.whole(),
-            seconds=round(seconds, 1),
+            state=look.state,
+            release=look.release[:12],
+            whole=look.content == "whole",
+            seconds=round(look.seconds, 1),
         )
         self.rows.append(row)
         click.echo(json.dumps(dataclasses.asdict(row)))
@@ -128,11 +128,11 @@ class Happenings:
         yield "deploy it again", lambda: machine.deploy(first)
         yield "reboot", self.reboot
         yield SECOND, lambda: machine.deploy(second)
-        yield "deploy one over its budget", lambda: machine.deploy(first, "--budget-ms", "0.01")
-        yield "roll back by hand", self.roll_back
         for _ in range(cuts // 2):
             yield "plug pulled in service", self.cut_in_service
             yield "plug pulled in a deployment", self.cut_in_deployment
+        yield "deploy one over its budget", lambda: machine.deploy(first, "--budget-ms", "0.01")
+        yield "roll back by hand", self.roll_back
         yield "camera away for a minute", self.camera_away
         yield "camera process stopped", lambda: self.stop(_PROCESS)
         yield "keeper and camera process stopped", lambda: self.stop(f"{_KEEPER} {_PROCESS}")

@@ -212,6 +212,8 @@ class _Session:
             )
             (packed / "wheelhouse").mkdir()
             for path in house.glob("*.whl"):
+                if path.name == wheel.name:  # as it was when a version was first packed
+                    continue
                 (packed / "wheelhouse" / path.name).symlink_to(path.absolute())
 
     def _install(

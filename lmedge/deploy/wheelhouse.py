@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import DeployError
 from ..harmless import harmless
 from ..processes import child_environment, python_command
+from ..writers import alone
 from .state import Reason
 
 _PLATFORMS = ("manylinux_2_17", "manylinux2014", "manylinux_2_27", "manylinux_2_28")
@@ -21,11 +22,10 @@ def fill_wheelhouse(
     """Return the folder of the wheels for an architecture and a Python, below `folder`.
 
     What is missing is downloaded; with everything there, no connection is needed. Raises
-    DeployError if a package cannot be had.
+    DeployError if a package cannot be had, LmedgeError if the folder cannot be written.
     """
     architecture = "aarch64" if machine == "arm64" else machine
     place = folder / f"{architecture}-{python[0]}.{python[1]}"
-    place.mkdir(parents=True, exist_ok=True)
     abi = f"cp{python[0]}{python[1]}"
     words = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     words += ["--dest", str(place), "--only-binary=:all:", "--implementation", "cp"]
@@ -35,7 +35,8 @@ def fill_wheelhouse(
     for platform in (*(f"{name}_{architecture}" for name in _PLATFORMS), "any"):
         words += ["--platform", platform]
     there = ["--no-index", "--find-links", str(place)]
-    problem = _pip([*words, *there, *requirements]) and _pip([*words, *requirements])
+    with alone(place, "lmedge deploy --wheelhouse", seconds=_SECONDS):  # boards fill it at a time
+        problem = _pip([*words, *there, *requirements]) and _pip([*words, *requirements])
     if problem:
         raise DeployError(
             f"{place}: pip could not fetch wheels for {architecture}, Python {python[0]}."

@@ -1,6 +1,8 @@
 """A wheel of the device's part of lmedge, made of the files of this installation.
 
-An installed lmedge has no source tree to build from, but its modules and metadata are enough.
+An installed lmedge has no source tree to build from, but its modules and metadata are enough. The
+wheel requires the OpenCV without windows: nothing opens one there, and the other needs libraries
+of a desktop (libGL, libX11), which boards often lack.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import base64
 import hashlib
 import importlib
 import importlib.metadata
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +24,7 @@ ROOMS = ("lmedge", "lmedge.benchmarks")
 SUFFIXES = {".py", ".typed", ".html", ".jinja"}
 _LEFT_OUT = {"__pycache__", "results", "train", "export", "benchmarks", "studies", "built"}
 _DATE = (2020, 1, 1, 0, 0, 0)  # the same files give the same bytes
+_WITH_WINDOWS = re.compile(r"^(Requires-Dist: opencv-python)(?![\w-])", re.MULTILINE)
 
 
 def write_wheel(folder: Path) -> Path:
@@ -36,7 +40,7 @@ def write_wheel(folder: Path) -> Path:
     described = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
     info = f"lmedge-{lmedge.__version__}.dist-info"
     content = dict(_modules())
-    content[f"{info}/METADATA"] = described.encode()
+    content[f"{info}/METADATA"] = _WITH_WINDOWS.sub(r"\1-headless", described).encode()
     content[f"{info}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: lmedge\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     )

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from lmedge.deploy.keeper import Keeper
 from lmedge.deploy.release import RELEASE_FILE, Release
 from lmedge.deploy.store import Store
@@ -167,3 +169,13 @@ def cut_at(number: int, work: Callable[[], object]) -> bool:
         finally:
             os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 77
+
+
+def environment_without_index(monkeypatch: pytest.MonkeyPatch, links: Path) -> None:
+    """Let pip know of one folder of wheels and of no index, whatever is configured here."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(links))

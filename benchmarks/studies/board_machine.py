@@ -62,7 +62,7 @@ SETTINGS = {
 _BARE = r'#!/bin/sh\nexec /usr/bin/python3 -S -s "$@"\n'
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class BoardLook:
     """The state of the board: `well`, `on trial`, `no frames` or `not reached`."""
 
@@ -161,7 +161,7 @@ class Machine:
                 time.sleep(LOOK)
             lines = (self.ssh(_ASK) or "").splitlines()
             seconds = time.monotonic() - begun
-            look = BoardLook(*lines, seconds) if len(lines) == 3 else BoardLook(seconds=seconds)
+            look = _look(lines, seconds)
         return look
 
     def journal(self, pattern: str, lines: int = 3) -> str:
@@ -171,6 +171,14 @@ class Machine:
             f"grep -E '{pattern}' | tail -n {lines}; true"
         )
         return " / ".join((found or "").split("\n")).strip(" /")
+
+
+def _look(lines: list[str], seconds: float) -> BoardLook:
+    """Return what the lines of _ASK tell; others are of a board that does not answer yet."""
+    if len(lines) != 3:
+        return BoardLook(seconds=seconds)
+    state, release, content = lines
+    return BoardLook(state=state, release=release, content=content, seconds=seconds)
 
 
 def end_of(output: str, errors: str) -> str:

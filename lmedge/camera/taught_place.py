@@ -19,6 +19,10 @@ class TaughtPlace(Protocol):
 
     serves: bool
 
+    @property
+    def held(self) -> Path:
+        """The path that one teacher at a time holds."""
+
     def latest(self, running: ModelFile) -> ModelFile:
         """Return the file that the next lesson adds to."""
 
@@ -44,6 +48,11 @@ class PlainPlace:
         """Take the path of the file."""
         self._path = path
         self._history = TaughtHistory(path)
+
+    @property
+    def held(self) -> Path:
+        """The path that one teacher at a time holds."""
+        return self._history.folder
 
     def latest(self, running: ModelFile) -> ModelFile:
         """Return the running file."""

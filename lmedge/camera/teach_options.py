@@ -78,12 +78,13 @@ class TeachOptions:
 
         if not source.sequence:
             raise LmedgeError(f"{source.name}: unrelated images; --teach needs a camera or a video")
-        path = choice.current.model.path
-        stack.enter_context(held(path.with_name(f"{path.stem}.before")))
-        return Teacher(choice, _place(path), camera=source.name, photographs=self.teach_photographs)
+        place = _place(choice.current.model.path)
+        stack.enter_context(held(place.held))
+        return Teacher(choice, place, camera=source.name, photographs=self.teach_photographs)
 
 
 def _place(path: Path) -> TaughtPlace:
+    from ..deploy.taught import board_place
     from .taught_place import PlainPlace
 
-    return PlainPlace(path)
+    return board_place(path) or PlainPlace(path)

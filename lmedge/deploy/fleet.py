@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import re
 import shlex
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import HostError, MissingDependencyError
+from ..errors import HostError
 from ..harmless import harmless, harmless_lines
 from ..remote.host import RemoteHost, RemotePython
 from ..remote.link import PATIENCE, Link
 from ..remote.ssh import Connection, LostError
 from .facts import BoardFacts, read_facts
 from .plan import BoardPlan
+from .pull import Pulled, Puller
 
-SUFFIXES = (".jpg", ".json")  # of collected frames
-_NAME = re.compile(r"\./[\w./-]+", re.ASCII)
-_AT_A_TIME = 200  # names in one script
 _FRESH = 15.0  # seconds within which a running camera has classified a frame
 
 
@@ -143,55 +138,10 @@ class Visit:
         if purge:
             self.run(f"rm -rf {shlex.quote(self.facts.folder)}\n")
 
-    def pull(self, folder: Path, *, delete: bool, step: Callable[[str], None]) -> tuple[int, int]:
-        """Bring the collected frames into `folder`; return how many files came, and are gone there.
-
-        A file is deleted there only after its bytes were compared here.
-        """
-        there = self._collected()
-        if shutil.which("rsync") is None or not self._remote.rsync:
-            raise MissingDependencyError("frames are copied by rsync: install it on both machines")
-        hashes = self._hashes(there)
-        before = {name for name, digest in hashes.items() if _same(folder / name, digest)}
-        if len(before) < len(hashes):
-            step(f"copying {len(hashes) - len(before)} files")
-            folder.mkdir(parents=True, exist_ok=True)
-            self._connection.fetch(there, folder, SUFFIXES)
-        good = [name for name, digest in hashes.items() if _same(folder / name, digest)]
-        if len(good) < len(hashes):
-            raise HostError(
-                f"{self.plan.host}: {len(hashes) - len(good)} of {len(hashes)} files did not "
-                "arrive as they are there; pull again"
-            )
-        if delete:
-            self._delete(there, good)
-        return len(good) - len(before), len(good) if delete else 0
-
-    def _collected(self) -> str:
-        words = self.plan.arguments
-        if "--collect" not in words:
-            raise HostError(f"{self.plan.name}: collects nothing; set collect in fleet.toml")
-        given = words[words.index("--collect") + 1]
-        return given if given.startswith("/") else f"{self.facts.folder}/{given}"
-
-    def _hashes(self, there: str) -> dict[str, str]:
-        names = " -o ".join(f"-name '*{suffix}'" for suffix in SUFFIXES)
-        text = self.run(
-            f"cd {shlex.quote(there)} 2>/dev/null || exit 0\n"
-            f"find . -type f \\( {names} \\) ! -name '.*' -exec sha256sum {{}} +\n"
-        )
-        found = {}
-        for line in text.splitlines():
-            digest, _, name = line.partition("  ")
-            inside = ".." not in Path(name).parts
-            if re.fullmatch(r"[0-9a-f]{64}", digest) and _NAME.fullmatch(name) and inside:
-                found[name] = digest
-        return found
-
-    def _delete(self, there: str, names: list[str]) -> None:
-        for start in range(0, len(names), _AT_A_TIME):
-            words = shlex.join(names[start : start + _AT_A_TIME])
-            self.run(f"cd {shlex.quote(there)} && rm -f -- {words}\n")
+    def pull(self, folder: Path, *, delete: bool, step: Callable[[str], None]) -> Pulled:
+        """Bring home what the board has collected and was taught, as of `Puller.pull`."""
+        puller = Puller(self.plan, self.facts.folder, self._connection, rsync=self._remote.rsync)
+        return puller.pull(folder, delete=delete, step=step)
 
 
 def status_of(board: str, facts: BoardFacts) -> BoardStatus:
@@ -257,10 +207,3 @@ def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
         return None
     return float(value)
-
-
-def _same(path: Path, digest: str) -> bool:
-    if path.is_symlink() or not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == digest

@@ -107,9 +107,11 @@ def remove_boards(file: Path, boards: tuple[str, ...], every: bool, purge: bool)
     "--delete", is_flag=True, help="Delete frames there after their bytes were compared here."
 )
 def pull_boards(file: Path, boards: tuple[str, ...], out: Path, delete: bool) -> None:
-    """Bring the frames home that boards have collected with the key `collect`.
+    """Bring home what boards have collected with the key `collect`, and what they were taught.
 
-    A second call copies what is new, and goes on where a lost connection ended the first.
+    With the key `teach`, the taught file goes to DIR/BOARD/taught/ and runs its golden images here.
+    With `teach-photographs`, those of the lessons go to DIR/BOARD/photographs/. A second call
+    copies what is new, and goes on where a lost connection ended the first.
     """
     plans = read_fleet(file, boards)
     check_folder(out)
@@ -118,8 +120,10 @@ def pull_boards(file: Path, boards: tuple[str, ...], out: Path, delete: bool) ->
         def step(text: str) -> None:
             _log.info("%s: %s", visit.plan.name, text)
 
-        came, gone = visit.pull(out / visit.plan.name, delete=delete, step=step)
-        return f"{came} new files" + (f", {gone} deleted there" if delete else "")
+        found = visit.pull(out / visit.plan.name, delete=delete, step=step)
+        lines = [f"{found.came} new files" + (f", {found.gone} deleted there" if delete else "")]
+        lines += [f"taught: {path}" for path in found.taught]
+        return "\n".join(lines)
 
     _print(plans, _visit(plans, bring))
 

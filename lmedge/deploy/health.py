@@ -26,6 +26,7 @@ class Health:
         rate: Frames a second since the first.
         memory_mb: Resident memory.
         busy: True if the last frame showed a known landmark.
+        file: Path of the .tflite file in use; empty if it is not known.
     """
 
     pid: int
@@ -35,6 +36,7 @@ class Health:
     rate: float = 0.0
     memory_mb: float | None = None
     busy: bool = False
+    file: str = ""
 
     def fresh(self, now: float) -> bool:
         """Return True if a frame was classified just now."""
@@ -55,6 +57,7 @@ def read_health(path: Path, pid: int | None = None) -> Health | None:
             rate=float(found["frames_per_second"] or 0.0),
             memory_mb=None if found["memory_mb"] is None else float(found["memory_mb"]),
             busy=bool(found["known"]),
+            file=str(found.get("file", "")),
         )
     except (KeyError, TypeError, ValueError):
         return None

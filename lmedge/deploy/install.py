@@ -146,24 +146,8 @@ class Installer:
         if not (self.store.folder / "keeper").exists():
             self.store.link("keeper", f"environments/{release.environment}")
 
-        def begun(state: State) -> State:
-            trial = Probation(
-                release=release.name,
-                before=before if before != release.name else None,
-                before_well=well,
-                watch=release.watch,
-                grace=release.grace,
-                boot=boot_id(),
-                deadline=boot_seconds() + release.watch + release.grace,
-                key=self._key,
-            )
-            good = tuple(one for one in state.good if one != release.name)
-            return dataclasses.replace(state, good=good, trial=trial)
-
         try:
-            self.store.change(begun)
-            self.store.switch(release.name)
-            Failures(self.store.folder / "run").forget()  # those of the release before
+            begin_trial(self.store, release, before=before, well=well, key=self._key)
         except OSError as error:
             text = f"{self.store.folder}: {error.strerror}; nothing was changed"
             raise DeployError(text, Reason.SPACE) from error
@@ -202,6 +186,41 @@ class Installer:
             self.service.restart()
         except DeployError:
             return  # the ending has the first reason
+
+
+def begin_trial(
+    store: Store, release: Release, *, before: str | None, well: bool, key: str | None = None
+) -> None:
+    """Put a release on trial, and name it `current`.
+
+    Args:
+        store: The board.
+        release: A release that is there.
+        before: The release that runs now, if any.
+        well: True if that one is well.
+        key: Text of a public key that the board is to learn.
+
+    Raises:
+        OSError: The disk is full.
+    """
+
+    def begun(state: State) -> State:
+        trial = Probation(
+            release=release.name,
+            before=before if before != release.name else None,
+            before_well=well,
+            watch=release.watch,
+            grace=release.grace,
+            boot=boot_id(),
+            deadline=boot_seconds() + release.watch + release.grace,
+            key=key,
+        )
+        good = tuple(one for one in state.good if one != release.name)
+        return dataclasses.replace(state, good=good, trial=trial)
+
+    store.change(begun)
+    store.switch(release.name)
+    Failures(store.folder / "run").forget()  # those of the release before
 
 
 def roll_back(store: Store, service: Service | None) -> str:

@@ -147,6 +147,7 @@ class Keeper:
             if self._ended:
                 self._stop_child()
                 return 0
+            release = self._taken_over(release, status)
             if self._judged(release, status):
                 self._stop_child()
                 return None
@@ -155,6 +156,23 @@ class Keeper:
                 self._stop_child()
                 self._failures.add(STALLED)
                 return STALLED
+
+    def _taken_over(self, release: Release, status: Path) -> Release:
+        """Return the release that the running camera has, which may have changed by itself.
+
+        A camera that was taught goes on with the new file; `taught.py` has made a release of it.
+        """
+        assert self._child is not None
+        name = self.store.current()
+        if name is None or name == release.name:
+            return release
+        health = read_health(status, self._child.pid)
+        if health is None or Path(health.file).parent.name != name:
+            return release
+        trial = self.store.state().trial
+        key = trial.key if trial is not None and trial.release == name else None
+        found = self._usable(name, key)
+        return found if isinstance(found, Release) else release
 
     def _judged(self, release: Release, status: Path) -> bool:
         """Judge a trial; return True if another release is to run instead."""

@@ -22,7 +22,7 @@ from .service import NAME, ServiceOptions
 from .state import GRACE
 
 # Options of the camera that a service has no use for, or that deploy sets itself.
-_NOT_HERE = {"list", "headless", "frames", "token", "status", "help", "teach", "teach-photographs"}
+_NOT_HERE = {"list", "headless", "frames", "token", "status", "help"}
 _CAPTURE = ("source", "size", "fps", "rotate", "mirror", "roi", "give-up")
 # Options that need an extra of lmedge on the board.
 _EXTRAS = {"record": "camera", "preview": "camera", "mqtt": "mqtt", "metrics": "metrics"}
@@ -183,6 +183,8 @@ def plan_of(name: str, values: Mapping[str, Any]) -> BoardPlan:
     }
     own = {key.replace("-", "_"): given.pop(key) for key in list(given) if key in KEYS}
     chosen = {key: value for key, value in given.items() if value is not False}
+    if "teach" in chosen and "preview" not in chosen:
+        raise DeployError(f"{name}: teach needs preview, the page with its button")
     return BoardPlan(
         name=name,
         service=ServiceOptions(**{"name": NAME, **limits}),

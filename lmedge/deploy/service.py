@@ -39,6 +39,7 @@ TimeoutStartSec={start}
 TimeoutStopSec=30
 Restart=always
 RestartSec=2
+OOMPolicy=continue
 NoNewPrivileges=yes
 {limits}{protection}
 [Install]

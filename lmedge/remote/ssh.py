@@ -107,13 +107,18 @@ class Connection:
             command = [*self._scp(), *inside, self.link.address(f"{there}/")]
         self._persist(lambda: self._copy(command))
 
-    def fetch(self, there: str, folder: Path, suffixes: Sequence[str]) -> None:
+    def fetch(
+        self, there: str, folder: Path, suffixes: Sequence[str], *, inside: bool = True
+    ) -> None:
         """Copy the files of these suffixes from a folder there, by rsync; what is here stays.
+
+        With `inside`, those of the folders in it are copied too.
 
         No link is followed or made, and nothing is written outside `folder`.
         """
         kept = [f"--include=*{suffix}" for suffix in suffixes]
-        chosen = ["--include=*/", *kept, "--exclude=*", "--no-links", "--prune-empty-dirs"]
+        folders = ["--include=*/"] if inside else []
+        chosen = [*folders, *kept, "--exclude=*", "--no-links", "--prune-empty-dirs"]
         command = [*self._rsync(), *chosen, self.link.address(f"{there}/"), f"{folder}/"]
         self._persist(lambda: self._copy(command))
 

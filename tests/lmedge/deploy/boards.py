@@ -1,7 +1,8 @@
 """Boards for tests: a folder, and environments whose `lmedge` is a script of a few lines.
 
 The content of a release's file chooses what that script does: `well`, `crash`, `gone` (no camera),
-`silent`, `heavy` (memory), `slow`, `golden` and `blind` (refused by a check).
+`silent`, `heavy` (memory), `slow`, `golden` and `blind` (refused by a check). A camera takes over
+the file that `status.json.taught` beside its status names.
 """
 
 from __future__ import annotations
@@ -65,8 +66,12 @@ read -r boot </proc/sys/kernel/random/boot_id
 first=; n=0
 while :; do
   n=$((n + 1)); read -r now _ </proc/uptime; : "${first:=$now}"
-  printf '{"pid": %d, "boot": "%s", "frames": %d, "first": %s, "last": %s, "known": %s,' \
-    $$ "$boot" $n "$first" "$now" $known >"$status.new"
+  if [ -r "$status.taught" ]; then
+    read -r file <"$status.taught"; rm "$status.taught"; n=1 first=$now
+  fi
+  printf '{"file": "%s",' "$file" >"$status.new"
+  printf '"pid": %d, "boot": "%s", "frames": %d, "first": %s, "last": %s, "known": %s,' \
+    $$ "$boot" $n "$first" "$now" $known >>"$status.new"
   printf '"frames_per_second": 20.0, "memory_mb": %s}' $memory >>"$status.new"
   mv "$status.new" "$status"; sleep 0.05
 done

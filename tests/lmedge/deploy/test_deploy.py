@@ -345,6 +345,39 @@ def test_collected_frames_come_home_and_go_there_only_after_a_comparison(
     shutil.rmtree(there)
 
 
+def test_what_a_board_was_taught_comes_home(board: Board, tiny_file: Path, tmp_path: Path) -> None:
+    """The photographs with their origin, and the file, which runs here; nothing before it."""
+    path = fleet_file(board, tmp_path)
+    keys = "teach = true\npreview = '8000'\nteach-photographs = 'lessons'\n"
+    path.write_text(path.read_text().replace("collect = 'field'\n", keys))
+    lessons, taught = board.store.folder / "lessons", board.store.folder / "taught"
+    names = ["bridges/Große Brücke/a.jpg", "towers & more/o'tower\\s/b.jpg"]
+    for name in names:
+        (lessons / name).parent.mkdir(parents=True)
+        (lessons / name).write_bytes(name.encode() * 300)
+    (lessons / "origin.csv").write_text("path\n")
+    (taught / "museum.before").mkdir(parents=True)
+    (taught / "museum.before" / "0001-0123456789abcdef.tflite").write_bytes(b"before")
+    shutil.copy(tiny_file, taught / "museum.tflite")
+    home = tmp_path / "home" / "kiosk"
+    done = here("-q", "fleet", "pull", path, "kiosk", "-o", home.parent)
+    file = home / "taught" / "museum.tflite"
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"kiosk: 4 new files\nkiosk: taught: {file}\n"
+    assert file.read_bytes() == tiny_file.read_bytes()
+    found = {one.relative_to(home).as_posix() for one in home.rglob("*") if one.is_file()}
+    photographs = [f"photographs/{name}" for name in [*names, "origin.csv"]]
+    assert found == {"taught/museum.tflite", *photographs}
+    done = here("-q", "fleet", "pull", path, "kiosk", "-o", home.parent, "--delete")
+    assert done.stdout.startswith("kiosk: 0 new files, 2 deleted there\n"), done.stderr
+    assert [one.name for one in lessons.rglob("*") if one.is_file()] == ["origin.csv"]
+    (taught / "museum.tflite").write_bytes(b"no file of ours")
+    done = here("-q", "fleet", "pull", path, "kiosk", "-o", home.parent)
+    assert done.returncode == 14 and "museum.tflite" in done.stdout
+    shutil.rmtree(lessons)
+    shutil.rmtree(taught)
+
+
 def test_boards_are_led_back_by_name_only(board: Board, tmp_path: Path) -> None:
     path = fleet_file(board, tmp_path)
     unnamed = here("fleet", "rollback", path)

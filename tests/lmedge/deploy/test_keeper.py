@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from lmedge.deploy.failures import Failures, run_folder
-from lmedge.deploy.health import read_health
+from lmedge.deploy.health import Health, read_health
+from lmedge.deploy.install import begin_trial
 from lmedge.deploy.release import Release
 from lmedge.deploy.state import Probation, Reason, Result, State
 from lmedge.deploy.store import Store
 from lmedge.errors import DeployError
 from lmedge.machine import boot_id, boot_seconds
-from tests.lmedge.deploy.boards import board, keep_once, kept, put, until
+from tests.lmedge.deploy.boards import board, keep_once, kept, put, release, until
 
 
 def begin(
@@ -84,6 +85,30 @@ def test_a_bad_release_is_left_for_the_good_one(
     assert store.state().good == (old.name,)
     decisions = (store.folder / "log.jsonl").read_text().splitlines()
     assert len(decisions) == 1 and json.loads(decisions[0])["release"] == new.name
+
+
+def test_a_camera_that_was_taught_is_not_started_again(store: Store, tmp_path: Path) -> None:
+    """It has taken the new file over by itself; the trial of that is as any other."""
+    old = put(store, "well", tmp_path)
+    with kept(store):
+        until(lambda: running(store) == old)
+        status = store.folder / "run" / "status.json"
+        before = read_health(status)
+        made, path = release("well taught", tmp_path)
+        store.add(made, path, None)
+        status.with_name("status.json.taught").write_text(f"{store.file(made)}\n")
+        until(lambda: (read_health(status) or Health(pid=0)).file == str(store.file(made)))
+        begin_trial(store, made, before=old.name, well=True)
+        until(lambda: ended(store))
+        assert ended(store) == (Result.GOOD, None)
+        assert store.state().good == (made.name, old.name)
+        after = read_health(status)
+        assert before is not None and after is not None and after.pid == before.pid
+        status.with_name("status.json.taught").write_text(f"{store.file(old)}\n")  # an undo
+        until(lambda: (read_health(status) or Health(pid=0)).file == str(store.file(old)))
+        store.switch(old.name)
+        until(lambda: running(store) == old)
+        assert (read_health(status) or Health(pid=0)).pid == before.pid
 
 
 def test_a_release_that_hangs_is_left_at_its_deadline(store: Store, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from ..harmless import harmless
 from ..machine import boot_id
 from .release import Release
 from .state import Probation, Reason
@@ -27,6 +28,8 @@ class Health:
         memory_mb: Resident memory.
         busy: True if the last frame showed a known landmark.
         file: Path of the .tflite file in use; empty if it is not known.
+        errors: Errors that were reported, such as an output that cannot be written.
+        last_error: The last of them.
     """
 
     pid: int
@@ -37,6 +40,16 @@ class Health:
     memory_mb: float | None = None
     busy: bool = False
     file: str = ""
+    errors: int = 0
+    last_error: str = ""
+
+    @property
+    def shown_errors(self) -> str:
+        """The errors as the end of a sentence, empty without any."""
+        if not self.errors:
+            return ""
+        number = "an error" if self.errors == 1 else f"{self.errors} errors, the last"
+        return f"; {number}: {self.last_error}"
 
     def fresh(self, now: float) -> bool:
         """Return True if a frame was classified just now."""
@@ -58,6 +71,8 @@ def read_health(path: Path, pid: int | None = None) -> Health | None:
             memory_mb=None if found["memory_mb"] is None else float(found["memory_mb"]),
             busy=bool(found["known"]),
             file=str(found.get("file", "")),
+            errors=int(found.get("errors") or 0),
+            last_error=harmless(found.get("last_error") or ""),
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -82,8 +97,9 @@ def judge(
     if health is not None and health.frames and health.last - health.first >= trial.watch:
         shown = f"{health.rate:.1f} frames a second for {health.last - health.first:.0f} s"
         if health.rate >= release.least_rate:
-            return Judgement(reason=None, detail=shown)
-        return Judgement(reason=Reason.FRAMES, detail=f"{shown}; {release.least_rate:g} are needed")
+            return Judgement(reason=None, detail=f"{shown}{health.shown_errors}")
+        needed = f"{shown}; {release.least_rate:g} are needed{health.shown_errors}"
+        return Judgement(reason=Reason.FRAMES, detail=needed)
     reason = trial.failure(boot, now)
     if reason is None:
         return None

@@ -91,6 +91,7 @@ def test_the_file_holds_what_a_watcher_needs(tmp_path: Path, result: FrameResult
     assert (found["errors"], found["last_error"]) == (1, "disk full")
     health = read_health(path)
     assert health is not None and health.frames == 5 and health.busy
+    assert health.shown_errors == "; an error: disk full"
     assert health.last - health.first == 4 * PERIOD
     assert list(tmp_path.iterdir()) == [path]
 

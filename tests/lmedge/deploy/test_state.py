@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from lmedge.deploy.health import Health, judge
@@ -93,3 +95,14 @@ def test_the_verdict_waits_for_the_watch_and_ends_with_the_deadline() -> None:
     assert late is not None and late.reason is Reason.DEADLINE
     blind = judge(TRIAL, RELEASE, None, "a", 201.0)
     assert blind is not None and blind.reason is Reason.CAMERA
+
+
+def test_errors_of_the_watch_are_in_its_end() -> None:
+    """An output that cannot be written is no reason to go back; whoever deploys sees it."""
+    health = Health(pid=1, frames=90, first=10.0, last=40.0, rate=3.0)
+    for errors, words in ((0, ""), (1, "; an error: disk full"), (3, "; 3 errors, the last: disk")):
+        seen = dataclasses.replace(health, errors=errors, last_error="disk full")
+        verdict = judge(TRIAL, RELEASE, seen, "a", 41.0)
+        assert verdict is not None and verdict.reason is None
+        assert verdict.detail.startswith(f"3.0 frames a second for 30 s{words}")
+        assert ("disk" in verdict.detail) == bool(errors)

@@ -103,10 +103,11 @@ class Choice:
         threads = min(self._sharing.threads(), self._chosen.interpreter.threads)
         if threads == self._chosen.interpreter.threads:
             return self._chosen
-        key = (self._chosen.model.sha256, threads)
-        if key not in self._fewer:
-            self._fewer[key] = Classifier(self._chosen.model, threads=threads)
-        return self._fewer[key]
+        model = self._chosen.model
+        found = self._fewer.get((model.sha256, threads))
+        if found is None:  # in any thread, so that nothing is looked up twice
+            found = self._fewer[model.sha256, threads] = Classifier(model, threads=threads)
+        return found
 
     def replace(self, model: ModelFile) -> None:
         """Let another file take over at the next call of `advance`; it is loaded here.

@@ -160,8 +160,8 @@ def camera(
     full. The command waits for a camera that goes away. Keys in the window: `q` ends, space
     pauses, `s` saves the image, `o` hides the overlay, 1 to 9 choose one of several files or the
     number of threads. Ctrl-C ends too, and recordings are then finished. With --teach, `t` takes a
-    burst of the landmark in view and asks for its name, and `u` takes the last lesson back; the
-    preview page has buttons for both.
+    burst of the landmark in view and asks for its name, and `u` takes the last lesson back. The
+    preview page has buttons for both; a terminal without either takes names as lines.
 
     \b
     lmedge camera landmarks.tflite
@@ -185,7 +185,8 @@ def camera(
     if preview is not None:
         token = find_token(preview[0], token, token_file, always=teach)
     window = not headless and _has_display(preview is not None)
-    lessons.check(files, seen=window or preview is not None)
+    seen = window or preview is not None
+    lessons.check(files, seen=seen or sys.stdin.isatty())
     choice = Choice(files, threads, delegate=delegate)
     options, view = (
         CaptureOptions(size=size, rate=fps),
@@ -203,7 +204,7 @@ def camera(
             token=token,
             window=window,
         )
-        teacher = lessons.open(opened, choice, stack)
+        teacher = lessons.open(opened, choice, stack, None if seen else sys.stdin)
         sinks = [
             *outlets.open(opened, choice, token_file, stack),
             *outputs.open(opened, choice, stack, teacher),

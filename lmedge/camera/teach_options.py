@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ _OPTIONS = (
     click.option(
         "--teach",
         is_flag=True,
-        help="Let the window (key t) or the preview page teach FILE the landmark in view.",
+        help="Teach FILE the landmark in view, by the window (key t), the page or the terminal.",
     ),
     click.option(
         "--teach-photographs",
@@ -49,7 +49,7 @@ class TeachOptions:
     teach_photographs: Path | None
 
     def check(self, files: Sequence[Path], *, seen: bool) -> None:
-        """Refuse what does not go together; `seen` is True with a window or a page.
+        """Refuse what does not go together; `seen` is True with a window, a page or a terminal.
 
         Raises:
             click.UsageError: The options lack something.
@@ -61,12 +61,18 @@ class TeachOptions:
         if len(files) > 1:
             raise click.UsageError("--teach takes one FILE.tflite, the one that is taught")
         if not seen:
-            raise click.UsageError("--teach needs a window, or --preview for a page with a button")
+            raise click.UsageError("--teach needs a window, a terminal, or --preview")
 
     def open(
-        self, source: FrameSource, choice: Choice, stack: contextlib.ExitStack
+        self,
+        source: FrameSource,
+        choice: Choice,
+        stack: contextlib.ExitStack,
+        terminal: Iterable[str] | None = None,
     ) -> Teacher | None:
         """Start the teacher if it is asked for; `stack` holds the file against other writers.
+
+        terminal: Lines that people type, if they have no other way to teach.
 
         Raises:
             LmedgeError: The source is no stream, or another process teaches the file.
@@ -80,7 +86,12 @@ class TeachOptions:
             raise LmedgeError(f"{source.name}: unrelated images; --teach needs a camera or a video")
         place = _place(choice.current.model.path)
         stack.enter_context(held(place.held))
-        return Teacher(choice, place, camera=source.name, photographs=self.teach_photographs)
+        found = Teacher(choice, place, camera=source.name, photographs=self.teach_photographs)
+        if terminal is not None:
+            from .teach_console import start_console
+
+            start_console(found, terminal)
+        return found
 
 
 def _place(path: Path) -> TaughtPlace:

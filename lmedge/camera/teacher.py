@@ -116,6 +116,10 @@ class Teacher:
         """Landmark -> category, of the file that the next lesson adds to."""
         return self._lessons.labels
 
+    def check(self, landmark: str, category: str = "") -> tuple[str, str]:
+        """Return both names as they are taught. Raises DataError if one cannot be used."""
+        return checked_names(landmark, category, self.labels)
+
     def begin(self) -> None:
         """Take a burst from the next frame on. Raises DataError during another lesson."""
         with self._lock:
@@ -147,7 +151,7 @@ class Teacher:
         Raises:
             DataError: There is no burst, or a name cannot be used.
         """
-        names = checked_names(landmark, category, self.labels)
+        names = self.check(landmark, category)
         with self._lock:
             if self._state.phase is not LessonPhase.ASKING:
                 raise DataError("there is no burst to name; take one first")

@@ -35,6 +35,7 @@ from lmedge.camera import (
     run_camera,
 )
 from lmedge.camera import recorder as recorder_module
+from lmedge.camera.teacher import LessonPhase, TeacherState
 from lmedge.errors import MissingDependencyError, SourceError
 from lmedge.field.store import FREE_BYTES
 from tests.lmedge.camera.streams import Numbered, bgr, count_frames, write_video
@@ -480,6 +481,32 @@ def test_the_keys_of_the_window(
     assert choice.current.interpreter.threads == 3
     (saved,) = tmp_path.glob("lmedge-*.png")
     assert np.array_equal(cv2.imread(str(saved)), bgr("red"))
+
+
+def test_letters_of_a_name_are_no_keys_of_the_window(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the name of a burst is asked for, `q` is a letter; a closed window still quits."""
+
+    class Asking:
+        state = TeacherState(phase=LessonPhase.ASKING, message="4 photographs are taken")
+        labels = {"tower": "towers"}  # noqa: RUF012
+
+        def cancel(self) -> None:
+            self.state = TeacherState()
+
+    def run(keys: str, visible: float = 1.0) -> tuple[End, int]:
+        screen, teacher = Screen(monkeypatch, keys), Asking()
+        screen.visible = visible
+        source = Given([bgr("red")] * 9)
+        window = Window(source, None, teacher)  # type: ignore[arg-type]
+        summary = run_camera(classifier, source, [window])
+        assert not np.array_equal(screen.shown[0][-40:], bgr("red")[-40:])  # the lines
+        return summary.end, len(screen.shown)
+
+    assert run("qs o") == (End.SOURCE, 9)
+    assert run("q\x1bq")[0] is End.QUIT
+    assert run("q", 0.0) == (End.QUIT, 1)
 
 
 def test_the_window_shows_that_the_camera_is_away(monkeypatch: pytest.MonkeyPatch) -> None:

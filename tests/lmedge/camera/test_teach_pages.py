@@ -17,6 +17,7 @@ from lmedge.camera import Choice
 from lmedge.camera.overlay import with_lines
 from lmedge.camera.preview_pages import PreviewPages
 from lmedge.camera.taught_place import PlainPlace
+from lmedge.camera.teach_console import start_console
 from lmedge.camera.teacher import LessonPhase, Teacher, TeacherState
 from lmedge.camera.window_teach import NEWS, SHOWN, TeachKeys
 from lmedge.errors import LmedgeError
@@ -231,12 +232,30 @@ class TestTheWindow:
         assert with_lines(np.zeros((20, 20, 3), np.uint8), ["x"] * 40).shape == (20, 20, 3)
 
 
+class TestTheTerminal:
+    def test_lines(
+        self, choice: Choice, teacher: Teacher, file: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO")
+        before = file.read_bytes()
+        lines = ["", "tower / gates", "gate", "white gate / gates\n", "undo", "undo"]
+        with running(choice, Scene("white gate"), teacher):
+            start_console(teacher, lines).join(teaching.PATIENCE)
+            assert file.read_bytes() == before
+        found = [record.getMessage().removeprefix("--teach: ") for record in caplog.records]
+        assert "'tower' is in the category 'towers'; choose another name" in found
+        assert "'gate' is new: name its category too" in found
+        assert any(line.startswith("taught white gate (4 photographs") for line in found)
+        assert "taken back: white gate" in found
+        assert found[-1] == "there is no lesson to take back now"
+
+
 class TestTheOptions:
     def test_what_does_not_go_together(self, file: Path, tmp_path: Path) -> None:
         for words, problem in (
             (["--teach-photographs", tmp_path], "--teach-photographs needs --teach"),
             ([file, "--teach", "--preview", "0"], "--teach takes one FILE.tflite"),
-            (["--teach"], "--teach needs a window, or --preview"),
+            (["--teach"], "--teach needs a window, a terminal, or --preview"),
         ):
             done = lmedge("camera", file, "--headless", *words)
             assert (done.returncode, problem in done.stderr) == (2, True)

@@ -35,8 +35,9 @@ from lmedge.field.collected import sidecar
 from lmedge.field.labelling import DISCARD, LABEL, UNKNOWN_IMAGE, Labeller
 from lmedge.image import RgbImage, read_image
 from lmedge.report.csv_files import write_csv
+from lmedge.teach.base import Base
 from lmedge.teach.photographs import read_photographs
-from lmedge.teach.teaching import Base, Lesson, teach_file, write_taught
+from lmedge.teach.teaching import Lesson, teach_file, write_taught
 
 from .common import PATH, out_option, run_study, unknown_option
 

@@ -19,11 +19,12 @@ import numpy.typing as npt
 
 from lmedge.evaluation.metrics import score_head
 from lmedge.report.csv_files import study_command, write_csv
+from lmedge.teach.base import Base
 from lmedge.teach.features import FeatureSet
 from lmedge.teach.fitting import Teaching
 from lmedge.teach.gate import honest_guesses
 from lmedge.teach.photographs import ReadPhotographs, read_photographs
-from lmedge.teach.teaching import Base, Lesson, Taught, teach_file, write_taught
+from lmedge.teach.teaching import Lesson, Taught, teach_file, write_taught
 
 from .common import PATH, out_option, run_study
 

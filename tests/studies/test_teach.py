@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.studies import teach
-from lmedge.teach.teaching import Base
+from lmedge.teach.base import Base
 from tests.lmedge.teach import small
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from lmedge import __version__
 from lmedge.image import PIXEL_MEAN, PIXEL_SCALE
 from lmedge.metadata import Card
+from lmedge.teach.memory import DESCRIPTION
 from lmedge.train.description import versions
 from lmedge.train.run import Run
 
@@ -16,8 +18,19 @@ from .verification.comparison import FileComparison
 from .verification.verify import Findings
 
 
-def describe_file(run: Run, graph: Graph, findings: Findings, *, name: str, io: str) -> Card:
-    """Return the card of a run's file; docs/formats.md describes it field by field."""
+def describe_file(
+    run: Run,
+    graph: Graph,
+    findings: Findings,
+    *,
+    name: str,
+    io: str,
+    memory: tuple[Mapping[str, Any], Mapping[str, bytes]] = ({}, {}),
+) -> Card:
+    """Return the card of a run's file; docs/formats.md describes it field by field.
+
+    memory: What the file remembers of its photographs: entries of lmedge.json, and files.
+    """
     rejection = findings.rejection
     return Card(
         name=name,
@@ -44,7 +57,9 @@ def describe_file(run: Run, graph: Graph, findings: Findings, *, name: str, io: 
             "provenance": provenance(run),
             **({} if rejection is None else {"rejection": rejection.as_dict()}),
             "golden": dict(findings.golden),
+            **memory[0],
         },
+        files={one: (content, DESCRIPTION) for one, content in memory[1].items()},
     )
 
 

@@ -122,6 +122,11 @@ def _coverage(_: click.Context, param: click.Parameter, value: str) -> float | N
     help="With --int8: print the tensors that quantization harms most, "
     "and write FILE.explain.csv and .png.",
 )
+@click.option(
+    "--forget",
+    is_flag=True,
+    help="Store no features of the photographs: lmedge teach then adds nothing to the file.",
+)
 @click.option("--force", is_flag=True, help="Write the file even if it is refused.")
 def export(
     run: Path,
@@ -139,6 +144,7 @@ def export(
     unknown: Path | None,
     settings: tuple[str, ...],
     explain: bool,
+    forget: bool,
     force: bool,
 ) -> None:
     """Quantize a finished RUN folder and write one .tflite that any TFLite client can run.
@@ -192,6 +198,7 @@ def export(
         unknown=others,
         io=io,
         explain=explain,
+        forget=forget,
     )
     _run(opened, path, chosen, options, Budget(milliseconds=budget_ms, megabytes=budget_mb), sizes)
 

@@ -20,6 +20,7 @@ from lmedge.train.backend import keras, tf
 from lmedge.train.run import Run
 
 from .card import describe_file, provenance
+from .features import learned_features
 from .formats import RunNetworks, Stages
 from .quantization.explain import Noise, write_explanation
 from .verification.comparison import check_learned, check_reference
@@ -37,7 +38,7 @@ class Options:
     `coverage` is the share of known images that the thresholds keep, None to choose it by the
     unknown images; `unknown` are images of
     anything but the landmarks. `io` is "uint8" or "int8". `explain` writes, beside a file of format
-    int8, the error of each of its tensors.
+    int8, the error of each of its tensors. `forget` stores no features of the photographs.
     """
 
     limits: Limits = dataclasses.field(default_factory=Limits)
@@ -46,6 +47,7 @@ class Options:
     unknown: Sequence[Path] = ()
     io: str = "uint8"
     explain: bool = False
+    forget: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,7 +123,14 @@ class Exporter:
                 coverage=options.coverage,
                 unknown=options.unknown,
             )
-            card = describe_file(run, graph, findings, name=path.stem, io=options.io)
+        with self._stages.timed("features"):
+            memory = (
+                ({}, {})
+                if options.io == "int8"
+                else learned_features(run, graph.data, forget=options.forget)
+            )
+        with self._stages.timed("verification"):
+            card = describe_file(run, graph, findings, name=path.stem, io=options.io, memory=memory)
             file = parse_model(pack(graph.data, card), path)
             if not verify(file, trusted=True).identical:
                 raise LmedgeError(

@@ -211,7 +211,7 @@ def _memory(info: Any) -> str:
     count = sum(one for one in counts if isinstance(one, int))
     return (
         f"features of {count} photographs and of {entry.get('unknown', 0)} unknown images, "
-        f"{entry.get('width')} numbers each, no pixels; leave them out with lmedge teach --forget"
+        f"{entry.get('width')} numbers each, no pixels; leave them out with --forget"
     )
 
 

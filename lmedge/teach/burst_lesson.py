@@ -88,9 +88,10 @@ def teach_burst(model: ModelFile, burst: BurstPhotographs) -> BurstLesson:
     import numpy as np
 
     from .backbone import FeatureReader
+    from .base import Base
     from .features import feature_set
     from .photographs import ReadPhotographs
-    from .teaching import Base, Lesson, teach_file
+    from .teaching import Lesson, teach_file
 
     began = time.monotonic()
     base = Base.of(model)

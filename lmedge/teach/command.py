@@ -18,7 +18,6 @@ from ..model_file import HEADS, read_model
 from ..taxonomy import label_problem
 
 if TYPE_CHECKING:
-    from .photographs import ReadPhotographs
     from .teaching import Lesson, Taught
 
 PATH = click.Path(path_type=Path)
@@ -63,7 +62,7 @@ def _renames(
     "listed",
     type=PATH,
     metavar="FILE.tflite",
-    help="List what a taught file remembers: landmark, category and photographs, a line each.",
+    help="List what a file remembers: landmark, category and photographs, a line each.",
 )
 @click.option(
     "--forget", is_flag=True, help="Store no features: the file then takes no --add or --remove."
@@ -146,8 +145,9 @@ def _run(
     unknown: Path | None,
     threads: int,
 ) -> None:
+    from .base import Base
     from .photographs import read_photographs
-    from .teaching import Base, teach_file, write_taught
+    from .teaching import teach_file, write_taught
 
     began = time.monotonic()
     opened = Base.open(base)
@@ -160,7 +160,7 @@ def _run(
         )
     reading = time.monotonic() - began
     taught = teach_file(opened, read, lesson, output)
-    _print(taught, read)
+    _print(taught)
     both = sorted({*opened.learned} & {*taught.features.landmarks})
     if both:
         echo(
@@ -175,7 +175,7 @@ def _run(
     echo(f"next: {shell_words('lmedge', 'predict', output, 'IMAGE')}")
 
 
-def _print(taught: Taught, read: ReadPhotographs | None) -> None:
+def _print(taught: Taught) -> None:
     """Print the figures of a file, all of them from answers without the photograph itself."""
     from .curve import MORE, forecast
     from .gate import doubted
@@ -197,6 +197,8 @@ def _print(taught: Taught, read: ReadPhotographs | None) -> None:
     unmeasured = int((~found.measured).sum())
     if unmeasured:
         echo(f"{unmeasured} photographs are the only burst of their landmark and judge nothing")
+    if taught.heads:
+        echo(taught.heads)
     passing = f"a landmark that is not in the list passes as known in {100 * found.passing:.0f} %"
     if found.rejection.false_accepts is not None:
         passing += f", an image of --unknown in {100 * found.rejection.false_accepts:.0f} %"
@@ -207,7 +209,7 @@ def _print(taught: Taught, read: ReadPhotographs | None) -> None:
             f"{MORE} more photographs a landmark would make about {100 * told.gain:.1f} more of "
             f"100 right ({100 * told.low:.1f} to {100 * told.high:.1f})"
         )
-    names = place_names(taught.features, {} if read is None else read.names)
+    names = place_names(taught.features, taught.names)
     for place, guess, sure, own in doubted(found):
         true = labels.landmarks[int(found.truth["landmark"][place])]
         echo(
@@ -223,7 +225,7 @@ def _list(path: Path) -> None:
     entry = model.info.get(TAUGHT)
     counts = entry.get("photographs") if isinstance(entry, dict) else None
     if not isinstance(counts, dict):
-        raise ModelFileError(f"{path}: was not taught; `lmedge labels` lists its landmarks")
+        raise ModelFileError(f"{path}: remembers nothing; `lmedge labels` lists its landmarks")
     for landmark, category in model.taxonomy.hierarchy().items():
         count = counts.get(landmark, 0)
         echo(f"{harmless(landmark)}\t{harmless(category)}\t{harmless(count)}")

@@ -17,6 +17,8 @@ from .backbone import Stored
 # with a trained backbone as with an untrained one.
 ALIKE = 0.87
 LEAST = 2  # photographs of a landmark
+COARSE_BITS = 4
+BEND = 6.0  # steps of a feature around its zero point, below which coarse numbers are even
 FLOOR = 1e-3  # of the mean deviation, added to each
 _BLOCK = 1024  # rows compared at a time
 Bursts = tuple[tuple[int, ...], ...]  # places of rows, two or more each, sorted
@@ -33,6 +35,7 @@ class FeatureSet:
         zero: The zero point of the rows.
         bursts: Rows of a landmark that are known to be of one burst, whether they are alike or not.
             Landmarks without any are absent.
+        bits: 8, or 4 if every number is one of the 16 of `coarse`.
     """
 
     hierarchy: Mapping[str, str]
@@ -40,6 +43,7 @@ class FeatureSet:
     unknown: Stored = dataclasses.field(repr=False)
     zero: int
     bursts: Mapping[str, Bursts] = dataclasses.field(default_factory=dict, repr=False)
+    bits: int = 8
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -68,11 +72,13 @@ class FeatureSet:
         return found
 
     def with_others(self, other: FeatureSet) -> FeatureSet:
-        """Return this set and another one together.
+        """Return this set and another one together, coarse if one of them is.
 
         Raises:
             DataError: A landmark stands under another category there.
         """
+        if self.bits != other.bits:
+            return self.coarsened().with_others(other.coarsened())
         for name, above in other.hierarchy.items():
             if self.hierarchy.get(name, above) != above:
                 raise DataError(
@@ -94,7 +100,22 @@ class FeatureSet:
             unknown=unique(np.concatenate([self.unknown, other.unknown])),
             zero=self.zero,
             bursts={name: known[name] for name in sorted(known) if known[name]},
+            bits=self.bits,
         )
+
+    def coarsened(self) -> FeatureSet:
+        """Return the set with numbers of 4 bits; rows that become the same are one."""
+        if self.bits == COARSE_BITS:
+            return self
+        found = feature_set(
+            self.hierarchy,
+            {name: coarse(rows, self.zero) for name, rows in self.landmarks.items()},
+            coarse(self.unknown, self.zero),
+            zero=self.zero,
+            width=self.unknown.shape[1],
+            bursts=self.bursts,
+        )
+        return dataclasses.replace(found, bits=COARSE_BITS)
 
     def without(self, name: str) -> FeatureSet:
         """Return the set without a landmark. Raises DataError if it is not there."""
@@ -189,6 +210,29 @@ def unit(rows: Stored, zero: int) -> npt.NDArray[np.float32]:
     values = rows.astype(np.float32) - np.float32(zero)
     lengths = np.sqrt(np.einsum("nf,nf->n", values, values))
     return np.asarray(values / np.maximum(lengths, 1e-6)[:, None], np.float32)
+
+
+def coarse_numbers(zero: int) -> Stored:
+    """Return the 16 numbers of coarse features, in order, for a zero point.
+
+    They are evenly spaced in asinh((number - zero) / BEND): finely where most features are.
+    """
+    ends = np.arcsinh((np.array([-128.0, 127.0]) - zero) / BEND)
+    steps = np.linspace(ends[0], ends[1], 1 << COARSE_BITS)
+    return np.clip(np.rint(BEND * np.sinh(steps) + zero), -128, 127).astype(np.int8)
+
+
+def coarse_places(rows: Stored, zero: int) -> npt.NDArray[np.uint8]:
+    """Return the place of the nearest coarse number of each number of (n, F) rows."""
+    numbers = coarse_numbers(zero).astype(np.int64)
+    every = np.arange(-128, 128)
+    nearest = np.abs(every[:, None] - numbers).argmin(axis=1).astype(np.uint8)
+    return np.asarray(nearest[rows.astype(np.int64) + 128])
+
+
+def coarse(rows: Stored, zero: int) -> Stored:
+    """Return (n, F) rows with the nearest of the 16 coarse numbers in place of each."""
+    return np.asarray(coarse_numbers(zero)[coarse_places(rows, zero)])
 
 
 def deviations(

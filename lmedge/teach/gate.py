@@ -66,6 +66,31 @@ def losses(before: Teaching, old: FeatureSet, after: Teaching, new: FeatureSet) 
     return lines
 
 
+def against_trained(trained: float, found: Teaching) -> tuple[str, list[str]]:
+    """Compare heads in closed form with the trained heads of the base, on the same landmarks.
+
+    The backbone has learned these photographs, so that the honest answers are too good. If they are
+    worse than the trained heads nevertheless, beyond their interval, that is a problem.
+
+    Args:
+        trained: Landmark macro F1 of the trained heads.
+        found: Heads in closed form for the landmarks of the base.
+
+    Returns:
+        A line for people, and the problems.
+    """
+    low, high = found.scores.intervals()["landmark"]
+    line = (
+        f"the trained heads of the base had landmark macro F1 {trained:.3f} on photographs that "
+        "they had not learned; heads in closed form take their place, with "
+        f"{found.scores['landmark'].macro_f1:.3f} ({low:.3f} to {high:.3f}) on its landmarks, "
+        "which is too good, since the backbone has learned these photographs"
+    )
+    worse = f"heads in closed form are worse than the trained heads of the base ({high:.3f} at the "
+    worse += f"most, {trained:.3f}); train again with the new photographs"
+    return line, [worse] if high < trained else []
+
+
 def _right(found: Teaching, rows: FeatureSet) -> Mapping[tuple[str, bytes], bool]:
     """Return whether each measured photograph is right, by landmark and features."""
     guess = honest_guesses(found)

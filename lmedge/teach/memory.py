@@ -2,7 +2,8 @@
 
 An associated file holds the rows one behind the other, landmark by landmark in the order of the
 label file, those of unknown images last. lmedge.json holds how many there are of each, and which
-ones a camera or origin.csv has named as one burst.
+ones a camera or origin.csv has named as one burst. What would take more than MOST_BYTES is taught
+and kept with 4 bits a number.
 """
 
 from __future__ import annotations
@@ -16,12 +17,23 @@ from ..archive import read_archive
 from ..errors import ModelFileError
 from ..info import is_number
 from ..model_file import ModelFile
-from .features import Bursts, FeatureSet
+from .backbone import Stored
+from .features import COARSE_BITS, Bursts, FeatureSet, coarse_numbers, coarse_places
 
 TAUGHT = "taught"  # the entry of lmedge.json
 FEATURES_FILE = "taught_features.bin"
-DESCRIPTION = "int8 features of the photographs that the file was taught"
+DESCRIPTION = "features of the photographs that the file has learned"
 MOST_BYTES = 8 * 1024 * 1024
+
+
+def storable(found: FeatureSet) -> FeatureSet:
+    """Return a set as a file keeps it: coarse if it would be larger than MOST_BYTES."""
+    return found.coarsened() if _bytes(found) > MOST_BYTES else found
+
+
+def _bytes(found: FeatureSet) -> int:
+    count = (found.count + len(found.unknown)) * int(found.unknown.shape[1])
+    return -(-count * found.bits // 8)
 
 
 def remembered(found: FeatureSet, *, forget: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -30,19 +42,39 @@ def remembered(found: FeatureSet, *, forget: bool) -> tuple[dict[str, Any], dict
     There is no such file if it is not wanted, or if it would be larger than MOST_BYTES.
     """
     parts = [found.landmarks[name] for name in sorted(found.landmarks)]
-    width = found.unknown.shape[1]
     rows = np.concatenate([*parts, found.unknown])
-    kept = not forget and rows.nbytes <= MOST_BYTES
+    kept = not forget and _bytes(found) <= MOST_BYTES
     entry = {
         "features": FEATURES_FILE if kept else None,
-        "width": width,
+        "width": found.unknown.shape[1],
         "zero": found.zero,
         "photographs": {name: len(found.landmarks[name]) for name in sorted(found.landmarks)},
         "unknown": len(found.unknown),
     }
+    if found.bits != 8:
+        entry["bits"] = found.bits
     if kept and found.bursts:
         entry["bursts"] = {name: [list(one) for one in all_] for name, all_ in found.bursts.items()}
-    return entry, {FEATURES_FILE: rows.tobytes()} if kept else {}
+    return entry, {FEATURES_FILE: _content(rows, found)} if kept else {}
+
+
+def _content(rows: Stored, found: FeatureSet) -> bytes:
+    if found.bits == 8:
+        return rows.tobytes()
+    places = coarse_places(rows, found.zero).reshape(-1)
+    both = np.append(places, np.zeros(len(places) % 2, np.uint8)).reshape(-1, 2)
+    return np.asarray(both[:, 0] | both[:, 1] << COARSE_BITS, np.uint8).tobytes()
+
+
+def _numbers(content: bytes, bits: int, zero: int, count: int) -> Stored:
+    """Return (count,) numbers. Raises ValueError if there are others."""
+    if bits not in (8, COARSE_BITS) or len(content) != -(-count * bits // 8):
+        raise ValueError("their number is another")
+    if bits == 8:
+        return np.frombuffer(content, np.int8)
+    packed = np.frombuffer(content, np.uint8)
+    places = np.stack([packed & 15, packed >> COARSE_BITS], axis=1).reshape(-1)[:count]
+    return np.asarray(coarse_numbers(zero)[places])
 
 
 def recall(model: ModelFile) -> FeatureSet | None:
@@ -68,9 +100,11 @@ def _rows(model: ModelFile, entry: Mapping[str, Any]) -> FeatureSet:
     counts = [*(entry["photographs"][name] for name in names), entry["unknown"]]
     if not all(is_number(value) for value in (width, zero, *counts)):
         raise ValueError("a number is none")
-    if len(content) != int(width) * sum(map(int, counts)) or min(counts) < 0 or int(width) < 1:
+    bits = entry.get("bits", 8)
+    if min(counts) < 0 or int(width) < 1 or not -128 <= int(zero) <= 127:
         raise ValueError("their number is another")
-    rows = np.frombuffer(content, np.int8).reshape(-1, int(width))
+    count = int(width) * sum(map(int, counts))
+    rows = _numbers(content, bits, int(zero), count).reshape(-1, int(width))
     parts = np.split(rows, np.cumsum(counts)[:-1])
     return FeatureSet(
         hierarchy=model.taxonomy.hierarchy(),
@@ -81,6 +115,7 @@ def _rows(model: ModelFile, entry: Mapping[str, Any]) -> FeatureSet:
             name: _bursts(all_, len(parts[names.index(name)]))
             for name, all_ in sorted(entry.get("bursts", {}).items())
         },
+        bits=int(bits),
     )
 
 

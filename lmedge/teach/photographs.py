@@ -26,6 +26,7 @@ from ..field.origin import bursts_of
 from ..image import read_encoded
 from ..progress import progress
 from ..reading import decode_all
+from ..taxonomy import counted
 from .backbone import FeatureGraph, FeatureReader, Stored
 from .features import LEAST, FeatureSet, feature_set
 
@@ -97,10 +98,12 @@ def check_counts(counts: Mapping[str, int]) -> None:
     """Raise DataError if a landmark has fewer than LEAST photographs."""
     few = sorted(name for name, count in counts.items() if count < LEAST)
     if few:
-        more = f" (and {len(few) - 1} more landmarks)" if len(few) > 1 else ""
+        others = counted(len(few) - 1, "more landmark", "more landmarks")
+        more = f" (and {others})" if len(few) > 1 else ""
+        found = counted(counts[few[0]], "photograph", "photographs")
         raise DataError(
-            f"landmark {few[0]!r} has {counts[few[0]]} photographs{more}; teaching needs "
-            f"{LEAST} at least, and about ten are a start"
+            f"landmark {few[0]!r} has {found}{more}; teaching needs {LEAST} at least, and about "
+            "ten are a start"
         )
 
 

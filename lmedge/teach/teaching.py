@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..base_file import BaseFile, parse_any, read_base
 from ..errors import GateError, LmedgeError, ModelFileError
 from ..evaluation import CROSS_VALIDATED
 from ..files import write_bytes
@@ -19,81 +18,19 @@ from ..image import PIXEL_MEAN, PIXEL_SCALE
 from ..interpreter import Interpreter
 from ..machine import package_version
 from ..metadata import Card, pack
-from ..model_file import ModelFile, bare_model, parse_model, read_bytes
+from ..model_file import ModelFile, bare_model, parse_model
 from ..trial import GOLDEN, golden_image
-from .backbone import FeatureGraph, FeatureReader
-from .features import FeatureSet, alike, unit
+from .backbone import FeatureReader
+from .base import STRATEGY, Base
+from .features import FeatureSet, alike, coarse, unit
 from .fitting import Teaching, teach_heads
-from .gate import copies, losses, not_distinguished, shortened
+from .gate import against_trained, copies, losses, not_distinguished, shortened
 from .heads import with_heads
-from .memory import DESCRIPTION, TAUGHT, recall, remembered
+from .memory import DESCRIPTION, TAUGHT, remembered, storable
 from .photographs import ReadPhotographs, check_counts
 
 CLOSE = 1e-4  # between a probability of the file and the same in double precision
-STRATEGY = "closed form"
 PACKAGES = ("numpy", "ai-edge-litert")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Base:
-    """What a lesson begins with: a backbone, and what its file remembers.
-
-    Attributes:
-        path: The file.
-        sha256: The digest of the file that was not taught itself; of this one if it was not.
-        backbone: Its backbone.
-        format: The format of the file, as in lmedge.json.
-        smoothing: The steadiness of its labels on a stream, None if it has none of its own.
-        learned: The landmarks that the backbone was trained on.
-        remembered: The photographs' features inside, None if there are none.
-    """
-
-    path: Path
-    sha256: str
-    backbone: FeatureGraph
-    format: str
-    smoothing: Mapping[str, Any] | None
-    learned: Sequence[str]
-    remembered: FeatureSet | None
-
-    @classmethod
-    def open(cls, path: Path | None) -> Base:
-        """Read a file, run it in a child process, and cut its backbone off.
-
-        path: A file with heads or a base; None is the base that comes with lmedge.
-
-        Raises:
-            ModelFileError: The file cannot be used as a base.
-        """
-        return cls.of(read_base() if path is None else parse_any(read_bytes(path), path))
-
-    @classmethod
-    def of(cls, model: ModelFile | BaseFile) -> Base:
-        """Do as `open` with a file that was read. Raises ModelFileError likewise."""
-        own = () if isinstance(model, BaseFile) else model.taxonomy.landmarks
-        info = model.info
-        provenance = info.get("provenance")
-        before = provenance if isinstance(provenance, dict) else {}
-        inherited, learned = before.get("base_sha256"), before.get("base_landmarks")
-        smoothing = info.get("smoothing")
-        return cls(
-            path=model.path,
-            sha256=inherited if isinstance(inherited, str) else model.sha256,
-            backbone=FeatureGraph.of(model),
-            format=str(info.get("format", "int8")),
-            smoothing=smoothing if isinstance(smoothing, dict) else None,
-            learned=tuple(map(str, learned)) if isinstance(learned, list) else own,
-            remembered=None if isinstance(model, BaseFile) else recall(model),
-        )
-
-    def recalled(self) -> FeatureSet:
-        """Return what the file remembers. Raises ModelFileError if that is nothing."""
-        if self.remembered is None:
-            raise ModelFileError(
-                f"{self.path}: holds no features of photographs to add to or to change; teach it "
-                "from the photographs of all landmarks, without --add, --remove and --rename"
-            )
-        return self.remembered
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,12 +83,16 @@ class Taught:
         features: What it was taught from.
         teaching: The heads and their honest answers.
         problems: Why the gate refuses it; empty if it passes.
+        names: The photograph that each row is of, if it was read just now.
+        heads: How the heads of a trained base compare with those in closed form, empty otherwise.
     """
 
     file: ModelFile
     features: FeatureSet
     teaching: Teaching
     problems: Sequence[str]
+    names: Mapping[tuple[str, bytes], str] = dataclasses.field(default_factory=dict, repr=False)
+    heads: str = ""
 
 
 def teach_file(base: Base, read: ReadPhotographs | None, lesson: Lesson, path: Path) -> Taught:
@@ -162,18 +103,39 @@ def teach_file(base: Base, read: ReadPhotographs | None, lesson: Lesson, path: P
         ModelFileError: The base cannot be used, or this runtime computes other answers.
     """
     found = lesson.applied(base, read)
+    names = {} if read is None else read.names
+    if not lesson.forget:
+        found = storable(found)
+    if found.bits != 8:
+        names = {(name, _coarse(row, found.zero)): text for (name, row), text in names.items()}
     check_counts({name: len(rows) for name, rows in found.landmarks.items()})
-    teaching = teach_heads(found)
+    teaching, heads = teach_heads(found), ""
     problems = [
-        *shortened(_copies(found, {} if read is None else read.names)),
+        *shortened(_copies(found, names)),
         *shortened(not_distinguished(teaching)),
     ]
     if lesson.changes and base.remembered is not None:
         old = _kept(base.remembered, lesson)
+        old = old if found.bits == old.bits else old.coarsened()
         if len(old.landmarks) > 1:
-            problems += shortened(losses(teach_heads(old), old, teaching, found))
+            before = teach_heads(old)
+            problems += shortened(losses(before, old, teaching, found))
+            if base.trained_f1 is not None:
+                heads, refused = against_trained(base.trained_f1, before)
+                problems += refused
     file = _packed(base, found, teaching, lesson, path, problems)
-    return Taught(file=file, features=found, teaching=teaching, problems=problems)
+    return Taught(
+        file=file,
+        features=found,
+        teaching=teaching,
+        problems=problems,
+        names=names,
+        heads=heads,
+    )
+
+
+def _coarse(row: bytes, zero: int) -> bytes:
+    return coarse(np.frombuffer(row, np.int8), zero).tobytes()
 
 
 def write_taught(taught: Taught, lesson: Lesson) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from lmedge.errors import GateError, LmedgeError, RunError
-from lmedge.export import convert, exporting, formats
+from lmedge.errors import GateError, LmedgeError, ModelFileError, RunError
+from lmedge.export import convert, exporting, features, formats
 from lmedge.export.exporting import report_path
 from lmedge.export.verification import verify as verify_module
 from lmedge.export.verification.gate import Limits
 from lmedge.golden import verify
 from lmedge.model_file import HEADS, read_model
+from lmedge.teach.base import Base
+from lmedge.teach.photographs import ReadPhotographs, read_photographs
+from lmedge.teach.teaching import Lesson, teach_file
 from lmedge.train.network import load_network
 from lmedge.train.run import Run
 from tests import small_run
@@ -66,6 +70,40 @@ class TestWritten:
 
     def test_it_answers_here_as_it_did(self, exported: Exported) -> None:
         assert verify(read_model(exported.path)).identical
+
+    def test_it_remembers_what_was_learned(self, exported: Exported, tmp_path: Path) -> None:
+        """As a file that is taught the same photographs, so that lessons add up exactly."""
+        base, run = Base.open(exported.path), exported.run
+        learned = [entry.image for part in ("train", "val") for entry in run.entries(part)]
+        for image in learned:
+            place = tmp_path / image.category / image.landmark / image.path.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(image.path, place)
+        again = read_photographs(tmp_path, base.backbone).found
+        found = base.recalled()
+        assert found.hierarchy == again.hierarchy
+        for name, rows in again.landmarks.items():
+            assert np.array_equal(found.landmarks[name], rows)
+        assert (
+            base.trained_f1
+            == read_model(exported.path).info["metrics"]["test"]["file"]["landmark"]["macro_f1"]
+        )
+        path, renamed = tmp_path / "new.tflite", again.renamed("old bridge", "new bridge")
+        one = teach_file(base, None, Lesson(rename=[("old bridge", "new bridge")]), path)
+        read = ReadPhotographs(found=renamed, names={}, skipped=0)
+        two = teach_file(base, read, Lesson(), path)
+        assert two.file.info["model_sha256"] == one.file.info["model_sha256"]
+        assert two.file.info["taught"] == one.file.info["taught"]
+
+    def test_it_forgets_if_asked(self, exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+        entry, files = features.learned_features(exported.run, exported.graph, forget=True)
+        assert (entry["taught"]["features"], files) == (None, {})
+
+        def nothing(_: bytes) -> bytes:
+            raise ModelFileError("has no pooled features")
+
+        monkeypatch.setattr(features, "cut", nothing)
+        assert features.learned_features(exported.run, b"", forget=False) == ({}, {})
 
     def test_nothing_is_done_twice(self, exported: Exported) -> None:
         epochs = exported.run.recipe.quantize.epochs

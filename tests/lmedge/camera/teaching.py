@@ -14,8 +14,9 @@ import numpy as np
 from lmedge.camera import Absence, Choice, Frame, FrameResult, FrameSource, run_camera
 from lmedge.camera.burst import BurstTaker
 from lmedge.camera.teacher import LessonPhase, Teacher
+from lmedge.teach.base import Base
 from lmedge.teach.photographs import read_photographs
-from lmedge.teach.teaching import Base, Lesson, teach_file, write_taught
+from lmedge.teach.teaching import Lesson, teach_file, write_taught
 from tests.lmedge.teach import small
 
 PATIENCE = 120.0  # seconds, on a busy machine

@@ -19,6 +19,7 @@ from lmedge.field.destination import checked_names
 from lmedge.field.origin import bursts_of
 from lmedge.model_file import ModelFile, read_model
 from lmedge.teach import history
+from lmedge.teach.base import Base
 from lmedge.teach.burst_lesson import (
     BurstLesson,
     BurstPhotographs,
@@ -27,7 +28,7 @@ from lmedge.teach.burst_lesson import (
     teach_burst,
 )
 from lmedge.teach.photographs import read_photographs
-from lmedge.teach.teaching import Base, Lesson, teach_file
+from lmedge.teach.teaching import Lesson, teach_file
 from tests.lmedge.camera import teaching
 from tests.lmedge.camera.teaching import Scene, give_lesson, running, scene, take_burst, until
 

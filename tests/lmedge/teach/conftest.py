@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lmedge.teach.base import Base
 from lmedge.teach.photographs import ReadPhotographs, read_photographs
-from lmedge.teach.teaching import Base
 from tests.lmedge.teach import small
 
 

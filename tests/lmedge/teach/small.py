@@ -16,11 +16,12 @@ from lmedge.image import Resize
 from lmedge.metadata import Card, pack
 from lmedge.taxonomy import Taxonomy
 from lmedge.teach.backbone import FeatureGraph, packed
+from lmedge.teach.base import Base
 from lmedge.teach.features import feature_set
 from lmedge.teach.fitting import teach_heads
 from lmedge.teach.heads import with_heads
 from lmedge.teach.photographs import read_photographs
-from lmedge.teach.teaching import Base, Lesson, teach_file
+from lmedge.teach.teaching import Lesson, teach_file
 
 SIZE, WIDTH, STEP = 32, 48, 8
 STEPS = 0.02  # of the int8 features

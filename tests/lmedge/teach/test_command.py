@@ -54,7 +54,7 @@ def test_what_a_file_remembers_is_listed(teach_folder: Path, tmp_path: Path) -> 
         "tower\ttowers\t6",
     ]
     refused = CliRunner().invoke(teach, ["--list", str(teach_folder / "base.tflite")])
-    assert "was not taught" in str(refused.exception)
+    assert "remembers nothing" in str(refused.exception)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ import pytest
 
 from lmedge.errors import LmedgeError
 from lmedge.model_file import read_model
+from lmedge.teach.base import Base
 from lmedge.teach.history import TaughtHistory
 from lmedge.teach.photographs import ReadPhotographs
-from lmedge.teach.teaching import Base, Lesson, teach_file
+from lmedge.teach.teaching import Lesson, teach_file
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from lmedge.archive import read_archive
 from lmedge.classifier import Classifier
 from lmedge.errors import DataError, GateError, ModelFileError
 from lmedge.field.origin import change_origin
@@ -22,11 +23,12 @@ from lmedge.model_file import ModelFile, read_model
 from lmedge.operators import ALLOWED
 from lmedge.teach import backbone, memory
 from lmedge.teach.backbone import FeatureGraph, cut
-from lmedge.teach.features import FeatureSet, unit
+from lmedge.teach.base import Base, trained_f1
+from lmedge.teach.features import FeatureSet, coarse, unit
 from lmedge.teach.fitting import teach_heads
 from lmedge.teach.gate import doubted
 from lmedge.teach.photographs import ReadPhotographs, read_photographs
-from lmedge.teach.teaching import Base, Lesson, Taught, teach_file, write_taught
+from lmedge.teach.teaching import Lesson, Taught, place_names, teach_file, write_taught
 from tests.lmedge.teach import small
 
 
@@ -212,10 +214,50 @@ class TestMemory:
     def test_too_many_to_remember(
         self, first: ReadPhotographs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(memory, "MOST_BYTES", 18 * small.WIDTH - 1)
-        entry, files = memory.remembered(first.found, forget=False)
-        assert entry["features"] is None
-        assert files == {}
+        monkeypatch.setattr(memory, "MOST_BYTES", 9 * small.WIDTH - 1)
+        found = memory.storable(first.found)
+        entry, files = memory.remembered(found, forget=False)
+        assert (found.bits, entry["features"], files) == (4, None, {})
+
+    def test_more_are_kept_with_four_bits(
+        self,
+        base: Base,
+        first: ReadPhotographs,
+        more: ReadPhotographs,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Lessons still add up to that of all photographs at once, to the byte."""
+        monkeypatch.setattr(memory, "MOST_BYTES", 18 * small.WIDTH)
+        path = tmp_path / "new.tflite"
+        small_one = teach_file(base, first, Lesson(), path)
+        assert small_one.features.bits == 8
+        path.write_bytes(small_one.file.data)
+        added = teach_file(Base.open(path), more, Lesson(add=True), path)
+        at_once = teach_file(base, together(first, more), Lesson(), path)
+        assert added.features.bits == 4
+        assert added.file.data == at_once.file.data
+        entry = added.file.info[memory.TAUGHT]
+        rows = sum(entry["photographs"].values()) + entry["unknown"]
+        content = read_archive(added.file.data)[1][memory.FEATURES_FILE]
+        assert len(content) == rows * small.WIDTH // 2
+        path.write_bytes(added.file.data)
+        again = Base.open(path)
+        for name, known in added.features.landmarks.items():
+            assert np.array_equal(again.recalled().landmarks[name], known)
+        assert teach_file(again, more, Lesson(add=True), path).file.data == added.file.data
+        names = place_names(added.features, added.names)
+        assert sum(name.startswith("gates/") for name in names) == 6
+
+    @pytest.mark.parametrize("zero", [-128, -110, 0, 127])
+    def test_coarse_numbers_stay(self, zero: int) -> None:
+        every = np.arange(-128, 128).astype(np.int8)[None]
+        once = coarse(every, zero)
+        assert len(np.unique(once)) == 16
+        assert np.array_equal(coarse(once, zero), once)
+        assert (np.diff(once.astype(int)) >= 0).all()
+        near = abs(every.astype(int) - zero) <= 3
+        assert np.abs(once.astype(int) - every)[near].max() <= 2
 
     @pytest.mark.parametrize(
         "change",
@@ -227,6 +269,9 @@ class TestMemory:
             {"photographs": None},
             {"zero": "0"},
             {"features": "other.bin"},
+            {"bits": 4},
+            {"bits": 3},
+            {"zero": 300},
             {"bursts": {"tower": [[0, 6]]}},
             {"bursts": {"tower": [[0, 1], [1, 2]]}},
             {"bursts": {"tower": [[0]]}},
@@ -319,11 +364,28 @@ class TestTheGate:
         assert found.teaching.taxonomy.landmarks[guess] == "tower"
         assert sure > 0.5 > own
 
+    @pytest.mark.parametrize(("trained", "refused"), [(1.0, False), (1.01, True)])
+    def test_the_trained_heads_of_the_base(
+        self, taught: Taught, more: ReadPhotographs, tmp_path: Path, trained: float, refused: bool
+    ) -> None:
+        """Heads in closed form take their place, unless those are better beyond doubt."""
+        base = dataclasses.replace(Base.open(taught.file.path), trained_f1=trained)
+        found = teach_file(base, more, Lesson(add=True), tmp_path / "new.tflite")
+        assert f"the trained heads of the base had landmark macro F1 {trained:.3f}" in found.heads
+        worse = [one for one in found.problems if "worse than the trained heads" in one]
+        assert bool(worse) is refused
+
+    def test_a_taught_base_has_no_trained_heads(self, taught: Taught) -> None:
+        assert Base.open(taught.file.path).trained_f1 is None
+        metrics = {"val": {"file": {"landmark": {"macro_f1": 0.8}}}, "test": {"file": {}}}
+        assert trained_f1({"metrics": metrics}) == 0.8
+        assert trained_f1({"metrics": None}) is None
+
 
 class TestPhotographs:
     def test_a_landmark_with_one_photograph(self, base: Base, tmp_path: Path) -> None:
         small.write_photographs(tmp_path, small.HIERARCHY, range(1))
-        with pytest.raises(DataError, match=r"'old bridge' has 1 photographs \(and 2 more"):
+        with pytest.raises(DataError, match=r"'old bridge' has 1 photograph \(and 2 more"):
             read_photographs(tmp_path, base.backbone)
 
     def test_two_of_the_same_are_one(self, base: Base, tmp_path: Path) -> None:
@@ -332,7 +394,7 @@ class TestPhotographs:
         for number in (1, 2):
             shutil.copy(tower / "0.png", tower / f"{number}.png")
         read = read_photographs(tmp_path, base.backbone)
-        with pytest.raises(DataError, match="'tower' has 1 photographs"):
+        with pytest.raises(DataError, match="'tower' has 1 photograph"):
             teach_file(base, read, Lesson(), tmp_path / "new.tflite")
 
     def test_what_is_excluded_and_what_cannot_be_read(self, base: Base, tmp_path: Path) -> None:

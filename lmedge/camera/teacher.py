@@ -255,10 +255,10 @@ class Teacher:
 
     def _done(self, message: str) -> None:
         _log.info("--teach: %s", message)
+        can_undo = self._lessons.can_undo()
         with self._lock:
             self._burst, self._images = None, ()
-            self._state = TeacherState(message=message)
-        self._look_back()
+            self._state = TeacherState(message=message, can_undo=can_undo)
 
     def _look_back(self) -> None:
         """Find out if there is a lesson to take back."""

@@ -87,6 +87,7 @@ def teach_burst(model: ModelFile, burst: BurstPhotographs) -> BurstLesson:
     """
     import numpy as np
 
+    from ..trial import survive
     from .backbone import FeatureReader
     from .base import Base
     from .features import feature_set
@@ -113,6 +114,7 @@ def teach_burst(model: ModelFile, burst: BurstPhotographs) -> BurstLesson:
     called_by = {(name, row.tobytes()): text for row, text in zip(rows, names, strict=True)}
     read = ReadPhotographs(found=found, names=called_by, skipped=0)
     taught = teach_file(base, read, Lesson(add=True), model.path)
+    survive(taught.file)  # here, so that the camera finds the verdict
     problems = list(taught.problems)
     own = taught.features.landmarks[name]
     if before is not None and np.array_equal(own, before):

@@ -85,7 +85,7 @@ class Teaching:
         answers: Outputs by name, (N, K), of regressions without the photograph and its burst.
         measured: (N,) false for photographs whose landmark has no other burst: no regression can
             judge them.
-        bursts: Number of groups of like photographs.
+        groups: (N,) number of the group of like photographs, or of one burst, of each.
         decoding: The weight of the category head.
         rejection: The thresholds.
         scores: Of the answers.
@@ -98,11 +98,16 @@ class Teaching:
     truth: Truth
     answers: Mapping[str, npt.NDArray[np.float32]]
     measured: npt.NDArray[np.bool_]
-    bursts: int
+    groups: npt.NDArray[np.intp]
     decoding: Decoding
     rejection: FittedThresholds
     scores: Scores
     passing: float
+
+    @property
+    def bursts(self) -> int:
+        """Number of groups."""
+        return int(self.groups.max()) + 1
 
 
 def teach_heads(found: FeatureSet) -> Teaching:
@@ -149,12 +154,20 @@ def teach_heads(found: FeatureSet) -> Teaching:
         truth=truth,
         answers=answers,
         measured=judge.measured,
-        bursts=len(groups),
+        groups=_numbered(groups),
         decoding=Decoding(category_weight=weight),
         rejection=rejection,
         scores=scored,
         passing=float((scores.left_out >= rejection.threshold).mean()),
     )
+
+
+def _numbered(groups: list[Places]) -> npt.NDArray[np.intp]:
+    """Return the number of the group of each row."""
+    found = np.empty(sum(map(len, groups)), np.intp)
+    for number, group in enumerate(groups):
+        found[group] = number
+    return found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from ..decoding import joint_probabilities
 from ..evaluation.intervals import wilson_interval
@@ -27,7 +29,8 @@ def not_distinguished(found: Teaching) -> list[str]:
     """Return a line for each pair of landmarks that the honest answers do not distinguish.
 
     Of the photographs of both, the share for which the regression prefers the right one is below
-    APART, by the upper end of its 95 % interval.
+    APART, by the upper end of its 95 % interval. That counts groups: the photographs of one burst
+    say one thing many times.
     """
     names, truth = found.taxonomy.landmarks, found.truth["landmark"]
     values, lines = found.answers["landmark"], []
@@ -35,13 +38,14 @@ def not_distinguished(found: Teaching) -> list[str]:
         for second in range(first + 1, len(names)):
             asked = np.isin(truth, (first, second)) & found.measured
             first_wins = values[asked, first] > values[asked, second]
-            right = int((first_wins == (truth[asked] == first)).sum())
-            count = int(asked.sum())
-            if count and wilson_interval(right, count)[1] < APART:
+            rights = first_wins == (truth[asked] == first)
+            count = len(np.unique(found.groups[asked]))
+            share = _mean_of_groups(rights, found.groups[asked])
+            if count and wilson_interval(round(share * count), count)[1] < APART:
                 lines.append(
                     f"{names[first]!r} and {names[second]!r} cannot be distinguished: between the "
-                    f"two, {right} of {count} photographs are right; are they one place, or are "
-                    "photographs in the wrong folder?"
+                    f"two, {rights.sum()} of {len(rights)} photographs are right; are they one "
+                    "place, or are photographs in the wrong folder?"
                 )
     return lines
 
@@ -50,15 +54,21 @@ def losses(before: Teaching, old: FeatureSet, after: Teaching, new: FeatureSet) 
     """Return a line for each landmark of the base that lost photographs beyond doubt.
 
     A photograph is lost if it was right before and is wrong after. The test is that of signs, with
-    DOUBT divided by the number of landmarks.
+    DOUBT divided by the number of landmarks, on the groups of before: one that loses more
+    photographs than it gains counts as one.
     """
     was, now = _right(before, old), _right(after, new)
+    group = dict(zip(_keys(old), before.groups.tolist(), strict=True))
     lines = []
     for name in old.landmarks:
         both = [key for key in was if key[0] == name and key in now]
+        change: Counter[int] = Counter()
+        for key in both:
+            change[group[key]] += int(now[key]) - int(was[key])
+        fewer, more = (sum(sign * one > 0 for one in change.values()) for sign in (-1, 1))
         lost = sum(was[key] and not now[key] for key in both)
         gained = sum(now[key] and not was[key] for key in both)
-        if _chance(lost, lost + gained) < DOUBT / len(old.landmarks):
+        if _chance(fewer, fewer + more) < DOUBT / len(old.landmarks):
             lines.append(
                 f"{name!r} loses: {lost} of its {len(both)} photographs were right before and are "
                 f"wrong now, {gained} the other way"
@@ -93,14 +103,23 @@ def against_trained(trained: float, found: Teaching) -> tuple[str, list[str]]:
 
 def _right(found: Teaching, rows: FeatureSet) -> Mapping[tuple[str, bytes], bool]:
     """Return whether each measured photograph is right, by landmark and features."""
-    guess = honest_guesses(found)
-    names, answers, at = found.taxonomy.landmarks, {}, 0
-    for number, name in enumerate(names):
-        for row in rows.landmarks[name]:
-            if found.measured[at]:
-                answers[name, row.tobytes()] = bool(guess[at] == number)
-            at += 1
-    return answers
+    right = honest_guesses(found) == found.truth["landmark"]
+    keys = zip(_keys(rows), right.tolist(), found.measured.tolist(), strict=True)
+    return {key: is_right for key, is_right, measured in keys if measured}
+
+
+def _keys(rows: FeatureSet) -> list[tuple[str, bytes]]:
+    """Return landmark and features of each photograph, in the order of `FeatureSet.rows`."""
+    names = sorted(rows.landmarks)
+    return [(name, row.tobytes()) for name in names for row in rows.landmarks[name]]
+
+
+def _mean_of_groups(values: npt.NDArray[np.bool_], groups: npt.NDArray[np.intp]) -> float:
+    """Return the mean, 0..1, in which each group counts as much as any other."""
+    if not len(values):
+        return 0.0
+    _, places, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    return float((np.bincount(places.reshape(-1), weights=values) / counts).mean())
 
 
 def honest_guesses(found: Teaching) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

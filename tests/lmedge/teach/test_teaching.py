@@ -24,9 +24,9 @@ from lmedge.operators import ALLOWED
 from lmedge.teach import backbone, memory
 from lmedge.teach.backbone import FeatureGraph, cut
 from lmedge.teach.base import Base, trained_f1
-from lmedge.teach.features import FeatureSet, coarse, unit
+from lmedge.teach.features import FeatureSet, coarse, feature_set, unit
 from lmedge.teach.fitting import teach_heads
-from lmedge.teach.gate import doubted
+from lmedge.teach.gate import doubted, honest_guesses, losses, not_distinguished
 from lmedge.teach.photographs import ReadPhotographs, read_photographs
 from lmedge.teach.teaching import Lesson, Taught, place_names, teach_file, write_taught
 from tests.lmedge.teach import small
@@ -320,6 +320,44 @@ class TestTheGate:
         assert not path.exists()
         write_taught(found, Lesson(force=True))
         assert read_model(path).info["gate"]["problems"] == found.problems
+
+    def test_bursts_count_once(self, base: Base, first: ReadPhotographs, tmp_path: Path) -> None:
+        """Two bursts of one view each are wrong without each other; that is no proof."""
+        rng = np.random.default_rng(0)
+        views = [rng.integers(-90, 90, small.WIDTH) for _ in range(2)]
+        rows = [view + rng.integers(-3, 4, small.WIDTH) for view in views for _ in range(15)]
+        found = feature_set(
+            {"gate": "gates"},
+            {"gate": [row.astype(np.int8) for row in rows]},
+            [],
+            zero=first.found.zero,
+            width=small.WIDTH,
+            bursts={"gate": [range(15), range(15, 30)]},
+        )
+        both = teach_heads(first.found.with_others(found))
+        gate = both.truth["landmark"] == both.taxonomy.landmarks.index("gate")
+        assert (honest_guesses(both)[gate] != both.truth["landmark"][gate]).all()
+        assert not_distinguished(both) == []
+        alone = dataclasses.replace(both, groups=np.arange(len(both.groups)))
+        assert any("'gate'" in line for line in not_distinguished(alone))
+
+    def test_a_burst_that_is_lost_is_one(self) -> None:
+        rng = np.random.default_rng(0)
+        rows = {name: rng.integers(-60, 60, (12, small.WIDTH)) for name in ("gate", "tower")}
+        rows["tower"] += 40
+        stored = {name: list(own.astype(np.int8)) for name, own in rows.items()}
+        hierarchy = dict.fromkeys(rows, "all")
+        found = feature_set(hierarchy, stored, [], zero=0, width=small.WIDTH)
+        before = teach_heads(found)
+        tower = before.truth["landmark"] == 1
+        swapped = before.answers["landmark"].copy()
+        swapped[tower] = swapped[tower][:, ::-1]
+        after = dataclasses.replace(before, answers={**before.answers, "landmark": swapped})
+        apart = dataclasses.replace(before, groups=np.arange(24))
+        (line,) = losses(apart, found, after, found)
+        assert line.startswith("'tower' loses: 12 of its 12 photographs")
+        burst = dataclasses.replace(before, groups=np.where(tower, 0, np.arange(24) + 1))
+        assert losses(burst, found, after, found) == []
 
     def test_one_photograph_under_two_landmarks(
         self, base: Base, teach_folder: Path, tmp_path: Path

@@ -27,9 +27,7 @@ def learned_features(
     as its base. A graph without pooled features, or with int8 pixels, remembers nothing.
     """
     try:
-        backbone = FeatureGraph.of_graph(
-            cut(graph), run.recipe.data.input_size, Resize(run.recipe.data.resize)
-        )
+        backbone = FeatureGraph.of_graph(cut(graph), Resize(run.recipe.data.resize))
     except ModelFileError:
         return {}, {}
     reader, known = FeatureReader(backbone), bursts_of(Path(run.data))

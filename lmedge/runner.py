@@ -7,12 +7,12 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from .base_file import BaseFile
 from .decoding import softmax
 from .errors import LmedgeError, ModelFileError
 from .exact import is_exact, known_steps, softmax_of
@@ -83,6 +83,30 @@ def brief(error: Exception) -> str:
     return "".join(letter for letter in lines[0] if letter.isprintable())[:200].rstrip(".")
 
 
+class Loadable(Protocol):
+    """A checked graph: the bytes of a .tflite, a name for errors, and its input."""
+
+    @property
+    def path(self) -> Path:
+        """The name of the file, used in errors."""
+
+    @property
+    def data(self) -> bytes:
+        """The bytes."""
+
+    @property
+    def image(self) -> TensorSpec:
+        """The input."""
+
+
+class LoadableFeatures(Loadable, Protocol):
+    """A checked graph whose output are features, (1, F)."""
+
+    @property
+    def features(self) -> TensorSpec:
+        """The output."""
+
+
 class LoadedGraph:
     """A checked graph in the runtime, on one image at a time.
 
@@ -93,7 +117,7 @@ class LoadedGraph:
 
     def __init__(
         self,
-        model: ModelFile | BaseFile,
+        model: Loadable,
         threads: int = 1,
         *,
         delegate: str | os.PathLike[str] | None = None,
@@ -155,14 +179,14 @@ class LoadedGraph:
 
 
 class FeatureRunner(LoadedGraph):
-    """Run a checked base on one image at a time.
+    """Run a graph that ends with features on one image at a time.
 
     Several threads may call `run`, which then runs one image after the other.
     """
 
     def __init__(
         self,
-        base: BaseFile,
+        base: LoadableFeatures,
         threads: int = 1,
         *,
         runtime: str | None = None,
@@ -171,12 +195,15 @@ class FeatureRunner(LoadedGraph):
         super().__init__(base, threads, runtime=runtime)
         self._features = base.features.index
 
-    def run(self, image: RgbImage | Write) -> npt.NDArray[np.int8]:
-        """Set an image as `set_image` does, run the graph and return its features, (F,) int8."""
+    def run(self, image: RgbImage | Write) -> npt.NDArray[Any]:
+        """Set an image as `set_image` does, run the graph and return its features, (F,).
+
+        Those of a base are int8.
+        """
         with self._lock:
             self.set_image(image)
             self.invoke()
-            found: npt.NDArray[np.int8] = self._runner.get_tensor(self._features)[0]
+            found: npt.NDArray[Any] = self._runner.get_tensor(self._features)[0]
             return found
 
 

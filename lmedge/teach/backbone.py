@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import flatbuffers
@@ -19,13 +20,12 @@ from ai_edge_litert import schema_py_generated as schema
 
 from ..base_file import FEATURES, BaseFile
 from ..errors import ModelFileError
+from ..graph import TensorSpec, read_graph
 from ..image import Resize, RgbImage, prepare_into
 from ..metadata import METADATA_NAME
 from ..model_file import DAMAGE, IDENTIFIER, ModelFile
-from ..operators import DTYPES, operator_name
-from ..progress import quiet_stderr
-from ..runner import brief
-from ..runtime import load_runtime
+from ..operators import operator_name
+from ..runner import FeatureRunner, brief
 from ..trial import survive
 
 DENSE = "FULLY_CONNECTED"
@@ -38,25 +38,38 @@ class FeatureGraph:
     """The graph from the image to the pooled features, and how images are prepared for it.
 
     Attributes:
-        graph: The bytes of a .tflite whose only output are the features.
-        size: Side of the square input in pixels.
+        path: Name of the file that it was cut off, used in errors.
+        data: The bytes of a .tflite whose only output are the features.
+        image: The input, (1, S, S, 3) uint8.
+        features: The output, (1, F).
         resize: The way to make an image square.
-        width: Number of features.
-        dtype: NumPy name of the features' type.
-        zero: The zero point of int8 features; 0 for others.
     """
 
-    graph: bytes = dataclasses.field(repr=False)
-    size: int
+    path: Path = dataclasses.field(compare=False)
+    data: bytes = dataclasses.field(repr=False)
+    image: TensorSpec
+    features: TensorSpec
     resize: Resize
-    width: int
-    dtype: str
-    zero: int
+
+    @property
+    def size(self) -> int:
+        """Side of the square input in pixels."""
+        return self.image.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.features.shape[-1]
+
+    @property
+    def zero(self) -> int:
+        """The zero point of int8 features; 0 for others."""
+        return self.features.zero_point if self.features.dtype == "int8" else 0
 
     @property
     def sha256(self) -> str:
-        """Hexadecimal digest of `graph`."""
-        return hashlib.sha256(self.graph).hexdigest()
+        """Hexadecimal digest of `data`."""
+        return hashlib.sha256(self.data).hexdigest()
 
     @classmethod
     def of(cls, model: ModelFile | BaseFile) -> FeatureGraph:
@@ -72,8 +85,7 @@ class FeatureGraph:
         survive(model)
         try:
             graph = cut(model.data)
-            found = cls.of_graph(graph, model.size, model.resize)
-            FeatureReader(found)
+            found = cls.of_graph(graph, model.resize, model.path)
         except ModelFileError as error:
             raise ModelFileError(f"{model.path}: {error}") from None
         except (*DAMAGE, AttributeError, RuntimeError) as error:
@@ -81,18 +93,20 @@ class FeatureGraph:
                 f"{model.path}: its backbone cannot be used ({brief(error)}); pass a file that "
                 "lmedge exported"
             ) from error
+        FeatureReader(found)
         return found
 
     @classmethod
-    def of_graph(cls, graph: bytes, size: int, resize: Resize) -> FeatureGraph:
+    def of_graph(cls, graph: bytes, resize: Resize, path: Path = Path(FEATURES)) -> FeatureGraph:
         """Describe a graph that `cut` returned."""
-        (subgraph,) = _read(graph).subgraphs
-        tensor = subgraph.tensors[subgraph.outputs[0]]
-        dtype = DTYPES[tensor.type]
-        points = getattr(tensor.quantization, "zeroPoint", None)
-        zero = int(points[0]) if dtype == "int8" and points is not None and len(points) else 0
-        width = int(tensor.shape[-1])
-        return cls(graph=graph, size=size, resize=resize, width=width, dtype=dtype, zero=zero)
+        facts = read_graph(graph, (FEATURES,), "")
+        return cls(
+            path=path,
+            data=graph,
+            image=facts.image,
+            features=facts.outputs[FEATURES],
+            resize=resize,
+        )
 
 
 def cut(data: bytes) -> bytes:
@@ -188,23 +202,18 @@ def _prune(model: Any, graph: Any) -> None:
         one.opcodeIndex = codes[one.opcodeIndex]
 
 
-class FeatureReader:
+class FeatureReader(FeatureRunner):
     """The pooled features of images, by a backbone in the runtime."""
 
     def __init__(self, backbone: FeatureGraph, threads: int = 1) -> None:
         """Load the backbone, whose file has run in a child process before."""
-        self._backbone = backbone
-        _, interpreter_class = load_runtime("litert")
-        with quiet_stderr():
-            self._runner = interpreter_class(model_content=backbone.graph, num_threads=threads)
-            self._runner.allocate_tensors()
-        (image,), (output,) = self._runner.get_input_details(), self._runner.get_output_details()
-        self._image, self._output = image["index"], output["index"]
+        super().__init__(backbone, threads, runtime="litert")
+        self._resize = backbone.resize
         self._scratch = np.empty((backbone.size, backbone.size, 3), np.uint8)
 
     def read(self, image: RgbImage) -> Stored:
         """Return the features, (F,) int8, of an image of any size, (H, W, 3) uint8 RGB."""
-        prepare_into(self._scratch, image, self._backbone.resize)
+        prepare_into(self._scratch, image, self._resize)
         return self.read_prepared(self._scratch)
 
     def read_prepared(self, image: RgbImage) -> Stored:
@@ -213,9 +222,7 @@ class FeatureReader:
         Features that are no int8 are divided by their largest and rounded to steps of 1/127. Their
         length has no meaning here.
         """
-        self._runner.set_tensor(self._image, image[None])
-        self._runner.invoke()
-        found = self._runner.get_tensor(self._output)[0]
+        found = self.run(image)
         if found.dtype == np.int8:
             return np.array(found)
         values = found.astype(np.float64)

@@ -190,7 +190,7 @@ def _packed(
 ) -> ModelFile:
     backbone, taxonomy = base.backbone, teaching.taxonomy
     temperatures = {name: one.temperature for name, one in teaching.heads.heads.items()}
-    graph = with_heads(backbone.graph, teaching.heads)
+    graph = with_heads(backbone.data, teaching.heads)
     bare = bare_model(graph, path, taxonomy, backbone.resize, temperatures)
     _check_answers(bare, base, teaching)
     entry, files = remembered(found, forget=lesson.forget)

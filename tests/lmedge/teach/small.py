@@ -68,7 +68,7 @@ def origin_row(path: Path, data: Path, burst: str) -> dict[str, str]:
 def write_base(path: Path) -> Path:
     """Write an ordinary int8 file of two landmarks, which remembers nothing."""
     graph = _graph()
-    backbone = FeatureGraph.of_graph(graph, SIZE, Resize.SQUASH)
+    backbone = FeatureGraph.of_graph(graph, Resize.SQUASH)
     rng = np.random.default_rng(0)
     rows = rng.integers(-90, 90, (8, WIDTH)).astype(np.int8)
     found = feature_set(
@@ -87,7 +87,7 @@ def write_base(path: Path) -> Path:
         size=SIZE,
         info={"format": "int8", "preprocessing": {"size": SIZE, "resize": "squash"}},
     )
-    path.write_bytes(pack(with_heads(backbone.graph, heads), card))
+    path.write_bytes(pack(with_heads(backbone.data, heads), card))
     return path
 
 

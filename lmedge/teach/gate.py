@@ -14,6 +14,7 @@ from ..evaluation.intervals import wilson_interval
 from .features import FeatureSet
 from .fitting import Teaching
 
+FEWEST = 3  # bursts of a landmark below which its answers are those of half of what it knows
 APART = 0.75  # share of right choices between two landmarks, half way from a guess to certainty
 DOUBT = 0.025  # chance of a loss as large, if nothing was lost
 MOST = 5  # problems of a kind that are named
@@ -30,12 +31,19 @@ def not_distinguished(found: Teaching) -> list[str]:
 
     Of the photographs of both, the share for which the regression prefers the right one is below
     APART, by the upper end of its 95 % interval. That counts groups: the photographs of one burst
-    say one thing many times.
+    say one thing many times. A landmark of two groups is not compared. Without one of them, its
+    regression knows another view alone.
     """
     names, truth = found.taxonomy.landmarks, found.truth["landmark"]
     values, lines = found.answers["landmark"], []
+    counts = [
+        len(np.unique(found.groups[found.measured & (truth == number)]))
+        for number in range(len(names))
+    ]
     for first in range(len(names)):
         for second in range(first + 1, len(names)):
+            if not all(one == 0 or one >= FEWEST for one in (counts[first], counts[second])):
+                continue
             asked = np.isin(truth, (first, second)) & found.measured
             first_wins = values[asked, first] > values[asked, second]
             rights = first_wins == (truth[asked] == first)

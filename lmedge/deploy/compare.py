@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import DeployError
+from .checks import SPARE
 from .facts import MACHINES, BoardFacts
 from .plan import BoardPlan
 from .release import Release
@@ -51,13 +52,18 @@ def source_doubts(plan: BoardPlan, facts: BoardFacts) -> tuple[str, ...]:
     return ()
 
 
-def check_room(facts: BoardFacts, *, own: bool) -> None:
-    """Raise DeployError unless a new environment has room."""
-    needed = 64 if own else NEEDED_MB
+def check_room(facts: BoardFacts, size: int, *, own: bool, environment: bool) -> None:
+    """Raise DeployError unless a file of `size` bytes, and a new `environment`, have room.
+
+    A full disk is found before anything is sent, which would fail there as a lost connection does.
+    """
+    needed = (size + SPARE >> 20) + 1
+    if environment:
+        needed += 64 if own else NEEDED_MB
     if facts.free_mb is not None and facts.free_mb < needed:
+        what = "a release and its environment need" if environment else "a release needs"
         raise DeployError(
-            f"{facts.free_mb} MB are free in {facts.folder}, an environment needs {needed}; remove "
-            "something",
+            f"{facts.free_mb} MB are free in {facts.folder}, {what} {needed}; remove something",
             Reason.SPACE,
         )
 

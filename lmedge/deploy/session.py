@@ -170,8 +170,8 @@ class _Session:
             changes = changes_for(plan, facts, release, self._options.key)
             if not changes:
                 return self._result(Done.UNCHANGED, f"release {release.name[:12]}", warnings)
-            if release.environment not in facts.environments:
-                check_room(facts, own=own)
+            fresh = release.environment not in facts.environments
+            check_room(facts, self._options.file.stat().st_size, own=own, environment=fresh)
             if self._options.check:
                 return self._result(Done.PLANNED, "; ".join(changes), warnings)
             self._pack(packed, wheel, release, outfit, facts, python)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lmedge.deploy.compare import check_board, check_source, source_doubts
+from lmedge.deploy.compare import check_board, check_room, check_source, source_doubts
 from lmedge.deploy.facts import facts_of
 from lmedge.deploy.health import read_health
 from lmedge.deploy.look import board_facts
@@ -212,6 +212,19 @@ def test_an_odd_machine_is_told_at_once(board: Board, tiny_file: Path) -> None:
     for key, odd in (("folder", "x\n"), ("uptime", "1"), ("cameras", "video0"), ("root", 1)):
         with pytest.raises(ValueError, match=key):
             facts_of({**found, key: odd})
+
+
+def test_a_full_disk_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    found = {**board_facts(str(tmp_path)), "free_mb": 40}
+    check_room(facts_of(found), 5 << 20, own=True, environment=False)
+    for size, own, fresh, needed in (
+        (9, True, False, 42),
+        (5, True, True, 102),
+        (5, False, True, 638),
+    ):
+        with pytest.raises(DeployError, match=f"40 MB are free .* {needed}; remove") as error:
+            check_room(facts_of(found), size << 20, own=own, environment=fresh)
+        assert error.value.reason == Reason.SPACE
 
 
 def test_a_camera_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:

@@ -81,6 +81,12 @@ class CollectedImage:
         return str(self.prediction["landmark"])
 
     @property
+    def margin(self) -> float:
+        """The difference of the two likeliest landmarks by their joint probability."""
+        best = sorted((float(one["probability"]) for one in self.prediction["top"]), reverse=True)
+        return best[0] - best[1] if len(best) > 1 else 1.0
+
+    @property
     def certainty(self) -> float:
         """The joint probability of the predicted landmark."""
         return float(self.prediction["landmark_probability"])

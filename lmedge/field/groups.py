@@ -25,6 +25,11 @@ class ImageGroup:
     images: tuple[CollectedImage, ...]
 
     @property
+    def margin(self) -> float:
+        """The mean difference of the two likeliest landmarks of its images."""
+        return sum(image.margin for image in self.images) / len(self.images)
+
+    @property
     def candidates(self) -> list[tuple[str, str, float]]:
         """The likeliest labels of all its images: landmark, category, mean joint probability."""
         total: dict[tuple[str, str], float] = defaultdict(float)
@@ -37,10 +42,12 @@ class ImageGroup:
 
 
 def make_groups(images: Sequence[CollectedImage]) -> list[ImageGroup]:
-    """Return groups of at most LARGEST images: one prediction each, the largest predictions first.
+    """Return groups of at most LARGEST images of one prediction, the least decided groups first.
 
-    Inside a prediction, images that look alike stand together, and bursts stay whole if they fit.
-    Known and unknown images are never in one group.
+    Labels of these are worth the most to who labels some of the images only
+    (`benchmarks/studies/label_choice.py`). Groups of unknown images come behind, the largest
+    predictions first. Inside a prediction, images that look alike stand together, and bursts stay
+    whole if they fit. Known and unknown images are never in one group.
     """
     predicted: dict[tuple[bool, str], list[CollectedImage]] = defaultdict(list)
     for image in images:
@@ -59,7 +66,8 @@ def make_groups(images: Sequence[CollectedImage]) -> list[ImageGroup]:
             chunk = chunk + look
         if chunk:
             groups.append(chunk)
-    return [ImageGroup(images=tuple(group)) for group in groups]
+    made = [ImageGroup(images=tuple(group)) for group in groups]
+    return sorted(made, key=lambda group: group.margin if group.images[0].known else 2.0)
 
 
 def _looks(images: Sequence[CollectedImage]) -> list[list[CollectedImage]]:

@@ -25,13 +25,14 @@ from tests import quick
 from tests.lmedge.camera.test_preview import get
 from tests.lmedge.field.collecting import write_collected
 
-NAMES = ("red", "red", "blue", "green")
+KNOWN, UNKNOWN = ("red", "red"), ("blue", "green", "red")
 
 
 @pytest.fixture
 def field(tiny_file: Path, tmp_path: Path) -> Path:
-    frames = [(name, True, ("undecided",)) for name in NAMES]
-    write_collected(tmp_path / "field", tiny_file, [*frames, ("red", False, ("unknown",))])
+    frames = [(name, True, ("undecided",)) for name in KNOWN]
+    frames += [(name, False, ("unknown",)) for name in UNKNOWN]
+    write_collected(tmp_path / "field", tiny_file, frames)
     return tmp_path / "field"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +14,8 @@ from lmedge.errors import DataError, LmedgeError
 from lmedge.evaluation.folders import scan
 from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.field import labelling
-from lmedge.field.groups import LARGEST
+from lmedge.field.collected import CollectedImage
+from lmedge.field.groups import LARGEST, make_groups
 from lmedge.field.journal import JOURNAL
 from lmedge.field.label import label
 from lmedge.field.labelling import DISCARD, LABEL, UNKNOWN_IMAGE, Labeller
@@ -58,6 +60,24 @@ def test_groups_have_one_prediction_and_known_ones_come_first(labeller: Labeller
         assert group.candidates[0][0] == group.images[0].landmark
     known = [group.images[0].known for group in groups]
     assert known == sorted(known, reverse=True)
+
+
+def test_the_least_decided_come_first_and_what_is_not_known_last(labeller: Labeller) -> None:
+    """Whoever labels a part only labels those whose labels are worth the most."""
+    shares = {"red": (0.6, 0.1), "blue": (0.4, 0.35), "grey stone": (0.5, 0.49)}
+
+    def with_top(image: CollectedImage) -> CollectedImage:
+        pairs = zip(("a", "b"), shares[image.landmark], strict=True)
+        top = [{"landmark": n, "category": "c", "probability": share} for n, share in pairs]
+        return dataclasses.replace(image, prediction={**image.prediction, "top": top})
+
+    images = [with_top(one) for group in labeller.upcoming(99) for one in group.images]
+    groups = make_groups(images)
+    order = list(dict.fromkeys((one.images[0].known, one.images[0].landmark) for one in groups))
+    assert order == [(True, "blue"), (True, "red"), (False, "grey stone")]
+    assert groups[0].margin == pytest.approx(0.05)
+    alone = dataclasses.replace(images[0], prediction={**images[0].prediction, "top": []})
+    assert alone.margin == 1.0
 
 
 def test_labels_are_copies_that_a_training_reads_with_their_origin(

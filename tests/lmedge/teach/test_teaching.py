@@ -338,11 +338,8 @@ class TestTheGate:
         gate = both.truth["landmark"] == both.taxonomy.landmarks.index("gate")
         assert (honest_guesses(both)[gate] != both.truth["landmark"][gate]).all()
         assert not_distinguished(both) == []
-        alone = np.arange(len(both.groups))
-        ten = np.where(gate, alone // 3, alone + 100)
-        for groups in (alone, ten):
-            found_apart = dataclasses.replace(both, groups=groups)
-            assert any("'gate'" in line for line in not_distinguished(found_apart))
+        alone = dataclasses.replace(both, groups=np.arange(len(both.groups)))
+        assert any("'gate'" in line for line in not_distinguished(alone))
 
     def test_a_burst_that_is_lost_is_one(self) -> None:
         rng = np.random.default_rng(0)

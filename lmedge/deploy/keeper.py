@@ -163,14 +163,14 @@ class Keeper:
         A camera that was taught goes on with the new file; `taught.py` has made a release of it.
         """
         assert self._child is not None
-        name = self.store.current()
+        trial = self.store.state().trial  # changes before the link
+        name = self.store.current() if trial is None else trial.release
         if name is None or name == release.name:
             return release
         health = read_health(status, self._child.pid)
         if health is None or Path(health.file).parent.name != name:
             return release
-        trial = self.store.state().trial
-        key = trial.key if trial is not None and trial.release == name else None
+        key = None if trial is None else trial.key
         found = self._usable(name, key)
         return found if isinstance(found, Release) else release
 

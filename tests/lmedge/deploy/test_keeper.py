@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from lmedge.deploy.failures import Failures, run_folder
 from lmedge.deploy.health import Health, read_health
-from lmedge.deploy.install import begin_trial
 from lmedge.deploy.release import Release
 from lmedge.deploy.state import Probation, Reason, Result, State
 from lmedge.deploy.store import Store
@@ -98,7 +98,16 @@ def test_a_camera_that_was_taught_is_not_started_again(store: Store, tmp_path: P
         store.add(made, path, None)
         status.with_name("status.json.taught").write_text(f"{store.file(made)}\n")
         until(lambda: (read_health(status) or Health(pid=0)).file == str(store.file(made)))
-        begin_trial(store, made, before=old.name, well=True)
+        trial = Probation(
+            release=made.name,
+            before=old.name,
+            watch=made.watch,
+            boot=boot_id(),
+            deadline=boot_seconds() + 20,
+        )
+        store.change(lambda state: State(good=state.good, trial=trial))
+        time.sleep(0.3)  # the link changes after the state
+        store.switch(made.name)
         until(lambda: ended(store))
         assert ended(store) == (Result.GOOD, None)
         assert store.state().good == (made.name, old.name)

@@ -1,0 +1,136 @@
+"""Time of a fine-tuning step in float32, and in the two ways to bfloat16 that TensorFlow has.
+
+    python -m benchmarks.studies.bfloat16
+
+"oneDNN" asks the library below TensorFlow, by its environment variables, to compute float32
+convolutions in bfloat16 where the processor can. "mixed" is Keras' policy `mixed_bfloat16`. The
+network, the layers that learn and the batch are the default recipe's; the weights are random.
+Each round starts a process for each way. A loss that differs shows that a way did something.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import numpy as np
+
+from lmedge.errors import LmedgeError
+from lmedge.processes import child_environment, python_command
+from lmedge.report.csv_files import write_csv
+from lmedge.train.backbones import BACKBONES
+from lmedge.train.backend import keras
+from lmedge.train.fitting.optimizer import make_optimizer
+from lmedge.train.network import build_network
+from lmedge.train.recipes import load_recipe
+from lmedge.train.run import NetworkSpec
+
+from .common import out_option, run_study
+
+_ONEDNN = {"ONEDNN_DEFAULT_FPMATH_MODE": "BF16", "TF_SET_ONEDNN_FPMATH_MODE": "BF16"}
+WAYS: Mapping[str, Mapping[str, str]] = {"float32": {}, "oneDNN": _ONEDNN, "mixed": {}}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepRow:
+    """One way; times are medians over the rounds, `ratio` that to float32 of the same round."""
+
+    way: str
+    seconds: float
+    ratio: float
+    ratio_least: float
+    ratio_most: float
+    loss_after: float
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=6, show_default=True)
+@click.option("--way", type=click.Choice(list(WAYS)), hidden=True)
+@out_option("bfloat16.csv")
+def main(rounds: int, steps: int, way: str | None, out: Path) -> None:
+    """Measure each way and write the CSV file."""
+    if way is not None:
+        click.echo(" ".join(map(repr, _step(way, steps))))
+        return
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
+    for number in range(rounds):
+        for name in list(WAYS)[:: 1 if number % 2 == 0 else -1]:
+            found[name].append(_child(name, steps))
+    rows = []
+    for name, pairs in found.items():
+        ratios = [own / base for (own, _), (base, _) in zip(pairs, found["float32"], strict=True)]
+        rows.append(
+            StepRow(
+                way=name,
+                seconds=round(statistics.median(seconds for seconds, _ in pairs), 3),
+                ratio=round(statistics.median(ratios), 3),
+                ratio_least=round(min(ratios), 3),
+                ratio_most=round(max(ratios), 3),
+                loss_after=pairs[0][1],
+            )
+        )
+    write_csv(out, rows, data="random images")
+
+
+def _child(way: str, steps: int) -> tuple[float, float]:
+    """Return the median seconds of a step, and the loss after the last, of a process."""
+    command = python_command(
+        "-m", "benchmarks.studies.bfloat16", "--way", way, "--steps", str(steps)
+    )
+    done = subprocess.run(
+        command,
+        env={**child_environment(), **WAYS[way]},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise LmedgeError(f"{way}: the process ended with code {done.returncode}; see above")
+    seconds, loss = map(float, done.stdout.split()[-2:])
+    return seconds, loss
+
+
+def _step(way: str, steps: int) -> tuple[float, float]:
+    """Return the same, of this process; the first two steps are not counted."""
+    recipe = load_recipe("default")
+    if way == "mixed":
+        keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    keras.utils.set_random_seed(0)
+    size, batch = recipe.data.image_size, recipe.fine_tune.batch
+    spec = NetworkSpec(
+        backbone=recipe.network.backbone,
+        size=size,
+        landmarks=30,
+        categories=6,
+        features=recipe.network.features,
+    )
+    network = build_network(spec)
+    groups = BACKBONES[spec.backbone].groups
+    frozen = tuple(groups[: groups.index(recipe.fine_tune.start[0])])
+    for layer in network.layers:
+        fixed = layer.name.startswith(frozen) or layer.name == "category"
+        layer.trainable = not (fixed or isinstance(layer, keras.layers.BatchNormalization))
+    model = keras.Model(network.input, network.output["landmark"])
+    total = steps + 2
+    model.compile(
+        make_optimizer(recipe.fine_tune, epochs=1, steps=total, warm_up=False),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    images = np.random.default_rng(0).normal(size=(batch, size, size, 3)).astype(np.float32)
+    labels = np.arange(batch) % spec.landmarks
+    times, loss = [], 0.0
+    for _ in range(total):
+        began = time.monotonic()
+        loss = float(model.train_on_batch(images, labels))
+        times.append(time.monotonic() - began)
+    return statistics.median(times[2:]), loss
+
+
+if __name__ == "__main__":
+    run_study(main)

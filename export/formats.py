@@ -15,6 +15,7 @@ import numpy as np
 from lmedge.errors import RunError
 from lmedge.evaluation import CROSS_VALIDATED
 from lmedge.train.arrays import first_not_finite, normalise
+from lmedge.train.backbones import BACKBONES
 from lmedge.train.backend import keras
 from lmedge.train.calibration import Calibration, fit_calibration
 from lmedge.train.network import FEATURES, load_network, predict_logits, predict_with_features
@@ -195,7 +196,11 @@ class RunNetworks:
             found = predict_with_features(network, run.images("train", chosen.tolist()))
             others = predict_with_features(network, run.unknown_images()) if run.unknown else {}
             return fit_known(
-                found[FEATURES], truth[chosen], run.taxonomy.parent_index, others.get(FEATURES)
+                found[FEATURES],
+                truth[chosen],
+                run.taxonomy.parent_index,
+                others.get(FEATURES),
+                read=BACKBONES[run.spec.backbone].last_features,
             )
 
     def _convert(self, name: str, temperatures: Mapping[str, float], known: Known | None) -> bytes:

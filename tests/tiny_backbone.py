@@ -85,6 +85,7 @@ def installed() -> Iterator[None]:
         build=build,
         pretrained=StockModel(stock, Stem("stem_pad", "stem_conv", "stem_bn")),
         groups=("stem", "block1", "block2", "top"),
+        last_features=24,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, NAME, backbone)

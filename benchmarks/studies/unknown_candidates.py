@@ -14,8 +14,10 @@ from scipy.optimize import minimize
 from lmedge.decoding import softmax
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.evaluation.temperature import fit_temperature
+from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.export.verification.known import cosines, fit_known, flat_regression, mean_directions
 from lmedge.model_file import HEADS
+from lmedge.train.backbones import BACKBONES
 from lmedge.train.fitting.features import FrozenBackbone, prepared_key
 from lmedge.train.network import head_network, load_network
 from lmedge.train.run import Run
@@ -23,6 +25,15 @@ from lmedge.train.run import Run
 Values = npt.NDArray[np.float64]
 TEMPERATURE = 0.5  # of the energies, and of one score
 LEADING = 200  # directions of the training features whose complement is the residual
+
+
+def landmark_images(folder: Path, known: set[str], each: int) -> list[Path]:
+    """Return at most `each` images of every folder whose name is not in `known`."""
+    by_name: dict[str, list[Path]] = {}
+    for path in list_unknown_images(folder):
+        if path.parent.name not in known:
+            by_name.setdefault(path.parent.name, []).append(path)
+    return [path for paths in by_name.values() for path in paths[:: -(-len(paths) // each)]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +59,15 @@ class Group:
 class Measured:
     """The features and logits of one network for its parts and for unknown images.
 
-    `groups` are "train", "val", "test", "near" and "other"; `parents` the category of each
-    landmark, `temperatures` those fitted to the validation part.
+    `last` is the number of features that are averages over the last map. `groups` are "train",
+    "val", "test", "near" and "other"; `parents` the category of each landmark, `temperatures` those
+    fitted to the validation part.
     """
 
     groups: Mapping[str, Group]
     parents: npt.NDArray[np.intp]
     temperatures: Mapping[str, float]
+    last: int
 
     @classmethod
     def of(cls, run: Run, near: list[Path], other: list[Path]) -> Measured:
@@ -86,7 +99,8 @@ class Measured:
         temperatures = {
             h: fit_temperature(val.logits[h].astype(np.float32), truth[h]) for h in HEADS
         }
-        return cls(groups, run.taxonomy.parent_index, temperatures)
+        last = BACKBONES[run.spec.backbone].last_features
+        return cls(groups, run.taxonomy.parent_index, temperatures, last)
 
     def probabilities(self, group: Group, temperature: float | None = None) -> dict[str, Values]:
         """Return the probabilities by head, with the fitted temperatures or one of both heads."""
@@ -130,8 +144,11 @@ def scores_without(m: Measured) -> dict[str, Callable[[Group], Values]]:
     limit = np.quantile(train.raw, 0.99)
     scale = energy(train.logits["landmark"]).mean() / max(float(residual(train).mean()), 1e-9)
 
+    last = mean_directions(train.raw[:, -m.last :], train.label, count)
+
     def known(g: Group, temperature: float | None = None) -> Values:
-        return np.asarray((m.agreed(g, temperature) * cosines(g.raw, directions)).sum(axis=1))
+        near = cosines(g.raw[:, -m.last :], last)
+        return np.asarray((m.agreed(g, temperature) * near).sum(axis=1))
 
     return {
         "agreement": lambda g: m.agreed(g).sum(axis=1),
@@ -159,7 +176,7 @@ def scores_with(m: Measured, unknown: Group) -> dict[str, Callable[[Group], Valu
     """Return the scores that learn from unknown images."""
     train, count = m.groups["train"], len(m.parents)
     kernel, bias = flat_regression(train.raw, train.label, count, unknown.raw)
-    third = fit_known(train.raw, train.label, m.parents, unknown.raw)
+    third = fit_known(train.raw, train.label, m.parents, unknown.raw, read=m.last)
     stats = _statistics(m, None)
     val = m.groups["val"]
     return {

@@ -26,7 +26,13 @@ from lmedge.report.csv_files import study_command, write_csv
 from lmedge.train.run import Run
 
 from .common import PATH, out_option, run_study
-from .unknown_candidates import Group, Measured, scores_with, scores_without
+from .unknown_candidates import (
+    Group,
+    Measured,
+    landmark_images,
+    scores_with,
+    scores_without,
+)
 
 Values = npt.NDArray[np.float64]
 COVERAGE = 0.95
@@ -149,7 +155,7 @@ def main(
         if not folder:
             raise DataError(f"a run and its folder are given as RUN=NEAR, not {pair!r}")
         run = Run.open(Path(word))
-        near = _near(Path(folder), {*run.taxonomy.landmarks, *ignore}, each)
+        near = landmark_images(Path(folder), {*run.taxonomy.landmarks, *ignore}, each)
         name = f"{Path(run.data).name}, {len(run.entries('train'))} images learned"
         data.append(f"{name}: {len(near)} images of landmarks that it does not know")
         rows += measure(name, Measured.of(run, near, others))
@@ -157,15 +163,6 @@ def main(
     stand_ins = {Path(pair): "RUN=NEAR" for pair in pairs} | {other: "DIR"}
     command = study_command(sys.argv, stand_ins)
     write_csv(out, rows, data=f"{'; '.join(data)}; {len(others)} of other things", command=command)
-
-
-def _near(folder: Path, known: set[str], each: int) -> list[Path]:
-    """Return at most `each` images of every folder whose name is not in `known`."""
-    by_name: dict[str, list[Path]] = {}
-    for path in list_unknown_images(folder):
-        if path.parent.name not in known:
-            by_name.setdefault(path.parent.name, []).append(path)
-    return [path for paths in by_name.values() for path in paths[:: -(-len(paths) // each)]]
 
 
 if __name__ == "__main__":

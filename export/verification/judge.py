@@ -23,11 +23,12 @@ from lmedge.decoding import softmax
 from lmedge.evaluation import CROSS_VALIDATED
 from lmedge.model_file import HEADS, KNOWN
 from lmedge.train.arrays import Images
+from lmedge.train.backbones import BACKBONES
 from lmedge.train.out_of_fold import OutOfFold, read_out_of_fold
 from lmedge.train.run import Run
 
 from .comparison import Logits, Probabilities, Truth, file_logits
-from .known import cosines, fit_known
+from .known import fit_known
 
 MOST = 1000  # images that a cross-fitted run is judged by, at most; each runs through four networks
 
@@ -183,6 +184,12 @@ def _likeness(run: Run, found: OutOfFold) -> npt.NDArray[np.float64]:
         features = stored.astype(np.float64)
         learned, asked = run.plan.fold != number, found.fold == number
         unknown = found.unknown[number].astype(np.float64) if run.unknown else None
-        known = fit_known(features[learned], truth[learned], parents, unknown)
-        likeness[asked] = cosines(features[found.places[asked]], known.directions) + known.offsets
+        known = fit_known(
+            features[learned],
+            truth[learned],
+            parents,
+            unknown,
+            read=BACKBONES[run.spec.backbone].last_features,
+        )
+        likeness[asked] = known.likeness(features[found.places[asked]])
     return likeness

@@ -4,9 +4,10 @@ Both heads may agree on a landmark whose training images have other features. Th
 image may lie near those of a landmark that no head names. The output therefore combines the two. It
 is the sum over landmarks of p(landmark) p(its category) likeness. The likeness is linear in the
 pooled features, divided by their length: the cosine with the mean features of the landmark's
-training images. If the run has unknown images, it is the mean of that cosine and of a ridge
-regression, which is 1 on images of the landmark and 0 on all others, the unknown ones among them.
-docs/results.md compares scores.
+training images. Of the features only the averages over the last map count: what other landmarks
+look like lies far from a landmark there, and near in those of the map before it. If the run has
+unknown images, it is the mean of that cosine and of a ridge regression, which is 1 on images of the
+landmark and 0 on all others, the unknown ones among them. docs/results.md compares scores.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ Values = npt.NDArray[np.floating]
 class Known:
     """The constants of the third output.
 
-    The likeness to a landmark is the product of features of length 1 and `directions`, (F, L)
-    float32, plus `offsets`, (L,) float32. `belongs`, (C, L) float32, is 1 if the landmark is of the
-    category, 0 otherwise. Features times directions are rounded to int8 over `lowest`..`largest`.
+    The likeness to a landmark is the product of features of length 1 and `directions`, (K, L)
+    float32, plus `offsets`, (L,) float32. The features are the last K of the network's. `belongs`,
+    (C, L) float32, is 1 if the landmark is of the category, 0 otherwise. Features times directions
+    are rounded to int8 over `lowest`..`largest`.
     """
 
     directions: npt.NDArray[np.float32]
@@ -46,9 +48,11 @@ class Known:
     ) -> tf.Tensor:
         """Build the output, (1, 2): the score in 0..1, and its complement.
 
-        features: (1, F). heads: probabilities, (1, L) and (1, C), by name. rounded: whether an int8
-        operation computes the products, of features that are in int8 already.
+        features: (1, F) of the network. heads: probabilities, (1, L) and (1, C), by name. rounded:
+        whether an int8 operation computes the products, of features that are in int8 already.
         """
+        unread = features.shape[1] - len(self.directions)
+        features = features[:, unread:] if unread else features
         products = tf.matmul(features, tf.constant(self.directions))
         if rounded:
             products = tf.quantization.fake_quant_with_min_max_args(
@@ -68,9 +72,14 @@ class Known:
 
     def score(self, features: Values, heads: Mapping[str, Values]) -> Values:
         """Return what `output` computes, (N,), of (N, F) features and probabilities by head."""
-        likeness = cosines(features, self.directions) + self.offsets
+        likeness = self.likeness(features)
         both = heads["landmark"] * (heads["category"] @ self.belongs)
         return np.asarray(np.clip((both * likeness).sum(axis=1), 0, 1))
+
+    def likeness(self, features: Values) -> Values:
+        """Return the likeness of (N, F) features to each landmark, (N, L)."""
+        own = features[:, features.shape[1] - len(self.directions) :]
+        return np.asarray(cosines(own, self.directions) + self.offsets)
 
 
 def fit_known(
@@ -78,11 +87,20 @@ def fit_known(
     truth: npt.NDArray[np.int64],
     parents: npt.NDArray[np.intp],
     unknown: Values | None = None,
+    *,
+    read: int,
 ) -> Known:
     """Fit on features (N, F) of training images, truth by landmark (N,).
 
-    parents: the category of each landmark, (L,). unknown: (M, F) features of unknown images.
+    Args:
+        features: (N, F).
+        truth: The landmark of each image, (N,).
+        parents: The category of each landmark, (L,).
+        unknown: (M, F) features of unknown images, or None.
+        read: The number of the features that count, the last ones; at most F.
     """
+    features = features[:, -read:]
+    unknown = None if unknown is None else unknown[:, -read:]
     directions = mean_directions(features, truth, len(parents))
     offsets = np.zeros(len(parents))
     if unknown is not None and len(unknown):

@@ -94,7 +94,7 @@ class Made:
 def small() -> Iterator[Made]:
     with pytest.MonkeyPatch.context() as patch:
         never = StockModel(keras.applications.VGG16, Stem("stem_pad", "stem_conv", None))
-        patch.setitem(BACKBONES, "relus", Backbone("relus", relus, never, ("stem", "block1")))
+        patch.setitem(BACKBONES, "relus", Backbone("relus", relus, never, ("stem", "block1"), 24))
         yield Made("relus", 32)
 
 

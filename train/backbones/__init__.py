@@ -66,12 +66,15 @@ class Backbone:
         pretrained: the source of its pretrained weights.
         groups: prefixes of layer names, from the input to the output. Fine-tuning from a group on
             trains that group and all after it.
+        last_features: the number of features that are averages over the last map. They are the
+            last ones.
     """
 
     name: str
     build: Build
     pretrained: Pretrained
     groups: tuple[str, ...]
+    last_features: int
 
 
 _EFFICIENTNET_STEM = Stem("stem_pad", "stem_conv", "stem_bn")
@@ -90,6 +93,7 @@ BACKBONES = {
             keras.applications.EfficientNetB0, _EFFICIENTNET_STEM, download=_B0_DOWNLOAD
         ),
         groups=EFFICIENTNET_GROUPS,
+        last_features=1280,
     ),
     "efficientnet-lite0": Backbone(
         name="efficientnet-lite0",
@@ -103,6 +107,7 @@ BACKBONES = {
             ),
         ),
         groups=EFFICIENTNET_GROUPS,
+        last_features=1280,
     ),
     "vgg16": Backbone(
         name="vgg16",
@@ -113,6 +118,7 @@ BACKBONES = {
             keras.applications.vgg16.preprocess_input,
         ),
         groups=VGG_GROUPS,
+        last_features=512,
     ),
 }
 

@@ -76,7 +76,7 @@ class TestUnknownImages:
         sure = {"landmark": np.tile([1.0, 0.0], (20, 1)), "category": np.ones((20, 1))}
         scores = {}
         for name, unknown in (("without", None), ("with", learned)):
-            third = known.fit_known(features, truth, parents, unknown)
+            third = known.fit_known(features, truth, parents, unknown, read=4)
             own = third.score(self.drawn(np.random.default_rng(1), [1, 0, 0.1, 0], 20), sure)
             scores[name] = auroc(own, third.score(others, sure))
         assert scores["without"] < 0.97 < scores["with"], scores
@@ -112,7 +112,7 @@ class TestUnknownImages:
         features = predict_with_features(network, run.images("train"))["features"]
         unknown = predict_with_features(network, run.unknown_images())["features"]
         truth, parents = run.labels("train")["landmark"], run.taxonomy.parent_index
-        third = known.fit_known(features, truth, parents, unknown)
+        third = known.fit_known(features, truth, parents, unknown, read=24)
         assert third.offsets.any()
         found = run_file(read_model(path), images)
         np.testing.assert_allclose(
@@ -142,7 +142,9 @@ def test_a_float_file_computes_it(trained: Run, exported: Exported, tmp_path: Pa
     network, images = load_network(trained), trained.images("test")[:]
     truth = trained.labels("train")["landmark"]
     features = predict_with_features(network, trained.images("train"))["features"]
-    third = known.fit_known(features, truth, trained.taxonomy.parent_index)
+    third = known.fit_known(features, truth, trained.taxonomy.parent_index, read=24)
+    assert features.shape[1] == 40, "the averages over the widest map are not read"
+    assert third.directions.shape[0] == 24
     found = run_file(read_model(tmp_path / "f.tflite"), images)
     score = wanted(network, found, images, third)
     np.testing.assert_allclose(found[KNOWN][:, 0], score, atol=1e-4)

@@ -166,26 +166,29 @@ class _CrossFit:
     def _choose(self, phase: Phase) -> float:
         """Choose the share of a phase's fitted weights by the answers of all folds.
 
-        The best share grows with the number of images. The fold networks have learned fewer than
-        the network that ships, so that less than the recipe's share is not taken. It is 0 if the
-        phase made the answers worse beyond doubt.
+        The best share of a fine-tuned backbone grows with the number of images. The fold networks
+        have learned fewer than the network that ships, so that less than the recipe's share is not
+        taken. A share is 0 if the phase made the answers worse beyond doubt.
         """
         spread = self.run.recipe.fine_tune.blend_spread if phase.share < 1 else 0.0
         answers = self._answers_by_share(phase)
         found = likeliest_share(
             phase.share, spread, lambda share: calibrated_likelihood(*answers(share))
         )
-        share = max(phase.share, found)
+        share = found if phase.refits else max(phase.share, found)
         before, after = _quality(*answers(0.0)), _quality(*answers(share))
         if not after.matches(before, "f1"):
             share = 0.0
             logger.warning(
                 "%s is left out: with it, macro F1 of the out-of-fold answers falls from %.3f to "
-                "%.3f; try a lower fine_tune.learning_rate than %g",
+                "%.3f; try %s",
                 phase.name,
                 before.macro_f1,
                 after.macro_f1,
-                self.run.recipe.fine_tune.learning_rate,
+                "fine_tune.refit=0"
+                if phase.refits
+                else "a lower fine_tune.learning_rate than "
+                f"{self.run.recipe.fine_tune.learning_rate:g}",
             )
         logger.info(
             "%s: %g of the weights it ends with are kept, by %d out-of-fold answers",

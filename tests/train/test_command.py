@@ -169,7 +169,7 @@ class TestRealRun:
         for name in arrays[0]:
             assert np.array_equal(arrays[0][name], arrays[1][name]), name
         log = (tmp_path / "run" / "train.log").read_text("utf-8")
-        for phase in ("landmark-head", "landmark-fine-tuning", "category-head"):
+        for phase in ("landmark-head", "landmark-fine-tuning", "landmark-refit", "category-head"):
             assert phase in log
 
     def test_a_finished_run_is_left_alone(

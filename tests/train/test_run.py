@@ -325,7 +325,7 @@ assert len(run.entries("train")) == 24
 assert run.metrics()["test"]["landmark"]["n"] == 12
 assert run.calibration().temperatures["landmark"] > 0
 assert run.trained_weights()["landmark/0"].shape[1] == 4
-assert len(run.history()) == 19
+assert len(run.history()) == 20
 assert run.images("test")[0].shape == (32, 32, 3)
 assert next(run.training_inputs(0, 5)).shape == (5, 32, 32, 3)
 assert run.spec.feature is None

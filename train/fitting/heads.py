@@ -22,11 +22,19 @@ from .batches import (
     balanced,
     soft_targets,
 )
-from .checkpoint import restore_finished
+from .checkpoint import restore_finished, start_weights
 from .discriminant import discriminant
 from .divergence import check_finite, naming
 from .features import FrozenBackbone, TrainingCopies, prepared_key
-from .phase import Epoch, Fitting, Inputs, fit, record_solved, training_quality
+from .phase import (
+    Epoch,
+    Fitting,
+    Inputs,
+    choose_fitted_share,
+    fit,
+    record_solved,
+    training_quality,
+)
 from .replicas import predicted
 
 logger = logging.getLogger(__name__)
@@ -35,6 +43,11 @@ logger = logging.getLogger(__name__)
 def head_phase(heads: tuple[str, ...]) -> str:
     """Return the name of the phase that fits these outputs on the frozen backbone."""
     return f"{'-and-'.join(heads)}-head"
+
+
+def refit_phase(heads: tuple[str, ...]) -> str:
+    """Return the name of the phase that solves fine-tuned outputs again."""
+    return f"{'-and-'.join(heads)}-refit"
 
 
 def head_epochs(settings: HeadSettings) -> int:
@@ -88,6 +101,10 @@ class HeadFit:
         shared: the run whose fold this one is if the backbone is still that of the whole run,
             whose features are computed once for all folds; otherwise None.
         xla: true if the steps are compiled.
+        refit: the share of the closed form in outputs that were fine-tuned, or None for outputs
+            that are new.
+        spread: the standard deviation by which the validation part may move that share.
+        choose: if false, the caller writes the share, and the phase ends without it.
     """
 
     run: Run
@@ -96,6 +113,14 @@ class HeadFit:
     first: bool
     shared: Run | None = None
     xla: bool = False
+    refit: float | None = None
+    spread: float = 0.0
+    choose: bool = True
+
+    @property
+    def phase(self) -> str:
+        """The name of the phase."""
+        return head_phase(self.heads) if self.refit is None else refit_phase(self.heads)
 
     @property
     def section(self) -> str:
@@ -120,11 +145,12 @@ class HeadFit:
         Raises:
             DivergedError: if a value is not finite.
         """
-        run, phase, settings = self.run, head_phase(self.heads), self.settings
-        epochs = head_epochs(settings)
+        run, phase, settings = self.run, self.phase, self.settings
+        refits = self.refit is not None
+        epochs = 1 if refits else head_epochs(settings)
         if epochs == 0:
             return False
-        if restore_finished(run, phase, self.network, epochs):
+        if restore_finished(run, phase, self.network, epochs, refits):
             return True
         for layer in self.network.layers:
             between = layer.name.startswith("head_")
@@ -132,7 +158,7 @@ class HeadFit:
         copies = TrainingCopies(run, settings.views)
         labels = training_labels(run, self.network, self.heads, settings.label_smoothing)
         with naming(run, phase, self._action):
-            if settings.optimizer == "discriminant":
+            if refits or settings.optimizer == "discriminant":
                 self._solve(copies, labels)
                 return False
             fitting = self._by_descent(copies, labels)
@@ -164,7 +190,7 @@ class HeadFit:
     def _fitting(self, model: keras.Model, batches: Epoch, validation: Inputs) -> Fitting:
         truth = self.run.labels("val")
         return Fitting(
-            phase=head_phase(self.heads),
+            phase=self.phase,
             model=model,
             network=self.network,
             batches=batches,
@@ -173,6 +199,9 @@ class HeadFit:
             settings=self.settings,
             section=self.section,
             loss_weights=loss_weights(self.run, self.heads),
+            blend=1.0 if self.refit is None else self.refit,
+            spread=self.spread,
+            choose=self.choose,
             xla=self.xla,
         )
 
@@ -198,12 +227,18 @@ class HeadFit:
         )
 
     def _solve(self, copies: TrainingCopies, labels: Labels) -> None:
-        """Put the closed-form solution into the outputs, in the order in which they depend."""
+        """Put the closed-form solution into the outputs, in the order in which they depend.
+
+        Outputs that were fine-tuned keep a share of their weights: the mean of two linear outputs
+        on the same features is one.
+        """
         backbone = FrozenBackbone(self.network)
         features = self._features(backbone, copies)
         fitting = self._on_features(
             features, self._validation_features(backbone), labels.tiled(copies.count)
         )
+        if self.refit is not None:
+            start_weights(self.run, self.phase, self.network)
         began = time.monotonic()
         truth, feature = self.run.labels("train"), self.run.spec.feature
         importance = labels.importance
@@ -222,6 +257,10 @@ class HeadFit:
         loss, accuracy = training_quality(fitting)
         seconds = time.monotonic() - began
         record_solved(self.run, fitting, loss=loss, accuracy=accuracy, seconds=seconds)
+        if self.refit is not None:
+            if self.choose:
+                choose_fitted_share(self.run, fitting)
+            restore_finished(self.run, self.phase, self.network, 1, True)
 
     def _below(self, layer: keras.layers.Layer, features: Floats) -> Floats:
         """Return what an output layer reads, computed from these features."""

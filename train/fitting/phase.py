@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 import math
 import time
@@ -16,27 +15,20 @@ import numpy.typing as npt
 from lmedge.errors import DeviceError, DivergedError
 from lmedge.progress import progress
 
-from ..arrays import read_arrays, write_arrays
+from ..arrays import write_arrays
 from ..backend import keras, tf
-from ..calibration import calibrated_likelihood
 from ..cluster.team import note
 from ..history import HistoryRow
-from ..network import get_weights, set_weights
+from ..network import get_weights
 from ..recipes.sections import FitSettings
 from ..reports.tensorboard import epoch_log
 from ..run import Run
-from .checkpoint import (
-    Checkpoint,
-    blended,
-    phase_file,
-    restore_finished,
-    start_weights,
-    write_share,
-)
+from .checkpoint import Checkpoint, phase_file, restore_finished, start_weights
 from .divergence import ExplosionWatch, LossWatch, check_finite, naming
 from .optimizer import make_optimizer
 from .replicas import feed, predicted
-from .validation import Quality, likeliest_share, mean_quality, quality_of
+from .shares import choose_share
+from .validation import Quality, mean_quality, quality_of
 
 QUIET_SECONDS = 2.0  # epochs on cached features end before anybody has read a line
 logger = logging.getLogger(__name__)
@@ -141,7 +133,7 @@ def fit(run: Run, fitting: Fitting) -> None:
                     f"{fitting.section}.batch"
                 ) from None
     if fitting.blend < 1 and fitting.choose:
-        _choose_share(run, fitting)
+        choose_fitted_share(run, fitting)
     restore_finished(run, fitting.phase, fitting.network, fitting.epochs, fitting.blends)
 
 
@@ -186,29 +178,18 @@ def _fit_epochs(
         )
 
 
-def _choose_share(run: Run, fitting: Fitting) -> None:
-    """Write the share of the fitted weights that is kept."""
-    kept_path = phase_file(run, fitting.phase, "-best")
-    start, kept = read_arrays(phase_file(run, fitting.phase, "-start")), read_arrays(kept_path)
+def choose_fitted_share(run: Run, fitting: Fitting) -> None:
+    """Write the share of the fitted weights that is kept, by the validation part."""
     inputs, truths = fitting.validation
-
-    @functools.cache
-    def likelihood(share: float) -> float:
-        set_weights(fitting.network, blended(start, kept, share), kept_path)
-        return calibrated_likelihood(predicted(fitting.model, inputs), truths)
-
-    count = min(len(truth) for truth in truths.values())
-    share = likeliest_share(fitting.blend, fitting.spread if count else 0.0, likelihood)
-    logger.info("%s: %g of the weights it ends with are kept", fitting.phase, share)
-    if share != fitting.blend:
-        logger.info(
-            "by the validation part: its log loss is %.4f with %g and %.4f with %g",
-            -likelihood(share) / count,
-            share,
-            -likelihood(fitting.blend) / count,
-            fitting.blend,
-        )
-    write_share(run, fitting.phase, share)
+    choose_share(
+        run,
+        fitting.phase,
+        share=fitting.blend,
+        spread=fitting.spread,
+        network=fitting.network,
+        predict=lambda: predicted(fitting.model, inputs),
+        truths=truths,
+    )
 
 
 def record_solved(

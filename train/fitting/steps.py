@@ -20,6 +20,7 @@ from .heads import (
     head_phase,
     heads_model,
     loss_weights,
+    refit_phase,
     training_labels,
 )
 from .phase import Epoch, Fitting, fit
@@ -37,8 +38,9 @@ class Phase:
         heads: the outputs that it trains by their labels.
         fit: fits the network, or restores what an earlier call left.
         epochs: the number of its epochs.
-        blends: true if the backbone is fitted and a share of its weights is kept afterwards.
+        blends: true if a share of the fitted weights is kept afterwards.
         share: the share that the recipe keeps.
+        refits: true if fine-tuned outputs are solved again, on the backbone as it is.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Phase:
     epochs: int
     blends: bool = False
     share: float = 1.0
+    refits: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,12 +85,12 @@ class Trainer:
         first, second = strategy.first, strategy.second
         if self.pretrained:
             found.append(self._head(first, first=True))
-        found += self._fine_tuning(first, None)
+        found += [*self._fine_tuning(first, None), *self._refit(first)]
         if second is not None:
             found.append(self._head((second,), first=False))
             if self.run.recipe.strategy.phase2 == "distil":
                 (held,) = first
-                found += self._fine_tuning((second,), held)
+                found += [*self._fine_tuning((second,), held), *self._refit((second,))]
         return found
 
     def fit_heads(self, *heads: str) -> None:
@@ -115,6 +118,42 @@ class Trainer:
                 self._log_done(name)
 
         return Phase(name=name, heads=heads, fit=fit_or_restore, epochs=head_epochs(own.settings))
+
+    def _refit(self, heads: tuple[str, ...]) -> list[Phase]:
+        """Return the phase that solves fine-tuned outputs again, if there is one."""
+        settings = self.run.recipe.fine_tune
+        if not (self.pretrained and settings.refit and sum(settings.epochs)):
+            return []
+        name, second = refit_phase(heads), STRATEGIES[self.run.strategy].second
+
+        def fit_or_restore() -> None:
+            share = self.shares.get(name, settings.refit)
+            if share == 0:
+                return
+            own = HeadFit(
+                run=self.run,
+                network=self.network,
+                heads=heads,
+                first=second not in heads,
+                xla=self.xla,
+                refit=share,
+                spread=self._spread(name),
+                choose=not self._is_fold,
+            )
+            if own.fit():
+                self._log_done(name)
+
+        return [
+            Phase(
+                name=name,
+                heads=heads,
+                fit=fit_or_restore,
+                epochs=1,
+                blends=True,
+                share=settings.refit,
+                refits=True,
+            )
+        ]
 
     def fine_tune(self, *heads: str, held: str | None = None) -> None:
         """Fit outputs and the backbone from the recipe's groups upwards, on augmented images.
@@ -155,6 +194,10 @@ class Trainer:
         """True if the caller chooses the shares."""
         return self.whole is not None and self.pretrained
 
+    def _spread(self, phase: str) -> float:
+        """Return the deviation by which the validation part may move the share of a phase."""
+        return 0.0 if phase in self.shares else self.run.recipe.fine_tune.blend_spread
+
     def _blend(self, phase: Phase) -> float:
         """Return the share of fine-tuned weights that a phase begins to be judged with."""
         return self.shares.get(phase.name, phase.share)
@@ -188,7 +231,7 @@ class Trainer:
             settings=settings,
             loss_weights=weights,
             blend=blend,
-            spread=0.0 if phase.name in self.shares else settings.blend_spread,
+            spread=self._spread(phase.name),
             choose=not self._is_fold,
             judged=judged,
             warm_up=self.pretrained,

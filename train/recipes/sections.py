@@ -242,13 +242,16 @@ class FineTuneSettings(FitSettings):
         epochs: the number of epochs of each phase.
         batch_norm: "frozen" keeps the statistics of the pretrained weights, "train" does not.
         blend: the share of the fine-tuned weights in what is kept.
-        blend_spread: the standard deviation by which the validation part may move `blend`.
+        refit: the share of closed-form outputs, solved on the fine-tuned features, in what is
+            kept of the outputs.
+        blend_spread: the standard deviation by which the validation part may move both shares.
     """
 
     start: tuple[str, ...]
     epochs: tuple[int, ...]
     batch_norm: str
     blend: float
+    refit: float
     blend_spread: float
 
     def __post_init__(self) -> None:
@@ -261,6 +264,7 @@ class FineTuneSettings(FitSettings):
         require(min(self.epochs) >= 0, "fine_tune.epochs", "allowed are 0 and above")
         one_of(self.batch_norm, "fine_tune.batch_norm", ("frozen", "train"))
         require(0 < self.blend <= 1, "fine_tune.blend", "allowed are above 0 to 1")
+        require(0 <= self.refit <= 1, "fine_tune.refit", "allowed are 0 to 1")
         require(0 <= self.blend_spread <= 1, "fine_tune.blend_spread", "allowed are 0 to 1")
 
 

@@ -24,6 +24,7 @@ EXPLODING = (
     "strategy.landmark_weight=1e15",
     "fine_tune.optimizer=sgd",
     "fine_tune.learning_rate=1",
+    "fine_tune.refit=0",
     "head.epochs=3",
 )
 

@@ -148,6 +148,7 @@ class TestHistory:
         phases = {
             "landmark-head": recipe.head.epochs,
             "landmark-fine-tuning": recipe.fine_tune.epochs[0],
+            "landmark-refit": 1,
             "category-head": recipe.second_head.epochs,
         }
         expected = [(name, epoch + 1) for name, count in phases.items() for epoch in range(count)]
@@ -383,7 +384,7 @@ class TestWithoutValidation:
             training.train_run(run)
         for name, value in weights(run).items():
             assert np.array_equal(value, last[name]), name
-        assert len(run.history()) == 10
+        assert len(run.history()) == 11
         assert "val" not in run.metrics()
 
 

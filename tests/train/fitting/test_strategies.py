@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from lmedge.errors import RecipeError
+from lmedge.train.arrays import read_arrays
 from lmedge.train.backbones import BACKBONES, load_stock_weights
 from lmedge.train.backend import keras
-from lmedge.train.fitting.features import FrozenBackbone
+from lmedge.train.fitting.discriminant import discriminant
+from lmedge.train.fitting.features import FrozenBackbone, TrainingCopies
 from lmedge.train.fitting.steps import Trainer
 from lmedge.train.fitting.strategies import STRATEGIES
 from lmedge.train.network import build_network, get_weights, predict_logits
@@ -140,14 +142,18 @@ class TestOrder:
     def test_one_after_the_other(
         self, make_trainer: Any, name: str, first: str, second: str
     ) -> None:
-        expected = [f"{first}-head", f"{first}-fine-tuning", f"{second}-head"]
+        fitted = [f"{first}-head", f"{first}-fine-tuning"]
+        expected = [*fitted, f"{first}-refit", f"{second}-head"]
         assert self.order(make_trainer, strategy=name) == expected
         held = self.order(make_trainer, "strategy.phase2=distil", strategy=name, out="held")
-        assert held == [*expected, f"{second}-fine-tuning-distilled"]
+        assert held == [*expected, f"{second}-fine-tuning-distilled", f"{second}-refit"]
+        plain = self.order(make_trainer, "fine_tune.refit=0", strategy=name, out="plain")
+        assert plain == [*fitted, f"{second}-head"]
 
     def test_both_at_once(self, make_trainer: Any) -> None:
         found = self.order(make_trainer, strategy="parallel")
-        assert found == ["landmark-and-category-head", "landmark-and-category-fine-tuning"]
+        both = "landmark-and-category"
+        assert found == [f"{both}-head", f"{both}-fine-tuning", f"{both}-refit"]
 
     def test_no_frozen_phase_first_on_random_weights(self, make_trainer: Any) -> None:
         found = self.order(make_trainer, pretrained=False)
@@ -268,6 +274,61 @@ class TestEveryStrategy:
         name = "landmark-fine-tuning"
         assert phases == [(f"{name}-1", 1), (f"{name}-2", 1), (f"{name}-2", 2)]
         assert "block2a_dwconv" in layers(changed(before, get_weights(trainer.network)))
+
+
+class TestRefit:
+    """The landmark output after fine-tuning: the mean of what descent and the closed form give."""
+
+    SETTINGS = ("fine_tune.epochs=1", "fine_tune.blend_spread=0", "fine_tune.blend=1.0")
+
+    def trained(self, make_trainer: Any, *settings: str, phases: int = 3) -> Trainer:
+        trainer = make_trainer(*self.SETTINGS, "head.epochs=1", "head.views=0", *settings)
+        for phase in trainer.phases()[:phases]:
+            phase.fit()
+        return trainer
+
+    def refitted(self, trainer: Trainer, share: float) -> Weights:
+        """Return the weights with another share of the closed form."""
+        path = trainer.run.folder / "checkpoints" / "landmark-refit-share.safetensors"
+        path.unlink(missing_ok=True)
+        shares = {"landmark-refit": share}
+        own = Trainer(run=trainer.run, network=trainer.network, pretrained=True, shares=shares)
+        own.phases()[2].fit()
+        return get_weights(trainer.network)
+
+    def test_it_is_a_mean_with_the_closed_form_on_fine_tuned_features(
+        self, make_trainer: Any
+    ) -> None:
+        trainer = self.trained(make_trainer, phases=2)
+        before, run = get_weights(trainer.network), trainer.run
+        assert not changed(before, self.refitted(trainer, 0.0)), "left out"
+        closed, found = self.refitted(trainer, 1.0), self.refitted(trainer, 0.25)
+        assert layers(changed(before, closed)) == layers(changed(before, found)) == {"landmark"}
+        features = FrozenBackbone(trainer.network).features(
+            TrainingCopies(run, 0), 2 * len(run.entries("train")), "a key"
+        )
+        expected = discriminant(
+            features,
+            np.tile(run.labels("train")["landmark"], 2),
+            None,
+            4,
+            shrinkage=run.recipe.head.shrinkage,
+            smoothing=run.recipe.head.label_smoothing,
+        )
+        for name, value in zip(("landmark/0", "landmark/1"), expected, strict=True):
+            np.testing.assert_allclose(closed[name], value, rtol=1e-3, atol=1e-4)
+            mean = 0.75 * before[name] + 0.25 * closed[name]
+            np.testing.assert_allclose(found[name], mean, rtol=1e-5, atol=1e-6)
+
+    def test_the_validation_part_may_move_the_share(self, make_trainer: Any) -> None:
+        trainer = self.trained(make_trainer, "fine_tune.refit=0.5", "fine_tune.blend_spread=1")
+        path = trainer.run.folder / "checkpoints" / "landmark-refit-share.safetensors"
+        (share,) = read_arrays(path)["share"]
+        before = get_weights(trainer.network)
+        again = Trainer(run=trainer.run, network=trainer.network, pretrained=True)
+        again.phases()[2].fit()
+        assert not changed(before, get_weights(again.network)), "restored"
+        assert 0.1 <= share <= 1
 
 
 def test_features_are_those_of_the_prepared_images(make_trainer: Any) -> None:

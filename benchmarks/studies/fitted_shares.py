@@ -1,0 +1,238 @@
+"""Mistakes by the shares that a network keeps: of fine-tuned weights, and of the closed form.
+
+    python -m benchmarks.studies.fitted_shares DATA --weights FILE.h5 --runs DIR
+
+All photographs are spread over five folds, as `lmedge compare --folds 5` does, once for each
+assignment. For each fold one network learns from the others as `lmedge train` does, without fold
+networks of its own. Its weights are then start + blend (fine-tuned - start). Its landmark output is
+the mean of that and of the closed form on the features of these weights (`fine_tune.refit`).
+
+DIR keeps the networks, 40 MB each; a run that was stopped goes on with them. Temperatures and the
+weight of the category head are fitted to the answers of all folds, for every row alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from lmedge.decoding import joint_probabilities
+from lmedge.evaluation.scoring import Scores, log_likelihood, score_probabilities
+from lmedge.model_file import HEADS
+from lmedge.report.csv_files import study_command, write_csv
+from lmedge.taxonomy import Taxonomy
+from lmedge.train.arrays import Weights, read_arrays
+from lmedge.train.backbones import BACKBONES, load_stock_weights
+from lmedge.train.backend import keras
+from lmedge.train.calibration import fit_calibration
+from lmedge.train.compare.plan import Trial, settings_of, trials_of
+from lmedge.train.fitting.checkpoint import blended, phase_file
+from lmedge.train.fitting.discriminant import discriminant
+from lmedge.train.fitting.features import FrozenBackbone, TrainingCopies, prepared_key
+from lmedge.train.fitting.steps import Trainer
+from lmedge.train.network import build_network, set_weights
+from lmedge.train.run import Run
+
+from .common import PATH, out_option, run_study
+
+FOLDS = 5
+BLENDS = (0.6, 0.8, 1.0)
+REFITS = (0.0, 0.25, 0.5, 0.75, 1.0)
+BEFORE = (0.6, 0.0)  # the recipe before the refit: rows are compared with it
+PHASES = ("landmark-head", "landmark-fine-tuning")
+Answers = dict[str, npt.NDArray[np.float32]]
+Truth = Mapping[str, npt.NDArray[np.int64]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SharesRow:
+    """All images of DATA, each by the network that has not learned it: means of the assignments.
+
+    `landmark_wrong` and `category_wrong` are mistakes after joint decoding, `mended` and `broken`
+    images that are right here and wrong in the row of blend 0.6 and refit 0, and the other way
+    round. `log_loss` is that of the landmark head alone, for an image.
+    """
+
+    blend: float
+    refit: float
+    images: int
+    assignments: int
+    landmark_f1: float
+    category_f1: float
+    landmark_wrong: float
+    category_wrong: float
+    mended: float
+    broken: float
+    log_loss: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scored:
+    """The answers of the folds of an assignment; `right` is (N,) bool, of the landmark."""
+
+    scores: Scores
+    right: npt.NDArray[np.bool_]
+    log_loss: float
+
+
+def open_run(trial: Trial, data: Path, folder: Path) -> Run:
+    """Return the run of a fold; the first call writes its description."""
+    if (folder / "run.json").exists():
+        return Run.open(folder).moved_to(data.resolve())
+    run = Run(
+        folder=folder,
+        recipe=trial.setting.recipe,
+        split=trial.split,
+        strategy=trial.setting.strategy,
+        weights=trial.setting.weights,
+        seed=trial.repeat.seed,
+        data=str(data.resolve()),
+    )
+    run.create()
+    return run
+
+
+def ends(run: Run) -> tuple[Weights, Weights]:
+    """Return the weights before fine-tuning and after it, trained once."""
+    best = phase_file(run, PHASES[1], "-best")
+    if not (best.exists() and phase_file(run, PHASES[1]).exists()):
+        keras.utils.set_random_seed(run.seed)
+        network = build_network(run.spec)
+        backbone = BACKBONES[run.recipe.network.backbone]
+        load_stock_weights(network, backbone, run.weights, run.recipe.data.normalisation)
+        phases = Trainer(run=run, network=network, pretrained=True).phases()
+        assert tuple(phase.name for phase in phases[:2]) == PHASES
+        for phase in phases[:2]:
+            phase.fit()
+    return read_arrays(phase_file(run, PHASES[0], "-best")), read_arrays(best)
+
+
+def answers(run: Run, weights: Weights) -> Iterator[tuple[float, Answers]]:
+    """Yield the logits of the test part by head, for each share of the closed form."""
+    network = build_network(run.spec)
+    set_weights(network, weights, run.folder)
+    backbone = FrozenBackbone(network)
+    copies = TrainingCopies(run, run.recipe.head.views)
+    learned = backbone.features(copies, len(copies), copies.key)
+    entries = run.entries("test")
+    key = prepared_key(run.recipe, entries)
+    asked = backbone.features(lambda i: run.store.prepared(entries[i]), len(entries), key)
+    truth, recipe = run.labels("train"), run.recipe
+    closed: Answers = {}
+    for head, settings in (("landmark", recipe.head), ("category", recipe.second_head)):
+        kernel, bias = discriminant(
+            learned,
+            np.tile(truth[head], copies.count),
+            None,
+            int(truth[head].max()) + 1,
+            shrinkage=settings.shrinkage,
+            smoothing=settings.label_smoothing,
+        )
+        closed[head] = asked @ kernel + bias
+    fitted = asked @ weights["landmark/0"] + weights["landmark/1"]
+    for share in REFITS:
+        mixed = (1 - share) * fitted + share * closed["landmark"]
+        yield share, {"landmark": mixed, "category": closed["category"]}
+
+
+def _joined(parts: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+    return {head: np.concatenate([part[head] for part in parts]) for head in HEADS}
+
+
+def _rows(
+    found: Mapping[tuple[int, float, float], list[Answers]],
+    truths: Mapping[int, list[Truth]],
+    taxonomy: Taxonomy,
+) -> Iterator[SharesRow]:
+    scored = {
+        key: _scored(_joined(parts), _joined(truths[key[0]]), taxonomy)
+        for key, parts in found.items()
+    }
+    for blend, refit in itertools.product(BLENDS, REFITS):
+        own = [scored[seed, blend, refit] for seed in truths]
+        pairs = [
+            (one.right, scored[seed, *BEFORE].right) for seed, one in zip(truths, own, strict=True)
+        ]
+        images = len(own[0].right)
+        yield SharesRow(
+            blend=blend,
+            refit=refit,
+            images=images,
+            assignments=len(own),
+            landmark_f1=float(np.mean([one.scores["landmark"].macro_f1 for one in own])),
+            category_f1=float(np.mean([one.scores["category"].macro_f1 for one in own])),
+            landmark_wrong=float(np.mean([(~one.right).sum() for one in own])),
+            category_wrong=float(
+                np.mean([(1 - one.scores["category"].accuracy) * images for one in own])
+            ),
+            mended=float(np.mean([(after & ~before).sum() for after, before in pairs])),
+            broken=float(np.mean([(before & ~after).sum() for after, before in pairs])),
+            log_loss=float(np.mean([one.log_loss for one in own])),
+        )
+
+
+def _scored(logits: Answers, truth: Truth, taxonomy: Taxonomy) -> Scored:
+    calibration = fit_calibration(logits, truth, taxonomy)
+    probabilities = calibration.probabilities(logits)
+    weight = calibration.decoding.category_weight
+    joint = joint_probabilities(
+        probabilities["landmark"], probabilities["category"], taxonomy.parent_index, weight
+    )
+    landmark = truth["landmark"]
+    scaled = logits["landmark"].astype(np.float64) / calibration.temperatures["landmark"]
+    return Scored(
+        scores=score_probabilities(probabilities, truth, taxonomy, weight),
+        right=joint.argmax(axis=1) == landmark,
+        log_loss=-log_likelihood(scaled, landmark) / len(landmark),
+    )
+
+
+@click.command()
+@click.argument("data", type=PATH)
+@click.option("--weights", required=True, help="As for `lmedge train`.")
+@click.option("--assignments", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--runs", type=PATH, required=True, help="The folder of the networks.")
+@out_option("fitted_shares.csv")
+def main(data: Path, weights: str, assignments: int, runs: Path, out: Path) -> None:
+    """Train a network for each fold of DATA and score it with each pair of shares."""
+    changes = ["data.folds=0", "fine_tune.keep=last", "fine_tune.blend=1", "fine_tune.refit=0"]
+    settings = settings_of(
+        strategies="landmarks-first",
+        backbones=None,
+        recipes="default",
+        vary=[],
+        changes=changes,
+        weights=[weights],
+    )
+    trials = trials_of(
+        settings, data, folds=FOLDS, seeds=assignments, exclude=None, allow_leak=False
+    )
+    found: dict[tuple[int, float, float], list[Answers]] = {}
+    truths: dict[int, list[Truth]] = {}
+    for trial in trials:
+        run = open_run(trial, data, runs / f"seed-{trial.repeat.seed}-fold-{trial.repeat.fold}")
+        start, end = ends(run)
+        truths.setdefault(trial.repeat.seed, []).append(run.labels("test"))
+        for blend in BLENDS:
+            for refit, logits in answers(run, blended(start, end, blend)):
+                found.setdefault((trial.repeat.seed, blend, refit), []).append(logits)
+        click.echo(f"{run.folder.name} is done")
+    write_csv(
+        out,
+        list(_rows(found, truths, run.taxonomy)),
+        data=data.resolve().name,
+        command=study_command(sys.argv, {data: "DATA", Path(weights): "FILE.h5", runs: "DIR"}),
+    )
+    click.echo(out.read_text("utf-8"), nl=False)
+
+
+if __name__ == "__main__":
+    run_study(main)

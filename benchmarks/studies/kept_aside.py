@@ -98,7 +98,7 @@ class Measured:
     marginal: dict[str, npt.NDArray[np.float32]]
     passed: npt.NDArray[np.bool_]
     said: tuple[tuple[str, float], ...]
-    reported: dict[str, float]
+    reported: dict[str, Any]
     gate_passed: int
     near: float
     other: float
@@ -136,7 +136,7 @@ def measure(trial: Path, near: Sequence[Path], other: Sequence[Path]) -> Measure
     names = {"landmark": run.taxonomy.landmarks, "category": run.taxonomy.categories}
     guess = {"landmark": [one.landmark for one in found], "category": [o.category for o in found]}
     metrics, result = run.metrics(), json.loads((trial / "result.json").read_text("utf-8"))
-    reported = {
+    reported: dict[str, Any] = {
         f"{head}_{name}": float(metrics[part][head]["macro_f1"])
         for head in HEADS
         for name, part in (("cross_validated", "cross_validated"), ("float", "test"))
@@ -161,7 +161,8 @@ def measure(trial: Path, near: Sequence[Path], other: Sequence[Path]) -> Measure
 
 
 def _passing(predictions: Iterable[Prediction]) -> float:
-    return float(np.mean([one.known for one in predictions] or [0.0]))
+    passed = [one.known for one in predictions]
+    return float(np.mean(passed)) if passed else 0.0
 
 
 def joined(parts: Sequence[Measured], assignment: str) -> Measured:

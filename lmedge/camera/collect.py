@@ -28,6 +28,8 @@ from .sinks import FrameResult
 
 ONE_IN = 1000  # frames, of which one at random is kept
 RATE = 60  # images an hour that are kept to learn from
+AT_ONCE = 10.0  # of these, before the rate counts
+UNKNOWN_SHARE = 0.5  # of both that images without a known landmark may take
 MEGABYTES = 500
 MARGIN = 0.2  # difference of the two best landmarks, below which a frame is undecided
 LOOK_SECONDS = 1.0  # between two frames that are compared with what is there
@@ -57,6 +59,22 @@ class CollectOptions:
         """Raise LmedgeError unless the values are in range."""
         if self.one_in < 0 or self.rate < 0 or self.megabytes <= 0:
             raise LmedgeError("--collect: a rate or a size is below 0; choose another one")
+
+
+class _Allowance:
+    """How many images may be kept now: so many at once, and so many an hour behind them."""
+
+    def __init__(self, rate: float, most: float, now: float) -> None:
+        self._rate, self._most = rate, max(1.0, min(most, rate))
+        self._had, self._filled = min(most, rate), now
+        self.used = self._seen = 0  # counted by another thread, and read here
+
+    def left(self, now: float) -> float:
+        """Return the number, which may be below 1."""
+        used, grown = self.used, (now - self._filled) * self._rate / 3600
+        self._had = min(self._most, self._had - (used - self._seen) + grown)
+        self._seen, self._filled = used, now
+        return self._had
 
 
 class Collector:
@@ -102,7 +120,11 @@ class Collector:
             one_in=self._options.one_in,
         )
         self._next_look = 0.0
-        self._tokens, self._filled = min(10.0, self._options.rate), self._clock()
+        rate = self._options.rate
+        self._rate = _Allowance(rate, AT_ONCE, self._clock())
+        self._rate_unknown = _Allowance(
+            UNKNOWN_SHARE * rate, UNKNOWN_SHARE * AT_ONCE, self._clock()
+        )
         self._burst, self._burst_begun, self._burst_last = 0, 0.0, -BURST_GAP
         self._burst_label = ""
         self.lost = 0  # random ones for which there was no room in the queue
@@ -115,11 +137,12 @@ class Collector:
         one_in = self._options.one_in
         drawn = one_in > 0 and self._draw.random() * one_in < 1.0
         now = self._clock()
-        looked = now >= self._next_look and self._refill(now) >= 1.0
+        looked = now >= self._next_look and self._rate.left(now) >= 1.0
         if not (drawn or looked):
             return True
         image = self._described(result, drawn)
-        if not image.reasons:
+        full = not image.prediction.known and self._rate_unknown.left(now) < 1.0
+        if not image.reasons or (full and not drawn):
             return True
         if looked and not drawn:
             self._next_look = now + LOOK_SECONDS
@@ -139,14 +162,6 @@ class Collector:
         self._thread.join(30.0)
         if self.lost:
             _log.info("--collect: %d frames drawn at random came too fast to be kept", self.lost)
-
-    def _refill(self, now: float) -> float:
-        rate = self._options.rate
-        self._tokens = min(
-            max(1.0, min(10.0, rate)), self._tokens + (now - self._filled) * rate / 3600
-        )
-        self._filled = now
-        return self._tokens
 
     def _described(self, result: FrameResult, drawn: bool) -> NewImage:
         """Return the frame with its own prediction, not smoothed, and the reasons to keep it."""
@@ -208,4 +223,5 @@ class Collector:
                 _log.info("--collect: goes on")
                 paused = -1.0
             if stored and not image.is_random:
-                self._tokens -= 1.0
+                self._rate.used += 1
+                self._rate_unknown.used += not image.prediction.known

@@ -152,18 +152,33 @@ def test_the_random_share_depends_on_nothing_but_chance(
     assert len({one.path for one in found}) == len(found)  # each draw counts
 
 
-def test_the_rate_is_bounded(
-    tiny_file: Path, tmp_path: Path, clock: Time, collector: Callable[..., Collector]
+@pytest.mark.parametrize(("also_known", "least", "most"), [(True, 10, 12), (False, 5, 6)])
+def test_the_rate_is_bounded_and_half_of_it_is_for_known_ones(
+    tiny_file: Path,
+    tmp_path: Path,
+    clock: Time,
+    collector: Callable[..., Collector],
+    also_known: bool,
+    least: int,
+    most: int,
 ) -> None:
+    """A camera that mostly shows none of the landmarks leaves room for the frames that do."""
     sink = collector(rate=30)
     for seed in range(40):
         sink.take(shown(tiny_file, seed, known=False))
         sink.take(shown(tiny_file, seed + 100, known=False))  # in the same second
         while sink._waiting.qsize():
             pass
-        clock.now += 2.0
+        clock.now += 1.0
+        if also_known and seed > 20:
+            sink.take(shown(tiny_file, seed + 200, sure=False))
+            while sink._waiting.qsize():
+                pass
+        clock.now += 1.0
     sink.close()
-    assert 10 <= len(collected(tmp_path)) <= 12  # 10 at once, and 80 s at 30 an hour
+    found = collected(tmp_path)
+    assert least <= len(found) <= most  # 10 at once, or 5, and 80 s at 30 an hour
+    assert 5 <= sum(not one.known for one in found) <= 6
 
 
 def test_of_too_many_the_oldest_certain_ones_go_first_and_random_ones_by_age(

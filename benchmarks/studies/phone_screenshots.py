@@ -3,11 +3,13 @@
     python -m benchmarks.studies.phone_screenshots lmedge-demo --out docs/images
 
 The argument is the folder of `lmedge demo`, or another one with a .tflite and a clip.mp4. The clip
-is what Chromium's fake camera shows. A Chromium must be on PATH.
+is what Chromium's fake camera shows. A lesson is shown with `taught.tflite` of the folder, which
+the demo has taught. A Chromium must be on PATH.
 """
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -35,6 +37,7 @@ DARK = Screen(width=360, height=740, scale=1.5, phone=True, dark=True)
 # For a page that waits for a touch: a browser whose camera is always allowed tells it to ask
 ASK = "navigator.permissions.query = async () => ({ state: 'prompt' })"
 FAKE_CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+TAUGHT = "taught.tflite"
 _LABEL = "document.getElementById('figures').textContent !== ''"
 
 
@@ -83,6 +86,25 @@ def page_images(browser: Browser, url: str, work: Path) -> Iterator[tuple[str, P
     yield "page-no-camera", _shot(page)
 
 
+def lesson_images(browser: Browser, url: str) -> Iterator[tuple[str, Pixels]]:
+    """Yield the views of a lesson, by the name of the image."""
+    for name, screen in (("lesson", PHONE), ("taught", PHONE), ("lessons", DARK)):
+        page = _opened(browser, url, screen, camera=True)
+        wait_until(page, _LABEL)
+        page.evaluate("document.getElementById('teach').click()")
+        page.wait_for_selector("#lesson[open]")
+        page.fill("#lesson-landmark", "white gate")
+        page.fill("#lesson-category", "gates")
+        page.check("#lesson-keep")
+        if name != "lesson":
+            page.click("#lesson-teach")
+            wait_until(page, "lmedge.teacher.lessons.length === 1", 120)
+            page.wait_for_timeout(2500)
+        if name == "lessons":
+            page.click("#more")
+        yield f"page-{name}", _shot(page)
+
+
 def _opened(browser: Browser, url: str, screen: Screen, *, camera: bool) -> Page:
     settings: dict[str, Any] = {"permissions": ["camera"]} if camera else {}
     context = browser.new_context(
@@ -112,22 +134,36 @@ def _shot(page: Page) -> Pixels:
 @click.option("--out", type=PATH, default=Path("docs/images"), show_default=True)
 def main(demo: Path, title: str, out: Path) -> None:
     """Show the page of the file in DEMO, with its clip as the camera."""
-    found = sorted(demo.glob("*.tflite"))
+    found = sorted(one for one in demo.glob("*.tflite") if one.name != TAUGHT)
     if not found or not (demo / "clip.mp4").exists():
         raise LmedgeError(f"{demo} holds no .tflite or no clip.mp4; run `lmedge demo --out {demo}`")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         write_app(read_model(found[0]), work / "site", name=title, title=title)
         stream = fake_camera(demo / "clip.mp4", work / "clip.mjpeg")
-        server = AppServer(work / "site", "127.0.0.1", 0)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
         with chromium(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={stream}") as browser:
-            for name, image in page_images(browser, server.url, work):
-                encoded = encode(image)
-                files.write_bytes(out / f"{name}.png", encoded)
-                click.echo(f"{out / name}.png: {len(encoded) / 1e3:.0f} kB")
-        server.shutdown()
-        server.server_close()
+            with _serving(work / "site") as url:
+                _write(out, page_images(browser, url, work))
+            if (demo / TAUGHT).exists():
+                write_app(read_model(demo / TAUGHT), work / "taught", name=title, title=title)
+                with _serving(work / "taught") as url:
+                    _write(out, lesson_images(browser, url))
+
+
+@contextlib.contextmanager
+def _serving(folder: Path) -> Iterator[str]:
+    server = AppServer(folder, "127.0.0.1", 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.url
+    server.shutdown()
+    server.server_close()
+
+
+def _write(out: Path, images: Iterator[tuple[str, Pixels]]) -> None:
+    for name, image in images:
+        encoded = encode(image)
+        files.write_bytes(out / f"{name}.png", encoded)
+        click.echo(f"{out / name}.png: {len(encoded) / 1e3:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,16 @@ export type Code =
   | "camera-busy"
   | "camera-lost"
   | "update-broken"
+  | "teach-nothing"
+  | "teach-memory"
+  | "teach-graph"
+  | "teach-other"
+  | "teach-full"
+  | "teach-same"
+  | "teach-dark"
+  | "teach-category"
+  | "teach-slow"
+  | "teach-stored"
   | "unexpected";
 
 /** A problem with its code, and what was found, in English. */

@@ -5,17 +5,21 @@ import { Engine } from "./engine/engine";
 import type { Classified } from "./engine/messages";
 import { asPageError, PageError } from "./errors";
 import { lookForUpdate, ModelSource } from "./source";
+import { Teacher } from "./teach/teacher";
 import { texts } from "./texts";
 import { About } from "./ui/about";
 import { Camera, isAllowed, isAvailable } from "./ui/camera";
 import { download, element, harmless, label, write, writeTexts } from "./ui/elements";
 import { hand, labelled } from "./ui/labelled";
+import { Lessons } from "./ui/lessons";
 import { dismiss, report } from "./ui/notices";
 import { Offline } from "./ui/offline";
 import { hide, show, wait } from "./ui/panel";
 import { addRow, asCsv, clearRows, type Row } from "./ui/table";
 
 type View = "welcome" | "camera" | "frozen" | "still" | "table";
+
+const LESSON_PAUSE = 150; // milliseconds between two frames while a lesson is computed
 
 const engine = new Engine();
 const video = element<HTMLVideoElement>("video");
@@ -25,13 +29,23 @@ const camera = new Camera(video, () => {
   report("camera", new PageError("camera-lost"), [{ text: texts.retry, action: () => void startCamera() }]);
 });
 const offline = new Offline(() => about.refresh());
-const source = new ModelSource(engine, () => about.refresh());
-const about = new About(source, (asked) => lookForUpdate(source.version, offline, asked), offline);
+const source = new ModelSource(
+  engine,
+  () => about.refresh(),
+  (own) => teacher.preferred(own),
+);
+const teacher = new Teacher(source, () => {
+  about.refresh();
+  lessons.refresh();
+});
+const about = new About(source, (asked) => lookForUpdate(source.version, offline, asked), offline, teacher);
+const lessons = new Lessons(teacher, engine, camera);
 
 let ready: Promise<void> = Promise.resolve();
 let current: View = "welcome";
 let last: Classified | null = null;
 let rows: Row[] = [];
+let chosen: readonly File[] = [];
 let rate = 0;
 let rateAt = 0;
 
@@ -45,6 +59,7 @@ function view(next: View): void {
   still.hidden = next !== "still";
   if (next === "welcome" || next === "table") hide();
   element("shutter").hidden = next === "table" && !isAvailable();
+  element("teach").hidden = next !== "camera";
   element("share").hidden = next !== "frozen" && next !== "still";
   const shutter = next === "camera" ? texts.freeze : next === "frozen" ? texts.resume : texts.camera;
   label(element("shutter"), shutter);
@@ -90,6 +105,7 @@ async function run(): Promise<void> {
   looping = true;
   try {
     while (current === "camera" && camera.running) {
+      if (lessons.busy) await new Promise((resolve) => setTimeout(resolve, LESSON_PAUSE));
       const frame = await camera.frame();
       if (frame === null) continue;
       const result = await engine.classify(frame, performance.now() / 1000);
@@ -156,6 +172,7 @@ async function classifySeveral(files: readonly File[]): Promise<void> {
   clearRows();
   view("table");
   const mine = rows;
+  chosen = files;
   for (const [number, file] of files.entries()) {
     let result: Row["result"];
     try {
@@ -192,6 +209,7 @@ function connect(): void {
   };
   element("more").onclick = () => about.open();
   element("csv").onclick = () => download(new Blob([asCsv(rows)], { type: "text/csv" }), "labels.csv");
+  element("teach-photos").onclick = () => void lessons.teachFiles(chosen);
   const images = element<HTMLInputElement>("images");
   for (const id of ["pick", "photos"]) element(id).onclick = () => images.click();
   images.onchange = () => {
@@ -224,11 +242,12 @@ async function begin(): Promise<void> {
   const allowed = isAvailable() && (await isAllowed());
   if (allowed) void startCamera();
   await ready;
+  lessons.offerTaught();
   await offline.begin();
   await lookForUpdate(source.version, offline, false);
 }
 
-/** For scripts and tests: the engine of this page, with the bytes that went into the network. */
-Object.assign(window, { lmedge: { engine, file: () => source, ready: () => ready } });
+/** For scripts and tests: the engine and the teacher of this page. */
+Object.assign(window, { lmedge: { engine, file: () => source, ready: () => ready, teacher } });
 
 void begin();

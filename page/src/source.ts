@@ -2,6 +2,7 @@
 import type { Engine } from "./engine/engine";
 import type { Loaded } from "./engine/messages";
 import { asPageError, PageError } from "./errors";
+import type { FileInUse, KeptFile } from "./teach/teacher";
 import { texts } from "./texts";
 import { element, harmless, write } from "./ui/elements";
 import { dismiss, notify, report } from "./ui/notices";
@@ -12,12 +13,25 @@ import { readVersion, VERSION_FILE, type Version } from "./version";
 export class ModelSource {
   version: Version | null = null;
   loaded: Loaded | null = null;
+  private data: ArrayBuffer | null = null;
 
-  /** `changed` is called when another file is loaded. */
+  /**
+   * `changed` is called when another file is loaded. `preferred` returns the file to load in place
+   * of the page's own, of which it gets the SHA-256, or null.
+   */
   constructor(
     private readonly engine: Engine,
     private readonly changed: () => void,
+    private readonly preferred: (own: string) => Promise<KeptFile | null>,
   ) {}
+
+  get ownSha256(): string | null {
+    return this.version?.model.sha256 ?? null;
+  }
+
+  current(): FileInUse | null {
+    return this.loaded === null || this.data === null ? null : { data: this.data, loaded: this.loaded };
+  }
 
   /** Load the file of this page. Whatever fails is reported. */
   async loadOwn(): Promise<void> {
@@ -26,8 +40,7 @@ export class ModelSource {
       document.title = harmless(this.version.title);
       write(element("title"), this.version.title);
       write(element("name"), this.version.title);
-      this.loaded = await this.own(this.version.model);
-      this.show();
+      if (!(await this.kept(this.version.model.sha256))) await this.own(this.version.model);
     } catch (error) {
       report("file", asPageError(error, "file-missing"), [
         { text: texts.reload, action: () => location.reload() },
@@ -40,26 +53,51 @@ export class ModelSource {
   async open(file: File): Promise<void> {
     try {
       dismiss("file");
-      this.loaded = await this.engine.load(await file.arrayBuffer(), file.name);
+      await this.use(await file.arrayBuffer(), file.name);
       element<HTMLDialogElement>("about").close();
-      this.show();
     } catch (error) {
       element<HTMLDialogElement>("about").close();
       report("file", asPageError(error, "file-damaged"));
     }
   }
 
-  private async own({ file, name, sha256 }: Version["model"]): Promise<Loaded> {
-    const address = `./${file}`;
-    let found: Loaded | null = null;
+  /** Load a file in place of the one in use, which stays if this one is refused. */
+  async use(data: ArrayBuffer, name: string): Promise<void> {
+    this.loaded = await this.engine.load(data, name);
+    this.data = data;
+    this.show();
+  }
+
+  /** Load the file of this page. Throws a PageError. */
+  async useOwn(): Promise<void> {
+    if (this.version === null) throw new PageError("file-missing");
+    await this.own(this.version.model);
+  }
+
+  /** Load the file that was taught here; return false if there is none that can be used. */
+  private async kept(own: string): Promise<boolean> {
+    const found = await this.preferred(own);
+    if (found === null) return false;
     try {
-      found = await this.engine.load(await bytes(address), name);
+      await this.use(found.data, found.name);
+      return true;
+    } catch (error) {
+      if (!(error instanceof PageError && error.code.startsWith("file-"))) throw error;
+      report("file", error);
+      return false;
+    }
+  }
+
+  private async own({ file, name, sha256 }: Version["model"]): Promise<void> {
+    const address = `./${file}`;
+    try {
+      await this.use(await bytes(address), name);
     } catch (error) {
       if (!(error instanceof PageError && error.code.startsWith("file-"))) throw error;
     }
     // Stored files may be evicted or damaged: ask the host, past what is stored.
-    if (found?.facts.sha256 === sha256) return found;
-    return this.engine.load(await bytes(`${address}?fresh`), name);
+    if (this.loaded?.facts.sha256 === sha256) return;
+    await this.use(await bytes(`${address}?fresh`), name);
   }
 
   private show(): void {

@@ -45,6 +45,28 @@ export const texts = {
   verifiedRounded: "verified on this device, with other rounding",
   unverified: "this file holds no answers to verify it with",
   wrong: "This device computes other results than the file was verified with. Do not trust its labels.",
+  photographsInside: "Photographs learned",
+  noPhotographs: "not in the file",
+  teach: "Teach what is in view: hold the button",
+  teachPhotos: "Teach these photographs",
+  lessonHeading: "What is this?",
+  lessonHint: "Choose a landmark of the file, or write the name of a new one.",
+  lessonKeep: "Keep the photographs on this device, so that they can be exported",
+  lessonStored: "The file keeps numbers of each photograph in any case, not its pixels.",
+  lessonTeach: "Teach",
+  cancel: "Cancel",
+  taughtHere: "Taught here",
+  saveFile: "Save the taught file",
+  exportPhotos: "Export the photographs",
+  undo: "Undo the last lesson",
+  undone: "The last lesson is undone.",
+  forget: "Forget the lessons",
+  forgetQuestion: "All lessons of this device and their photographs will be gone.",
+  forgotten: "The lessons of this device are gone.",
+  useTaught: "Use the taught file",
+  otherTaught: "Landmarks that were taught on this device belong to another file than this page has now.",
+  teaching: "Learning. The labels go on meanwhile.",
+  unjudged: "Another burst, from another place or at another time, would show how well it is known.",
   update: "A new version is available.",
   updateLoad: "Load the new version",
   updating: "Loading the new version",
@@ -56,6 +78,21 @@ export const texts = {
   perSecond: (rate: number, milliseconds: number) =>
     `${milliseconds.toFixed(0)} ms · ${rate.toFixed(1)} frames/s`,
   took: (milliseconds: number) => `${milliseconds.toFixed(0)} ms`,
+  burst: (count: number) => `${count} photographs: move the camera a little`,
+  lessonCount: (count: number) => `${count} photographs.`,
+  lessons: (count: number, photographs: number) =>
+    `${count} ${count === 1 ? "lesson" : "lessons"}, ${photographs} photographs kept`,
+  taught: (landmark: string, photographs: number, seconds: number) =>
+    `Taught ${landmark} from ${photographs} photographs in ${seconds.toFixed(1)} s.`,
+  judged: (macroF1: number) =>
+    `Photographs judged without themselves and their burst: macro F1 ${macroF1.toFixed(2)}.`,
+  notTaught: (reasons: string) => `Not taught: ${reasons}`,
+  refusedCopy: (one: string, other: string) =>
+    `a photograph is the same, or nearly, for ${one} and ${other}. Take the burst again.`,
+  refusedAlike: (one: string, other: string, right: number, of: number) =>
+    `${one} and ${other} cannot be told apart: ${right} of ${of} photographs are right between the two. Are they one place?`,
+  refusedLoss: (name: string, lost: number, of: number) =>
+    `${name} would lose ${lost} of its ${of} photographs. Take the burst again from elsewhere.`,
   threadsFaster: (threads: number, ratio: number) =>
     `${threads}, in ${ratio.toFixed(2)} of the time of one`,
   threadsSlower: (ratio: number) => `1; more take ${ratio.toFixed(2)} of its time here`,
@@ -92,5 +129,16 @@ export const problems: Readonly<Record<Code, string>> = {
   "camera-busy": "Another program uses the camera: close it and try again.",
   "camera-lost": "The camera went away: connect it and try again.",
   "update-broken": "The new version did not load whole: this one goes on. Try again later.",
+  "teach-nothing":
+    "This file holds no features of its photographs, so nothing can be added: teach it again with lmedge.",
+  "teach-memory": "The features in this file cannot be used: teach it again with lmedge.",
+  "teach-graph": "This file cannot be taught here: teach it with lmedge on a computer.",
+  "teach-other": "This device computes other results than were taught: nothing was changed.",
+  "teach-full": "This file holds as many photographs as it can: teach it with lmedge on a computer.",
+  "teach-same": "The frames are one and the same: move the camera while you hold the button.",
+  "teach-dark": "The frames are dark or empty: uncover the camera or turn on the light.",
+  "teach-category": "This landmark is in another category of the file: choose that one.",
+  "teach-slow": "The lesson took longer than ten minutes: teach this file on a computer.",
+  "teach-stored": "The browser cannot keep the lesson: free some memory of this device and try again.",
   unexpected: "Something unexpected happened: load the page again.",
 };

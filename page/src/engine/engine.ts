@@ -1,16 +1,27 @@
 /** The worker as the page sees it: promises, a time limit, a new worker after a crash. */
 import { asPageError, PageError, type Code } from "../errors";
 import { runnable, type Build } from "./builds";
-import type { Classified, Loaded, LoadRequest, Reply, Request, StartRequest } from "./messages";
+import type { Lesson, Taught } from "../teach/lesson";
+import type {
+  Classified,
+  Loaded,
+  LoadRequest,
+  Looked,
+  Reply,
+  Request,
+  Result,
+  StartRequest,
+} from "./messages";
 import { loadRuntime, type Runtime } from "./runtime";
 import { readVerdict, writeVerdict } from "./verdict";
 
 const START_SECONDS = 20;
 const LOAD_SECONDS = 20;
 const CLASSIFY_SECONDS = 10;
+const TEACH_SECONDS = 600;
 
 interface Waiting {
-  readonly resolve: (result: Loaded | Classified | null) => void;
+  readonly resolve: (result: Result) => void;
   readonly reject: (error: PageError) => void;
   readonly timer: number;
 }
@@ -19,7 +30,7 @@ type Unnumbered<T> = T extends unknown ? Omit<T, "id"> : never;
 
 /** Run one file on images, one after the other. */
 export class Engine {
-  private builds = usable();
+  private builds: Build[];
   private runtime: Runtime | null = null;
   private worker: Worker | null = null;
   private starting: Promise<Worker> | null = null;
@@ -27,6 +38,11 @@ export class Engine {
   private waiting = new Map<number, Waiting>();
   private number = 0;
   private file: { data: ArrayBuffer; name: string } | null = null;
+
+  /** threads: Use them if this page may. */
+  constructor(private readonly threads = true) {
+    this.builds = this.usable();
+  }
 
   /** Load a file in place of the one before, which stays if this one is refused. */
   async load(data: ArrayBuffer, name: string): Promise<Loaded> {
@@ -51,6 +67,23 @@ export class Engine {
     const moved = source instanceof ImageBitmap ? [source] : [];
     await this.revive();
     return (await this.ask(request, CLASSIFY_SECONDS, "image-slow", moved)) as Classified;
+  }
+
+  /** Prepare a frame or the bytes of an image for a lesson. Throws a PageError. */
+  async look(source: ImageBitmap | Blob): Promise<Looked> {
+    const moved = source instanceof ImageBitmap ? [source] : [];
+    await this.revive();
+    return (await this.ask({ kind: "look", source }, CLASSIFY_SECONDS, "image-slow", moved)) as Looked;
+  }
+
+  /** Teach a file one burst, in a worker that ends with the lesson. Throws a PageError. */
+  static async teach(lesson: Lesson): Promise<Taught> {
+    const engine = new Engine(false);
+    try {
+      return (await engine.ask({ kind: "teach", ...lesson }, TEACH_SECONDS, "teach-slow")) as Taught;
+    } finally {
+      engine.end(new PageError("unexpected", "the lesson is over"));
+    }
   }
 
   /** Forget the stream that was smoothed. */
@@ -96,7 +129,7 @@ export class Engine {
     seconds: number,
     late: Code,
     moved: Transferable[] = [],
-  ): Promise<Loaded | Classified | null> {
+  ): Promise<Result> {
     return this.send(await this.started(), request, seconds, late, moved);
   }
 
@@ -106,7 +139,7 @@ export class Engine {
     seconds: number,
     late: Code,
     moved: Transferable[],
-  ): Promise<Loaded | Classified | null> {
+  ): Promise<Result> {
     const id = ++this.number;
     return new Promise((resolve, reject) => {
       const timer = window.setTimeout(() => {
@@ -140,7 +173,7 @@ export class Engine {
         this.end(problem);
         this.drop(build);
         if (this.builds.length === 0) {
-          this.builds = usable();
+          this.builds = this.usable();
           throw problem;
         }
         console.warn(`${build}: ${problem.message}`);
@@ -185,9 +218,10 @@ export class Engine {
     }
     this.waiting.clear();
   }
-}
 
-/** Return the builds that this page may run; browsers isolate it if its host or we ask for that. */
-function usable(): Build[] {
-  return runnable().filter((build) => build !== "threaded" || window.crossOriginIsolated);
+  /** Return the builds that this page may run; threads need a page that the browser isolates. */
+  private usable(): Build[] {
+    const threads = this.threads && window.crossOriginIsolated;
+    return runnable().filter((build) => build !== "threaded" || threads);
+  }
 }

@@ -3,6 +3,7 @@ import type { Code } from "../errors";
 import type { Prediction } from "../labels/decoding";
 import type { ModelFacts } from "../model/file";
 import type { Verification } from "../model/golden";
+import type { Lesson, Taught } from "../teach/lesson";
 
 export interface StartRequest {
   readonly kind: "start";
@@ -34,12 +35,30 @@ export interface ClassifyRequest {
   readonly detail?: boolean;
 }
 
+/** Prepare a frame, or the bytes of an image, for a lesson. */
+export interface LookRequest {
+  readonly kind: "look";
+  readonly id: number;
+  readonly source: ImageBitmap | Blob;
+}
+
+export interface TeachRequest extends Lesson {
+  readonly kind: "teach";
+  readonly id: number;
+}
+
 export interface ResetRequest {
   readonly kind: "reset";
   readonly id: number;
 }
 
-export type Request = StartRequest | LoadRequest | ClassifyRequest | ResetRequest;
+export type Request =
+  | StartRequest
+  | LoadRequest
+  | ClassifyRequest
+  | LookRequest
+  | TeachRequest
+  | ResetRequest;
 
 export interface Loaded {
   readonly facts: ModelFacts;
@@ -61,6 +80,15 @@ export interface Classified {
   };
 }
 
+export interface Looked {
+  /** The network's input. */
+  readonly input: Uint8Array<ArrayBuffer>;
+  /** The whole image as JPEG. */
+  readonly jpeg: Blob;
+}
+
+export type Result = Loaded | Classified | Looked | Taught | null;
+
 export type Reply =
-  | { readonly id: number; readonly result: Loaded | Classified | null }
+  | { readonly id: number; readonly result: Result }
   | { readonly id: number; readonly code: Code; readonly detail: string; readonly fatal: boolean };

@@ -27,6 +27,8 @@ export function writeVerdict(bytes: number, threads: number): void {
   }
 }
 
+/** A lesson changes the size of a file by little: half an octave counts as the same. */
 function condition(bytes: number): string {
-  return `${navigator.userAgent} ${navigator.hardwareConcurrency} ${bytes}`;
+  const size = Math.round(2 * Math.log2(bytes));
+  return `${navigator.userAgent} ${navigator.hardwareConcurrency} ${size}`;
 }

@@ -9,14 +9,18 @@ import { HEADS, readFacts, type ModelFacts } from "../model/file";
 import { compare, COUNT, goldenImage } from "../model/golden";
 import { checkHeader, MAX_FILE_BYTES } from "../vision/header";
 import { decode, pixelsOf } from "../vision/pixels";
+import { teach, type Run } from "../teach/lesson";
 import { prepare } from "../vision/resize";
 import type {
   Classified,
   ClassifyRequest,
   Loaded,
   LoadRequest,
+  Looked,
+  LookRequest,
   Reply,
   Request,
+  Result,
   StartRequest,
 } from "./messages";
 
@@ -26,6 +30,7 @@ const GOLDEN_ROUNDS = 2; // some devices compute the first inference alone right
 const SPEED_ROUNDS = 4; // the first of which is not counted
 const FASTER = 0.9; // threads that gain less only warm the phone
 const INPUT = "image";
+const JPEG_QUALITY = 0.92;
 
 class Network {
   private readonly smoother: Smoother;
@@ -41,21 +46,7 @@ class Network {
 
   async run(image: Uint8Array<ArrayBuffer>): Promise<Outputs> {
     const { size } = this.facts;
-    const tensor = new Tensor(image, [1, size, size, 3]);
-    const outputs: Record<string, Float32Array> = {};
-    try {
-      const found = await this.compiled.run({ [INPUT]: tensor });
-      for (const [name, output] of Object.entries(found)) {
-        outputs[name] = new Float32Array(output.toTypedArray() as Float32Array);
-        output.delete();
-      }
-    } catch (error) {
-      broken = true;
-      throw asPageError(error, "file-crashed");
-    } finally {
-      if (!broken) tensor.delete();
-    }
-    return this.reader.read(outputs);
+    return this.reader.read(await runGraph(this.compiled, image, size));
   }
 
   async classify(request: ClassifyRequest): Promise<Classified> {
@@ -78,6 +69,17 @@ class Network {
     }
   }
 
+  /** Prepare an image for a lesson. */
+  async look(request: LookRequest): Promise<Looked> {
+    const bitmap = await bitmapOf(request.source);
+    try {
+      const input = prepare(pixelsOf(bitmap), this.facts.size, this.facts.resize);
+      return { input, jpeg: request.source instanceof Blob ? request.source : await jpegOf(bitmap) };
+    } finally {
+      bitmap.close();
+    }
+  }
+
   reset(): void {
     this.smoother.reset();
   }
@@ -85,6 +87,48 @@ class Network {
   delete(): void {
     this.compiled.delete();
   }
+}
+
+/** Run a graph on an image and return its outputs by name. */
+async function runGraph(
+  compiled: CompiledModel,
+  image: Uint8Array<ArrayBuffer>,
+  size: number,
+): Promise<Record<string, Float32Array>> {
+  const tensor = new Tensor(image, [1, size, size, 3]);
+  const outputs: Record<string, Float32Array> = {};
+  try {
+    const found = await compiled.run({ [INPUT]: tensor });
+    for (const [name, output] of Object.entries(found)) {
+      outputs[name] = new Float32Array(output.toTypedArray() as Float32Array);
+      output.delete();
+    }
+  } catch (error) {
+    broken = true;
+    throw asPageError(error, "file-crashed");
+  } finally {
+    if (!broken) tensor.delete();
+  }
+  return outputs;
+}
+
+/** Load a graph of a lesson, use it, and drop it. */
+async function withGraph<Found>(
+  graph: Uint8Array<ArrayBuffer>,
+  use: (run: Run) => Promise<Found>,
+): Promise<Found> {
+  const compiled = await compileGraph(graph, 1);
+  try {
+    return await use((image) => runGraph(compiled, image, Math.sqrt(image.length / 3)));
+  } finally {
+    if (!broken) compiled.delete();
+  }
+}
+
+async function jpegOf(bitmap: ImageBitmap): Promise<Blob> {
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  canvas.getContext("2d")?.drawImage(bitmap, 0, 0);
+  return canvas.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY });
 }
 
 let network: Network | null = null;
@@ -176,14 +220,17 @@ async function fastest(data: Uint8Array, facts: ModelFacts, wanted: number | nul
   return { loaded, threads, ratio };
 }
 
-async function compile(data: Uint8Array, facts: ModelFacts, threads: number): Promise<Network> {
-  let compiled: CompiledModel;
+async function compileGraph(data: Uint8Array, threads: number): Promise<CompiledModel> {
   try {
-    compiled = await loadAndCompile(data, { accelerator: "wasm", cpuOptions: { numThreads: threads } });
+    return await loadAndCompile(data, { accelerator: "wasm", cpuOptions: { numThreads: threads } });
   } catch (error) {
     broken = true;
     throw asPageError(error, "file-damaged");
   }
+}
+
+async function compile(data: Uint8Array, facts: ModelFacts, threads: number): Promise<Network> {
+  const compiled = await compileGraph(data, threads);
   try {
     checkGraph(compiled, facts);
   } catch (error) {
@@ -216,11 +263,13 @@ function checkGraph(compiled: CompiledModel, facts: ModelFacts): void {
   if (!good) throw new PageError("file-damaged", "its outputs");
 }
 
-async function answer(request: Request): Promise<Loaded | Classified | null> {
+async function answer(request: Request): Promise<Result> {
   if (request.kind === "start") return startEngine(request);
   if (request.kind === "load") return load(request);
+  if (request.kind === "teach") return teach(request, withGraph);
   if (network === null) throw new PageError("unexpected", "no file is loaded");
   if (request.kind === "classify") return network.classify(request);
+  if (request.kind === "look") return network.look(request);
   network.reset();
   return null;
 }

@@ -1,4 +1,5 @@
 import { PageError } from "../errors";
+import { remembers } from "../teach/memory";
 import { logitSteps } from "./graph";
 import { sha256 } from "./sha256";
 import { readArchive } from "./zip";
@@ -46,6 +47,8 @@ export interface ModelFacts {
   readonly categoryWeight: number;
   readonly threshold: Threshold;
   readonly steadiness: Steadiness;
+  /** Number of photographs whose features the file holds; null if it holds none. */
+  readonly photographs: number | null;
   /** Outputs for the golden images, by name; null in a file without them. */
   readonly golden: Readonly<Record<string, readonly (readonly number[])[]>> | null;
 }
@@ -93,6 +96,7 @@ export async function readFacts(
     categoryWeight: weight(info.decoding),
     threshold: threshold(info.rejection, hasKnown),
     steadiness: steadiness(info.smoothing),
+    photographs: photographs(info),
     golden: info.golden == null ? null : (info.golden as ModelFacts["golden"]),
   };
 }
@@ -146,6 +150,12 @@ function weight(stored: unknown): number {
   const found = number(object(stored, "decoding").category_weight, "decoding");
   if (!(found >= 0 && found <= HEAVIEST)) throw damaged("decoding");
   return found;
+}
+
+function photographs(info: Values): number | null {
+  if (!remembers(info)) return null;
+  const counts = Object.values(object(object(info.taught, "memory").photographs, "memory"));
+  return counts.reduce<number>((sum, count) => sum + number(count, "memory"), 0);
 }
 
 function threshold(stored: unknown, hasKnown: boolean): Threshold {

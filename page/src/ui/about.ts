@@ -1,6 +1,7 @@
 /** The dialog with the file, its version, and the page's own state. */
 import type { Loaded } from "../engine/messages";
 import type { ModelSource } from "../source";
+import type { Teacher } from "../teach/teacher";
 import { texts } from "../texts";
 import { element, harmless } from "./elements";
 import type { Offline } from "./offline";
@@ -16,6 +17,7 @@ export class About {
     private readonly source: ModelSource,
     lookForUpdate: (asked: boolean) => Promise<void>,
     private readonly offline: Offline,
+    private readonly teacher: Teacher,
   ) {
     element("close").onclick = () => this.dialog.close();
     element("look").onclick = () => {
@@ -63,9 +65,12 @@ export class About {
       yield [texts.fileVersion, `${facts.sha256.slice(0, 12)}, lmedge ${facts.lmedge}`];
       yield [texts.fileSize, `${texts.megabytes(facts.bytes)} ${facts.format}`];
       yield [texts.fileLabels, texts.counts(facts.landmarks.length, facts.categories.length)];
+      yield [texts.photographsInside, String(facts.photographs ?? texts.noPhotographs)];
       yield [texts.fileCheck, check(verification)];
       yield [texts.threads, threads(loaded)];
     }
+    const { lessons, photographs } = this.teacher;
+    if (lessons.length > 0) yield [texts.taughtHere, texts.lessons(lessons.length, photographs)];
     yield [texts.offline, states[this.offline.state]];
   }
 }

@@ -1,4 +1,5 @@
 /** Several photographs: a table, and the same as CSV. */
+import { csvCell } from "../csv";
 import type { Classified } from "../engine/messages";
 import { PageError } from "../errors";
 import { problems, texts } from "../texts";
@@ -49,10 +50,10 @@ export function asCsv(rows: readonly Row[]): string {
     const { prediction: one, milliseconds } = result;
     return [
       [
-        quoted(name),
-        quoted(one.landmark),
+        csvCell(name),
+        csvCell(one.landmark),
         one.landmarkProbability.toFixed(6),
-        quoted(one.category),
+        csvCell(one.category),
         one.categoryProbability.toFixed(6),
         one.known ? "True" : "False",
         milliseconds.toFixed(3),
@@ -60,10 +61,4 @@ export function asCsv(rows: readonly Row[]): string {
     ];
   });
   return [header, ...lines, ""].join("\r\n");
-}
-
-/** Quote a cell; one that a spreadsheet would take for a formula gets an apostrophe first. */
-function quoted(text: string): string {
-  const safe = /^'*\s*[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }

@@ -276,6 +276,27 @@ def test_hostile_files_end_in_a_sentence_or_are_run(page: Page) -> None:
     assert_goes_on(page)
 
 
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("delete globalThis.WebAssembly", "refuses WebAssembly"),
+        (
+            "WebAssembly.compileStreaming = WebAssembly.compile ="
+            " () => Promise.reject(new RangeError('out of memory'))",
+            "memory of this device does not suffice",
+        ),
+    ],
+)
+def test_a_browser_without_wasm_or_memory_is_one_sentence(
+    script: str, words: str, context: BrowserContext, url: str
+) -> None:
+    context.add_init_script(script)
+    page = context.new_page()
+    page.goto(url)
+    page.wait_for_selector("[data-key=file].bad")
+    assert words in page.inner_text("[data-key=file] p")
+
+
 def test_bad_images_are_one_sentence_each_and_the_page_goes_on(page: Page, tmp_path: Path) -> None:
     good = png(tiny.image("red"))
     jpeg = cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1].tobytes()

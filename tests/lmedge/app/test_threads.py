@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
+import math
 import os
 import shutil
 import threading
@@ -35,7 +36,7 @@ VERDICT = """(threads) => {
   Storage.prototype.getItem = function (key) {
     if (key !== 'lmedge-threads') return original.call(this, key);
     const { userAgent, hardwareConcurrency } = navigator;
-    const measured = `${userAgent} ${hardwareConcurrency} ${window.fileBytes}`;
+    const measured = `${userAgent} ${hardwareConcurrency} ${window.fileSize}`;
     return JSON.stringify({ measured, threads: window.wantedThreads });
   };
 }"""
@@ -90,8 +91,8 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 def decided(context: BrowserContext, file: Path, threads: int) -> None:
     """Let pages of a context find a number of threads that was measured before."""
-    bytes_ = file.stat().st_size
-    context.add_init_script(f"window.fileBytes = {bytes_}; window.wantedThreads = {threads};")
+    size = round(2 * math.log2(file.stat().st_size))
+    context.add_init_script(f"window.fileSize = {size}; window.wantedThreads = {threads};")
     context.add_init_script(f"({VERDICT})()")
 
 
@@ -171,6 +172,7 @@ def test_one_thread_computes_them_if_it_is_not(
     assert not watch.errors
 
 
+@pytest.mark.slow
 def test_threads_are_measured_once_and_used_if_they_are_faster(
     context: BrowserContext, folder: Path
 ) -> None:
@@ -184,6 +186,7 @@ def test_threads_are_measured_once_and_used_if_they_are_faster(
         assert (again["threads"], again["ratio"]) == (loaded["threads"], None)
 
 
+@pytest.mark.slow
 def test_one_thread_is_used_if_it_was_measured_as_faster(
     context: BrowserContext, colours: Path, folder: Path
 ) -> None:
@@ -212,7 +215,7 @@ def test_a_host_without_headers_gets_threads_from_the_second_visit_on_and_offlin
     assert_equal(page, Classifier(colours), images()[:1])
 
 
-@pytest.mark.parametrize("damage", ["missing", "refused"])
+@pytest.mark.parametrize("damage", ["missing", pytest.param("refused", marks=pytest.mark.slow)])
 def test_without_the_threaded_build_one_thread_goes_on(
     damage: str, context: BrowserContext, colours: Path, own_folder: Path
 ) -> None:
@@ -230,6 +233,7 @@ def test_without_the_threaded_build_one_thread_goes_on(
     assert not watch.errors
 
 
+@pytest.mark.slow
 def test_a_browser_that_refuses_shared_memory_computes_with_one_thread(
     context: BrowserContext, own_folder: Path
 ) -> None:
@@ -245,6 +249,21 @@ def test_a_browser_that_refuses_shared_memory_computes_with_one_thread(
         assert loaded["verification"]["identical"]
 
 
+@pytest.mark.slow
+def test_a_browser_without_relaxed_simd_uses_the_compatible_build(
+    context: BrowserContext, colours: Path, folder: Path
+) -> None:
+    context.add_init_script("WebAssembly.validate = () => false")
+    context.route("**/service.js", lambda route: route.abort())  # no script reaches it
+    watch = Watch(context)
+    with serving(folder) as server:
+        page, loaded = opened(context, server.url)
+        assert loaded["threads"] == 1 and loaded["verification"]["identical"]
+        assert loaded_builds(watch) == {"compat"}
+        assert_equal(page, Classifier(colours), images()[:1])
+
+
+@pytest.mark.slow
 def test_what_a_newer_browser_can_run_is_stored_too(
     context: BrowserContext, colours: Path, folder: Path
 ) -> None:

@@ -1,0 +1,133 @@
+/** What was taught on this device, kept by the browser: files, lessons, photographs. */
+import { PageError } from "../errors";
+
+const VERSION = 1;
+const [LESSONS, PHOTOGRAPHS] = ["lessons", "photographs"];
+const UNDONE = 3; // lessons that can be taken back; older ones leave no file
+
+/** One lesson: the file after it, and the photographs that were kept. */
+export interface KeptLesson {
+  /** Place in the order of the lessons. */
+  readonly number: number;
+  /** SHA-256 of the page's own file that the first lesson began with. */
+  readonly own: string;
+  /** Name of the file. */
+  readonly name: string;
+  readonly landmark: string;
+  readonly category: string;
+  readonly burst: string;
+  readonly time: string;
+  /** SHA-256 of the file before the lesson, and after it. */
+  readonly before: string;
+  readonly after: string;
+  /** The file after it; null if it is too old to be taken back to. */
+  readonly file: ArrayBuffer | null;
+}
+
+export interface KeptPhotograph {
+  readonly lesson: number;
+  readonly category: string;
+  readonly landmark: string;
+  readonly burst: string;
+  readonly time: string;
+  /** SHA-256 of the file that was in use. */
+  readonly model: string;
+  readonly image: Blob;
+}
+
+/** The lessons of one page; pages at other addresses have their own. */
+export class Store {
+  private opened: Promise<IDBDatabase> | null = null;
+
+  /** scope: Address of the folder of the page. */
+  constructor(private readonly scope: string) {}
+
+  /** Return all lessons, the first one first; none if the browser keeps nothing. */
+  async lessons(): Promise<readonly KeptLesson[]> {
+    const found = await this.run("readonly", (store) => store(LESSONS).getAll());
+    return (found as KeptLesson[]).sort((a, b) => a.number - b.number);
+  }
+
+  async photographs(): Promise<readonly KeptPhotograph[]> {
+    return (await this.run("readonly", (store) => store(PHOTOGRAPHS).getAll())) as KeptPhotograph[];
+  }
+
+  /** Keep a lesson and its photographs, both or neither. Throws a PageError. */
+  async add(lesson: KeptLesson, photographs: readonly KeptPhotograph[]): Promise<void> {
+    const all = await this.lessons();
+    await this.run("readwrite", (store) => {
+      for (const old of all.slice(0, Math.max(0, all.length - UNDONE))) {
+        if (old.file !== null) store(LESSONS).put({ ...old, file: null });
+      }
+      for (const one of photographs) store(PHOTOGRAPHS).add(one);
+      return store(LESSONS).put(lesson);
+    });
+  }
+
+  /** Forget a lesson with its photographs. */
+  async remove({ number }: KeptLesson): Promise<void> {
+    await this.run("readwrite", (store) => {
+      const request = store(PHOTOGRAPHS).index("lesson").openKeyCursor(IDBKeyRange.only(number));
+      request.onsuccess = () => {
+        const cursor = request.result;
+        if (cursor === null) return;
+        store(PHOTOGRAPHS).delete(cursor.primaryKey);
+        cursor.continue();
+      };
+      return store(LESSONS).delete(number);
+    });
+  }
+
+  /** Forget everything. */
+  async clear(): Promise<void> {
+    await this.run("readwrite", (store) => {
+      store(PHOTOGRAPHS).clear();
+      return store(LESSONS).clear();
+    });
+  }
+
+  private async run<Found>(
+    mode: IDBTransactionMode,
+    work: (store: (name: string) => IDBObjectStore) => IDBRequest<Found>,
+  ): Promise<Found> {
+    this.opened ??= open(this.scope);
+    try {
+      const transaction = (await this.opened).transaction([LESSONS, PHOTOGRAPHS], mode);
+      const ended = new Promise<void>((resolve, reject) => {
+        transaction.oncomplete = () => resolve();
+        transaction.onabort = () => reject(transaction.error ?? new Error("aborted"));
+      });
+      let request: IDBRequest<Found>;
+      try {
+        request = work((name) => transaction.objectStore(name));
+      } catch (error) {
+        transaction.abort(); // all of it or nothing
+        await ended.catch(() => undefined);
+        throw error;
+      }
+      await ended;
+      return request.result;
+    } catch (error) {
+      this.opened = null;
+      throw error instanceof PageError ? error : new PageError("teach-stored", String(error));
+    }
+  }
+}
+
+function open(scope: string): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(`lmedge ${scope}`, VERSION);
+    request.onupgradeneeded = () => {
+      request.result.createObjectStore(LESSONS, { keyPath: "number" });
+      const photographs = request.result.createObjectStore(PHOTOGRAPHS, { autoIncrement: true });
+      photographs.createIndex("lesson", "lesson");
+    };
+    request.onsuccess = () => {
+      // A newer page in another tab may change the database.
+      request.result.onversionchange = () => request.result.close();
+      resolve(request.result);
+    };
+    request.onerror = () => reject(request.error ?? new Error("refused"));
+    request.onblocked = () => reject(new Error("blocked"));
+  });
+}

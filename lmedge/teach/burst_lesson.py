@@ -115,7 +115,7 @@ def teach_burst(model: ModelFile, burst: BurstPhotographs) -> BurstLesson:
     read = ReadPhotographs(found=found, names=called_by, skipped=0)
     taught = teach_file(base, read, Lesson(add=True), model.path)
     survive(taught.file)  # here, so that the camera finds the verdict
-    problems = list(taught.problems)
+    problems = list(dict.fromkeys(taught.problems))
     own = taught.features.landmarks[name]
     if before is not None and np.array_equal(own, before):
         problems.append("the file knows these photographs already; move the camera")
@@ -153,6 +153,7 @@ class ChildTeacher:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,  # of its own share of the processor on Linux
         ) as child:
             self._child = child
             if self._stopped:

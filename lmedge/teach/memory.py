@@ -27,13 +27,18 @@ MOST_BYTES = 8 * 1024 * 1024
 
 
 def storable(found: FeatureSet) -> FeatureSet:
-    """Return a set as a file keeps it: coarse if it would be larger than MOST_BYTES."""
-    return found.coarsened() if _bytes(found) > MOST_BYTES else found
+    """Return a set as a file keeps it: coarse if it would be larger than MOST_BYTES otherwise.
+
+    A set that is too large even then is not kept, and stays as it is.
+    """
+    if _bytes(found, found.bits) <= MOST_BYTES or _bytes(found, COARSE_BITS) > MOST_BYTES:
+        return found
+    return found.coarsened()
 
 
-def _bytes(found: FeatureSet) -> int:
+def _bytes(found: FeatureSet, bits: int) -> int:
     count = (found.count + len(found.unknown)) * int(found.unknown.shape[1])
-    return -(-count * found.bits // 8)
+    return -(-count * bits // 8)
 
 
 def remembered(found: FeatureSet, *, forget: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -43,7 +48,7 @@ def remembered(found: FeatureSet, *, forget: bool) -> tuple[dict[str, Any], dict
     """
     parts = [found.landmarks[name] for name in sorted(found.landmarks)]
     rows = np.concatenate([*parts, found.unknown])
-    kept = not forget and _bytes(found) <= MOST_BYTES
+    kept = not forget and _bytes(found, found.bits) <= MOST_BYTES
     entry = {
         "features": FEATURES_FILE if kept else None,
         "width": found.unknown.shape[1],

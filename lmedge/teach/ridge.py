@@ -43,7 +43,9 @@ class Ridge:
         for start in range(0, len(rows), BLOCK):
             part = np.arange(start, min(start + BLOCK, len(rows)))
             own = self.coordinates(part) * np.sqrt(self.weights[part])[:, None]
-            products += own.T @ own
+            for first in range(0, width, BLOCK):  # all at once would take the array twice
+                columns = slice(first, first + BLOCK)
+                products[columns] += own[:, columns].T @ own
         self.scale = max(float(np.trace(products)), TINY)
         self._factor = Cholesky(products)
 

@@ -50,13 +50,14 @@ grace = {patience}
 stall = {stall}
 
 """
-# One board with three settings; the last has a Python without packages.
+# One board with several settings: what no camera gives, and a Python without packages at the end.
 SETTINGS = {
     "qemu": 'python = "/usr/bin/python3"\n',
     "keeping": (
         'python = "/usr/bin/python3"\ncollect = "field"\ncollect-one-in = 10\n'
         'record = "field/day.mp4"\n'
     ),
+    "demanding": 'python = "/usr/bin/python3"\nleast-rate = 1000\n',
     "bare": 'python = "/usr/local/bin/bare-python"\n',
 }
 _BARE = r'#!/bin/sh\nexec /usr/bin/python3 -S -s "$@"\n'

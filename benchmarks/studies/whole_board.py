@@ -133,6 +133,10 @@ class Happenings:
             yield "plug pulled in a deployment", self.cut_in_deployment
         yield "deploy one over its budget", lambda: machine.deploy(first, "--budget-ms", "0.01")
         yield "roll back by hand", self.roll_back
+        yield (
+            "deploy one that gives too few frames",
+            lambda: machine.deploy(second, board="demanding"),
+        )
         yield "camera away for a minute", self.camera_away
         yield "camera process stopped", lambda: self.stop(_PROCESS)
         yield "keeper and camera process stopped", lambda: self.stop(f"{_KEEPER} {_PROCESS}")

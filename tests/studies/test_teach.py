@@ -78,3 +78,10 @@ def test_the_table(folder: Path, tmp_path: Path) -> None:
     assert float(taught["low"]) <= float(taught["landmark_f1"]) <= float(taught["high"])
     assert float(taught["landmark_f1"]) > 0.8
     assert float(taught["kept"]) > 60 > float(taught["other_things"])
+
+
+def test_four_bits_against_eight(found: tuple[teach.Photographs, teach.Photographs]) -> None:
+    scores = dict(teach.measure(*found, None, 2, coarse=True))
+    assert list(scores) == ["teach", "teach, with 4 bits"]
+    assert min(one.landmark_f1 for drawn in scores.values() for one in drawn) > 0.8
+    assert scores["teach"][0].kept is None

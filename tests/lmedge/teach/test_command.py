@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from lmedge.model_file import read_model
+from lmedge.remote.packing import unpack, write_wheel
 from lmedge.teach.command import teach
 from tests.lmedge.teach import small
 
@@ -82,3 +84,25 @@ def test_adding_to_a_file_that_remembers_nothing_ends_at_once(teach_folder: Path
     found = CliRunner().invoke(teach, words)
     assert "holds no features of photographs to add to" in str(found.exception)
     assert not new.exists()
+
+
+def test_a_wheel_for_boards_teaches_the_base_that_it_is_given(
+    teach_folder: Path, tmp_path: Path
+) -> None:
+    """It comes without a base of its own, which would be 5 MB for each board."""
+    unpack(write_wheel(tmp_path), tmp_path / "site")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    command = [sys.executable, "-P", "-m", "lmedge", "teach", str(teach_folder / "first")]
+    command += ["-o", str(tmp_path / "new.tflite")]
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        whole = [*command, *words]
+        return subprocess.run(whole, env=environment, capture_output=True, text=True, check=False)
+
+    alone = run()
+    assert alone.returncode != 0
+    assert f"{tmp_path / 'site'}" in alone.stderr
+    assert "this installation has no base; pass --base FILE.tflite" in alone.stderr
+    given = run("--base", str(teach_folder / "base.tflite"))
+    assert given.returncode == 0, given.stderr
+    assert read_model(tmp_path / "new.tflite").taxonomy.landmarks == tuple(small.HIERARCHY)

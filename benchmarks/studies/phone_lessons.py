@@ -3,8 +3,8 @@
     python -m benchmarks.studies.phone_lessons PHOTOGRAPHS... --out phone_lessons.csv
 
 Of each folder, the last landmark is left out of a file that `lmedge teach` makes of the base that
-comes along. The page is taught that landmark, and so is Python, of the same pixels. Both solve with
-one thread. Other work on the machine slows both, so that the ratio says more than the seconds.
+comes along. The page is taught that landmark, and so is Python, of the same pixels. They
+follow each other, so that other work on the machine disturbs the ratio of their times too.
 """
 
 from __future__ import annotations

@@ -16,20 +16,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from .hamming import MOST, close_pairs, packed
 from .image import RgbImage
 
-MAX_HASH_DISTANCE = 8  # of 64 bits
+MAX_HASH_DISTANCE = MOST  # of 64 bits
 MIN_CORRELATION = 0.93  # of 16 x 16 grey thumbnails: what the hash suggests must look alike
 MIN_DETAIL = 0.75  # correlation of the details of 32 x 32 grey thumbnails
 THUMBNAIL, DETAIL = 16, 32
 BLUR = 2.0  # standard deviation, in pixels of DETAIL, of what is taken off to leave the details
-CHUNK = 512  # rows of the comparison in memory at once: 512 x N float32
+CHUNK = 4096  # pairs whose thumbnails are in memory at once
 _FREQUENCIES = 8  # a side
 Pairs = list[tuple[int, int]]
 Bits = npt.NDArray[np.bool_]
@@ -38,16 +39,26 @@ Floats = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageFingerprint:
-    """Hashes of an image and of its mirror image, (64,) bool each, and its grey thumbnails.
+    """Hashes of an image and of its mirror image, (64,) bool each, and its grey thumbnail.
 
-    thumbnail: (16, 16) float32; detail: (32, 32) float32, less its blur. Both without their mean
-    and of length 1, or 0 for an image of one colour.
+    grey: (32, 32) uint8. Whatever is compared less often is computed of it when it is needed.
     """
 
     bits: Bits
     mirrored_bits: Bits
-    thumbnail: Floats
-    detail: Floats
+    grey: npt.NDArray[np.uint8]
+
+    @property
+    def thumbnail(self) -> Floats:
+        """(16, 16) float32 without its mean and of length 1, or 0 for an image of one colour."""
+        halves = self.grey.astype(np.float32).reshape(THUMBNAIL, 2, THUMBNAIL, 2)
+        return _unit(np.asarray(halves.mean(axis=(1, 3)), np.float32))
+
+    @property
+    def detail(self) -> Floats:
+        """(32, 32) float32, less its blur, without its mean and of length 1, or 0."""
+        fine = self.grey.astype(np.float32)
+        return _unit(fine - cv2.GaussianBlur(fine, (0, 0), BLUR).astype(np.float32, copy=False))
 
 
 def fingerprint(image: RgbImage) -> ImageFingerprint:
@@ -64,12 +75,10 @@ def grey_thumbnail(image: RgbImage) -> npt.NDArray[np.uint8]:
 def fingerprint_of_grey(thumbnail: npt.NDArray[np.uint8]) -> ImageFingerprint:
     """Return the fingerprint of a thumbnail that `grey_thumbnail` made."""
     fine = thumbnail.astype(np.float32)
-    halves = fine.reshape(THUMBNAIL, 2, THUMBNAIL, 2)
     return ImageFingerprint(
         bits=_hash(fine),
         mirrored_bits=_hash(np.ascontiguousarray(fine[:, ::-1])),
-        thumbnail=_unit(np.asarray(halves.mean(axis=(1, 3)), np.float32)),
-        detail=_unit(fine - cv2.GaussianBlur(fine, (0, 0), BLUR).astype(np.float32, copy=False)),
+        grey=np.array(thumbnail, np.uint8),
     )
 
 
@@ -93,23 +102,46 @@ def _unit(values: Floats) -> Floats:
 def pairs_alike(fingerprints: Sequence[ImageFingerprint], *, details: bool = False) -> Pairs:
     """Return the pairs (i, j), i < j, that are alike, in their details too if asked for, sorted.
 
-    Memory grows with the number of fingerprints, time with its square: 20,000
-    images take some 6 seconds of one core and 300 MB.
+    The time grows with the number of images and with that of pairs whose hashes are close, not with
+    the number of all pairs.
     """
     if not fingerprints:
         return []
-    plain, mirrored = (
-        np.where(
-            np.stack([getattr(fingerprint, name) for fingerprint in fingerprints]), 1, -1
-        ).astype(np.float32)
-        for name in ("bits", "mirrored_bits")
-    )
+    plain = packed(np.stack([one.bits for one in fingerprints]))
+    mirrored = packed(np.stack([one.mirrored_bits for one in fingerprints]))
     found: set[tuple[int, int]] = set()
     for other, step in ((plain, 1), (mirrored, -1)):
-        for i, j in _close(plain, other):
-            if i != j and _same(fingerprints[i], fingerprints[j], step, details):
-                found.add((min(i, j), max(i, j)))
+        for i, j in close_pairs(plain, other):
+            ordered = i < j if step == 1 else i != j
+            for start in range(0, int(ordered.sum()), CHUNK):
+                some = slice(start, start + CHUNK)
+                rows, columns = i[ordered][some], j[ordered][some]
+                same = _correlated(fingerprints, rows, columns, step, details)
+                low, high = np.minimum(rows, columns)[same], np.maximum(rows, columns)[same]
+                found.update(zip(low.tolist(), high.tolist(), strict=True))
     return sorted(found)
+
+
+def _correlated(
+    fingerprints: Sequence[ImageFingerprint],
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+    step: int,
+    details: bool,
+) -> npt.NDArray[np.bool_]:
+    """Compare the thumbnails of pairs; `step` is -1 for the mirror image of the second."""
+
+    def correlations(name: str) -> Floats:
+        ones, place = np.unique(np.concatenate([rows, columns]), return_inverse=True)
+        looks = np.stack([getattr(fingerprints[one], name) for one in ones.tolist()])
+        first, second = np.split(looks[place.reshape(-1)], 2)
+        return np.asarray(np.einsum("nij,nij->n", first, second[:, :, ::step]), np.float32)
+
+    same = correlations("thumbnail") >= MIN_CORRELATION
+    if details and same.any():
+        rows, columns = rows[same], columns[same]
+        same[same] = correlations("detail") >= MIN_DETAIL
+    return same
 
 
 def is_alike(one: ImageFingerprint, others: Sequence[ImageFingerprint], signs: Floats) -> bool:
@@ -133,14 +165,6 @@ def _same(one: ImageFingerprint, other: ImageFingerprint, step: int, details: bo
     if np.sum(one.thumbnail * other.thumbnail[:, ::step]) < MIN_CORRELATION:
         return False
     return not details or bool(np.sum(one.detail * other.detail[:, ::step]) >= MIN_DETAIL)
-
-
-def _close(left: Floats, right: Floats) -> Iterator[tuple[int, int]]:
-    """Yield the rows of two (N, 64) arrays of signs that differ in few places."""
-    for start in range(0, len(left), CHUNK):
-        products = left[start : start + CHUNK] @ right.T  # 64 - 2 x the bits that differ
-        rows, columns = np.nonzero(products >= 64 - 2 * MAX_HASH_DISTANCE)
-        yield from zip((rows + start).tolist(), columns.tolist(), strict=True)
 
 
 def groups_of(count: int, pairs: Pairs) -> list[list[int]]:

@@ -23,6 +23,7 @@ from lmedge.regular import read_regular
 
 from .arrays import Floats, Weights, first_not_finite, read_arrays
 from .calibration import Calibration
+from .cluster.sharing import Sharing
 from .data.split import label_indices
 from .data.store import ImageStore, PreparedImages
 from .description import RunDescription
@@ -163,6 +164,10 @@ class Run(RunDescription):
     def labels(self, part: str) -> dict[str, npt.NDArray[np.int64]]:
         """Return the label indices of a part by head, (N,) each."""
         return label_indices(self.entries(part), self.taxonomy)
+
+    def sharing(self, part: str) -> Sharing:
+        """Return the shares of a part among the workers of this training."""
+        return Sharing.of([entry.image for entry in self.entries(part)])
 
     def images(self, part: str, indices: Sequence[int] | None = None) -> PreparedImages:
         """Return a part as the device sees it, N x (S, S, 3) uint8 RGB, read image by image.

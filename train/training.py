@@ -16,7 +16,7 @@ from lmedge.files import write_json
 from lmedge.image import Resize
 from lmedge.writers import alone
 
-from .arrays import write_arrays
+from .arrays import Floats, write_arrays
 from .backbones import BACKBONES, check_backbone, check_pretrained, check_start, load_stock_weights
 from .backend import keras, tf
 from .calibration import Calibration
@@ -45,7 +45,12 @@ from .options import TrainingOptions
 from .out_of_fold import read_out_of_fold
 from .preflight import check_memory, check_space
 from .reports.folder import logging_failure, report_run
-from .reports.predictions import Predictions, out_of_fold_predictions, predict_labelled
+from .reports.predictions import (
+    Predictions,
+    logits_of_all,
+    out_of_fold_predictions,
+    predictions_of,
+)
 from .run import Run
 
 LOG = "train.log"
@@ -123,12 +128,10 @@ def train_run(run: Run, placement: Placement | None = None, *, new: bool = False
     scope = contextlib.nullcontext() if placement is None else placement.strategy.scope()
     alone_with_log = alone(run.folder, "lmedge train", LOG)
     removed = _removed_unless_begun(run) if new else contextlib.nullcontext()
+    if run.finished:  # stopped while the reports were drawn
+        with alone_with_log, log_file(run.folder / LOG), in_float32():
+            return _score(run, load_network(run), placement)
     with alone_with_log, log_file(run.folder / LOG), removed, scope:
-        if run.finished:  # stopped while the reports were drawn
-            if placement is not None and not placement.chief:
-                return None
-            with in_float32():
-                return _finish(run, load_network(run))
         if placement is not None:
             logger.info("%s", placement.summary)
         keras.utils.set_random_seed(run.seed)
@@ -158,14 +161,25 @@ def train_run(run: Run, placement: Placement | None = None, *, new: bool = False
         trainer = Trainer(run=run, network=network, pretrained=pretrained, xla=xla, shares=shares)
         trainer.train()
         if placement is None:
-            return _finish(run, measured_network(run, network))
+            return _score(run, measured_network(run, network), None)
         weights = get_weights(network)  # read by all workers together
-    if not placement.chief:
-        return None
     with in_float32(), log_file(run.folder / LOG):
         network = build_network(run.input_spec)
         set_weights(network, weights, run.folder)
-        return _finish(run, network)
+        return _score(run, network, placement)
+
+
+def _score(run: Run, network: keras.Model, placement: Placement | None) -> Scores | None:
+    """Predict what is scored, each worker its share; the chief finishes the run folder."""
+    note("the scores at the end")
+    logits = {
+        part: logits_of_all(network, run.input_store, run.entries(part))
+        for part in ("val", "test")
+        if run.entries(part)
+    }
+    if placement is not None and not placement.chief:
+        return None
+    return _finish(run, network, logits)
 
 
 def _tell_team(run: Run, new: bool) -> None:
@@ -198,19 +212,19 @@ def _check_replicas(run: Run) -> None:
         )
 
 
-def _finish(run: Run, network: keras.Model) -> Scores | None:
+def _finish(
+    run: Run, network: keras.Model, logits: Mapping[str, dict[str, Floats]]
+) -> Scores | None:
+    """Score the network by its logits of each part, and write the end of the run."""
     found: dict[str, Predictions] = {}
     # the test part takes the calibration of the images that no network had learned from
     calibration = None if run.entries("val") else Calibration.none()
     if run.plan is not None:
         found[CROSS_VALIDATED] = out_of_fold_predictions(run)
         calibration = found[CROSS_VALIDATED].calibration
-    for part in ("val", "test"):
-        if run.entries(part):
-            found[part] = predict_labelled(
-                network, run.input_store, run.entries(part), run.taxonomy, calibration
-            )
-            calibration = found[part].calibration
+    for part, own in logits.items():
+        found[part] = predictions_of(own, run.entries(part), run.taxonomy, calibration)
+        calibration = found[part].calibration
     metrics = _metrics(run, found)
     metrics["doubts"] = _doubts(run, network, metrics)
     for doubt in metrics["doubts"]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,33 +15,19 @@ from pathlib import Path
 from lmedge import __version__
 from lmedge.errors import WorkersDifferError
 from lmedge.evaluation import PARTS
+from lmedge.evaluation.folders import LabelledImage
+from lmedge.text_files import nfc
 
 from ..data.store import ImageEntry
 from ..description import versions
 from ..options import TrainingOptions
 from ..run import Run
-from .team import Team, team
+from .sharing import gather
+from .team import team
 
 Facts = dict[str, str]
 ORDER = "order of the images"
 _NAMED = 4  # differences in one line
-_SIZES = struct.Struct("<Q")
-
-
-def gather(workers: Team, payload: bytes) -> list[bytes]:
-    """Return the bytes of every worker, in their order; all must call it in step."""
-    packed = workers.exchange(payload, _pack)
-    found, place = [], 0
-    while place < len(packed):
-        (size,) = _SIZES.unpack_from(packed, place)
-        place += _SIZES.size
-        found.append(packed[place : place + size])
-        place += size
-    return found
-
-
-def _pack(parts: Sequence[bytes]) -> bytes:
-    return b"".join(_SIZES.pack(len(part)) + part for part in parts)
 
 
 def compare_workers(facts: Facts) -> None:
@@ -148,6 +133,28 @@ def _weights(name: str) -> str:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return f"a file of hash {digest.hexdigest()[:16]}"
+
+
+def listing_facts(images: Sequence[LabelledImage]) -> Facts:
+    """Return the landmarks of a listing and the names and sizes of their files; none is read."""
+    if team() is None:
+        return {}
+    facts: Facts = {}
+    groups: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        facts[f"landmark {image.landmark!r}"] = image.category
+        groups[image.landmark].append(f"{nfc(image.path.name)}\t{_size(image.path)}")
+    for landmark, lines in groups.items():
+        digest = hashlib.sha256("\n".join(lines).encode(errors="replace"))
+        facts[f"files of landmark {landmark!r}"] = f"{len(lines)}\t{digest.hexdigest()}"
+    return facts
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # whoever reads it says so
+        return -1
 
 
 def image_facts(run: Run) -> Facts:

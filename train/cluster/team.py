@@ -96,6 +96,8 @@ class Team:
             while (step, number) not in self._arrived:
                 if self._verdict is not None:
                     raise self._verdict[0]
+                if number in self._left:
+                    raise WorkerLostError(f"{self.cluster.name(number)} has ended already")
                 self._changed.wait(_TICK)  # short: signals are handled between two waits
             return self._arrived.pop((step, number))
 

@@ -21,6 +21,7 @@ from lmedge.field.origin import bursts_of
 from lmedge.similar import ImageFingerprint
 from lmedge.taxonomy import counted
 
+from ..cluster.facts import compare_workers, listing_facts
 from ..recipes.sections import DataSettings
 from .fold_plan import NEVER, Folding, FoldPlan
 from .leaks import Leaks
@@ -232,6 +233,7 @@ def _admit(
         part: scan(data, part) for part in parts(data) or (None,)
     }
     images = [image for found in listed.values() for image in found]
+    compare_workers(listing_facts(images))
     exclusions = _exclusions(data, exclude, images, split)
     found: dict[str, list[ImageEntry]] = {}
     skipped: list[str] = []

@@ -6,9 +6,20 @@ import concurrent.futures
 import os
 from collections.abc import Mapping, Sequence
 
-from lmedge.progress import progress
-from lmedge.similar import ImageFingerprint, fingerprint, groups_of, pairs_alike
+import numpy as np
 
+from lmedge.progress import progress
+from lmedge.similar import (
+    DETAIL,
+    ImageFingerprint,
+    fingerprint,
+    fingerprint_of_grey,
+    grey_thumbnail,
+    groups_of,
+    pairs_alike,
+)
+
+from ..cluster.sharing import Sharing
 from .store import ImageEntry, ImageStore
 
 
@@ -17,16 +28,22 @@ def fingerprint_all(
 ) -> dict[str, ImageFingerprint]:
     """Return the fingerprint of each prepared image by the SHA-256 of its file."""
     different = list({entry.sha256: entry for entry in entries}.values())
+    sharing = Sharing.of([entry.image for entry in different])
+    own = sharing.chosen(different)
     with (
-        progress("Comparing images", len(different)) as advance,
+        progress("Comparing images", len(own)) as advance,
         concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool,
     ):
-        fingerprints: dict[str, ImageFingerprint] = {}
-        found = pool.map(lambda entry: fingerprint(store.prepared(entry)), different)
-        for entry, seen in zip(different, found, strict=True):
-            fingerprints[entry.sha256] = seen
+        thumbnails = np.zeros((len(own), DETAIL, DETAIL), np.uint8)
+        found = pool.map(lambda entry: grey_thumbnail(store.prepared(entry)), own)
+        for place, thumbnail in enumerate(found):
+            thumbnails[place] = thumbnail
             advance()
-    return fingerprints
+    every = sharing.whole(thumbnails)
+    return {
+        entry.sha256: fingerprint_of_grey(thumbnail)
+        for entry, thumbnail in zip(different, every, strict=True)
+    }
 
 
 def near_duplicates(

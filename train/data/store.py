@@ -38,6 +38,7 @@ from lmedge.image import (
 )
 from lmedge.progress import progress
 
+from ..cluster.sharing import Sharing
 from .cache import image_limit, report_unwritten, trim
 
 WORK_SCALE = 8 / 7  # working size over input size: room for a random crop
@@ -81,27 +82,37 @@ class ImageStore:
         self._writable = True
 
     def admit(self, images: Sequence[LabelledImage]) -> tuple[list[ImageEntry], list[str]]:
-        """Read, decode and cache each image.
+        """Read, decode and cache each image; several workers each read their share.
 
         Returns:
             The images that decode, and a line for each skipped image, which is logged as well.
         """
         entries: list[ImageEntry] = []
         skipped: list[str] = []
+        sharing = Sharing.of(images)
+        found = sharing.merged(self._admit_all(sharing.chosen(images)))
+        for image, (sha256, problem) in zip(images, found, strict=True):
+            if problem:
+                logger.warning("skipped %s", problem)
+                skipped.append(problem)
+            else:
+                entries.append(ImageEntry(image, sha256))
+        self._trim()
+        return entries, skipped
+
+    def _admit_all(self, images: Sequence[LabelledImage]) -> list[tuple[str, str]]:
+        """Return the hash of each image, or the line of its problem."""
+        found = []
         with (
             counting_decoder_noise(),
             progress("Reading images", len(images)) as advance,
             concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool,
         ):
-            for image, result in zip(images, pool.map(self._admit, images), strict=True):
+            for result in pool.map(self._admit, images):
                 advance()
-                if isinstance(result, DataError):
-                    logger.warning("skipped %s", result)
-                    skipped.append(str(result))
-                else:
-                    entries.append(ImageEntry(image, result))
-        self._trim()
-        return entries, skipped
+                refused = isinstance(result, DataError)
+                found.append(("", str(result)) if refused else (str(result), ""))
+        return found
 
     def prepared(self, entry: ImageEntry) -> RgbImage:
         """Return the image as the device sees it: (S, S, 3) uint8 RGB."""
@@ -123,12 +134,16 @@ class ImageStore:
             encoded = read_encoded(image.path)
             sha256 = hashlib.sha256(encoded).hexdigest()
             entry = ImageEntry(image, sha256)
-            kinds = (f"{self.resize.value}{self.size}", f"{self.resize.value}{self.work_size}-work")
-            if not all(self._file(entry, kind).exists() for kind in kinds):
+            if not self._holds(entry):
                 self._store(entry, encoded)
         except DataError as error:
             return error
         return sha256
+
+    def _holds(self, entry: ImageEntry) -> bool:
+        """Return true if the cache has both copies of an image."""
+        kinds = (f"{self.resize.value}{self.size}", f"{self.resize.value}{self.work_size}-work")
+        return all(self._file(entry, kind).exists() for kind in kinds)
 
     def _store(self, entry: ImageEntry, encoded: bytes) -> dict[str, RgbImage]:
         """Make both copies, each decoded at the scale of its side, as on the device."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,13 @@ from lmedge.image import RgbImage
 
 from ..arrays import Floats, normalise
 from ..backend import keras, tf
+from ..cluster.sharing import Sharing
 from ..data.store import ImageEntry, ImageStore
 from ..network import traced
 from ..recipes.sections import AugmentSettings
 from .augment import WORKERS, RandomViews, random_order, random_stream
 
+Places = npt.NDArray[np.int64]
 Targets = Mapping[str, Floats]
 Batch = tuple[Floats, dict[str, Floats]] | tuple[Floats, dict[str, Floats], dict[str, Floats]]
 _MIXING = 1  # streams of random numbers beside the one of the order
@@ -43,12 +45,14 @@ class Labels:
         weights: factors of the loss, (N,) with mean 1, or None if all images count alike.
         chances: how often an image is sampled, (N,) with mean 1, or None for once.
         copies: the number of sets of the N images. Image i is copy i // N of image i % N.
+        sharing: the shares of the N images among several workers, or None.
     """
 
     targets: Targets
     weights: Floats | None = None
     chances: Floats | None = None
     copies: int = 1
+    sharing: Sharing | None = None
 
     def __len__(self) -> int:
         return self.copies * self._images
@@ -74,6 +78,19 @@ class Labels:
             return inputs, targets
         return inputs, targets, dict.fromkeys(targets, self.weights[rows])
 
+    def owners(self, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the worker that each image belongs to."""
+        if self.sharing is None:
+            return np.zeros(len(chosen), np.int64)
+        return self.sharing.owners[chosen % self._images]
+
+    def rows(self, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the rows of this worker's own images among those of its share alone."""
+        if self.sharing is None:
+            return chosen
+        copy, number = np.divmod(chosen, self._images)
+        return np.asarray(copy * len(self.sharing.own) + self.sharing.rows[number], np.int64)
+
     def order(self, seed: int, epoch: int) -> npt.NDArray[np.int64]:
         """Return the indices of one epoch: each once, or sampled if there are chances."""
         if self.chances is None:
@@ -87,6 +104,20 @@ def balanced(truth: npt.NDArray[np.int64], classes: int) -> Floats:
     counts = np.bincount(truth, minlength=classes)
     each = 1.0 / counts[truth]
     return np.asarray(each * len(truth) / each.sum(), np.float32)
+
+
+class SharedBatches(Protocol):
+    """Batches of which a worker may read its share."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Batch: ...
+
+    def part(self, index: int, places: Places) -> Batch:
+        """Return some places of a batch; the others are not read."""
+
+    def owners(self, index: int) -> Places:
+        """Return the worker that each place of a batch belongs to."""
 
 
 class _Batches(keras.utils.Sequence):  # type: ignore[misc]
@@ -106,14 +137,23 @@ class _Batches(keras.utils.Sequence):  # type: ignore[misc]
         return -(-len(self._order) // self._batch)
 
     def __getitem__(self, index: int) -> Batch:
-        return self._labels.batch(self.inputs(index), self._chosen(index))
+        return self.part(index, np.arange(len(self._chosen(index))))
 
-    def inputs(self, index: int) -> Floats:
-        """Return the inputs of a batch alone."""
+    def part(self, index: int, places: Places) -> Batch:
+        """Return some places of a batch; the others are not read."""
+        return self._labels.batch(self.inputs(index, places), self._chosen(index, places))
+
+    def owners(self, index: int) -> Places:
+        """Return the worker that each place of a batch belongs to."""
+        return self._labels.owners(self._chosen(index))
+
+    def inputs(self, index: int, places: Places | None = None) -> Floats:
+        """Return the inputs of some places of a batch alone, of all unless given."""
         raise NotImplementedError
 
-    def _chosen(self, index: int) -> npt.NDArray[np.int64]:
-        return self._order[index * self._batch : (index + 1) * self._batch]
+    def _chosen(self, index: int, places: Places | None = None) -> Places:
+        whole = self._order[index * self._batch : (index + 1) * self._batch]
+        return whole if places is None else whole[places]
 
 
 class AugmentedBatches(_Batches):
@@ -138,45 +178,64 @@ class AugmentedBatches(_Batches):
         self._views = RandomViews(store, entries, augment, seed=seed, epoch=epoch)
         self._mixup = augment.mixup
 
-    def __getitem__(self, index: int) -> Batch:
-        whole = super().__getitem__(index)
-        return self._mixed(whole, index) if self._mixup > 0 else whole
+    def part(self, index: int, places: Places) -> Batch:
+        """Return some places of a batch, mixed if the recipe has it."""
+        if self._mixup <= 0:
+            return super().part(index, places)
+        share, other = self._mixture(index)
+        needed, back = np.unique(np.concatenate([places, other[places]]), return_inverse=True)
+        inputs, targets, *weights = super().part(index, needed)
+        own, mixed = np.split(back.reshape(-1), 2)
 
-    def inputs(self, index: int) -> Floats:
-        """Return the network inputs of a batch alone, none of them mixed."""
-        chosen = self._chosen(index).tolist()
+        def mix(values: Floats) -> Floats:
+            part = share[places].reshape(-1, *[1] * (values.ndim - 1))
+            return part * values[own] + (1 - part) * values[mixed]
+
+        whole: Any = (mix(inputs), {head: mix(values) for head, values in targets.items()})
+        return (*whole, *({head: values[own] for head, values in one.items()} for one in weights))
+
+    def inputs(self, index: int, places: Places | None = None) -> Floats:
+        """Return the network inputs of some places of a batch, none of them mixed."""
+        chosen = self._chosen(index, places).tolist()
         if self._labels.chances is None:
             return self._views.inputs([(number,) for number in chosen])
         # An image that is sampled twice in an epoch is another view each time.
         first = index * self._batch
-        return self._views.inputs([(number, first + n) for n, number in enumerate(chosen)])
+        at = range(len(chosen)) if places is None else places.tolist()
+        return self._views.inputs(
+            [(number, first + n) for number, n in zip(chosen, at, strict=True)]
+        )
 
-    def _mixed(self, whole: Batch, index: int) -> Batch:
-        inputs, targets, *weights = whole
+    def _mixture(self, index: int) -> tuple[Floats, Places]:
+        """Return the share that each place of a batch keeps, and that with which it is mixed."""
+        size = len(self._chosen(index))
         rng = random_stream(self._seed, self._epoch, index, _MIXING)
-        drawn = rng.beta(self._mixup, self._mixup, len(inputs))
-        share = np.maximum(drawn, 1 - drawn).astype(np.float32)
-        other = rng.permutation(len(inputs))
-
-        def mix(values: Floats) -> Floats:
-            own = share.reshape(-1, *[1] * (values.ndim - 1))
-            return own * values + (1 - own) * values[other]
-
-        mixed: Any = (mix(inputs), {head: mix(values) for head, values in targets.items()})
-        return (*mixed, *weights)
+        drawn = rng.beta(self._mixup, self._mixup, size)
+        return np.maximum(drawn, 1 - drawn).astype(np.float32), rng.permutation(size)
 
 
 class DistilBatches(keras.utils.Sequence):  # type: ignore[misc]
     """Batches with one more target: the probabilities of `head` that a teacher predicts."""
 
-    def __init__(self, batches: keras.utils.Sequence, teacher: keras.Model, head: str) -> None:
+    def __init__(self, batches: SharedBatches, teacher: keras.Model, head: str) -> None:
         self._batches, self._teacher, self._head = batches, traced(teacher), head
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def __getitem__(self, index: int) -> Batch:
-        inputs, targets, *weights = self._batches[index]
+        return self._distilled(self._batches[index])
+
+    def part(self, index: int, places: Places) -> Batch:
+        """Return some places of a batch."""
+        return self._distilled(self._batches.part(index, places))
+
+    def owners(self, index: int) -> Places:
+        """Return the worker that each place of a batch belongs to."""
+        return self._batches.owners(index)
+
+    def _distilled(self, batch: Batch) -> Batch:
+        inputs, targets, *weights = batch
         logits = self._teacher(tf.constant(inputs))[self._head]
         whole = {**targets, self._head: np.asarray(tf.nn.softmax(logits), np.float32)}
         if not weights:
@@ -195,13 +254,14 @@ class ImageBatches(_Batches):
         self._read = read
         self._pool = concurrent.futures.ThreadPoolExecutor(WORKERS)
 
-    def inputs(self, index: int) -> Floats:
-        """Return the network inputs of a batch."""
-        return normalise(np.stack(list(self._pool.map(self._read, self._chosen(index).tolist()))))
+    def inputs(self, index: int, places: Places | None = None) -> Floats:
+        """Return the network inputs of some places of a batch."""
+        chosen = self._chosen(index, places).tolist()
+        return normalise(np.stack(list(self._pool.map(self._read, chosen))))
 
 
 class FeatureBatches(_Batches):
-    """One epoch of cached features, (N, F) float32."""
+    """One epoch of cached features, (N, F) float32; of several workers each has its own rows."""
 
     def __init__(
         self, features: Floats, labels: Labels, *, batch: int, seed: int, epoch: int
@@ -209,9 +269,12 @@ class FeatureBatches(_Batches):
         super().__init__(labels, batch=batch, seed=seed, epoch=epoch)
         self._features = features
 
-    def inputs(self, index: int) -> Floats:
-        """Return the features of a batch."""
-        return self._features[self._chosen(index)]
+    def inputs(self, index: int, places: Places | None = None) -> Floats:
+        """Return the features of some places of a batch."""
+        rows = self._labels.rows(self._chosen(index, places))
+        if not len(self._features):  # a share without an image: what it is filled up with
+            return np.zeros((len(rows), self._features.shape[1]), np.float32)
+        return self._features[rows]
 
 
 class FeatureInputs(keras.utils.Sequence):  # type: ignore[misc]

@@ -6,7 +6,7 @@ together show how features vary within a landmark; gradient descent uses the few
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ import scipy.optimize
 
 from lmedge.decoding import log_softmax
 from lmedge.errors import DivergedError
+
+from ..cluster.sharing import summed
 
 Floats = npt.NDArray[np.float64]
 BLOCK = 2048
@@ -30,6 +32,7 @@ def discriminant(
     *,
     shrinkage: float,
     smoothing: float,
+    own: Sequence[int] | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return the kernel (F, classes) and bias (classes,) of a linear output on (N, F) features.
 
@@ -46,17 +49,22 @@ def discriminant(
         classes: the number of classes.
         shrinkage: of the covariance, 0..1.
         smoothing: of the targets. At most SCALED images, evenly spaced, choose the factor.
+        own: the indices of the N images that `features` has rows of, if several workers each have
+            some. Their sums are added in float64. None for all.
 
     Raises:
         DivergedError: The features are too large, or too alike, to be solved for.
     """
     share = np.ones(len(truth)) if weights is None else weights.astype(np.float64)
-    means = _means(features, truth, share, classes)
+    mine = np.asarray(() if own is None else own, np.int64)
+    own_truth, own_share = (truth, share) if own is None else (truth[mine], share[mine])
+    means = _means(features, own_truth, own_share, classes)
     covariance = np.zeros((features.shape[1],) * 2)
-    for rows in _blocks(len(truth)):
-        inner = features[rows] - means[truth[rows]]
-        inner *= np.sqrt(share[rows] / share.sum())[:, None]
+    for rows in _blocks(len(own_truth)):
+        inner = features[rows] - means[own_truth[rows]]
+        inner *= np.sqrt(own_share[rows] / share.sum())[:, None]
         covariance += inner.T @ inner
+    covariance = summed(covariance)
     spread = np.sqrt(np.diag(covariance))
     spread[spread == 0] = 1.0
     covariance *= (1 - shrinkage) / np.outer(spread, spread)
@@ -70,8 +78,16 @@ def discriminant(
     kernel = kernel / spread[:, None]
     kernel -= kernel.mean(axis=1, keepdims=True)  # a constant of all logits has no effect
     bias -= bias.mean()
-    some = slice(None, None, -(-len(truth) // SCALED))
-    factor = _scale(features[some] @ kernel + bias, truth[some], share[some], smoothing)
+    step = -(-len(truth) // SCALED)
+    if own is None:
+        logits = features[::step] @ kernel + bias
+    else:
+        logits = np.zeros((len(truth[::step]), classes))
+        chosen = np.flatnonzero(mine % step == 0)
+        for some in _blocks(len(chosen)):
+            logits[mine[chosen[some]] // step] = features[chosen[some]] @ kernel + bias
+        logits = summed(logits)
+    factor = _scale(logits, truth[::step], share[::step], smoothing)
     return (kernel * factor).astype(np.float32), (bias * factor).astype(np.float32)
 
 
@@ -82,14 +98,14 @@ def _blocks(count: int) -> Iterator[slice]:
 def _means(
     x: npt.NDArray[np.float32], truth: npt.NDArray[np.int64], share: Floats, classes: int
 ) -> Floats:
-    """Mean of each class, (classes, F)."""
+    """Mean of each class over all workers' images, (classes, F)."""
     sums, totals = np.zeros((classes, x.shape[1])), np.zeros((classes, 1))
     for rows in _blocks(len(truth)):
         chosen = np.zeros((classes, len(truth[rows])))
         chosen[truth[rows], np.arange(chosen.shape[1])] = share[rows]
         sums += chosen @ x[rows]
         totals += chosen.sum(axis=1, keepdims=True)
-    return np.asarray(sums / totals, np.float64)
+    return np.asarray(summed(sums) / summed(totals), np.float64)
 
 
 def _scale(logits: Floats, truth: npt.NDArray[np.int64], share: Floats, smoothing: float) -> float:

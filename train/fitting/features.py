@@ -80,6 +80,21 @@ class TrainingCopies:
         return random_view(run.store.working(entry), run.store.size, run.recipe.augment, rng)
 
     @property
+    def own(self) -> Sequence[int]:
+        """The indices of this worker's copies: all of them without other workers."""
+        count, sharing = len(self.run.entries("train")), self.run.sharing("train")
+        if sharing.size == 1:
+            return range(len(self))
+        return [
+            copy * count + place for copy in range(self.count) for place in sharing.own.tolist()
+        ]
+
+    @property
+    def share_key(self) -> str:
+        """All that this worker's copies depend on."""
+        return self.key + self.run.sharing("train").key
+
+    @property
     def key(self) -> str:
         """All that the images depend on."""
         return "\n".join(

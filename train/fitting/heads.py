@@ -69,14 +69,14 @@ def training_labels(
     targets = {
         head: soft_targets(truth[head], network.get_layer(head).units, smoothing) for head in heads
     }
-    balance = run.recipe.data.balance
+    balance, sharing = run.recipe.data.balance, run.sharing("train")
     if balance == "none":
-        return Labels(targets)
+        return Labels(targets, sharing=sharing)
     weights = balanced(truth["landmark"], network.get_layer("landmark").units)
     return (
-        Labels(targets, weights=weights)
+        Labels(targets, weights=weights, sharing=sharing)
         if balance == "weights"
-        else Labels(targets, chances=weights)
+        else Labels(targets, chances=weights, sharing=sharing)
     )
 
 
@@ -175,7 +175,7 @@ class HeadFit:
         return self._fitting(
             heads_model(self.network, self.heads),
             lambda epoch: ImageBatches(copies, tiled, batch=batch, seed=seed, epoch=epoch),
-            PreparedInputs(run.store, run.entries("val")),
+            PreparedInputs(run.store, run.sharing("val").chosen(run.entries("val"))),
         )
 
     def _on_features(self, features: Floats, validation: Inputs, labels: Labels) -> Fitting:
@@ -203,12 +203,14 @@ class HeadFit:
             spread=self.spread,
             choose=self.choose,
             xla=self.xla,
+            sharing=self.run.sharing("val"),
         )
 
     def _features(self, backbone: FrozenBackbone, copies: TrainingCopies) -> Floats:
-        """Return the features of the training copies, (copies * N, F)."""
+        """Return the features of the training copies, (copies * N, F), or of this worker's own."""
         if self.shared is None:
-            return backbone.features(copies, len(copies), copies.key)
+            own = copies.own
+            return backbone.features(lambda row: copies(own[row]), len(own), copies.share_key)
         every = TrainingCopies(self.shared, copies.views)
         found = backbone.features(every, len(every), every.key)
         places = {entry: place for place, entry in enumerate(self.shared.entries("train"))}
@@ -217,7 +219,8 @@ class HeadFit:
         return np.concatenate([one[rows] for one in each])
 
     def _validation_features(self, backbone: FrozenBackbone) -> Inputs:
-        run, entries = self.run, self.run.entries("val")
+        run, sharing = self.run, self.run.sharing("val")
+        entries = sharing.chosen(run.entries("val"))
         return FeatureInputs(
             backbone.features(
                 lambda index: run.store.prepared(entries[index]),
@@ -251,6 +254,7 @@ class HeadFit:
                 layer.units,
                 shrinkage=self.settings.shrinkage,
                 smoothing=self.settings.label_smoothing,
+                own=copies.own if self.run.sharing("train").size > 1 else None,
             )
             check_finite({head: kernel, f"{head} bias": bias}, "the weights")
             layer.set_weights([kernel, bias])

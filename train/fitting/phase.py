@@ -17,6 +17,7 @@ from lmedge.progress import progress
 
 from ..arrays import write_arrays
 from ..backend import keras, tf
+from ..cluster.sharing import Sharing
 from ..cluster.team import note
 from ..history import HistoryRow
 from ..network import get_weights
@@ -26,7 +27,7 @@ from ..run import Run
 from .checkpoint import Checkpoint, phase_file, restore_finished, start_weights
 from .divergence import ExplosionWatch, LossWatch, check_finite, naming
 from .optimizer import make_optimizer
-from .replicas import feed, predicted
+from .replicas import SeenAccuracy, feed, predicted_by_all, replicas
 from .shares import choose_share
 from .validation import Quality, mean_quality, quality_of
 
@@ -48,6 +49,7 @@ class Fitting:
         network: the whole network, which is saved.
         batches: returns the batches of an epoch.
         validation: (inputs, truth by head) of the validation part, inputs as `model` takes them.
+        sharing: the shares of the validation part if each of several workers has its own inputs.
         epochs: the number of epochs.
         settings: optimizer, schedule and the rule of the epoch that is kept.
         loss_weights: by head. A head without truth is held, not scored.
@@ -77,6 +79,7 @@ class Fitting:
     section: str = "fine_tune"
     warm_up: bool = False
     xla: bool = False
+    sharing: Sharing | None = None
 
     @property
     def blends(self) -> bool:
@@ -187,7 +190,7 @@ def choose_fitted_share(run: Run, fitting: Fitting) -> None:
         share=fitting.blend,
         spread=fitting.spread,
         network=fitting.network,
-        predict=lambda: predicted(fitting.model, inputs),
+        predict=lambda: predicted_by_all(fitting.model, inputs, fitting.sharing),
         truths=truths,
     )
 
@@ -270,7 +273,7 @@ def validate(fitting: Fitting) -> Quality:
     if not all(len(truth) for truth in truths.values()):
         return Quality(macro_f1=0.0, loss=0.0, accuracy=0.0, n=0)
     note(f"the validation of {fitting.phase}")
-    logits = predicted(fitting.model, inputs)
+    logits = predicted_by_all(fitting.model, inputs, fitting.sharing)
     check_finite(logits, "the validation logits")
     found = [quality_of(logits[head].astype(np.float64), truth) for head, truth in truths.items()]
     return mean_quality(found)
@@ -291,10 +294,14 @@ def compile_for(fitting: Fitting, steps: int = 1) -> keras.optimizers.Optimizer:
         fitting.settings, epochs=fitting.epochs, steps=steps, warm_up=fitting.warm_up
     )
     heads = list(fitting.loss_weights)
+    several = replicas() > 1
+    kind = SeenAccuracy if several else keras.metrics.CategoricalAccuracy
+    accuracies = {head: [kind(name="accuracy")] for head in heads}
     fitting.model.compile(
         optimizer,
         {head: keras.losses.CategoricalCrossentropy(from_logits=True) for head in heads},
-        metrics={head: [keras.metrics.CategoricalAccuracy(name="accuracy")] for head in heads},
+        metrics=None if several else accuracies,
+        weighted_metrics=accuracies if several else None,
         loss_weights=dict(fitting.loss_weights),
         jit_compile=fitting.xla,
     )

@@ -1,14 +1,16 @@
 """One step on several replicas: each gets its share of the batch that a single one would get.
 
-Keras would rebatch a Sequence by itself, differently on every worker. Here a batch is cut into
-equal shares. A batch that does not divide is filled up with images of weight 0. The weights of the
-others rise by as much as Keras' mean falls, so that the gradient is that of one device.
+Keras would rebatch a Sequence by itself, differently on every worker. Here each worker takes the
+images of a batch that belong to it, and its devices equal shares of those. All shares of a step are
+filled up to the same length with images of weight 0. The weights of the others rise by as much as
+Keras' mean falls, so that the gradient is that of one device.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,8 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import keras, tf
+from ..cluster.sharing import Sharing, whole_outputs
+from ..cluster.team import team
+from ..network import traced
+from .batches import SharedBatches
 
 Arrays = dict[str, npt.NDArray[np.float32]]
+_copies: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # of plain variables
 Share = tuple[npt.NDArray[np.float32], Arrays, Arrays]
 
 
@@ -46,6 +53,15 @@ def plain(model: keras.Model) -> keras.Model:
     copy = outside(keras.models.clone_model, model)
     copy.set_weights(weights)
     return copy
+
+
+class SeenAccuracy(keras.metrics.CategoricalAccuracy):  # type: ignore[misc]
+    """Accuracy over images alone, without those that fill up a share."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Count the images of a weight above 0, each once."""
+        seen = tf.cast(sample_weight > 0, self.dtype)
+        return super().update_state(y_true, y_pred, seen)
 
 
 class Problems:
@@ -96,52 +112,72 @@ def _fed(batches: keras.utils.Sequence, problems: Problems) -> tuple[Any, int]:
     if replicas() == 1:
         each = problems.noting(lambda: (batches[index] for index in range(steps)))
         return _dataset(each, batches[0]), steps
-    inputs, targets, weights = next(shares(batches, range(1), 1))
+    workers = team()
+    size, number = (1, 0) if workers is None else (workers.size, workers.number)
+    example = next(shares(batches, replicas(), number=number, size=size))
     signature = tf.nest.map_structure(
-        lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype),
-        (inputs, targets, weights),
+        lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), example
     )
 
     def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        own = context.num_replicas_in_sync // context.num_input_pipelines
-        first = context.input_pipeline_id * own
-        chosen, count = range(first, first + own), context.num_replicas_in_sync
-        return tf.data.Dataset.from_generator(
-            problems.noting(lambda: shares(batches, chosen, count)), output_signature=signature
-        ).prefetch(2 * own)
+        count = context.num_replicas_in_sync
+        return (
+            tf.data.Dataset.from_generator(
+                problems.noting(lambda: shares(batches, count, number=number, size=size)),
+                output_signature=signature,
+            )
+            .prefetch(2 * count // size)
+            .with_options(_steady())
+        )
 
     return keras.utils.experimental.DatasetCreator(dataset), steps
 
 
 def _dataset(generate: Callable[[], Iterator[Any]], example: Any) -> tf.data.Dataset:
-    """Return a data set of batches like `example`.
-
-    Keras would make one with autotuning. When an epoch ends, the autotuner finishes its pause of
-    up to 20 seconds first (TensorFlow 2.21).
-    """
+    """Return a data set of batches like `example`."""
     signature = tf.nest.map_structure(
         lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), example
     )
+    data = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    return data.prefetch(2).with_options(_steady())
+
+
+def _steady() -> tf.data.Options:
+    """Return the options of a data set without autotuning.
+
+    When an epoch ends, the autotuner finishes its pause of up to 20 s first (TensorFlow 2.21).
+    """
     options = tf.data.Options()
     options.autotune.enabled = False
-    data = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    return data.prefetch(2).with_options(options)
+    return options
 
 
-def shares(batches: keras.utils.Sequence, chosen: range, count: int) -> Iterator[Share]:
-    """Yield the shares `chosen` of `count` of each batch: inputs, targets and weights by head."""
+def shares(
+    batches: SharedBatches, count: int, *, number: int = 0, size: int = 1
+) -> Iterator[Share]:
+    """Yield the shares of a worker's devices of each batch: inputs, targets and weights by head.
+
+    Args:
+        batches: one epoch.
+        count: the number of devices of all workers.
+        number: that of this worker, from 0.
+        size: the number of workers.
+    """
+    devices = count // size
     for index in range(len(batches)):
-        inputs, targets, *given = batches[index]
-        real = len(inputs)
-        size = -(-real // count)
-        rows = np.arange(size * count) % real
-        weight = np.where(np.arange(size * count) < real, size * count / real, 0.0)
+        owners = batches.owners(index) % size
+        length = max(1, -(-int(np.bincount(owners).max()) // devices))
+        own = np.flatnonzero(owners == number)
+        inputs, targets, *given = batches.part(index, own if len(own) else np.arange(1))
+        filled = np.arange(devices * length)
+        rows = filled % max(1, len(own))
+        weight = np.where(filled < len(own), length * count / len(owners), 0.0)
         weights = {
             head: (weight * (given[0][head][rows] if given else 1.0)).astype(np.float32)
             for head in targets
         }
-        for number in chosen:
-            part = slice(number * size, (number + 1) * size)
+        for device in range(devices):
+            part = slice(device * length, (device + 1) * length)
             yield (
                 inputs[rows[part]],
                 {head: values[rows[part]] for head, values in targets.items()},
@@ -170,3 +206,34 @@ def predicted(model: keras.Model, inputs: Any, batch: int = 64) -> Any:
     call = tf.function(lambda values: model(values, training=False), reduce_retracing=True)
     outputs = [tf.nest.map_structure(np.asarray, call(tf.constant(part))) for part in parts]
     return tf.nest.map_structure(lambda *values: np.concatenate(values), *outputs)
+
+
+def predicted_by_all(model: keras.Model, inputs: Any, sharing: Sharing | None) -> dict[str, Any]:
+    """Return the outputs of `model` by name for all images; each worker predicts its own.
+
+    Args:
+        model: in the scope of the strategy if there is one.
+        inputs: this worker's images, or all without other workers, as `predicted` takes them.
+        sharing: the shares of the images.
+    """
+    if team() is None or sharing is None:
+        return dict(predicted(model, inputs))
+    call = traced(_updated_copy(model))
+    parts = [call(tf.constant(inputs[index])) for index in range(len(inputs))]
+    own = {
+        name: np.concatenate(
+            [np.zeros((0, output.shape[-1]), np.float32), *(np.asarray(one[name]) for one in parts)]
+        )
+        for name, output in model.output.items()
+    }
+    return whole_outputs(sharing, own)
+
+
+def _updated_copy(model: keras.Model) -> keras.Model:
+    """Return the copy of plain variables of a model, made once, with the weights of now."""
+    weights = model.get_weights()  # by all workers together
+    copy = _copies.get(model)
+    if copy is None:
+        copy = _copies[model] = outside(keras.models.clone_model, model)
+    copy.set_weights(weights)
+    return copy

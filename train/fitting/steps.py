@@ -224,7 +224,7 @@ class Trainer:
             network=self.network,
             batches=batches,
             validation=(
-                PreparedInputs(run.store, run.entries("val")),
+                PreparedInputs(run.store, run.sharing("val").chosen(run.entries("val"))),
                 {head: truth[head] for head in phase.heads},
             ),
             epochs=phase.epochs,
@@ -236,6 +236,7 @@ class Trainer:
             judged=judged,
             warm_up=self.pretrained,
             xla=self.xla,
+            sharing=run.sharing("val"),
         )
         fit(run, fitting)
 

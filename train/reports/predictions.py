@@ -19,6 +19,7 @@ from lmedge.taxonomy import Taxonomy
 from ..arrays import Floats
 from ..backend import keras
 from ..calibration import Calibration, fit_calibration
+from ..cluster.sharing import Sharing, whole_outputs
 from ..data.split import label_indices
 from ..data.store import ImageEntry, ImageStore
 from ..network import predict_logits
@@ -83,15 +84,26 @@ def predict_labelled(
         taxonomy: The labels of both heads.
         calibration: Temperatures and decoding; None fits them to these images.
     """
-    starts = range(0, len(entries), BATCH)
-    parts = []
+    logits = logits_of_all(network, store, entries)
+    return predictions_of(logits, entries, taxonomy, calibration)
+
+
+def logits_of_all(
+    network: keras.Model, store: ImageStore, entries: Sequence[ImageEntry]
+) -> dict[str, Floats]:
+    """Return the logits of images by head, showing progress; several workers each read a share."""
+    sharing = Sharing.of([entry.image for entry in entries])
+    own = sharing.chosen(entries)
+    starts = range(0, len(own), BATCH)
+    parts = [predict_logits(network, store.prepared_many([]), BATCH)]
     with progress("Classifying", len(starts)) as advance:
         for start in starts:
-            images = store.prepared_many(entries[start : start + BATCH])
+            images = store.prepared_many(own[start : start + BATCH])
             parts.append(predict_logits(network, images, BATCH))
             advance()
-    logits = {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
-    return predictions_of(logits, entries, taxonomy, calibration)
+    return whole_outputs(
+        sharing, {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
+    )
 
 
 def out_of_fold_predictions(run: Run) -> Predictions:

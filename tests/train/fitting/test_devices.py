@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from lmedge.train.arrays import read_arrays
-from lmedge.train.backend import keras
 from lmedge.train.fitting.replicas import shares
 from lmedge.train.run import Run
 from tests import processes, small_run
@@ -36,8 +35,19 @@ from lmedge.cli import main
 with tiny_backbone.installed(): main(sys.argv[1:])
 """
 ABSENT = {"type": "worker", "index": 3}
-# 30 images in batches of 8: the last batch of an epoch does not divide.
-SETTINGS = ("head.batch=8", "second_head.batch=8", "fine_tune.epochs=2", "network.head_layers=[12]")
+# 30 images in batches of 8: the last batch of an epoch does not divide. Steps of SGD grow with the
+# gradient, so that rounding stays small; those of AdamW do not.
+SETTINGS = (
+    "head.batch=8",
+    "head.epochs=3",
+    "head.optimizer=sgd",
+    "second_head.batch=8",
+    "second_head.epochs=2",
+    "second_head.optimizer=sgd",
+    "fine_tune.epochs=2",
+    "fine_tune.optimizer=sgd",
+    "network.head_layers=[12]",
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +68,11 @@ def alone(data: Path, weights: None) -> Path:
     return finished(train(data, data.parent / "alone"), data.parent / "alone")
 
 
+def caches(data: Path) -> list[Path]:
+    """Return the caches of two workers."""
+    return [data.parent / f"cache-{number}" for number in range(2)]
+
+
 def command(data: Path, out: Path, *words: str, devices: int = 1) -> list[str]:
     pretrained = ("--weights", str(data.parent / "tiny.h5"))
     given = ["train", str(data), "--out", str(out), *pretrained, *words]
@@ -65,13 +80,13 @@ def command(data: Path, out: Path, *words: str, devices: int = 1) -> list[str]:
 
 
 def start(words: list[str], data: Path, **environment: str) -> subprocess.Popen[str]:
-    cache = str(data.parent / "cache")
+    environment.setdefault("LMEDGE_CACHE", str(data.parent / "cache"))
     return subprocess.Popen(
         words,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "LMEDGE_CACHE": cache, **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
     )
 
 
@@ -80,7 +95,7 @@ def train(data: Path, out: Path, *words: str, devices: int = 1, **environment: s
 
 
 def finished(process: subprocess.Popen[str], folder: Path) -> Path:
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == 0, said
     return folder
 
@@ -90,11 +105,11 @@ def assert_agree(one: Path, other: Path) -> None:
     first, second = (read_arrays(run / "weights.safetensors") for run in (one, other))
     assert first.keys() == second.keys()
     for name, value in first.items():
-        np.testing.assert_allclose(second[name], value, rtol=2e-2, atol=2e-3, err_msg=name)
+        np.testing.assert_allclose(second[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
     histories = [Run.open(run).history() for run in (one, other)]
     for a, b in zip(*histories, strict=True):
         assert (a.phase, a.epoch) == (b.phase, b.epoch)
-        assert a.val_loss == pytest.approx(b.val_loss, rel=1e-2)
+        assert a.val_loss == pytest.approx(b.val_loss, rel=1e-6)
 
 
 def test_two_devices_agree_with_one(data: Path, alone: Path) -> None:
@@ -123,11 +138,12 @@ def test_two_processes_agree_with_one(data: Path, alone: Path) -> None:
             TF_CONFIG=json.dumps(
                 {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}
             ),
+            LMEDGE_CACHE=str(caches(data)[number]),
         )
         for number in range(2)
     ]
     try:
-        said = [process.communicate(timeout=300) for process in processes]
+        said = [process.communicate(timeout=900) for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -135,6 +151,8 @@ def test_two_processes_agree_with_one(data: Path, alone: Path) -> None:
     assert_agree(alone, out)
     assert "worker 2 is done" in said[1][0]
     assert "trained in" not in said[1][0]
+    cached = [len({path.name[:64] for path in own.rglob("*.rgb")}) for own in caches(data)]
+    assert 20 <= cached[1] <= 40  # of 60: each worker reads its share; the chief draws reports too
     assert not list(Path(out).parent.glob("lmedge-worker-*"))
 
 
@@ -174,26 +192,41 @@ def test_what_is_not_there_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-class Batches(keras.utils.Sequence):  # type: ignore[misc]
-    """Two batches of five and two images, with weights."""
+class Batches:
+    """Two batches of five and two images, with weights; each image belongs to one worker."""
+
+    owner = np.array([0, 1, 1, 1, 0, 0, 0])
 
     def __len__(self) -> int:
         return 2
 
     def __getitem__(self, index: int) -> Any:
-        rows = np.arange(5) if index == 0 else np.arange(5, 7)
-        x = rows[:, None].astype(np.float32)
-        return x, {"landmark": 10 * x}, {"landmark": 1 + rows.astype(np.float32)}
+        return self.part(index, np.arange(len(self.owners(index))))
+
+    def owners(self, index: int) -> Any:
+        return self.owner[:5] if index == 0 else self.owner[5:]
+
+    def part(self, index: int, places: Any) -> Any:
+        rows = places + 5 * index
+        x = rows[:, None].astype(np.float64)
+        return x, {"landmark": 10 * x}, {"landmark": 1 + rows.astype(np.float64)}
 
 
-def test_shares_hold_every_image_once_and_their_mean_is_that_of_the_batch() -> None:
+@pytest.mark.parametrize(("workers", "devices"), [(2, 1), (1, 2), (2, 2), (1, 3)])
+def test_shares_hold_every_image_once_and_their_mean_is_that_of_the_batch(
+    workers: int, devices: int
+) -> None:
     def loss(inputs: np.ndarray, weights: np.ndarray) -> float:
         return float((weights * inputs[:, 0] ** 2).sum()) / len(inputs)
 
-    by_worker = [list(shares(Batches(), range(n, n + 1), 2)) for n in range(2)]
+    count = workers * devices
+    by_device = []
+    for number in range(workers):
+        given = list(shares(Batches(), count, number=number, size=workers))
+        by_device += [given[device::devices] for device in range(devices)]
     for index in range(2):
         x, _, weights = Batches()[index]
-        parts = [worker[index] for worker in by_worker]
+        parts = [device[index] for device in by_device]
         assert len({len(part[0]) for part in parts}) == 1
         seen = [value for part in parts for value in part[0][part[2]["landmark"] > 0, 0].tolist()]
         assert sorted(seen) == x[:, 0].tolist()
@@ -201,3 +234,10 @@ def test_shares_hold_every_image_once_and_their_mean_is_that_of_the_batch() -> N
             np.testing.assert_array_equal(targets["landmark"], 10 * inputs)
         mean = np.mean([loss(part[0], part[2]["landmark"]) for part in parts])
         assert mean == pytest.approx(loss(x, weights["landmark"]), rel=1e-6)
+
+
+def test_a_worker_gets_its_own_images_alone() -> None:
+    for number in range(2):
+        for inputs, _, weights in shares(Batches(), 2, number=number, size=2):
+            own = inputs[weights["landmark"] > 0, 0].astype(int)
+            assert (Batches.owner[own] == number).all()

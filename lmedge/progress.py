@@ -54,8 +54,8 @@ def progress_shown() -> bool:
 
 
 @contextlib.contextmanager
-def progress(task: str, total: int) -> Iterator[Advance]:
-    """Give a function to call after each of `total` steps of `task`.
+def progress(task: str, total: int | None) -> Iterator[Advance]:
+    """Give a function to call after each of `total` steps of `task`; None for an unknown number.
 
     On a terminal a rich bar shows the count and the time left. Otherwise a line is logged every
     PLAIN_SECONDS. Both go to standard error, and `lmedge -q` silences both.
@@ -86,15 +86,16 @@ def progress(task: str, total: int) -> Iterator[Advance]:
         yield lambda: bar.advance(number)
 
 
-def _plain(task: str, total: int) -> Advance:
+def _plain(task: str, total: int | None) -> Advance:
     done, logged = 0, time.monotonic()
 
     def advance() -> None:
         nonlocal done, logged
         done += 1
         now = time.monotonic()
-        if done < total and now - logged >= PLAIN_SECONDS:
+        if done != total and now - logged >= PLAIN_SECONDS:
             logged = now
-            logger.info("%s: %d of %d", task, done, total)
+            of_all = "so far" if total is None else f"of {total}"
+            logger.info("%s: %d %s", task, done, of_all)
 
     return advance

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import DataError
+from ..progress import progress
 from ..taxonomy import Taxonomy, counted, label_problem
 from ..text_files import nfc
 from .layout import (
@@ -91,11 +92,12 @@ def scan(
     data = Path(data)
     _check_folder(data)
     collected = LeftOut() if left is None else left
-    images = [
-        image
-        for root in _roots(data, part, collected)
-        for image in _Scan(data, root, collected).images()
-    ]
+    images: list[LabelledImage] = []
+    with progress("Listing images", None) as advance:
+        for root in _roots(data, part, collected):
+            for image in _Scan(data, root, collected).images():
+                images.append(image)
+                advance()
     if left is None:
         collected.report()
     if not images:

@@ -40,6 +40,7 @@ from lmedge.progress import progress
 
 from ..cluster.sharing import Sharing
 from .cache import image_limit, report_unwritten, trim
+from .seen import SeenFiles, seen_files, state_of
 
 WORK_SCALE = 8 / 7  # working size over input size: room for a random crop
 CACHE_VERSION = 3  # raised with every change of the preprocessing
@@ -106,9 +107,10 @@ class ImageStore:
         with (
             counting_decoder_noise(),
             progress("Reading images", len(images)) as advance,
+            seen_files() as seen,
             concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool,
         ):
-            for result in pool.map(self._admit, images):
+            for result in pool.map(lambda image: self._admit(image, seen), images):
                 advance()
                 refused = isinstance(result, DataError)
                 found.append(("", str(result)) if refused else (str(result), ""))
@@ -128,14 +130,20 @@ class ImageStore:
             return np.zeros((0, self.size, self.size, 3), np.uint8)
         return np.stack([self.prepared(entry) for entry in entries])
 
-    def _admit(self, image: LabelledImage) -> str | DataError:
+    def _admit(self, image: LabelledImage, seen: SeenFiles) -> str | DataError:
         try:
             check_name(image.path)
+            state = state_of(image.path)
+            known = None if state is None else seen.hash_of(image.path, state)
+            if known is not None and self._holds(ImageEntry(image, known)):
+                return known
             encoded = read_encoded(image.path)
             sha256 = hashlib.sha256(encoded).hexdigest()
             entry = ImageEntry(image, sha256)
             if not self._holds(entry):
                 self._store(entry, encoded)
+            if state is not None and state == state_of(image.path):
+                seen.keep(image.path, state, sha256)
         except DataError as error:
             return error
         return sha256

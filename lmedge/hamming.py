@@ -23,7 +23,7 @@ Words = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
 
-def packed(bits: npt.NDArray[np.bool_]) -> Words:
+def pack_bits(bits: npt.NDArray[np.bool_]) -> Words:
     """Return (N, 64) bits as (N,) words."""
     return np.packbits(bits, axis=1).view(">u8").astype(np.uint64).reshape(len(bits))
 

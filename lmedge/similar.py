@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .hamming import MOST, close_pairs, packed
+from .hamming import MOST, close_pairs, pack_bits
 from .image import RgbImage
 
 MAX_HASH_DISTANCE = MOST  # of 64 bits
@@ -107,8 +107,8 @@ def pairs_alike(fingerprints: Sequence[ImageFingerprint], *, details: bool = Fal
     """
     if not fingerprints:
         return []
-    plain = packed(np.stack([one.bits for one in fingerprints]))
-    mirrored = packed(np.stack([one.mirrored_bits for one in fingerprints]))
+    plain = pack_bits(np.stack([one.bits for one in fingerprints]))
+    mirrored = pack_bits(np.stack([one.mirrored_bits for one in fingerprints]))
     found: set[tuple[int, int]] = set()
     for other, step in ((plain, 1), (mirrored, -1)):
         for i, j in close_pairs(plain, other):

@@ -23,7 +23,7 @@ from lmedge.regular import read_regular
 
 from .arrays import Floats, Weights, first_not_finite, read_arrays
 from .calibration import Calibration
-from .cluster.sharing import Sharing
+from .cluster.sharing import ImageShares
 from .data.split import label_indices
 from .data.store import ImageStore, PreparedImages
 from .description import RunDescription
@@ -165,9 +165,9 @@ class Run(RunDescription):
         """Return the label indices of a part by head, (N,) each."""
         return label_indices(self.entries(part), self.taxonomy)
 
-    def sharing(self, part: str) -> Sharing:
+    def sharing(self, part: str) -> ImageShares:
         """Return the shares of a part among the workers of this training."""
-        return Sharing.of([entry.image for entry in self.entries(part)])
+        return ImageShares.of([entry.image for entry in self.entries(part)])
 
     def images(self, part: str, indices: Sequence[int] | None = None) -> PreparedImages:
         """Return a part as the device sees it, N x (S, S, 3) uint8 RGB, read image by image.

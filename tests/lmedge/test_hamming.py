@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lmedge import hamming
-from lmedge.hamming import Words, bit_counts, close_pairs, packed
+from lmedge.hamming import Words, bit_counts, close_pairs, pack_bits
 
 
 def found(left: Words, right: Words) -> list[tuple[int, int]]:
@@ -42,9 +42,9 @@ def test_tables_find_what_all_pairs_find(
     distances = (left[:, None] != right[None]).sum(axis=2)
     wanted = sorted(map(tuple, np.argwhere(distances <= hamming.MOST).tolist()))
     assert len(wanted) > 100
-    assert found(packed(left), packed(right)) == wanted
+    assert found(pack_bits(left), pack_bits(right)) == wanted
     monkeypatch.setattr(hamming, "INDEXED", 1 << 30)
-    assert found(packed(left), packed(right)) == wanted
+    assert found(pack_bits(left), pack_bits(right)) == wanted
 
 
 def test_every_distance_up_to_the_limit_is_found_wherever_the_bits_are(tables: None) -> None:
@@ -54,12 +54,12 @@ def test_every_distance_up_to_the_limit_is_found_wherever_the_bits_are(tables: N
         for _ in range(6):
             other = one.copy()
             other[0, rng.choice(64, distance, replace=False)] = True
-            assert bool(found(packed(one), packed(other))) == (distance <= hamming.MOST)
+            assert bool(found(pack_bits(one), pack_bits(other))) == (distance <= hamming.MOST)
 
 
 def test_the_time_does_not_grow_with_all_pairs(tables: None) -> None:
     """Hashes of no likeness are hardly compared."""
-    words = packed(np.random.default_rng(0).integers(0, 2, (4000, 64)).astype(bool))
+    words = pack_bits(np.random.default_rng(0).integers(0, 2, (4000, 64)).astype(bool))
     looked_up = 0
 
     def counting(given: Words) -> np.ndarray:

@@ -51,7 +51,7 @@ def owner_of(image: LabelledImage, size: int) -> int:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sharing:
+class ImageShares:
     """The shares of N images among the workers; without other workers one share of all.
 
     Attributes:
@@ -65,7 +65,7 @@ class Sharing:
     size: int = 1
 
     @classmethod
-    def of(cls, images: Sequence[LabelledImage]) -> Sharing:
+    def of(cls, images: Sequence[LabelledImage]) -> ImageShares:
         """Return the shares of images among the workers of this training."""
         workers = team()
         if workers is None:
@@ -124,7 +124,7 @@ class Sharing:
 
 
 def whole_outputs(
-    sharing: Sharing, own: Mapping[str, npt.NDArray[np.float32]]
+    sharing: ImageShares, own: Mapping[str, npt.NDArray[np.float32]]
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Return the outputs for all images by name, from those for this worker's own."""
     return {name: np.asarray(sharing.whole(values), np.float32) for name, values in own.items()}

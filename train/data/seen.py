@@ -110,7 +110,7 @@ def seen_files() -> Iterator[SeenFiles]:
         seen.close()
 
 
-def state_of(path: Path) -> State | None:
+def file_state(path: Path) -> State | None:
     """Return what changes with a file, None if that is not known."""
     try:
         found = path.stat()

@@ -19,7 +19,7 @@ from lmedge.similar import (
     pairs_alike,
 )
 
-from ..cluster.sharing import Sharing
+from ..cluster.sharing import ImageShares
 from .store import ImageEntry, ImageStore
 
 
@@ -28,7 +28,7 @@ def fingerprint_all(
 ) -> dict[str, ImageFingerprint]:
     """Return the fingerprint of each prepared image by the SHA-256 of its file."""
     different = list({entry.sha256: entry for entry in entries}.values())
-    sharing = Sharing.of([entry.image for entry in different])
+    sharing = ImageShares.of([entry.image for entry in different])
     own = sharing.chosen(different)
     with (
         progress("Comparing images", len(own)) as advance,

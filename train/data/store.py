@@ -38,9 +38,9 @@ from lmedge.image import (
 )
 from lmedge.progress import progress
 
-from ..cluster.sharing import Sharing
+from ..cluster.sharing import ImageShares
 from .cache import image_limit, report_unwritten, trim
-from .seen import SeenFiles, seen_files, state_of
+from .seen import SeenFiles, file_state, seen_files
 
 WORK_SCALE = 8 / 7  # working size over input size: room for a random crop
 CACHE_VERSION = 3  # raised with every change of the preprocessing
@@ -90,7 +90,7 @@ class ImageStore:
         """
         entries: list[ImageEntry] = []
         skipped: list[str] = []
-        sharing = Sharing.of(images)
+        sharing = ImageShares.of(images)
         found = sharing.merged(self._admit_all(sharing.chosen(images)))
         for image, (sha256, problem) in zip(images, found, strict=True):
             if problem:
@@ -133,7 +133,7 @@ class ImageStore:
     def _admit(self, image: LabelledImage, seen: SeenFiles) -> str | DataError:
         try:
             check_name(image.path)
-            state = state_of(image.path)
+            state = file_state(image.path)
             known = None if state is None else seen.hash_of(image.path, state)
             if known is not None and self._holds(ImageEntry(image, known)):
                 return known
@@ -142,7 +142,7 @@ class ImageStore:
             entry = ImageEntry(image, sha256)
             if not self._holds(entry):
                 self._store(entry, encoded)
-            if state is not None and state == state_of(image.path):
+            if state is not None and state == file_state(image.path):
                 seen.keep(image.path, state, sha256)
         except DataError as error:
             return error

@@ -18,7 +18,7 @@ from lmedge.image import RgbImage
 
 from ..arrays import Floats, normalise
 from ..backend import keras, tf
-from ..cluster.sharing import Sharing
+from ..cluster.sharing import ImageShares
 from ..data.store import ImageEntry, ImageStore
 from ..network import traced
 from ..recipes.sections import AugmentSettings
@@ -52,7 +52,7 @@ class Labels:
     weights: Floats | None = None
     chances: Floats | None = None
     copies: int = 1
-    sharing: Sharing | None = None
+    sharing: ImageShares | None = None
 
     def __len__(self) -> int:
         return self.copies * self._images

@@ -17,7 +17,7 @@ from lmedge.progress import progress
 
 from ..arrays import write_arrays
 from ..backend import keras, tf
-from ..cluster.sharing import Sharing
+from ..cluster.sharing import ImageShares
 from ..cluster.team import note
 from ..history import HistoryRow
 from ..network import get_weights
@@ -79,7 +79,7 @@ class Fitting:
     section: str = "fine_tune"
     warm_up: bool = False
     xla: bool = False
-    sharing: Sharing | None = None
+    sharing: ImageShares | None = None
 
     @property
     def blends(self) -> bool:

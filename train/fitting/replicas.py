@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import keras, tf
-from ..cluster.sharing import Sharing, whole_outputs
+from ..cluster.sharing import ImageShares, whole_outputs
 from ..cluster.team import team
 from ..network import traced
 from .batches import SharedBatches
@@ -208,7 +208,9 @@ def predicted(model: keras.Model, inputs: Any, batch: int = 64) -> Any:
     return tf.nest.map_structure(lambda *values: np.concatenate(values), *outputs)
 
 
-def predicted_by_all(model: keras.Model, inputs: Any, sharing: Sharing | None) -> dict[str, Any]:
+def predicted_by_all(
+    model: keras.Model, inputs: Any, sharing: ImageShares | None
+) -> dict[str, Any]:
     """Return the outputs of `model` by name for all images; each worker predicts its own.
 
     Args:

@@ -19,7 +19,7 @@ from lmedge.taxonomy import Taxonomy
 from ..arrays import Floats
 from ..backend import keras
 from ..calibration import Calibration, fit_calibration
-from ..cluster.sharing import Sharing, whole_outputs
+from ..cluster.sharing import ImageShares, whole_outputs
 from ..data.split import label_indices
 from ..data.store import ImageEntry, ImageStore
 from ..network import predict_logits
@@ -92,7 +92,7 @@ def logits_of_all(
     network: keras.Model, store: ImageStore, entries: Sequence[ImageEntry]
 ) -> dict[str, Floats]:
     """Return the logits of images by head, showing progress; several workers each read a share."""
-    sharing = Sharing.of([entry.image for entry in entries])
+    sharing = ImageShares.of([entry.image for entry in entries])
     own = sharing.chosen(entries)
     starts = range(0, len(own), BATCH)
     parts = [predict_logits(network, store.prepared_many([]), BATCH)]

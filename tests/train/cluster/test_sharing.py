@@ -15,7 +15,7 @@ import pytest
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.image import Resize
 from lmedge.train.cluster import facts, sharing
-from lmedge.train.cluster.sharing import Sharing, owner_of, summed
+from lmedge.train.cluster.sharing import ImageShares, owner_of, summed
 from lmedge.train.cluster.team import Team
 from lmedge.train.data.similar import fingerprint_all
 from lmedge.train.data.store import ImageStore
@@ -49,7 +49,7 @@ def together(monkeypatch: pytest.MonkeyPatch) -> Iterator[Together]:
 
 
 def test_alone_everything_is_ones_own() -> None:
-    whole = Sharing.of(IMAGES)
+    whole = ImageShares.of(IMAGES)
     assert whole.chosen(IMAGES) == IMAGES
     assert whole.key == ""
     rows = np.arange(50)
@@ -58,7 +58,7 @@ def test_alone_everything_is_ones_own() -> None:
 
 
 def test_every_image_belongs_to_one_worker_by_its_names(together: Together) -> None:
-    shares = together(lambda _: Sharing.of(IMAGES).own.tolist())
+    shares = together(lambda _: ImageShares.of(IMAGES).own.tolist())
     assert sorted(place for own in shares for place in own) == list(range(50))
     assert min(map(len, shares)) > 8
     moved = dataclasses.replace(IMAGES[7], path=Path("/elsewhere/7.jpg"))
@@ -72,7 +72,7 @@ def test_names_in_other_forms_of_unicode_have_the_same_worker() -> None:
 
 def test_rows_and_values_are_put_together(together: Together) -> None:
     def work(_: Team) -> tuple[list[float], list[Any]]:
-        own = Sharing.of(IMAGES)
+        own = ImageShares.of(IMAGES)
         rows = np.concatenate([own.own, own.own + 100]).astype(np.float32)
         values = [[place, "ß"] for place in own.own.tolist()]
         return own.whole(rows[:, None], copies=2)[:, 0].tolist(), own.merged(values)
@@ -98,7 +98,7 @@ def test_the_closed_form_is_that_of_one_process(weighted: bool, together: Togeth
     kernel, bias = discriminant(features, *given, shrinkage=0.3, smoothing=0.1)
 
     def work(_: Team) -> Any:
-        places = Sharing.of(IMAGES).own
+        places = ImageShares.of(IMAGES).own
         own = np.concatenate([places, places + 50])
         return discriminant(features[own], *given, shrinkage=0.3, smoothing=0.1, own=own.tolist())
 

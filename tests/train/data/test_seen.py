@@ -11,7 +11,7 @@ import pytest
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.image import Resize
 from lmedge.train.data import store as store_module
-from lmedge.train.data.seen import SeenFiles, seen_files, state_of
+from lmedge.train.data.seen import SeenFiles, file_state, seen_files
 from lmedge.train.data.store import ImageStore
 from tests import small_run
 
@@ -111,7 +111,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     seen = SeenFiles(tmp_path / "file" / "files.sqlite")
     path = image(tmp_path, 0).path
-    state = state_of(path)
+    state = file_state(path)
     assert state is not None
     seen.keep(path, state, "0" * 64)
     assert seen.hash_of(path, state) is None

@@ -6,6 +6,7 @@ import ast
 import itertools
 import subprocess
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -164,6 +165,16 @@ def circles(arrows: Mapping[str, set[str]]) -> list[set[str]]:
         if name not in index:
             visit(name)
     return [members for members in found if len(members) > 1]
+
+
+def test_the_wheel_names_every_package() -> None:
+    """A package that is not named works from a clone and is missing where it is installed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    named = set(project["tool"]["setuptools"]["packages"])
+    own = {".".join(package_of(path)) for folder in DOORS for path in modules(folder)}
+    assert own - named == set()
+    data = set(project["tool"]["setuptools"]["package-data"])
+    assert named - own <= data, "the others hold data"
 
 
 def test_circles_are_found() -> None:

@@ -83,6 +83,34 @@ class TestTrain:
         assert run.metrics()["doubts"] == [told]
 
 
+@pytest.mark.slow
+def test_folds_that_diverge_end_with_one_line_each(
+    small_photographs: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    """Each resumed run comes further, and the end says that no fold was fine-tuned."""
+    from lmedge.train.run import Run
+
+    out, phase = tmp_path / "run", "landmark-and-category-fine-tuning"
+    options = small_run.options(*EXPLODING, *small_run.CROSS_FITTED)
+    words = ["--strategy", "parallel", "--weights", tiny_weights, *options]
+    done = lmedge("train", small_photographs, "--out", out, *words)
+    named = []
+    while done.returncode:
+        assert done.returncode == 15, done.stderr
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("lmedge: ")]
+        assert f"{phase}: the loss is not finite at step" in line
+        named.append(line.split(": ")[1])
+        assert len(named) <= 4, named
+        done = lmedge("train", small_photographs, "--out", out, "--resume")
+    folds = [str(out / "folds" / f"fold-{number}") for number in (1, 2, 3)]
+    assert named[:3] == folds
+    arrays = all_arrays(out)
+    assert [name for name, value in arrays.items() if not np.isfinite(value).all()] == []
+    told = Run.open(out).metrics()["doubts"]
+    for fold in (1, 2, 3):
+        assert f"fold {fold}: {phase} ended after epoch 0 of 3: the next one diverged" in told
+
+
 class TestFiles:
     def test_arrays_that_are_not_finite_are_not_written(self, tmp_path: Path) -> None:
         path = tmp_path / "weights.safetensors"

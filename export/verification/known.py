@@ -52,7 +52,8 @@ class Known:
         whether an int8 operation computes the products, of features that are in int8 already.
         """
         unread = features.shape[1] - len(self.directions)
-        features = features[:, unread:] if unread else features
+        if unread:
+            features = tf.slice(features, (0, unread), (1, len(self.directions)))
         products = tf.matmul(features, tf.constant(self.directions))
         if rounded:
             products = tf.quantization.fake_quant_with_min_max_args(

@@ -93,6 +93,7 @@ class TestZip:
                 "known_labels.txt",
                 "landmark_labels.txt",
                 "lmedge.json",
+                "taught_features.bin",
             ]
         code = [sys.executable, "-m", "zipfile", "-e", str(exported.path), str(tmp_path)]
         subprocess.run(code, check=True)

@@ -73,7 +73,7 @@ class TestFiles:
             if path.is_file()
         }
         events = {name for name in names if name.startswith("tensorboard/")}
-        phases = {"landmark-head", "landmark-fine-tuning", "category-head"}
+        phases = {"landmark-head", "landmark-fine-tuning", "landmark-refit", "category-head"}
         assert {name.split("/")[1] for name in events} == phases
         plots = {
             "curves.png",

@@ -213,6 +213,8 @@ def record_solved(
     )
     logger.info("%s: solved, %s", row.phase, _figures(row, quality))
     Checkpoint(run, fitting.phase, fitting.network).save(row, quality, keep=True)
+    with epoch_log(run.folder, fitting.phase) as log:
+        log(row)
 
 
 def _epoch(

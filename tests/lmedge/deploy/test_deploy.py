@@ -314,6 +314,13 @@ def fleet_file(board: Board, tmp_path: Path) -> Path:
 
 def test_the_fleet_is_asked_how_it_is(board: Board, tmp_path: Path) -> None:
     path = fleet_file(board, tmp_path)
+
+    def is_fast() -> bool:
+        """Return true once the rate is of some frames: the test before starts the camera anew."""
+        asked = here("-q", "fleet", "status", path, "kiosk", "--json")
+        return bool(json.loads(asked.stdout)["frames_per_second"] > 1)
+
+    until(is_fast, 30)
     done = here("-q", "fleet", "status", path, "--json")
     assert done.returncode == 14 and "1 of 2 boards are not well: attic" in done.stderr
     kiosk, attic = map(json.loads, done.stdout.splitlines())

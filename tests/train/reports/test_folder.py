@@ -36,7 +36,7 @@ def test_a_report_that_fails_is_a_warning_and_the_rest_is_written(
 
     monkeypatch.setattr(reports, "plot_confusion", fail)
     with caplog.at_level(logging.WARNING, "lmedge"):
-        scores = training._finish(run, network)
+        scores = training._score(run, network, None)
     assert scores is not None
     assert (copy / "weights.safetensors").exists()
     assert json.loads((copy / "metrics.json").read_text("utf-8"))["test"]
@@ -62,7 +62,7 @@ def test_even_the_choice_of_fonts_may_fail(
         raise RuntimeError("no fonts")
 
     monkeypatch.setattr(reports, "choose_fonts", fail)
-    assert training._finish(Run.open(copy), load_network(finished_run)) is not None
+    assert training._score(Run.open(copy), load_network(finished_run), None) is not None
     assert (copy / "report.txt").exists()
 
 

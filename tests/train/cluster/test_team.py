@@ -145,6 +145,16 @@ def test_an_error_of_one_worker_is_told_by_all() -> None:
 
 
 def test_a_worker_that_is_done_is_not_lost() -> None:
+    with workers("works", "done") as (chief, other):
+        assert ended(other, 3) == (0, "")
+        time.sleep(2.5)  # longer than the silence of a lost one
+        assert chief.poll() is None
+
+
+def test_a_worker_that_waits_for_one_that_is_done_ends() -> None:
     with workers("waits", "done") as (chief, other):
         assert ended(other, 3) == (0, "")
-        assert chief.poll() is None
+        code, said = ended(chief, 3)
+    assert code == 17
+    assert "worker 2 (127.0.0.1:" in said
+    assert "has ended already" in said

@@ -5,14 +5,16 @@
 "oneDNN" asks the library below TensorFlow, by its environment variables, to compute float32
 convolutions in bfloat16 where the processor can. "mixed" is Keras' policy `mixed_bfloat16`. The
 network, the layers that learn and the batch are the default recipe's; the weights are random.
-Each round starts a process for each way. A loss that differs shows that a way did something.
+Each round starts a process for each way. `loss_after` is the loss of the last step.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +23,6 @@ import click
 import numpy as np
 
 from lmedge.errors import LmedgeError
-from lmedge.processes import child_environment, python_command
 from lmedge.report.csv_files import write_csv
 from lmedge.train.backbones import BACKBONES
 from lmedge.train.backend import keras
@@ -80,12 +81,10 @@ def main(rounds: int, steps: int, way: str | None, out: Path) -> None:
 
 def _child(way: str, steps: int) -> tuple[float, float]:
     """Return the median seconds of a step, and the loss after the last, of a process."""
-    command = python_command(
-        "-m", "benchmarks.studies.bfloat16", "--way", way, "--steps", str(steps)
-    )
+    words = ["-m", "benchmarks.studies.bfloat16", "--way", way, "--steps", str(steps)]
     done = subprocess.run(
-        command,
-        env={**child_environment(), **WAYS[way]},
+        [sys.executable, *words],
+        env={**os.environ, **WAYS[way]},
         stdout=subprocess.PIPE,
         text=True,
         check=False,

@@ -37,19 +37,24 @@ def overflow(page: Page) -> int:
     return int(page.evaluate("document.body.scrollWidth - document.documentElement.clientWidth"))
 
 
-@needs_axe
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation_in_any_view(
-    scheme: Any, browser: Browser, url: str, tmp_path: Path
-) -> None:
-    # axe-core is no part of the page, whose policy would refuse it.
+def bare_page(browser: Browser, url: str, scheme: Any, width: int, height: int) -> Page:
+    """Open the page without its policy: axe-core is no part of it, and would be refused."""
     context = browser.new_context(
-        viewport={"width": 360, "height": 740}, color_scheme=scheme, bypass_csp=True
+        viewport={"width": width, "height": height}, color_scheme=scheme, bypass_csp=True
     )
     context.add_init_script(ASK)
     page = context.new_page()
     page.goto(url)
     ready(page)
+    return page
+
+
+@needs_axe
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_in_any_view(
+    scheme: Any, browser: Browser, url: str, tmp_path: Path
+) -> None:
+    page = bare_page(browser, url, scheme, 360, 740)
     assert violations(page) == []
     page.click("#start")
     wait_until(page, "document.getElementById('figures').textContent !== ''")
@@ -67,7 +72,7 @@ def test_axe_finds_no_violation_in_any_view(
     page.locator("#file").set_input_files(paths[0])
     page.wait_for_selector(".notice.bad")
     assert violations(page) == []
-    context.close()
+    page.context.close()
 
 
 @pytest.mark.parametrize(("width", "height"), SCREENS)

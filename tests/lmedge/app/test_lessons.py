@@ -27,7 +27,7 @@ from lmedge.teach.memory import recall
 from lmedge.teach.teaching import Lesson, teach_file
 from tests.in_process import lmedge
 from tests.lmedge.app.serving import ASK, PHONE, Watch, needs_chromium, ready, serving, site, stored
-from tests.lmedge.app.test_accessibility import needs_axe, overflow, violations
+from tests.lmedge.app.test_accessibility import bare_page, needs_axe, overflow, violations
 from tests.lmedge.app.test_offline import opened
 from tests.lmedge.app.test_page import in_the_page, png
 from tests.lmedge.teach import small
@@ -420,13 +420,7 @@ def test_a_lesson_that_cannot_be_kept_leaves_the_file_of_before(page: Page) -> N
 @needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation_while_teaching(scheme: Any, browser: Browser, address: str) -> None:
-    context = browser.new_context(
-        viewport={"width": 320, "height": 568}, color_scheme=scheme, bypass_csp=True
-    )
-    context.add_init_script(ASK)
-    page = context.new_page()
-    page.goto(address)
-    ready(page)
+    page = bare_page(browser, address, scheme, 320, 568)
     page.click("#start")
     wait_until(page, "document.getElementById('figures').textContent !== ''")
     assert overflow(page) == 0
@@ -442,4 +436,4 @@ def test_axe_finds_no_violation_while_teaching(scheme: Any, browser: Browser, ad
     page.click("#more")
     assert violations(page) == [] and overflow(page) == 0
     assert page.locator("#export-photos").is_visible()
-    context.close()
+    page.context.close()

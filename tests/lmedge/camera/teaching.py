@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from lmedge.camera import Absence, Choice, Frame, FrameResult, FrameSource, run_camera
 from lmedge.camera.burst import BurstTaker
+from lmedge.camera.taught_place import PlainPlace
 from lmedge.camera.teacher import LessonPhase, Teacher
 from lmedge.teach.base import Base
 from lmedge.teach.photographs import read_photographs
@@ -31,6 +33,13 @@ def write_taught_file(folder: Path) -> Path:
     taught = teach_file(base, read, Lesson(), folder / "taught.tflite")
     write_taught(taught, Lesson())
     return folder / "taught.tflite"
+
+
+def plain_teacher(choice: Choice, file: Path, photographs: Path, **given: Any) -> Teacher:
+    """Return the teacher of a file, with short bursts of the camera "scene"."""
+    place = PlainPlace(file)
+    given = {"camera": "scene", "photographs": photographs, "taker": short_burst, **given}
+    return Teacher(choice, place, **given)
 
 
 def scene(landmark: str, number: int) -> np.ndarray:

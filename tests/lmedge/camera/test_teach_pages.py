@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import pytest
 from lmedge.camera import Choice
 from lmedge.camera.overlay import with_lines
 from lmedge.camera.preview_pages import PreviewPages
-from lmedge.camera.taught_place import PlainPlace
 from lmedge.camera.teach_console import start_console
 from lmedge.camera.teacher import LessonPhase, Teacher, TeacherState
 from lmedge.camera.window_teach import NEWS, SHOWN, TeachKeys
@@ -31,31 +29,9 @@ from tests.lmedge.camera.teaching import Scene, running, take_burst, until
 TOKEN = "a token of a test"
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return teaching.write_taught_file(tmp_path_factory.mktemp("taught"))
-
-
-@pytest.fixture
-def file(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(made, tmp_path / "taught.tflite"))
-
-
-@pytest.fixture
-def choice(file: Path) -> Choice:
-    return Choice([file])
-
-
 @pytest.fixture
 def teacher(choice: Choice, file: Path, tmp_path: Path) -> Iterator[Teacher]:
-    found = Teacher(
-        choice,
-        PlainPlace(file),
-        camera="scene",
-        photographs=tmp_path / "kept",
-        taker=teaching.short_burst,
-        teaching=teach_burst,
-    )
+    found = teaching.plain_teacher(choice, file, tmp_path / "kept", teaching=teach_burst)
     yield found
     found.close()
 

@@ -33,38 +33,15 @@ from tests.lmedge.camera import teaching
 from tests.lmedge.camera.teaching import Scene, give_lesson, running, scene, take_burst, until
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A taught file; not to be changed."""
-    return teaching.write_taught_file(tmp_path_factory.mktemp("taught"))
-
-
-@pytest.fixture
-def file(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(made, tmp_path / "taught.tflite"))
-
-
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
     return tmp_path / "kept"
 
 
 @pytest.fixture
-def choice(file: Path) -> Choice:
-    return Choice([file])
-
-
-@pytest.fixture
 def teacher(choice: Choice, file: Path, kept: Path) -> Iterator[Teacher]:
     """A teacher without a child process, which keeps photographs."""
-    found = Teacher(
-        choice,
-        PlainPlace(file),
-        camera="scene",
-        photographs=kept,
-        taker=teaching.short_burst,
-        teaching=teach_burst,
-    )
+    found = teaching.plain_teacher(choice, file, kept, teaching=teach_burst)
     yield found
     found.close()
 
@@ -74,13 +51,7 @@ class TestTheLoop:
         self, made: Path, file: Path, choice: Choice, kept: Path
     ) -> None:
         """By the child process: the labels of the next frames are right, and nothing is left."""
-        teacher = Teacher(
-            choice,
-            PlainPlace(file),
-            camera="scene",
-            photographs=kept,
-            taker=teaching.short_burst,
-        )
+        teacher = teaching.plain_teacher(choice, file, kept)
         source = Scene("white gate")
         with running(choice, source, teacher) as seen:
             assert give_lesson(teacher, " white gate ", "gates").startswith("taught white gate (4")

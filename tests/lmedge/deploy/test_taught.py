@@ -44,16 +44,20 @@ def later(made: Path) -> bytes:
     return teach_burst(read_model(made), burst).data
 
 
+def release_of(file: Path, watch: float) -> Release:
+    return Release(
+        file="museum.tflite",
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        environment=ENVIRONMENT,
+        watch=watch,
+    )
+
+
 @pytest.fixture
 def store(tmp_path: Path, made: Path) -> Store:
     """A board whose good release is a taught file."""
     found = board(tmp_path / "board")
-    release = Release(
-        file="museum.tflite",
-        sha256=hashlib.sha256(made.read_bytes()).hexdigest(),
-        environment=ENVIRONMENT,
-        watch=0.3,
-    )
+    release = release_of(made, 0.3)
     found.add(release, made, None)
     found.switch(release.name)
     found.change(lambda _: State(good=(release.name,)))
@@ -178,12 +182,7 @@ def test_a_taught_file_of_another_release_is_kept(store: Store, made: Path, late
     place = placed(store)
     place.replace(read_model(made), later, {"running": "another"})
     taught = store.folder / "taught"
-    first = Release(
-        file="museum.tflite",
-        sha256=hashlib.sha256(made.read_bytes()).hexdigest(),
-        environment=ENVIRONMENT,
-        watch=0.5,
-    )
+    first = release_of(made, 0.5)
     store.add(first, made, None)
     store.switch(first.name)
     placed(store).replace(read_model(made), later, {})

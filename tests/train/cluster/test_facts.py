@@ -50,16 +50,22 @@ def told(run: Run, other: Run) -> str:
     return found.partition(" has ")[2].partition(" than ")[0]
 
 
+def with_tower(run: Run, **labels: str) -> Run:
+    """Return a run whose images of the tower have other labels."""
+
+    def labelled(entry: ImageEntry) -> ImageEntry:
+        if entry.image.landmark != "tower":
+            return entry
+        return ImageEntry(dataclasses.replace(entry.image, **labels), entry.sha256)
+
+    for part in ("train", "val", "test"):
+        run = changed(run, part, labelled)
+    return run
+
+
 class TestImages:
     def test_a_renamed_landmark(self, finished_run: Run) -> None:
-        def renamed(entry: ImageEntry) -> ImageEntry:
-            if entry.image.landmark != "tower":
-                return entry
-            return ImageEntry(dataclasses.replace(entry.image, landmark="Turm"), entry.sha256)
-
-        other = finished_run
-        for part in ("train", "val", "test"):
-            other = changed(other, part, renamed)
+        other = with_tower(finished_run, landmark="Turm")
         assert told(finished_run, other) == "no landmark 'tower', an extra landmark 'Turm'"
 
     def test_a_missing_image(self, finished_run: Run) -> None:
@@ -81,14 +87,7 @@ class TestImages:
         assert told(finished_run, other) == f"other images of landmark {landmark!r} in train"
 
     def test_a_landmark_in_another_category(self, finished_run: Run) -> None:
-        def moved(entry: ImageEntry) -> ImageEntry:
-            if entry.image.landmark != "tower":
-                return entry
-            return ImageEntry(dataclasses.replace(entry.image, category="bridges"), entry.sha256)
-
-        other = finished_run
-        for part in ("train", "val", "test"):
-            other = changed(other, part, moved)
+        other = with_tower(finished_run, category="bridges")
         assert told(finished_run, other) == "another landmark 'tower' (bridges, not tower)"
 
     def test_another_order(self, finished_run: Run) -> None:

@@ -10,6 +10,7 @@ the demo has taught. A Chromium must be on PATH.
 from __future__ import annotations
 
 import contextlib
+import json
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -38,18 +39,25 @@ DARK = Screen(width=360, height=740, scale=1.5, phone=True, dark=True)
 ASK = "navigator.permissions.query = async () => ({ state: 'prompt' })"
 FAKE_CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 TAUGHT = "taught.tflite"
+SLOWER = 4  # a label needs half a second to follow a cut of the clip
 _LABEL = "document.getElementById('figures').textContent !== ''"
+_KNOWN = "!document.getElementById('row-category').hidden"
+_LANDMARK = "document.getElementById('landmark').textContent"
 
 
 def fake_camera(clip: Path, path: Path) -> Path:
-    """Write the frames of a clip as one file of JPEG images, which Chromium's fake camera plays."""
+    """Write the frames of a clip as one file of JPEG images, which Chromium's fake camera plays.
+
+    Each frame comes SLOWER times.
+    """
     capture = cv2.VideoCapture(str(clip))
     with path.open("wb") as stream:
         while True:
             good, frame = capture.read()
             if not good:
                 break
-            stream.write(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
+            image = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+            stream.write(image * SLOWER)
     capture.release()
     if not path.stat().st_size:
         raise LmedgeError(f"{clip}: no frames; run `lmedge demo` again")
@@ -63,7 +71,7 @@ def page_images(browser: Browser, url: str, work: Path) -> Iterator[tuple[str, P
         wait_until(page, _LABEL)
         if name == "phone":
             page.click("#top summary")
-        page.wait_for_timeout(2500)
+        _follow_a_cut(page)
         yield f"page-{name}", _shot(page)
     page = _opened(browser, url, DARK, camera=True)
     wait_until(page, "document.getElementById('facts').textContent.includes('stored on')")
@@ -91,6 +99,7 @@ def lesson_images(browser: Browser, url: str) -> Iterator[tuple[str, Pixels]]:
     for name, screen in (("lesson", PHONE), ("taught", PHONE), ("lessons", DARK)):
         page = _opened(browser, url, screen, camera=True)
         wait_until(page, _LABEL)
+        _follow_a_cut(page)
         page.evaluate("document.getElementById('teach').click()")
         page.wait_for_selector("#lesson[open]")
         page.fill("#lesson-landmark", "white gate")
@@ -102,7 +111,15 @@ def lesson_images(browser: Browser, url: str) -> Iterator[tuple[str, Pixels]]:
             page.wait_for_timeout(2500)
         if name == "lessons":
             page.click("#more")
+            page.evaluate("document.getElementById('lesson-choices').scrollIntoView()")
         yield f"page-{name}", _shot(page)
+
+
+def _follow_a_cut(page: Page) -> None:
+    """Wait until the label has followed a cut of the clip to another landmark, and is steady."""
+    before = page.evaluate(_LANDMARK)
+    wait_until(page, f"{_KNOWN} && {_LANDMARK} !== {json.dumps(before)}", 120)
+    page.wait_for_timeout(1500)
 
 
 def _opened(browser: Browser, url: str, screen: Screen, *, camera: bool) -> Page:

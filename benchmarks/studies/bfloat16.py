@@ -24,9 +24,9 @@ import numpy as np
 
 from lmedge.errors import LmedgeError
 from lmedge.report.csv_files import write_csv
-from lmedge.train.backbones import BACKBONES
 from lmedge.train.backend import keras
 from lmedge.train.fitting.optimizer import make_optimizer
+from lmedge.train.fitting.steps import free_layers
 from lmedge.train.network import build_network
 from lmedge.train.recipes import load_recipe
 from lmedge.train.run import NetworkSpec
@@ -110,11 +110,7 @@ def _step(way: str, steps: int) -> tuple[float, float]:
         features=recipe.network.features,
     )
     network = build_network(spec)
-    groups = BACKBONES[spec.backbone].groups
-    frozen = tuple(groups[: groups.index(recipe.fine_tune.start[0])])
-    for layer in network.layers:
-        fixed = layer.name.startswith(frozen) or layer.name == "category"
-        layer.trainable = not (fixed or isinstance(layer, keras.layers.BatchNormalization))
+    free_layers(network, spec.backbone, ("landmark",), start=recipe.fine_tune.start[0])
     model = keras.Model(network.input, network.output["landmark"])
     total = steps + 2
     model.compile(

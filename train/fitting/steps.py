@@ -212,7 +212,13 @@ class Trainer:
             self._log_done(phase.name)
             return
         trained = (*phase.heads, held) if held else phase.heads
-        self._free(trained, start, settings.batch_norm)
+        free_layers(
+            self.network,
+            run.recipe.network.backbone,
+            trained,
+            start=start if self.pretrained else None,
+            statistics=settings.batch_norm == "train",
+        )
         batches, weights = self._augmented(phase.heads), loss_weights(run, phase.heads)
         if held:
             batches = self._distilled(batches, phase.name, held)
@@ -263,17 +269,33 @@ class Trainer:
         teacher = start_network(self.run, phase, self.network)
         return lambda epoch: DistilBatches(batches(epoch), teacher, held)
 
-    def _free(self, heads: tuple[str, ...], start: str, batch_norm: str) -> None:
-        """Make the layers from group `start` upwards trainable, and no others."""
-        groups = BACKBONES[self.run.recipe.network.backbone].groups
-        lower = tuple(groups[: groups.index(start)])
-        statistics = batch_norm == "train" or not self.pretrained
-        for layer in self.network.layers:
-            frozen = self.pretrained and bool(lower) and layer.name.startswith(lower)
-            normalises = isinstance(layer, keras.layers.BatchNormalization)
-            other_head = layer.name in HEADS and layer.name not in heads
-            layer.trainable = not (frozen or other_head or (normalises and not statistics))
-            if normalises and not self.pretrained:
-                # Keras' 0.99 takes some 500 steps to forget the random start; a small training
-                # from scratch is hardly longer than that.
-                layer.momentum = 0.9
+
+def free_layers(
+    network: keras.Model,
+    backbone: str,
+    heads: tuple[str, ...],
+    *,
+    start: str | None,
+    statistics: bool = False,
+) -> None:
+    """Make the layers of the backbone from group `start` upwards trainable, and these outputs.
+
+    Args:
+        network: the whole network.
+        backbone: its name.
+        heads: the outputs that learn.
+        start: a group of the backbone, None for all of it, from random weights.
+        statistics: true if batch norm learns too. From random weights it does in any case.
+    """
+    groups = BACKBONES[backbone].groups
+    lower = () if start is None else tuple(groups[: groups.index(start)])
+    for layer in network.layers:
+        frozen = bool(lower) and layer.name.startswith(lower)
+        normalises = isinstance(layer, keras.layers.BatchNormalization)
+        other_head = layer.name in HEADS and layer.name not in heads
+        fixed = normalises and not statistics and start is not None
+        layer.trainable = not (frozen or other_head or fixed)
+        if normalises and start is None:
+            # Keras' 0.99 takes some 500 steps to forget the random start; a small training
+            # from scratch is hardly longer than that.
+            layer.momentum = 0.9

@@ -32,6 +32,7 @@ _MOST_ERRORS = 1 << 16
 _LONGEST = 3600.0  # seconds of one command: copying photographs, or pip on a slow remote host
 _LOST = 255  # what ssh itself exits with; the scripts below never do
 _RSYNC_LOST = {10, 12, 30, 35, _LOST}  # rsync(1): socket, data stream, time-outs, ssh
+_RSYNC_GONE = 24  # files that were listed have gone meanwhile
 # Refusals that another attempt would meet again: words of ssh, and our message.
 _REFUSALS = (
     (
@@ -114,13 +115,15 @@ class Connection:
 
         With `inside`, those of the folders in it are copied too.
 
-        No link is followed or made, and nothing is written outside `folder`.
+        No link is followed or made, and nothing is written outside `folder`. Hidden files, which
+        are being written, stay there, and a file that goes meanwhile is no error.
         """
         kept = [f"--include=*{suffix}" for suffix in suffixes]
         folders = ["--include=*/"] if inside else []
-        chosen = [*folders, *kept, "--exclude=*", "--no-links", "--prune-empty-dirs"]
+        chosen = ["--exclude=.*", *folders, *kept, "--exclude=*", "--no-links"]
+        chosen.append("--prune-empty-dirs")
         command = [*self._rsync(), *chosen, self.link.address(f"{there}/"), f"{folder}/"]
-        self._persist(lambda: self._copy(command))
+        self._persist(lambda: self._copy(command, fine=_RSYNC_GONE))
 
     def _settings(self) -> list[str]:
         return self.link.settings(self._folder / "s")
@@ -150,9 +153,9 @@ class Connection:
             raise HostError(f"{self.link.host}: {_last(errors) or f'exit code {code}'}")
         return output.partition(f"{mark}\n")[2]
 
-    def _copy(self, command: list[str]) -> None:
+    def _copy(self, command: list[str], fine: int = 0) -> None:
         code, _, errors = self._execute(command)
-        if not code:
+        if code in {0, fine}:
             return
         lost = _RSYNC_LOST if command[0] == "rsync" else {_LOST}
         gone = code in lost or "lost connection" in errors.lower()
@@ -182,8 +185,9 @@ class Connection:
         most = most or _MOST_OUTPUT
         assert process.stdin is not None and process.stdout is not None
         timer = threading.Timer(_LONGEST, process.kill)
-        timer.start()
+        timer.daemon = True  # Ctrl-C while it starts would otherwise be followed by an hour's wait
         try:
+            timer.start()
             with contextlib.suppress(BrokenPipeError):  # its exit code tells more
                 process.stdin.write(given)  # a script: less than a pipe holds
                 process.stdin.close()
@@ -199,7 +203,9 @@ class Connection:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-            process.stdout.close()
+            for stream in (process.stdin, process.stdout):
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
         return output
 
     def _failure(self, errors: str) -> Exception:

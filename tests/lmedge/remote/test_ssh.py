@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,38 @@ class LocalShell:
             check=True,
         )
         return ended.stdout
+
+
+def test_ctrl_c_between_two_steps_of_a_command_leaves_nothing_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the command nor what bounds its time, which would keep this process for an hour."""
+    fake = tmp_path / "ssh"
+    fake.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec sleep 600\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    connection = Connection(Link(host="board"))
+    timers, start = [], threading.Timer.start
+
+    def interrupted(timer: threading.Timer) -> None:
+        start(timer)
+        timers.append(timer)
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Timer, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            connection.run("echo there")
+    (timer,) = timers
+    timer.join(10)
+    assert not timer.is_alive()
+    assert timer.daemon
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    fake.write_text("#!/bin/sh\n")
+    connection.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, where nothing can be made")

@@ -63,7 +63,7 @@ class RunDescription:
         recipe: every value of the training.
         split: the images of each part.
         strategy: a name of `STRATEGIES`.
-        weights: "imagenet", "none" or the path of a file, as for `lmedge train --weights`.
+        weights: "imagenet", "base", "none" or the path of a file, as for `lmedge train --weights`.
         seed: the seed of the order, the augmentation and the initial weights.
         data: the absolute path of the photographs.
         versions: the versions of Python and of packages that wrote the folder.

@@ -16,6 +16,7 @@ from .recipes import Recipe
 
 DEVICES = ("auto", "cpu", "gpu", "gpu:N")
 DISTRIBUTIONS = ("none", "mirrored", "multiworker")
+WEIGHTS = ("imagenet", "base", "none")  # names that `--weights` takes; others are paths
 PRECISIONS = ("auto", "float32", "mixed")
 
 
@@ -27,13 +28,14 @@ class TrainingOptions:
         data: the folder of the photographs.
         out: the run folder.
         recipe: every value of the training.
-        weights: "imagenet", "none" or the path of a file.
+        weights: one of WEIGHTS or the path of a file.
         strategy: a name of `STRATEGIES`.
         seed: fixes split, order, augmentation and initial weights.
         split, exclude: files, or None for split.csv and exclude.txt in `data` if they are there.
         allow_leak: if true, an image in two parts is no error.
         unknown: the folder of unknown images, or None for that in `data` if it is there.
         cross_fit: True to cross-fit, False to hold images back, None to choose by their number.
+        one_device: false if several devices train in step, which does not go with cross-fitting.
     """
 
     data: Path
@@ -47,6 +49,7 @@ class TrainingOptions:
     allow_leak: bool = False
     unknown: Path | None = None
     cross_fit: bool | None = None
+    one_device: bool = True
 
     def __post_init__(self) -> None:
         check_strategy(self.strategy)

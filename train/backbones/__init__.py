@@ -11,10 +11,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Protocol
 
-from lmedge.errors import RecipeError
+from lmedge.errors import RecipeError, WeightsError
 
 from ..backend import keras
 from ..recipes.sections import check_known
+from .base_weights import BASE, BASE_BACKBONE
 from .convention import Convention, Stem, fold, shrink_pixels
 from .files import EfficientNetFiles
 from .graphs import (
@@ -138,11 +139,24 @@ def check_start(backbone: str, start: str) -> None:
         )
 
 
-def check_pretrained(backbone: str, weights: str, size: int | None = None) -> None:
+def check_pretrained(
+    backbone: str, weights: str, size: int | None = None, *, trains_norms: bool = False
+) -> None:
     """Raise WeightsError at once for weights that a first look shows to be missing or wrong.
 
     weights: as for `load_stock_weights`, or "none". size: the side of the images in pixels.
+    trains_norms: whether batch norms take their statistics anew.
     """
+    if weights == BASE and backbone != BASE_BACKBONE:
+        raise WeightsError(
+            f"--weights base is {BASE_BACKBONE}, and the backbone is {backbone}; pass --weights "
+            f"PATH of {backbone}"
+        )
+    if weights == BASE and trains_norms:
+        raise WeightsError(
+            "--weights base has no statistics of batch norms, which are folded into its kernels; "
+            "pass --set fine_tune.batch_norm=frozen, or other weights"
+        )
     if weights != "none":
         BACKBONES[backbone].pretrained.check(backbone, weights, size)
 
@@ -152,9 +166,9 @@ def load_stock_weights(
 ) -> None:
     """Put pretrained weights into `model` by layer name and fold their input convention.
 
-    weights: "imagenet" (downloaded as Keras does) or the path of a file, or PATH@INPUT (see
-    `files`). Raises WeightsError when they cannot be had or do not fit; the model is then as it
-    was.
+    weights: "imagenet" (downloaded as Keras does), "base" (of the base that comes with lmedge) or
+    the path of a file, or PATH@INPUT (see `files`). Raises WeightsError when they cannot be had or
+    do not fit; the model is then as it was.
     normalisation: "stock" as the weights expect, or "unit" for pixels divided by 255 before that.
     """
     backbone.pretrained.load(model, backbone.name, weights)

@@ -17,10 +17,12 @@ import dataclasses
 import hashlib
 from pathlib import Path
 
-from lmedge.errors import WeightsError
+from lmedge.base_file import BaseFile, read_base
+from lmedge.errors import ModelFileError, WeightsError
 from lmedge.regular import check_regular
 
 from ..backend import keras
+from .base_weights import BASE, read_base_weights
 from .configs import CONFIG, hub_details, timm_details
 from .convention import Convention, fold
 from .hdf5 import check_hdf5, look, read_keras
@@ -72,11 +74,14 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class EfficientNetFiles(StockModel):
-    """The stock EfficientNetB0: downloaded, or from a file of any layout of this module."""
+    """The stock EfficientNetB0: downloaded, of the base, or from a file of a layout above."""
 
     def check(self, backbone: str, weights: str, size: int | None = None) -> None:
         """Check the values of the file and the JSON files beside it; a download is not tried."""
         if weights == IMAGENET:
+            return
+        if weights == BASE:
+            _base()
             return
         path, _ = _look(backbone, weights, size)
         try:
@@ -88,6 +93,9 @@ class EfficientNetFiles(StockModel):
         """Read and check every weight of the backbone, then set them all and fold the input."""
         if weights == IMAGENET:
             super().load(model, backbone, weights)
+            return
+        if weights == BASE:
+            self._load_base(model)
             return
         path, details = _look(backbone, weights, model.get_layer(self.stem.pad).input_shape[1])
         layers = layers_of(model)
@@ -109,6 +117,16 @@ class EfficientNetFiles(StockModel):
                 layer.set_weights(values)
         fold(model, self.stem, convention)
 
+    def _load_base(self, model: keras.Model) -> None:
+        base = _base()
+        try:
+            tensors, border = read_base_weights(base, layers_of(model))
+        except LayoutError as error:
+            raise WeightsError(f"{base.path} does not hold these weights: {error}") from error
+        for name, values in tensors.items():
+            model.get_layer(name).set_weights(values)
+        model.get_layer(self.stem.pad).set_weights([border])
+
     def _of_stock(self, path: Path, stored: StockInput | None) -> Convention:
         """Measure the input layers of the stock model with the values of a file."""
         if stored is None:
@@ -122,6 +140,13 @@ class EfficientNetFiles(StockModel):
             return found
         downloaded = _digests(path) & {self.download.md5, self.download.md5_top}
         return found.times(self.download.gain) if stored.again or downloaded else found
+
+
+def _base() -> BaseFile:
+    try:
+        return read_base()
+    except ModelFileError as error:
+        raise WeightsError(f"{error}; or pass --weights imagenet or PATH") from error
 
 
 def find(weights: str) -> Source:

@@ -108,8 +108,9 @@ class StockModel:
                     f"{weights} does not hold {backbone} weights without top: {reason}"
                 ) from error
             raise WeightsError(
-                "the ImageNet weights cannot be downloaded here; fetch the file elsewhere and pass "
-                "its path with --weights PATH, or train from scratch with --weights none"
+                "the ImageNet weights cannot be downloaded here; pass --weights PATH of a file "
+                "that was fetched elsewhere, --weights none, or for efficientnetb0 --weights base "
+                "that come with lmedge"
             ) from error
 
     def _front(self, stock: keras.Model) -> Callable[[Images], Images]:

@@ -20,7 +20,7 @@ from lmedge.text_files import nfc
 
 from ..data.store import ImageEntry
 from ..description import versions
-from ..options import TrainingOptions
+from ..options import WEIGHTS, TrainingOptions
 from ..run import Run
 from .sharing import gather
 from .team import team
@@ -125,7 +125,7 @@ def _state(folder: Path) -> str:
 def _weights(name: str) -> str:
     """Return the name of weights, or the hash of their file or folder."""
     path = Path(name)
-    if name in ("imagenet", "none") or not path.exists():
+    if name in WEIGHTS or not path.exists():
         return name
     files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
     digest = hashlib.sha256()

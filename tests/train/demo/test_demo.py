@@ -25,9 +25,11 @@ FEW = """
 from lmedge.train.demo import command
 from lmedge.cli import main
 from tests import small_run
-command.TRAIN, command.VALIDATE, command.TEST = 8 * 4, 2, 2
+command.TRAIN, command.VALIDATE, command.TEST = 6 * 4, 2, 2
 command.python_command = lambda *words: small_run.command(*words[2:])  # without -m lmedge
-more = {"train": ["--set", "network.backbone=tiny"], "benchmark": ["--quick"]}
+values = ["network.backbone=tiny", "fine_tune.start=stem", "fine_tune.batch_norm=train"]
+tiny = [word for value in values for word in ("--set", value)]
+more = {"train": [*tiny, "--weights", "none"], "benchmark": ["--quick"]}
 run = command.show_and_run
 command.show_and_run = lambda *words: run(*words, *more.get(words[0], []))
 main()

@@ -134,9 +134,13 @@ class Team:
         threading.Thread(target=self._watch, args=(signals,), daemon=True).start()
 
     def _watch(self, signals: Signals) -> None:
-        beaten = 0.0
+        beaten, looked = 0.0, time.monotonic()
         while not self._closed.wait(_TICK):
             now = time.monotonic()
+            if now - looked > SILENCE / 2:  # it slept, and what came meanwhile is not read yet
+                for connection in self._connections.values():
+                    connection.heard = now
+            looked = now
             if (number := signals.came()) is not None:
                 self.end(*by_signal(number))
             if now - beaten >= BEAT:

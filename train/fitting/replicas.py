@@ -103,8 +103,29 @@ def feed(batches: keras.utils.Sequence) -> Iterator[tuple[Any, int]]:
     An error of the batches comes out of the block as itself.
     """
     problems = Problems()
-    with problems.raising():
+    one = replicas() == 1
+    with problems.raising(), contextlib.nullcontext() if one else _steady_devices():
         yield _fed(batches, problems)
+
+
+@contextlib.contextmanager
+def _steady_devices() -> Iterator[None]:
+    """Let no data set be autotuned that hands batches to a device, which has no option for it.
+
+    A worker waited longer at the end of an epoch than the epoch took.
+    """
+    from tensorflow.python.data.ops import multi_device_iterator_ops
+
+    before = multi_device_iterator_ops._create_device_dataset
+
+    def steady(*arguments: Any, **named: Any) -> tf.data.Dataset:
+        return before(*arguments, **named).with_options(_steady())
+
+    multi_device_iterator_ops._create_device_dataset = steady
+    try:
+        yield
+    finally:
+        multi_device_iterator_ops._create_device_dataset = before
 
 
 def _fed(batches: keras.utils.Sequence, problems: Problems) -> tuple[Any, int]:
@@ -145,7 +166,8 @@ def _dataset(generate: Callable[[], Iterator[Any]], example: Any) -> tf.data.Dat
 def _steady() -> tf.data.Options:
     """Return the options of a data set without autotuning.
 
-    When an epoch ends, the autotuner finishes its pause of up to 20 s first (TensorFlow 2.21).
+    When an epoch ends, the autotuner finishes its pause first, which is as long as all of its
+    pauses before (TensorFlow 2.21).
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -52,8 +52,8 @@ print("done", flush=True)
 
 
 @contextmanager
-def workers(*tasks: str) -> Iterator[list[subprocess.Popen[str]]]:
-    """Start a worker for each task, and give them once all are at work."""
+def workers(*tasks: str, inside: Sequence[str] = ()) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start a worker for each task, by a command in front, and give them once all are at work."""
     addresses = [f"127.0.0.1:{free_port()}" for _ in tasks]
     with ExitStack() as stack:
         started = []
@@ -62,7 +62,7 @@ def workers(*tasks: str) -> Iterator[list[subprocess.Popen[str]]]:
             config = json.dumps({"cluster": {"worker": addresses}, "task": place})
             process = stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-c", CODE, task],
+                    [*inside, sys.executable, "-c", CODE, task],
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
@@ -75,6 +75,26 @@ def workers(*tasks: str) -> Iterator[list[subprocess.Popen[str]]]:
             assert process.stdout is not None
             assert process.stdout.readline() == "at work\n"
         yield started
+
+
+@contextmanager
+def network() -> Iterator[list[str]]:
+    """Give the command that runs another one in a network of its own: a loopback device."""
+    words = ["unshare", "--map-root-user", "--net", "sh", "-c"]
+    script = "ip link set lo up && echo up && exec sleep 300"
+    try:
+        holder = subprocess.Popen([*words, script], stdout=subprocess.PIPE, text=True)
+    except FileNotFoundError as error:
+        pytest.skip(f"no network namespace: {error}")
+    try:
+        assert holder.stdout is not None
+        if holder.stdout.readline() != "up\n":
+            pytest.skip("no network namespace: unshare and ip need the rights and the package")
+        target = ["--target", str(holder.pid), "--user", "--net", "--preserve-credentials"]
+        yield ["nsenter", *target]
+    finally:
+        holder.kill()
+        holder.communicate()
 
 
 def ended(process: subprocess.Popen[str], seconds: float) -> tuple[int, str]:
@@ -107,6 +127,42 @@ def test_a_stopped_worker_ends_the_others_all_with_the_same_line() -> None:
     assert lines[0] == lines[1]
     assert "worker 2 (127.0.0.1:" in lines[0]
     assert "nothing was heard of it for 2 s" in lines[0]
+
+
+def test_a_machine_that_slept_with_its_workers_has_lost_none() -> None:
+    with workers("works", "works") as started:
+        for process in started:
+            process.send_signal(signal.SIGSTOP)
+        time.sleep(4)
+        for process in started:
+            process.send_signal(signal.SIGCONT)
+        time.sleep(4)  # twice the silence after which a worker is lost
+        assert [process.poll() for process in started] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "drop",
+    [
+        # What is longer than the queue is dropped, and every packet is.
+        "tc qdisc add dev lo root tbf rate 8bit burst 1 limit 1",
+        "ip link set lo down",
+    ],
+    ids=["packets dropped", "link down"],
+)
+def test_workers_end_that_do_not_hear_of_each_other_any_more(drop: str) -> None:
+    """The machine or its network vanishes: no connection is closed, nothing arrives."""
+    with network() as inside, workers("blocked", "works", inside=inside) as (chief, other):
+        done = subprocess.run([*inside, *drop.split()], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"{drop}: {done.stderr.strip()}")
+        code, said = ended(chief, 6)
+        other_code, other_said = ended(other, 6)
+    assert (code, other_code) == (17, 17)
+    assert "worker 2 (127.0.0.1:" in said
+    assert "worker 1, the chief (127.0.0.1:" in other_said
+    for line in (said, other_said):
+        assert "nothing was heard of it for 2 s" in line
+        assert line.count("\n") == 1
 
 
 def test_a_lost_chief_ends_the_others() -> None:

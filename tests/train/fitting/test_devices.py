@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import socket
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +16,26 @@ import numpy as np
 import pytest
 
 from lmedge.train.arrays import read_arrays
-from lmedge.train.fitting.replicas import shares
+from lmedge.train.fitting.replicas import feed, shares
 from lmedge.train.run import Run
 from tests import processes, small_run
 from tests.in_process import lmedge
 from tests.locations import ROOT
 from tests.processes import assert_refused
 
-# `lmedge` with the tiny backbone and so many logical CPU devices.
+# `lmedge` with the tiny backbone, so many logical CPU devices, and layers that compute in float64
+# where they would in float32: there the order of additions does not matter for 14 digits.
 CODE = """
 import sys
-from lmedge.train.backend import tf
-count = int(sys.argv.pop(1))
+from lmedge.train.backend import keras, tf
+count, layer = int(sys.argv.pop(1)), keras.layers.Layer
+choose = layer._set_dtype_policy
+def doubled(self, dtype):
+    choose(self, dtype)
+    if self.dtype_policy.name == "float32":
+        choose(self, "float64")
+if sys.argv.pop(1) == "double":
+    layer._set_dtype_policy = doubled
 cpu = tf.config.list_physical_devices("CPU")[0]
 if count > 1:
     parts = [tf.config.LogicalDeviceConfiguration()] * count
@@ -64,8 +74,9 @@ def weights(data: Path, tiny_weights: Path) -> None:
 
 @pytest.fixture(scope="module")
 def alone(data: Path, weights: None) -> Path:
-    """A run on one device."""
-    return finished(train(data, data.parent / "alone"), data.parent / "alone")
+    """A run on one device, in double precision."""
+    out = data.parent / "alone"
+    return finished(train(data, out, precision="double"), out)
 
 
 def caches(data: Path) -> list[Path]:
@@ -73,10 +84,12 @@ def caches(data: Path) -> list[Path]:
     return [data.parent / f"cache-{number}" for number in range(2)]
 
 
-def command(data: Path, out: Path, *words: str, devices: int = 1) -> list[str]:
+def command(
+    data: Path, out: Path, *words: str, devices: int = 1, precision: str = "single"
+) -> list[str]:
     pretrained = ("--weights", str(data.parent / "tiny.h5"))
-    given = ["train", str(data), "--out", str(out), *pretrained, *words]
-    return [sys.executable, "-c", CODE, str(devices), *given, *small_run.options(*SETTINGS)]
+    given = ["train", str(data), "--out", str(out), *pretrained, *small_run.options(*SETTINGS)]
+    return [sys.executable, "-c", CODE, str(devices), precision, *given, *words]
 
 
 def start(words: list[str], data: Path, **environment: str) -> subprocess.Popen[str]:
@@ -90,8 +103,16 @@ def start(words: list[str], data: Path, **environment: str) -> subprocess.Popen[
     )
 
 
-def train(data: Path, out: Path, *words: str, devices: int = 1, **environment: str) -> Any:
-    return start(command(data, out, *words, devices=devices), data, **environment)
+def train(
+    data: Path,
+    out: Path,
+    *words: str,
+    devices: int = 1,
+    precision: str = "single",
+    **environment: str,
+) -> Any:
+    given = command(data, out, *words, devices=devices, precision=precision)
+    return start(given, data, **environment)
 
 
 def finished(process: subprocess.Popen[str], folder: Path) -> Path:
@@ -101,40 +122,38 @@ def finished(process: subprocess.Popen[str], folder: Path) -> Path:
 
 
 def assert_agree(one: Path, other: Path) -> None:
-    """Assert that two runs learned the same: every weight, but for the order of additions."""
+    """Assert that two runs in double precision learned the same: every weight, every loss."""
     first, second = (read_arrays(run / "weights.safetensors") for run in (one, other))
     assert first.keys() == second.keys()
     for name, value in first.items():
-        np.testing.assert_allclose(second[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+        assert value.dtype == second[name].dtype == np.float64
+        np.testing.assert_allclose(second[name], value, rtol=1e-7, atol=1e-10, err_msg=name)
     histories = [Run.open(run).history() for run in (one, other)]
     for a, b in zip(*histories, strict=True):
         assert (a.phase, a.epoch) == (b.phase, b.epoch)
-        assert a.val_loss == pytest.approx(b.val_loss, rel=1e-6)
+        assert a.val_loss == pytest.approx(b.val_loss, rel=1e-7)
 
 
 def test_two_devices_agree_with_one(data: Path, alone: Path) -> None:
     out = data.parent / "mirrored"
-    process = train(data, out, "--distribute", "mirrored", devices=2)
+    process = train(data, out, "--distribute", "mirrored", devices=2, precision="double")
     finished(process, out)
     assert_agree(alone, out)
     assert "2 replicas in step" in (out / "train.log").read_text("utf-8")
     assert "replicas" not in (alone / "train.log").read_text("utf-8")
 
 
-def test_two_processes_agree_with_one(data: Path, alone: Path) -> None:
-    out = data.parent / "multiworker"
-    sockets = [socket.socket() for _ in range(2)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
-    words = ("--distribute", "multiworker")
-    processes = [
+def two_workers(
+    data: Path, out: Path, *words: str, precision: str = "single"
+) -> list[subprocess.Popen[str]]:
+    """Start two workers of one training on loopback."""
+    addresses = [f"127.0.0.1:{processes.free_port()}" for _ in range(2)]
+    return [
         train(
             data,
             out,
-            *words,
+            *("--distribute", "multiworker", *words),
+            precision=precision,
             TF_CONFIG=json.dumps(
                 {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}
             ),
@@ -142,13 +161,60 @@ def test_two_processes_agree_with_one(data: Path, alone: Path) -> None:
         )
         for number in range(2)
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("number", "reason"), [(signal.SIGKILL, "its connection ended"), (signal.SIGSTOP, "for 20 s")]
+)
+def test_a_worker_that_is_lost_in_a_step_ends_the_other_with_one_line(
+    number: signal.Signals, reason: str, data: Path, tmp_path: Path
+) -> None:
+    """TensorFlow waits in a collective, where it handles no signal."""
+    out = tmp_path / "lost"
+    chief, other = two_workers(data, out, "--set", "fine_tune.epochs=4000")
     try:
-        said = [process.communicate(timeout=900) for process in processes]
+        until = time.monotonic() + 1000
+        while "landmark-fine-tuning" not in (read_text(out / "history.csv")):
+            assert time.monotonic() < until
+            assert chief.poll() is None, chief.communicate()[1]
+            time.sleep(0.2)
+        other.send_signal(number)
+        began = time.monotonic()
+        _, said = chief.communicate(timeout=60)
+        assert time.monotonic() - began < 30
     finally:
-        for process in processes:
+        for process in (chief, other):
             process.kill()
-    assert [process.returncode for process in processes] == [0, 0], said
+            process.communicate()
+    assert chief.returncode == 17
+    assert "Traceback" not in said
+    line = said.splitlines()[-1]
+    assert line.startswith("lmedge: worker 2 (127.0.0.1:")
+    assert "of landmark-fine-tuning: " in line
+    assert f"{reason}; start all again with --resume" in line
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError:  # not there yet
+        return ""
+
+
+def test_two_processes_agree_with_one(data: Path, alone: Path) -> None:
+    out = data.parent / "multiworker"
+    asked = ("--set", "data.folds=3")  # folds are the default
+    workers = two_workers(data, out, *asked, precision="double")
+    try:
+        said = [process.communicate(timeout=900) for process in workers]
+    finally:
+        for process in workers:
+            process.kill()
+    assert [process.returncode for process in workers] == [0, 0], said
     assert_agree(alone, out)
+    assert "parts are held back to choose and to measure by: cross-fitting" in said[0][1]
     assert "worker 2 is done" in said[1][0]
     assert "trained in" not in said[1][0]
     cached = [len({path.name[:64] for path in own.rglob("*.rgb")}) for own in caches(data)]
@@ -234,6 +300,32 @@ def test_shares_hold_every_image_once_and_their_mean_is_that_of_the_batch(
             np.testing.assert_array_equal(targets["landmark"], 10 * inputs)
         mean = np.mean([loss(part[0], part[2]["landmark"]) for part in parts])
         assert mean == pytest.approx(loss(x, weights["landmark"]), rel=1e-6)
+
+
+def test_nothing_that_hands_batches_to_devices_is_autotuned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An iterator that is autotuned waits when it ends, as long as the epoch took."""
+    from tensorflow.python.data.ops.multi_device_iterator_ops import OwnedMultiDeviceIterator
+
+    from lmedge.train.backend import tf
+
+    tuned: list[bool | None] = []
+    begin = tf.data.Dataset.__iter__
+
+    def seen(dataset: Any) -> Any:
+        tuned.append(dataset.options().autotune.enabled)
+        return begin(dataset)
+
+    monkeypatch.setattr(tf.data.Dataset, "__iter__", seen)
+    monkeypatch.setattr("lmedge.train.fitting.replicas.replicas", lambda: 2)
+    data = tf.data.Dataset.range(3)
+    for expected in (False, None):  # None: by TensorFlow's default, it is
+        with feed(Batches()) if expected is False else contextlib.nullcontext():
+            iterator = OwnedMultiDeviceIterator(data, ["CPU:0"])
+            assert [int(iterator.get_next()[0]) for _ in range(3)] == [0, 1, 2]
+        assert tuned == [expected]
+        tuned.clear()
 
 
 def test_a_worker_gets_its_own_images_alone() -> None:

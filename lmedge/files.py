@@ -198,14 +198,14 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise LmedgeError before long work if `path` cannot be written at its end."""
+    """Raise LmedgeError before long work if `path` cannot be written at its end.
+
+    Nothing is made, as by `check_folder`.
+    """
     path = Path(path)
     if path.is_dir():
         raise LmedgeError(f"{path} is a folder; name a file in it")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(path):
-            pass
+    _try_writing(path, path.parent, path.name)
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:
@@ -214,11 +214,16 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
     Nothing is made: a folder that does not exist is judged by the one that it would stand in.
     """
     folder = Path(folder)
-    with writing(folder):
+    _try_writing(folder, folder, "probe")
+
+
+def _try_writing(asked: Path, folder: Path, name: str) -> None:
+    """Write and remove a file in a folder, or in the nearest above it; errors name `asked`."""
+    with writing(asked):
         there = next(one for one in (folder, *folder.absolute().parents) if os.path.lexists(one))
         if not there.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{there} is no folder")
-        with _temporary(there / "probe"):
+        with _temporary(there / name):
             pass
 
 

@@ -37,7 +37,7 @@ Bits = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFingerprint:
     """Hashes of an image and of its mirror image, (64,) bool each, and its grey thumbnail.
 
@@ -90,8 +90,8 @@ def _cosines() -> npt.NDArray[np.float64]:
 
 
 def _hash(fine: Floats) -> Bits:
-    low = _cosines() @ fine.astype(np.float64) @ _cosines().T
-    return np.asarray((low > np.median(low)).ravel())
+    low = (_cosines() @ fine.astype(np.float64) @ _cosines().T).ravel()
+    return np.asarray(low > np.median(low))  # of its own: a view would keep what it is one of
 
 
 def _unit(values: Floats) -> Floats:

@@ -186,6 +186,7 @@ def test_files_that_belong_together_are_placed_together(tmp_path: Path) -> None:
 
 def test_a_probe_leaves_nothing(tmp_path: Path) -> None:
     files.check_writable(tmp_path / "report.json")
+    files.check_writable(tmp_path / "a" / "b" / "report.json")
     assert names(tmp_path) == []
     with pytest.raises(LmedgeError, match="is a folder"):
         files.check_writable(tmp_path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ from lmedge.errors import RunError
 from ..recipes.sections import DataSettings
 from .store import ImageEntry
 
+logger = logging.getLogger(__name__)
 NEVER = -1  # the fold of an image that every network learns from: it has nothing like it
 _COLUMNS = ("sha256", "fold")
 
@@ -85,16 +87,22 @@ def read_plan(text: str, entries: Sequence[ImageEntry], networks: int, name: str
 class Folding:
     """The rule that chooses between cross-fitting, one measured fold, and images held back.
 
-    `chosen` is the user's choice, None for the choice by size.
+    Attributes:
+        folds, cross_fit_up_to, measure_up_to: of the recipe.
+        chosen: the user's choice, None for the choice by size.
+        one_device: false if several devices train in step, which the networks of folds do not.
     """
 
     folds: int
     cross_fit_up_to: int
     measure_up_to: int
     chosen: bool | None = None
+    one_device: bool = True
 
     @classmethod
-    def of_recipe(cls, settings: DataSettings, chosen: bool | None) -> Folding:
+    def of_recipe(
+        cls, settings: DataSettings, chosen: bool | None, *, one_device: bool = True
+    ) -> Folding:
         """Return the rule of a recipe. Counts in the recipe hold images back."""
         counted = settings.val_count > 0 or settings.test_count > 0
         return cls(
@@ -102,10 +110,21 @@ class Folding:
             cross_fit_up_to=settings.cross_fit_up_to,
             measure_up_to=settings.measure_up_to,
             chosen=False if chosen is None and counted else chosen,
+            one_device=one_device,
         )
 
     def networks(self, images: int) -> int:
         """Return the number of networks that give figures; 0 to hold images back."""
+        wanted = self._wanted(images)
+        if wanted and not self.one_device:
+            logger.info(
+                "parts are held back to choose and to measure by: cross-fitting trains on one "
+                "device, and --distribute on several"
+            )
+            return 0
+        return wanted
+
+    def _wanted(self, images: int) -> int:
         if self.folds == 0 or self.chosen is False:
             return 0
         if self.chosen or images <= self.cross_fit_up_to:

@@ -6,10 +6,11 @@ half an image.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import io
+import json
 import os
 import re
 import struct
@@ -17,10 +18,13 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
+import PIL
 from PIL import Image
 
+from lmedge import __version__
 from lmedge.decoder_noise import counting_decoder_noise
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage
@@ -28,11 +32,15 @@ from lmedge.evaluation.names import relative_name
 from lmedge.formats import READ, SUFFIXES_OF, kind_of, read_size
 from lmedge.image import Resize, RgbImage, decode_image, prepare, read_encoded
 from lmedge.progress import progress
-from lmedge.similar import ImageFingerprint, fingerprint
+from lmedge.reading import map_ahead
+from lmedge.similar import DETAIL, ImageFingerprint, fingerprint, fingerprint_of_grey
 
+from .seen import SeenFiles, file_state, seen_files
 from .store import ImageEntry, check_name
 
 FINGERPRINT_SIZE = 224
+MOST_KNOWN = 1_000_000  # files in the table of inspections, about 1.4 kB each
+_BY = f"lmedge {__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}"
 BORDER_RANGE = 6  # grey levels a border may vary by, in each channel
 MIN_BORDER = 0.02  # of the height or width
 GREY = 128  # what libjpeg's missing blocks decode to, all channels alike
@@ -44,7 +52,7 @@ _ALONE = {0x01, 0xD8}  # markers without a length
 Border = tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Inspected:
     """The facts about one image file.
 
@@ -86,17 +94,73 @@ class Inspected:
 def inspect_images(
     images: Sequence[tuple[str | None, LabelledImage]], data: Path
 ) -> list[Inspected]:
-    """Read every image once; `images` come with their part, names are relative to `data`."""
+    """Read every image once; `images` come with their part, names are relative to `data`.
+
+    A whole image that an earlier call has read, and that has not changed, is not read again.
+    """
     with (
         counting_decoder_noise(),
         progress("Reading images", len(images)) as advance,
-        concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+        seen_files("inspected", MOST_KNOWN) as known,
     ):
         found = []
-        for seen in pool.map(lambda item: _inspect(item[1], item[0], data), images):
+        inspect = functools.partial(_known_or_read, data=data, known=known)
+        for seen in map_ahead(inspect, images):
             found.append(seen)
             advance()
     return found
+
+
+def _known_or_read(
+    item: tuple[str | None, LabelledImage], data: Path, known: SeenFiles
+) -> Inspected:
+    """Return the facts about an image, from the table if they are there."""
+    part, image = item
+    state = file_state(image.path)
+    packed = None if state is None else known.known(image.path, state)
+    if packed is not None:
+        bare = Inspected(image=image, part=part, name=relative_name(image.path, data))
+        if (remembered := _unpacked(bare, packed)) is not None:
+            return remembered
+    seen = _inspect(image, part, data)
+    whole = seen.problem is None and seen.fingerprint is not None
+    if whole and state is not None and state == file_state(image.path):
+        known.keep(image.path, state, _packed(seen))
+    return seen
+
+
+def _packed(seen: Inspected) -> bytes:
+    """Return what the table holds: a line of JSON, then the grey thumbnail."""
+    assert seen.fingerprint is not None
+    facts = {
+        "by": _BY,
+        "sha256": seen.sha256,
+        "kind": seen.kind,
+        "size": seen.size,
+        "border": seen.border,
+        "quantization": seen.quantization,
+    }
+    return json.dumps(facts).encode() + b"\n" + seen.fingerprint.grey.tobytes()
+
+
+def _unpacked(bare: Inspected, packed: bytes) -> Inspected | None:
+    """Add the facts of `_packed` to an image; None if other versions found them."""
+    line, _, grey = packed.partition(b"\n")
+    try:
+        facts = json.loads(line)
+        if facts.pop("by") != _BY:
+            return None
+        thumbnail = np.frombuffer(grey, np.uint8).reshape(DETAIL, DETAIL)
+        width, height = facts.pop("size")
+        return dataclasses.replace(
+            bare,
+            size=(width, height),
+            border=tuple(facts.pop("border")),
+            fingerprint=fingerprint_of_grey(thumbnail),
+            **facts,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):  # a damaged table
+        return None
 
 
 def _inspect(image: LabelledImage, part: str | None, data: Path) -> Inspected:

@@ -48,13 +48,14 @@ class Leaks:
         self._alike = [(entries[i].image.path, entries[j].image.path) for i, j in found]
 
     def settle(self, split: Split, given: set[str] | None) -> Split:
-        """Keep like images together if parts other than `given` were cut, and judge the rest.
+        """Keep like images and bursts together if parts but `given` were cut; judge the rest.
 
         given: the parts that the user made; None for all. Raises DataError for a leak that is
         not allowed.
         """
         if given is not None:
-            split = _keep_together(split, *self._pairs(split), given)
+            seen, alike = self._pairs(split)
+            split = _keep_together(split, seen, [*alike, *_burst_pairs(split)], given)
         _judge(*self._pairs(split), self._allowed, self._fractions, self._data)
         return split
 
@@ -80,10 +81,23 @@ class Leaks:
         return seen, with_identical(seen, alike)
 
 
-def _keep_together(split: Split, seen: list[Inspected], pairs: Pairs, given: set[str]) -> Split:
-    """Move images of cut parts to the training part if another part has a like image.
+def _burst_pairs(split: Split) -> list[tuple[int, int]]:
+    """Return pairs of each burst, by places in the parts, one behind the other.
 
-    The cut keeps the near-duplicates of one landmark together. These are of two landmarks.
+    Frames of a burst may have been labelled as two landmarks, which are cut apart from each other.
+    """
+    first: dict[str, int] = {}
+    pairs = []
+    for place, entry in enumerate(entry for part in PARTS for entry in split.parts[part]):
+        if entry.burst and (other := first.setdefault(entry.burst, place)) != place:
+            pairs.append((other, place))
+    return pairs
+
+
+def _keep_together(split: Split, seen: list[Inspected], pairs: Pairs, given: set[str]) -> Split:
+    """Move images of cut parts to the training part if another part has one of their group.
+
+    The cut keeps the near-duplicates and bursts of one landmark together. These are of two.
     """
     moving: set[Path] = set()
     for group in groups_of(len(seen), pairs):
@@ -93,8 +107,8 @@ def _keep_together(split: Split, seen: list[Inspected], pairs: Pairs, given: set
     if not moving:
         return split
     logger.warning(
-        "%d images stay in the training part because nearly the same ones are in another part, "
-        "%s for one",
+        "%d images stay in the training part because nearly the same ones, or others of their "
+        "burst, are in another part, %s for one",
         len(moving),
         min(moving),
     )

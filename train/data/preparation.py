@@ -26,7 +26,7 @@ from ..recipes.sections import DataSettings
 from .fold_plan import NEVER, Folding, FoldPlan
 from .leaks import Leaks
 from .similar import fingerprint_all
-from .split import Split, deal_folds, make_folds, make_split
+from .split import Split, check_listed, deal_folds, make_folds, make_split
 from .split_file import read_split, read_split_rows, split_file_of
 from .store import ImageEntry, ImageStore
 
@@ -122,7 +122,7 @@ def _prepare(
     cut_anew: bool,
 ) -> PreparedData:
     path = None if cut_anew else split_file_of(data, options.split)
-    given, skipped, excluded = _admit(data, store, options.exclude, path)
+    given, skipped, excluded = _admit(data, store, options.exclude, path, cut=path is None)
     entries = [entry for found in given.values() for entry in found]
     fingerprints = fingerprint_all(entries, store)
     if path is not None:
@@ -222,27 +222,48 @@ def _exclusions(
 
 
 def _admit(
-    data: Path, store: ImageStore, exclude: Path | None, split: Path | None = None
+    data: Path,
+    store: ImageStore,
+    exclude: Path | None,
+    split: Path | None = None,
+    *,
+    cut: bool = False,
 ) -> tuple[dict[str, list[ImageEntry]], list[str], frozenset[str]]:
     """Read the images of each part; without parts all are "train".
+
+    What the lists and the names alone give reason for is raised before an image is read.
+
+    Args:
+        data: the folder.
+        store: takes the decoded images.
+        exclude: the list of images to leave out, None for that in `data` if it is there.
+        split: the split file that is used.
+        cut: if true, the parts that are missing are cut by landmark.
 
     Returns:
         The images, a line for each unreadable one, and the names of those that are left out.
     """
+    if split is not None:
+        read_split_rows(split)
     listed: dict[str | None, list[LabelledImage]] = {
         part: scan(data, part) for part in parts(data) or (None,)
     }
     images = [image for found in listed.values() for image in found]
     compare_workers(listing_facts(images))
     exclusions = _exclusions(data, exclude, images, split)
+    kept: dict[str | None, list[LabelledImage]] = {}
+    for part, all_images in listed.items():
+        kept[part] = leave_out(all_images, exclusions.found, data)
+        if not kept[part]:
+            where = data if part is None else data / part
+            raise DataError(f"{where}: all {len(all_images)} images are excluded; exclude fewer")
+    if cut:
+        check_listed({part or "train": images for part, images in kept.items()})
     found: dict[str, list[ImageEntry]] = {}
     skipped: list[str] = []
     bursts = bursts_of(data)
-    for part, all_images in listed.items():
-        images = leave_out(all_images, exclusions.found, data)
+    for part, images in kept.items():
         where = data if part is None else data / part
-        if not images:
-            raise DataError(f"{where}: all {len(all_images)} images are excluded; exclude fewer")
         entries, bad = store.admit(images)
         if not entries:
             raise DataError(f"{where}: none of the {len(bad)} images could be read")

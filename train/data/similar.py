@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from lmedge.progress import progress
+from lmedge.reading import map_ahead
 from lmedge.similar import (
     DETAIL,
     ImageFingerprint,
@@ -30,12 +29,9 @@ def fingerprint_all(
     different = list({entry.sha256: entry for entry in entries}.values())
     sharing = ImageShares.of([entry.image for entry in different])
     own = sharing.chosen(different)
-    with (
-        progress("Comparing images", len(own)) as advance,
-        concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool,
-    ):
+    with progress("Comparing images", len(own)) as advance:
         thumbnails = np.zeros((len(own), DETAIL, DETAIL), np.uint8)
-        found = pool.map(lambda entry: grey_thumbnail(store.prepared(entry)), own)
+        found = map_ahead(lambda entry: grey_thumbnail(store.prepared(entry)), own)
         for place, thumbnail in enumerate(found):
             thumbnails[place] = thumbnail
             advance()

@@ -191,6 +191,21 @@ def _check_counts(
     check_trained([entry for entries in train.values() for entry in entries], parts)
 
 
+def check_listed(listed: Mapping[str, Sequence[LabelledImage]]) -> None:
+    """Raise DataError for what names alone give reason for, before an image is read.
+
+    listed: images by part, "train" at least, of which the missing parts are to be cut.
+    """
+    parts = {part: [ImageEntry(image, "") for image in images] for part, images in listed.items()}
+    by_landmark = defaultdict(list)
+    for entry in parts["train"]:
+        by_landmark[entry.image.landmark].append(entry)
+    _check_counts(by_landmark, {part: own for part, own in parts.items() if part != "train"})
+    Taxonomy.from_pairs(
+        (entry.image.category, entry.image.landmark) for own in parts.values() for entry in own
+    )
+
+
 def check_trained(train: Iterable[ImageEntry], parts: Mapping[str, Sequence[ImageEntry]]) -> None:
     """Raise DataError when a part shows a landmark that is not trained on."""
     trained = {entry.image.landmark for entry in train}

@@ -8,7 +8,6 @@ disk, images are decoded whenever they are used.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import hashlib
 import logging
@@ -37,6 +36,7 @@ from lmedge.image import (
     shrink_short_side,
 )
 from lmedge.progress import progress
+from lmedge.reading import map_ahead
 
 from ..cluster.sharing import ImageShares
 from .cache import image_limit, report_unwritten, trim
@@ -48,7 +48,7 @@ _SIDES = struct.Struct("<II")  # height, width
 logger = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class ImageEntry:
     """A labelled image whose file was read and decodes.
 
@@ -108,9 +108,8 @@ class ImageStore:
             counting_decoder_noise(),
             progress("Reading images", len(images)) as advance,
             seen_files() as seen,
-            concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool,
         ):
-            for result in pool.map(lambda image: self._admit(image, seen), images):
+            for result in map_ahead(lambda image: self._admit(image, seen), images):
                 advance()
                 refused = isinstance(result, DataError)
                 found.append(("", str(result)) if refused else (str(result), ""))
@@ -134,19 +133,23 @@ class ImageStore:
         try:
             check_name(image.path)
             state = file_state(image.path)
-            known = None if state is None else seen.hash_of(image.path, state)
-            if known is not None and self._holds(ImageEntry(image, known)):
-                return known
+            known = None if state is None else seen.known(image.path, state)
+            if known is not None and self._holds(ImageEntry(image, known.hex())):
+                return known.hex()
             encoded = read_encoded(image.path)
             sha256 = hashlib.sha256(encoded).hexdigest()
             entry = ImageEntry(image, sha256)
             if not self._holds(entry):
                 self._store(entry, encoded)
             if state is not None and state == file_state(image.path):
-                seen.keep(image.path, state, sha256)
+                seen.keep(image.path, state, bytes.fromhex(sha256))
         except DataError as error:
             return error
         return sha256
+
+    def has_prepared(self, entry: ImageEntry) -> bool:
+        """Return true if the cache has the image as the device sees it."""
+        return self._file(entry, f"{self.resize.value}{self.size}").exists()
 
     def _holds(self, entry: ImageEntry) -> bool:
         """Return true if the cache has both copies of an image."""

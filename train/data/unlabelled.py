@@ -11,6 +11,7 @@ from pathlib import Path
 from lmedge.errors import DataError, RunError
 from lmedge.evaluation.folders import LabelledImage
 from lmedge.evaluation.unknown import list_unknown_images, unknown_folder_of
+from lmedge.harmless import csv_cell, csv_text
 from lmedge.regular import read_regular_text
 
 from .split import Split
@@ -66,7 +67,7 @@ def unlabelled_csv(entries: Sequence[ImageEntry]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    writer.writerows((entry.sha256, str(entry.image.path)) for entry in entries)
+    writer.writerows((entry.sha256, csv_cell(str(entry.image.path))) for entry in entries)
     return stream.getvalue()
 
 
@@ -80,6 +81,8 @@ def read_unlabelled(path: Path) -> tuple[ImageEntry, ...]:
     """
     reader = csv.DictReader(io.StringIO(read_regular_text(path), newline=""))
     try:
-        return tuple(ImageEntry(unlabelled(Path(row["path"])), row["sha256"]) for row in reader)
+        return tuple(
+            ImageEntry(unlabelled(Path(csv_text(row["path"]))), row["sha256"]) for row in reader
+        )
     except (KeyError, TypeError, csv.Error) as error:
         raise RunError(f"{path}: line {reader.line_num} is not part of a list of images") from error

@@ -115,6 +115,32 @@ class TestBeforeReading:
         with pytest.raises(LmedgeError, match="run.json is no folder"):
             start(options(tmp_path / "run" / "run.json" / "x"))
 
+    @pytest.mark.parametrize("command", ["data split", "train"])
+    def test_names_that_cannot_be_split(
+        self, command: str, photographs: Path, tmp_path: Path
+    ) -> None:
+        """One photograph of a landmark, a part of another landmark, one landmark alone."""
+        words: list[object] = [*command.split(), photographs]
+        if command == "train":
+            words += ["--weights", "none", "--out", tmp_path / "run"]
+        lone = photographs / "tower" / "lone"
+        shutil.copytree(photographs / BROKEN, lone)
+        for path in sorted(lone.iterdir())[1:]:
+            path.unlink()
+        assert_refused(lmedge("-q", *words), 3, "'lone' has 1 image", "add at least 1 more")
+        shutil.rmtree(lone)
+        shutil.rmtree(photographs / "bridges")
+        shutil.rmtree(photographs / "tower" / "white tower")
+        assert_refused(lmedge("-q", *words), 3, "at least two landmarks are needed")
+        assert not (tmp_path / "run").exists()
+
+    def test_a_split_file_that_is_none(self, photographs: Path, tmp_path: Path) -> None:
+        words = ["train", photographs, "--weights", "none", "--out", tmp_path / "run"]
+        done = lmedge("-q", *words, "--split", tmp_path / "gone.csv")
+        assert_refused(done, 3, "gone.csv: cannot be read as a split")
+        (photographs / "split.csv").write_text("nothing")
+        assert_refused(lmedge("-q", *words), 3, "split.csv")
+
 
 class TestTrain:
     @pytest.fixture

@@ -288,6 +288,28 @@ class TestBursts:
             for start in range(0, len(rows), 4):
                 burst = {row["path"] for row in rows[start : start + 4]}
                 assert sum(bool(burst & inside) for inside in found.values()) == 1
+        bridges = sorted((photographs / BRIDGE).glob("*.jpg"))[:4]
+        change_origin(
+            photographs,
+            [
+                {
+                    **rows[0],
+                    "path": path.relative_to(photographs).as_posix(),
+                    "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                    "burst": f"run-{index}",
+                }
+                for index, path in enumerate(bridges)
+            ],
+        )
+        crossed = 0
+        for seed in range(4):
+            found = names(prepared(photographs, store, options(seed)), photographs)
+            for number, path in enumerate(bridges[: len(images) // 4]):
+                burst = {row["path"] for row in rows[4 * number : 4 * number + 4]}
+                burst.add(path.relative_to(photographs).as_posix())
+                assert sum(bool(burst & inside) for inside in found.values()) == 1
+                crossed += 1
+        assert crossed, "a burst of two landmarks is one group too"
         (photographs / "origin.csv").write_text("no table\n", "utf-8")
         with pytest.raises(DataError, match=r"origin\.csv"):
             prepared(photographs, store)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from lmedge.evaluation.folders import LabelledImage
+from lmedge.evaluation.folders import LabelledImage, scan
 from lmedge.image import Resize
+from lmedge.train.data import inspection, seen
 from lmedge.train.data import store as store_module
 from lmedge.train.data.seen import SeenFiles, file_state, seen_files
 from lmedge.train.data.store import ImageStore
-from tests import small_run
+from tests import bad_images, small_run
+from tests.in_process import lmedge
 
 
 @pytest.fixture
@@ -32,7 +35,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         found.append(path)
         return read(path)
 
-    monkeypatch.setattr(store_module, "read_encoded", noting)
+    for module in (store_module, inspection):
+        monkeypatch.setattr(module, "read_encoded", noting)
     return found
 
 
@@ -99,10 +103,97 @@ def test_images_that_the_cache_lost_are_read_again(
     assert len(reads) == 2
 
 
+class TestCommands:
+    """`lmedge data check` and `lmedge data split`, twice."""
+
+    def check(self, data: Path) -> str:
+        done = lmedge("-q", "data", "check", data, "--json", "--min-side", "16")
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    def test_a_second_check_reads_no_whole_image_and_finds_the_same(
+        self, cache: Path, reads: list[Path], patient: None, photographs: Path
+    ) -> None:
+        """Damaged images are read again: their decoders' messages are counted anew."""
+        damaged = bad_images.truncated_jpeg(photographs / "tower" / "tower" / "half.jpg")
+        grey = photographs / "tower" / "tower" / "bordered.png"
+        drawn = small_run.draw((9, 9, 9), 5)
+        drawn[:20] = 0
+        small_run.save(grey, drawn)
+        first = self.check(photographs)
+        assert len(reads) == 26
+        reads.clear()
+        assert self.check(photographs) == first
+        assert reads == [damaged]
+
+    def test_a_changed_image_and_a_new_copy_are_found(
+        self, cache: Path, reads: list[Path], patient: None, photographs: Path
+    ) -> None:
+        assert '"findings": []' in self.check(photographs)
+        reads.clear()
+        one, other = sorted((photographs / "bridges" / "old bridge").glob("*.jpg"))[:2]
+        time.sleep(0.02)
+        other.write_bytes(one.read_bytes())
+        copy = photographs / "tower" / "tower" / "copy.jpg"
+        copy.write_bytes(one.read_bytes())
+        found = self.check(photographs)
+        assert sorted(reads) == [other, copy]
+        assert "old bridge: the same file 2 times" in found
+        assert "old bridge and tower: the same file 3 times" in found
+
+    def test_what_other_versions_found_is_not_used(
+        self,
+        cache: Path,
+        reads: list[Path],
+        patient: None,
+        photographs: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        first = self.check(photographs)
+        reads.clear()
+        monkeypatch.setattr(inspection, "_BY", "lmedge of tomorrow")
+        assert self.check(photographs) == first
+        assert len(reads) == 24
+
+    def test_a_second_split_reads_no_image(
+        self, cache: Path, reads: list[Path], patient: None, photographs: Path
+    ) -> None:
+        for _ in range(2):
+            done = lmedge("-q", "data", "split", photographs, "--overwrite")
+            assert (done.returncode, done.stderr) == (0, "")
+            assert len(reads) == 24
+
+
+def test_memory_of_a_check_grows_by_a_bounded_number_of_bytes_a_file(
+    cache: Path, patient: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above all the thumbnail; a task and a result for every file at once would be another kB."""
+    monkeypatch.setattr(seen, "_BATCH", 20)
+    drawn = image(tmp_path / "src", 0).path
+
+    def most(count: int) -> int:
+        """Return the bytes that Python's objects take at the most."""
+        folder = tmp_path / f"{count}" / "towers" / "tower"
+        folder.mkdir(parents=True)
+        for number in range(count):
+            os.link(drawn, folder / f"{number:06d}.png")
+        tracemalloc.start()
+        try:
+            found = scan(tmp_path / f"{count}")
+            inspection.inspect_images([(None, one) for one in found], tmp_path)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    most(50)  # what is imported and compiled once
+    grown = (most(1300) - most(300)) / 1000
+    assert grown < 3000, grown
+
+
 @pytest.mark.parametrize("damage", [b"no table", b""])
 def test_a_damaged_table_is_not_used(damage: bytes, cache: Path, tmp_path: Path) -> None:
     cache.mkdir()
-    (cache / "files-1.sqlite").write_bytes(damage)
+    (cache / "files-2.sqlite").write_bytes(damage)
     images = [image(tmp_path / "data", 0)]
     assert admitted(images) == admitted(images)
 
@@ -113,12 +204,12 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     path = image(tmp_path, 0).path
     state = file_state(path)
     assert state is not None
-    seen.keep(path, state, "0" * 64)
-    assert seen.hash_of(path, state) is None
+    seen.keep(path, state, b"0" * 32)
+    assert seen.known(path, state) is None
     seen.close()
 
 
 def test_the_table_is_private(cache: Path) -> None:
     with seen_files():
         pass
-    assert (cache / "files-1.sqlite").stat().st_mode & 0o077 == 0
+    assert (cache / "files-2.sqlite").stat().st_mode & 0o077 == 0

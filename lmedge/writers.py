@@ -19,8 +19,9 @@ LOCK_SECONDS = 10.0  # a training whose parent was killed ends well within
 def held(path: str | os.PathLike[str]) -> Iterator[None]:
     """Keep other writers, also in other processes, off a file that grows under its own name.
 
-    A lock file stands beside `path` meanwhile; a kill leaves it and frees the lock. Nothing is
-    locked if `path` is a device or a pipe, or if its folder cannot be written.
+    A lock file stands beside `path` meanwhile; a kill leaves it and frees the lock. Its folder is
+    made if it is missing, and removed again if nothing was written into it. Nothing is locked if
+    `path` is a device or a pipe, or if its folder cannot be written.
 
     Raises:
         LmedgeError: Another writer holds the file.
@@ -32,6 +33,7 @@ def held(path: str | os.PathLike[str]) -> Iterator[None]:
     real = Path(os.path.realpath(path))
     lock = real.with_name(f"{PREFIX}{hashlib.sha256(os.fsencode(real.name)).hexdigest()[:12]}.lock")
     descriptor = None
+    missing = [folder for folder in real.parents if not folder.exists()]
     with contextlib.suppress(OSError):
         lock.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(
@@ -44,6 +46,9 @@ def held(path: str | os.PathLike[str]) -> Iterator[None]:
         if descriptor is not None:
             lock.unlink(missing_ok=True)
             os.close(descriptor)
+        with contextlib.suppress(OSError):  # the first that is not empty ends it
+            for folder in missing:
+                folder.rmdir()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ KNOWN_ENDS = {
     "DEQUANTIZE": 4,
     "MUL": 6,
     "SOFTMAX": 2,
-    "SQUARE": 1,
+    "SQUARE": 2,
     "SUM": 2,
     "ADD": 2,
     "RSQRT": 1,

@@ -33,6 +33,7 @@ from .options import (
     DISTRIBUTIONS,
     PRECISIONS,
     WAIT_SECONDS,
+    WEIGHTS,
     DeviceOptions,
     TrainingOptions,
 )
@@ -69,10 +70,10 @@ logger = logging.getLogger(__name__)
     "--weights",
     default="imagenet",
     show_default=True,
-    metavar="imagenet|none|PATH[@INPUT]",
-    help="Initial weights of the backbone: the Keras download, none, or a file or folder of Keras, "
-    "KerasHub or timm (docs/usage.md). @imagenet or @advprop gives the input of a file that does "
-    "not contain it.",
+    metavar="imagenet|base|none|PATH[@INPUT]",
+    help="Initial weights of the backbone: the Keras download, those of the base that comes with "
+    "lmedge, none, or a file or folder of Keras, KerasHub or timm (docs/usage.md). @imagenet or "
+    "@advprop gives the input of a file that does not contain it.",
 )
 @click.option(
     "--image-size",
@@ -178,14 +179,12 @@ def train(
         xla=xla,
         wait=wait_for_workers,
     )
-    if distribute != "none":  # fold networks train on one device at a time
-        if cross_fit:
-            raise click.UsageError("--cross-fit trains on one device; leave out --distribute")
-        cross_fit = False
+    if distribute != "none" and cross_fit:
+        raise click.UsageError("--cross-fit trains on one device; leave out --distribute")
     if distribute == "multiworker" and out is None:
         raise click.UsageError("--distribute multiworker needs --out, the same for all workers")
     named = out or _default_folder(data, resume)
-    if weights not in ("imagenet", "none"):
+    if weights not in WEIGHTS:
         weights = str(Path(weights).resolve())  # --resume may be called from elsewhere
     options = TrainingOptions(
         data=data,
@@ -199,6 +198,7 @@ def train(
         allow_leak=allow_leak,
         unknown=unknown,
         cross_fit=cross_fit,
+        one_device=distribute == "none",
     )
     began = time.monotonic()
     run = _train(options, devices, resume=resume)
@@ -228,6 +228,8 @@ def _train(options: TrainingOptions, devices: DeviceOptions, *, resume: bool) ->
 
         compare_workers(command_facts(options, folder if resume else None))
         earlier = _unfinished(folder, named).moved_to(options.data) if resume else None
+        if earlier is not None:
+            earlier.check_images()
         note("the start of TensorFlow")
         from . import training
         from .fitting.devices import place
@@ -248,7 +250,7 @@ def _check_folder(named: Path, chief: bool, resume: bool) -> None:
 
     if resume:
         _check_reachable(named, chief)
-        _unfinished(named, named)
+        _unfinished(named, named).check_replicas(2)
     elif chief:
         Run.check_new(named)
 

@@ -89,13 +89,17 @@ def evaluate(run_folder: Path, data: Path | None, part: str | None, out: Path | 
     check_folder(folder)
     if data is not None and part is not None and data.is_dir() and not parts(data):
         run, data = run.moved_to(data), None  # a part of the run, in the folder that it has now
-    images = None if data is None else scan(data, part)
+    if data is None:
+        chosen = _own(run, part)
+        if chosen.part != CROSS_VALIDATED:
+            run.check_images(chosen.entries)
+    else:
+        chosen = _given(run, data, part, scan(data, part))
     # Imported here: mistakes in the arguments come before the seconds of TensorFlow.
     from .network import load_network
     from .reports.predictions import out_of_fold_predictions, predict_labelled
 
     network = load_network(run)
-    chosen = _own(run, part) if data is None else _given(run, data, part, images or [])
     if chosen.part == CROSS_VALIDATED:
         predictions = out_of_fold_predictions(run)
     else:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.errors import LmedgeError, RecipeError, RunError
+from lmedge.errors import DataError, LmedgeError, RecipeError, RunError
 from lmedge.evaluation import CROSS_VALIDATED
 from lmedge.image import Resize
 from lmedge.regular import read_regular
@@ -25,7 +25,7 @@ from .arrays import Floats, Weights, first_not_finite, read_arrays
 from .calibration import Calibration
 from .cluster.sharing import ImageShares
 from .data.split import label_indices
-from .data.store import ImageStore, PreparedImages
+from .data.store import ImageEntry, ImageStore, PreparedImages
 from .description import RunDescription
 from .fitting.augment import RandomViews, random_order
 from .fitting.strategies import STRATEGIES
@@ -90,6 +90,13 @@ class Run(RunDescription):
         if not self.finished:
             raise RunError(
                 f"{self.folder}: training has not ended; go on with `lmedge train ... --resume`"
+            )
+
+    def check_replicas(self, count: int) -> None:
+        """Raise RunError if the run cannot be trained by so many devices in step."""
+        if self.plan is not None and count > 1:
+            raise RunError(
+                f"{self.folder} is cross-fitted, which trains on one device; leave out --distribute"
             )
 
     def trained_weights(self) -> Weights:
@@ -160,6 +167,25 @@ class Run(RunDescription):
             features=settings.features,
             feature=STRATEGIES[self.strategy].feature,
         )
+
+    def check_images(self, entries: Sequence[ImageEntry] | None = None) -> None:
+        """Raise DataError if images are neither where they were nor in the cache.
+
+        entries: those that are wanted, all of the run unless given.
+        """
+        if entries is None:
+            entries = [*self.unknown, *(one for own in self.split.parts.values() for one in own)]
+        gone = [
+            entry.image.path
+            for entry in entries
+            if not (entry.image.path.is_file() or self.input_store.has_prepared(entry))
+        ]
+        if gone:
+            raise DataError(
+                f"{self.folder}: {len(gone)} of {len(entries)} images of the run are neither in "
+                f"{self.data} nor in the cache, {gone[0]} for one; name the folder that they were "
+                "moved to, with --data or for `train --resume` as DATA"
+            )
 
     def labels(self, part: str) -> dict[str, npt.NDArray[np.int64]]:
         """Return the label indices of a part by head, (N,) each."""

@@ -8,12 +8,12 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lmedge.errors import DeviceError
 from lmedge.evaluation import CROSS_VALIDATED, PARTS
 from lmedge.evaluation.scoring import Scores
 from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.files import write_json
 from lmedge.image import Resize
+from lmedge.report.failures import logging_failure
 from lmedge.writers import alone
 
 from .arrays import Floats, write_arrays
@@ -44,7 +44,7 @@ from .network import (
 from .options import TrainingOptions
 from .out_of_fold import read_out_of_fold
 from .preflight import check_memory, check_space
-from .reports.folder import logging_failure, report_run
+from .reports.folder import report_run
 from .reports.predictions import (
     Predictions,
     logits_of_all,
@@ -66,7 +66,12 @@ def start(options: TrainingOptions) -> Run:
     recipe, settings = options.recipe, options.recipe.data
     check_backbone(recipe.network.backbone)
     for size in {settings.image_size, settings.input_size}:
-        check_pretrained(recipe.network.backbone, options.weights, size)
+        check_pretrained(
+            recipe.network.backbone,
+            options.weights,
+            size,
+            trains_norms=recipe.fine_tune.batch_norm == "train",
+        )
     for group in recipe.fine_tune.start:
         check_start(recipe.network.backbone, group)
     store = ImageStore(settings.image_size, Resize(settings.resize))
@@ -81,7 +86,7 @@ def start(options: TrainingOptions) -> Run:
             exclude=options.exclude,
             allow_leak=options.allow_leak,
         ),
-        Folding.of_recipe(settings, options.cross_fit),
+        Folding.of_recipe(settings, options.cross_fit, one_device=options.one_device),
     )
     split = prepared.split
     logger.info(
@@ -149,7 +154,7 @@ def train_run(run: Run, placement: Placement | None = None, *, new: bool = False
         else:
             logger.info("no pretrained weights: every layer is trained, from random weights")
         xla = placement is not None and placement.xla
-        _check_replicas(run)
+        run.check_replicas(replicas())
         check_space(run, network)
         check_memory(run, network)
         if replicas() == 1:  # several would have to measure together
@@ -202,14 +207,6 @@ def _removed_unless_begun(run: Run) -> Iterator[None]:
     except BaseException:
         run.remove_unless_begun()
         raise
-
-
-def _check_replicas(run: Run) -> None:
-    if run.plan is not None and replicas() > 1:
-        raise DeviceError(
-            "cross-fitting trains on one device at a time; pass --hold-out, or leave out "
-            "--distribute"
-        )
 
 
 def _finish(

@@ -49,7 +49,7 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class LabelledImage:
     """An image file and its two labels, in Unicode NFC on every file system."""
 

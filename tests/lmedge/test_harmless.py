@@ -5,15 +5,19 @@ from __future__ import annotations
 import ast
 import csv
 import io
+import itertools
 import json
 import logging
+import re
 import sys
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lmedge import cli
 from lmedge.harmless import (
     REPLACEMENT,
     HarmlessFormatter,
@@ -125,6 +129,36 @@ class TestBoundary:
                     if name not in allowed.get(ast.unparse(node.func), {name})
                 ]
         assert not found
+
+    def test_every_table_of_names_is_guarded(self) -> None:
+        """A module that writes CSV guards its cells, unless they are numbers and fixed words."""
+        plain = {"train/history.py", "train/data/fold_plan.py"}
+        found = {name for name, text in product() if "csv.writer(" in text or "DictWriter(" in text}
+        guarded = {name for name, text in product() if "write_rows(" in text or "csv_cell" in text}
+        assert found - guarded == plain
+
+    def test_commands_to_copy_are_quoted(self) -> None:
+        """No name of a file stands in a command of an f-string as it is."""
+        verbs = "|".join(cli.COMMANDS)
+        opened = re.compile(rf"lmedge ({verbs}) [^;`]*$")
+        found = [
+            f"{name}:{node.lineno}: {before.value}"
+            for name, text in product()
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.JoinedStr)
+            for before, value in itertools.pairwise(node.values)
+            if isinstance(value, ast.FormattedValue) and isinstance(before, ast.Constant)
+            if opened.search(str(before.value))
+        ]
+        assert not found
+
+
+def product() -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each module of the product."""
+    for room in ("lmedge", "train", "export", "benchmarks"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            if "studies" not in path.parts:
+                yield path.relative_to(ROOT).as_posix(), path.read_text("utf-8")
 
 
 class TestLog:

@@ -23,6 +23,7 @@ with held(sys.argv[1]):
 
 def test_a_second_writer_is_refused_until_the_first_ends(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.mp4"
+    path.parent.mkdir()
     with held(path):
         (tmp_path / "link.mp4").symlink_to(path)
         for name in (path, tmp_path / "link.mp4"):
@@ -33,6 +34,20 @@ def test_a_second_writer_is_refused_until_the_first_ends(tmp_path: Path) -> None
     with held(path):
         pass
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_folders_that_were_made_for_nothing_are_removed(tmp_path: Path) -> None:
+    path = tmp_path / "one" / "two" / "a.mp4"
+    with pytest.raises(RuntimeError), held(path):
+        assert path.parent.is_dir()
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with held(path):
+        (tmp_path / "one" / "kept").touch()
+    assert sorted(found.name for found in tmp_path.rglob("*")) == ["kept", "one"]
+    with held(path):
+        path.touch()
+    assert path.exists()
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:

@@ -81,3 +81,10 @@ def test_heads_that_are_unsure_of_themselves_are_not_heard_louder() -> None:
     )
     alone = {head: softmax(values) for head, values in smoothed.items()}
     assert fit_category_weight(alone, right, TAXONOMY) > 1
+
+
+def test_a_weight_is_a_number_of_images() -> None:
+    logits, truth = draw(2.0)
+    counts = 1 + np.arange(len(truth)) % 3
+    several = fit_temperature(np.repeat(logits, counts, axis=0), np.repeat(truth, counts))
+    assert fit_temperature(logits, truth, counts.astype(np.float64)) == pytest.approx(several)

@@ -13,8 +13,10 @@ import pytest
 
 from lmedge.errors import DataError, RunError
 from lmedge.evaluation import CROSS_VALIDATED
+from lmedge.train.data.fold_plan import Folding
 from tests import small_run
 from tests.in_process import lmedge
+from tests.processes import assert_refused
 
 if TYPE_CHECKING:
     from lmedge.train.run import Run
@@ -237,6 +239,38 @@ def test_the_number_of_images_chooses(
     run = small_run.start(small_photographs, tmp_path / "run", tiny_weights, [*FOLDS, *settings])
     assert (run.plan.networks if run.plan else 0) == networks
     assert bool(run.entries("val")) == (networks == 0)
+
+
+@pytest.mark.parametrize(("chosen", "told"), [(None, True), (False, False)])
+def test_several_devices_hold_parts_back_and_say_why(
+    chosen: bool | None, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "lmedge")
+    settings = small_run.recipe(*FOLDS).data
+    rule = Folding.of_recipe(settings, chosen, one_device=False)
+    assert rule.networks(48) == 0
+    line = "parts are held back to choose and to measure by: cross-fitting trains on one device"
+    assert (line in caplog.text) == told
+    assert Folding.of_recipe(settings, chosen).networks(48) == (3 if told else 0)
+
+
+def test_a_cross_fitted_run_goes_on_on_one_device(cross_fitted_run: Run) -> None:
+    cross_fitted_run.check_replicas(1)
+    told = "is cross-fitted, which trains on one device; leave out --distribute"
+    with pytest.raises(RunError, match=told):
+        cross_fitted_run.check_replicas(2)
+
+
+def test_workers_know_before_they_wait_that_a_run_is_cross_fitted(
+    cross_fitted_run: Run, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(cross_fitted_run.folder, tmp_path / "run"))
+    (out / "weights.safetensors").unlink()
+    task = {"type": "worker", "index": 0}
+    cluster = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
+    words = ["train", "photographs", "--out", out, "--resume", "--distribute", "multiworker"]
+    done = lmedge(*words, TF_CONFIG=json.dumps({"cluster": cluster, "task": task}))
+    assert_refused(done, 5, "is cross-fitted, which trains on one device")
 
 
 def test_one_measured_fold_gives_figures_of_its_images_alone(

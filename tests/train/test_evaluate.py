@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from lmedge.errors import DataError
+from lmedge.train import evaluate
+from lmedge.train.data.split import Split
 from lmedge.train.run import Run
 from tests import bad_images, small_run
 from tests.in_process import lmedge
@@ -28,6 +32,7 @@ REPORTS = {
 def test_new_photographs_some_of_them_strange(finished_run: Run, tmp_path: Path) -> None:
     data = small_run.write_photographs(tmp_path / "new", 3, seed=7)
     shutil.copytree(data / "bridges" / "old bridge", data / "bridges" / "unheard of")
+    shutil.rmtree(data / "tower" / "white tower")
     bad = bad_images.text(data / "tower" / "tower" / "text.jpg")
     process = small_run.lmedge(
         "evaluate", finished_run.folder, "--data", data, "--out", tmp_path / "out"
@@ -40,13 +45,18 @@ def test_new_photographs_some_of_them_strange(finished_run: Run, tmp_path: Path)
     report = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))
     assert report["data"] == {"path": str(data), "part": None}
     accuracy = report["accuracy"]
-    assert accuracy["landmark"]["n"] == 12
+    assert accuracy["landmark"]["n"] == 9
+    told = "landmark: 1 of 4 have no image (white tower); macro F1 "
+    assert told in process.stdout
+    assert told in (tmp_path / "out" / "report.txt").read_text("utf-8")
+    assert accuracy["landmark"]["macro_f1_seen"] <= accuracy["landmark"]["macro_f1"]
     assert accuracy["skipped"]["pictures"] == 4
     assert accuracy["skipped"]["unknown_landmarks"] == [{"landmark": "unheard of", "pictures": 3}]
     assert str(bad) in accuracy["skipped"]["unreadable"][0]
     with (tmp_path / "out" / "report.csv").open(encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["head"] == "landmark"]
-    f1 = [float(row["f1"]) for row in rows]
+    f1 = [float(row["f1"]) for row in rows if row["support"] != "0"]
+    assert len(f1) == 3
     assert sum(f1) / len(f1) == pytest.approx(accuracy["landmark"]["macro_f1"], abs=1e-4)
 
 
@@ -62,6 +72,14 @@ def test_without_data_it_is_the_runs_own_test_part(finished_run: Run, tmp_path: 
 
 
 class TestRefused:
+    def test_what_a_run_has_learned_is_no_test(self, finished_run: Run) -> None:
+        """A run without a validation and a test part, that was not cross-fitted."""
+        parts = {"train": finished_run.entries("train"), "val": (), "test": ()}
+        run = dataclasses.replace(finished_run, split=Split(parts))
+        with pytest.raises(DataError, match="has learned all of its images; pass --data with"):
+            evaluate._own(run, None)
+        assert evaluate._own(run, "train").learned == len(run.entries("train"))
+
     def test_no_run_and_no_data_at_once(self, finished_run: Run, tmp_path: Path) -> None:
         process = lmedge("evaluate", tmp_path, "--data", tmp_path)
         assert_refused(process, 5, "not a run folder", "run.json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,45 @@ class TestMovedPhotographs:
             assert_refused(lmedge(*one), 3, told)
 
 
+class TestPhotographsThatAreGone:
+    """With a cold cache they are missed before TensorFlow's seconds, and not in a step."""
+
+    @pytest.fixture
+    def gone(self, finished_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A run whose photographs were renamed, with an empty cache."""
+        monkeypatch.setenv("LMEDGE_CACHE", str(tmp_path / "cold"))
+        folder = Path(shutil.copytree(finished_run.folder, tmp_path / "run"))
+        away = str(tmp_path / "away")
+        for name in ("run.json", "split.csv"):
+            text = (folder / name).read_text("utf-8")
+            (folder / name).write_text(text.replace(finished_run.data, away), "utf-8")
+        return folder
+
+    @pytest.mark.parametrize("command", ["export", "evaluate", "train"])
+    def test_are_asked_for_at_once(
+        self, command: str, gone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "lmedge.train.training", None)
+        monkeypatch.setitem(sys.modules, "lmedge.train.reports.predictions", None)
+        words: list[object] = [gone]
+        if command == "train":
+            (gone / "weights.safetensors").unlink()
+            words = [tmp_path / "away", "--out", gone, "--resume"]
+        elif command == "export":
+            words = [gone, "--int8", "-o", tmp_path / "x.tflite"]
+        told = "images of the run are neither in"
+        assert_refused(lmedge(command, *words), 3, told, "nor in the cache", "with --data or for")
+
+    def test_are_not_missed_with_a_warm_cache(
+        self, gone: Path, finished_run: Run, tmp_path: Path
+    ) -> None:
+        here, run = finished_run.entries("val"), Run.open(gone)
+        with pytest.raises(DataError, match=f"{len(here)} of {len(here)} images of the run"):
+            run.check_images(run.entries("val"))
+        ImageStore(run.recipe.data.image_size, Resize(run.recipe.data.resize)).prepared_many(here)
+        run.check_images(run.entries("val"))
+
+
 class TestErrorsInBatches:
     """An error of ours comes out of TensorFlow's pipelines as itself."""
 
@@ -167,6 +207,22 @@ class TestErrorsInBatches:
             model.fit(batches, steps_per_epoch=steps, verbose=0)
         with pytest.raises(DataError, match="a.jpg: changed"):
             predicted(model, Inputs())
+
+    def test_of_an_image_that_changed_while_a_network_learns(
+        self, small_photographs: Path, tiny_weights: Path, tiny: None, tmp_path: Path
+    ) -> None:
+        data = Path(shutil.copytree(small_photographs, tmp_path / "photographs"))
+        settings = ("head.epochs=1", "head.views=0", "augment.copies=[]", "fine_tune.epochs=1")
+        with small_run.own_cache(tmp_path / "cache"):
+            run = small_run.start(data, tmp_path / "run", tiny_weights, settings)
+            changed = run.entries("train")[5]
+            small_run.save(changed.image.path, small_run.draw((9, 9, 9), 1))
+            for path in (tmp_path / "cache").rglob(f"{changed.sha256}-*-work-*"):
+                path.unlink()
+            with pytest.raises(DataError, match="changed since the run began") as info:
+                training.train_run(run)
+        assert str(changed.image.path) in str(info.value)
+        assert [row.phase for row in run.history()] == ["landmark-head"]
 
 
 def test_one_category_quietly(tiny_weights: Path, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def compare(
     lmedge compare photographs --recipes default,fast --seeds 3 --int8
     lmedge compare photographs --vary fine_tune.epochs=6,12 --vary data.balance=none,weights
     """  # noqa: D301  (click needs the control character)
-    from .plan import settings_of, trials_of
+    from .plan import check_weights, settings_of, trials_of
     from .trial import run_trials
 
     settings = settings_of(
@@ -109,11 +109,12 @@ def compare(
         changes=changes if cross_fit else (*changes, "data.folds=0"),
         weights=weights,
     )
+    check_weights(settings)
     folder = out or Path("runs") / f"compare-{data.resolve().name}"
+    check_writable(folder / "compare.json")  # before the minutes of reading
     trials = trials_of(
         settings, data, folds=folds, seeds=seeds, exclude=exclude, allow_leak=allow_leak
     )
-    check_writable(folder / "compare.json")
     with alone(folder, "lmedge compare"):
         results, failed = run_trials(trials, data, folder, int8=int8, keep=keep_runs)
         if results:
@@ -126,6 +127,8 @@ def compare(
 
 
 def _report(results: list[tuple[Trial, TrialResult]], data: Path, folder: Path) -> None:
+    from lmedge.report.canvas import going_on_without
+
     from .plot import plot_comparison
     from .summary import summarise_trials, write_files
     from .table import print_comparison
@@ -137,7 +140,9 @@ def _report(results: list[tuple[Trial, TrialResult]], data: Path, folder: Path) 
     command = shlex.join(["lmedge", *sys.argv[1:]])
     with replacing_together(folder, "compare.json") as staged:
         paths = write_files(summary, data, command, staged)
-        plot_comparison(summary, staged / "compare.png")
+        with going_on_without(folder / "compare.png"):
+            plot_comparison(summary, staged / "compare.png")
+            paths = [*paths, staged / "compare.png"]
     print_comparison(summary, title if runs > 1 else title.replace("1 runs", "1 run"))
-    names = ", ".join(path.name for path in [*paths, Path("compare.png")])
+    names = ", ".join(path.name for path in paths)
     echo(f"{harmless(folder)}: {names}")

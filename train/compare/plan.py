@@ -10,13 +10,14 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lmedge.errors import RecipeError
+from lmedge.errors import DataError, RecipeError, WeightsError
 from lmedge.image import Resize
 
 from ..data.preparation import SplitOptions, prepare_folds, prepare_split
 from ..data.split import Split
 from ..data.store import ImageStore
 from ..fitting.strategies import STRATEGIES, check_strategy
+from ..options import WEIGHTS
 from ..recipes import Recipe, load_recipe
 from ..recipes.sections import BACKBONE_NAMES, check_known
 
@@ -163,10 +164,19 @@ def _weights(given: Sequence[str]) -> dict[str, str]:
         name, separator, value = text.partition("=")
         if not separator or name not in BACKBONE_NAMES:
             name, value = "", text
-        if value not in ("imagenet", "none"):
+        if value not in WEIGHTS:
             value = str(Path(value).resolve())
         found[name] = value
     return found
+
+
+def check_weights(settings: Sequence[Setting]) -> None:
+    """Raise WeightsError if a file of weights is not there; its run reads what is in it."""
+    for weights in {setting.weights for setting in settings} - set(WEIGHTS):
+        if not any(
+            Path(name).exists() for name in (weights, weights.rpartition("@")[0] or weights)
+        ):
+            raise WeightsError(f"{weights}: no such file or folder; check --weights")
 
 
 def trials_of(
@@ -201,6 +211,11 @@ def trials_of(
                 else [prepare_split(data, store, options)[0]]
             )
         for fold, split in enumerate(splits[asked]):
+            if not split.parts["test"]:
+                raise DataError(
+                    f"{data}: the recipe {setting.recipe_name} leaves no test part to compare by; "
+                    "pass --folds, or set data.test_fraction above 0"
+                )
             repeat = Repeat(seed=seed, fold=fold if folds else None)
             found.append(Trial(setting=setting, repeat=repeat, split=split))
     return sorted(found, key=lambda trial: (trial.repeat.seed, trial.repeat.fold or 0))

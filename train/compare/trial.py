@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import statistics
 import subprocess
 import time
 from collections.abc import Sequence
@@ -61,6 +62,11 @@ class TrialResult:
     parameters: int
     int8: FileResult | None = None
 
+    @property
+    def seconds(self) -> float:
+        """The time of the training and, if there is a file, of its export."""
+        return self.train_seconds + (0.0 if self.int8 is None else self.int8.export_seconds)
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrialResult:
         """Return the result of a dictionary by `dataclasses.asdict`."""
@@ -85,7 +91,7 @@ def run_trials(
     )
     failed: list[str] = []
     broken: set[int] = set()
-    began, done = time.monotonic(), 0
+    done = 0
     with progress("Comparing", len(missing)) as advance:
         for trial in missing:
             place = folder / "runs" / trial.key
@@ -101,7 +107,8 @@ def run_trials(
                 else:
                     known[trial.key] = result
                     done += 1
-                    left = (time.monotonic() - began) / done * (len(missing) - done - len(failed))
+                    each = statistics.mean(one.seconds for one in known.values() if one is not None)
+                    left = each * (len(missing) - done - len(failed))
                     _log_result(trial, result, f"{done} of {len(missing)}", left)
             advance()
     found = [(trial, known[trial.key]) for trial in trials]
@@ -116,7 +123,7 @@ def _log_result(trial: Trial, result: TrialResult, number: str, left: float) -> 
         trial.repeat.name,
         result.landmark_f1,
         result.category_f1,
-        result.train_seconds / 60,
+        result.seconds / 60,
         left / 60,
     )
 

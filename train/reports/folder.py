@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from lmedge.evaluation import CROSS_VALIDATED
 from lmedge.files import write_text
 from lmedge.report.confusion import plot_confusion
+from lmedge.report.failures import logging_failure
 from lmedge.report.fonts import Fonts, choose_fonts
 from lmedge.report.per_class import report_csv, report_text
 
@@ -31,7 +30,6 @@ TITLES = {
     ),
     "val": ("validation part, float network", "validation part, float network"),
 }
-logger = logging.getLogger(__name__)
 
 
 def report_run(run: Run, network: keras.Model, found: Mapping[str, Predictions]) -> None:
@@ -105,13 +103,3 @@ def draw_maps(
     """Draw activation_maps.png."""
     with logging_failure(folder / "activation_maps.png") as path:
         plot_activation_maps(network, predictions, store, title, path, fonts)
-
-
-@contextlib.contextmanager
-def logging_failure(path: Path) -> Iterator[Path]:
-    """Give the path of a report; log an error of the block as a warning that names it."""
-    try:
-        yield path
-    except Exception as error:
-        # Any error: the weights and the metrics are there, and may have taken hours.
-        logger.warning("%s was not written: %s", path, " ".join(str(error).split()) or repr(error))

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lmedge.decoding import joint_probabilities
 from lmedge.evaluation.scoring import Scores, score_probabilities
+from lmedge.harmless import write_rows
 from lmedge.progress import progress
 from lmedge.taxonomy import Taxonomy
 
@@ -155,13 +156,12 @@ def labels_csv(predictions: Predictions) -> str:
     names, joint = predictions.taxonomy.landmarks, predictions.joint
     for place in predictions.mistakes():
         label, guess = int(predictions.truth[place]), int(predictions.predicted[place])
-        writer.writerow(
-            (
-                str(predictions.entries[place].image.path),
-                names[label],
-                names[guess],
-                f"{joint[place, label]:.4f}",
-                f"{joint[place, guess]:.4f}",
-            )
+        row = (
+            str(predictions.entries[place].image.path),
+            names[label],
+            names[guess],
+            f"{joint[place, label]:.4f}",
+            f"{joint[place, guess]:.4f}",
         )
+        write_rows(writer, [row])
     return stream.getvalue()

@@ -87,11 +87,19 @@ def test_a_table_from_which_one_decides(
     assert (out / "compare.png").stat().st_size > 5000
     assert not list(out.rglob("weights.safetensors"))
 
-    # asked again, with one more: what is there is not run again
+    # asked again, with one more: what is there is not run again, and a plot that fails is no end
     before = {path: path.stat().st_mtime_ns for path in out.rglob("result.json")}
     monkeypatch.setattr(trial, "run_trial", lambda *_, **__: pytest.fail("a trial was run again"))
+
+    def fail(*_: object) -> None:
+        raise ValueError("no figure")
+
+    monkeypatch.setattr("lmedge.train.compare.plot.plot_comparison", fail)
+    (out / "results.csv").unlink()
     result = call(data, out, *words, "--set", "fine_tune.epochs=1", "--seeds", "1")
     assert result.exit_code == 0, result.output
+    assert len(rows(out / "results.csv")) == 4
+    assert "compare.json" in result.output and "compare.png" not in result.output.splitlines()[-1]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("result.json")} == before
 
 
@@ -184,6 +192,23 @@ def test_mistakes_are_said_before_any_work(
     if code != 2:
         assert_refused(process, code)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--weights", "gone.h5@imagenet"), 9, "gone.h5@imagenet: no such file or folder"),
+        (("--set", "data.test_fraction=0"), 3, "leaves no test part to compare by; pass --folds"),
+        (("--out", "/proc/nothing"), 1, "cannot write /proc/nothing"),
+    ],
+)
+def test_what_a_comparison_needs_is_known_before_its_first_run(
+    words: tuple[str, ...], code: int, said: str, data: Path, tmp_path: Path
+) -> None:
+    out, settings = tmp_path / "out", small_run.options()
+    done = in_process.lmedge("-q", "compare", data, "--out", out, *settings, *words)
+    assert_refused(done, code, said)
+    assert not out.exists()
 
 
 def test_two_comparisons_do_not_share_a_folder(

@@ -170,6 +170,55 @@ class TestExplosion:
         told = "a-phase: the validation loss of epoch 2 is 123, and guessing has 1.5; try less"
         assert (record.getMessage(), record.levelname) == (told, "WARNING")
 
+    def test_it_is_part_of_every_phase(
+        self,
+        finished_run: Run,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        from lmedge.train.backend import keras
+        from lmedge.train.fitting import phase
+        from lmedge.train.fitting.validation import Quality
+        from lmedge.train.history import HistoryRow
+
+        features = keras.Input((3,))
+        output = keras.layers.Dense(4, name="landmark")(features)
+        model = keras.Model(features, {"landmark": output})
+        fitting = phase.Fitting(
+            phase="landmark-fine-tuning",
+            model=model,
+            network=model,
+            batches=lambda _: None,
+            validation=((), {}),
+            epochs=2,
+            settings=finished_run.recipe.fine_tune,
+            loss_weights={"landmark": 1.0},
+        )
+        figures = dict.fromkeys(("accuracy", "val_loss", "val_accuracy", "val_macro_f1"), 0.0)
+        rows = [
+            HistoryRow(
+                phase=fitting.phase,
+                epoch=epoch,
+                loss=loss,
+                learning_rate=0.1,
+                seconds=0.1,
+                **figures,
+            )
+            for epoch, loss in ((1, 1.4), (2, 5e6))
+        ]
+        quality = Quality(macro_f1=0.0, loss=0.0, accuracy=0.0, n=0)
+        monkeypatch.setattr(phase, "_epoch", lambda _, epoch, __: (rows[epoch], quality))
+
+        class State:
+            def save(self, *_: object, **__: object) -> None:
+                pass
+
+        run = dataclasses.replace(finished_run, folder=tmp_path)
+        phase._fit_epochs(run, fitting, State(), range(2), 1, None)  # type: ignore[arg-type]
+        told = "the loss of epoch 2 is 5e+06, and guessing has 1.386; try a lower fine_tune."
+        assert told in caplog.text
+
 
 class TestCrossFitting:
     @pytest.mark.parametrize(("right", "share"), [(46, 0.6), (10, 0.0)])

@@ -35,10 +35,10 @@ REFUSED = ".refused.json"  # report of a file that was refused beside an earlier
 class Options:
     """Options of an export: the loss that is allowed, and whether to write a file that lost more.
 
-    `coverage` is the share of known images that the thresholds keep, None to choose it by the
-    unknown images; `unknown` are images of
-    anything but the landmarks. `io` is "uint8" or "int8". `explain` writes, beside a file of format
-    int8, the error of each of its tensors. `forget` stores no features of the photographs.
+    `coverage` is the share of rightly named images that the thresholds keep, None to choose it by
+    the unknown images; `unknown` are images of anything but the landmarks. `io` is "uint8" or
+    "int8". `explain` writes, beside a file of format int8, the error of each of its tensors.
+    `forget` stores no features of the photographs.
     """
 
     limits: Limits = dataclasses.field(default_factory=Limits)

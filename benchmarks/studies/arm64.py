@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -120,17 +120,30 @@ def view(system: Path, core: str, folder: Path) -> Path:
     return folder / found[-1].relative_to(system)
 
 
-def emulated(
-    core: str, root: Path, python: Path, packages: Sequence[Path], module: list[str]
-) -> None:
-    """Run `python -m MODULE...` on an emulated core, in the system that `root` looks like.
+def run_here_and_there(
+    module: Sequence[str], cores: Sequence[str], root: Path, folder: Path, there: Sequence[str] = ()
+) -> Iterator[tuple[str, Path]]:
+    """Run `python -m MODULE... --out FILE` here, then on each core in the system below `root`.
 
-    Raises LmedgeError when it fails, with its last line.
+    Yields the name of the core, "" for this machine, and the file, in `folder`. `there` are words
+    for the cores alone.
+
+    Raises:
+        DataError: There is no ARM64 system below `root`.
+        LmedgeError: A module fails; with its last line.
     """
-    path = os.pathsep.join(map(str, packages))
-    command = [EMULATOR, "-cpu", core, "-L", str(root), "-E", f"PYTHONPATH={path}", str(python)]
-    # -P: the working folder may hold an lmedge of its own, without its other rooms.
-    _checked([*command, "-P", "-m", *module], f"on the emulated {core}")
+    modules, own = write_payload(folder), folder / "here.npz"
+    _checked([sys.executable, "-m", *module, "--out", str(own)], "on this machine")
+    yield "", own
+    path = os.pathsep.join(map(str, [modules, root.absolute() / "packages"]))
+    for core in cores or CORES:
+        place, out = folder / core, folder / f"{core}.npz"
+        python = view(root.absolute() / "system", core, place)
+        command = [EMULATOR, "-cpu", core, "-L", str(place), "-E", f"PYTHONPATH={path}"]
+        # -P: the working folder may hold an lmedge of its own, without its other rooms.
+        command += [str(python), "-P", "-m", *module, "--out", str(out), *there]
+        _checked(command, f"on the emulated {core}")
+        yield core, out
 
 
 def write_payload(folder: Path) -> Path:
@@ -142,7 +155,7 @@ def write_payload(folder: Path) -> Path:
     unpack(write_wheel(folder), modules)
     studies = modules / "benchmarks" / "studies"
     studies.mkdir(parents=True)
-    for name in ("__init__", "common", "answers"):
+    for name in ("__init__", "common", "answers", "tensors"):
         shutil.copy(Path(__file__).with_name(f"{name}.py"), studies)
     return modules
 
@@ -154,47 +167,66 @@ def _checked(command: list[str], place: str) -> None:
         raise LmedgeError(f"{place}: {lines[-1]}")
 
 
-@click.command()
-@click.argument("file", type=PATH, metavar="FILE.tflite")
-@click.option("--data", type=PATH, required=True, metavar="DIR")
-@click.option(
-    "--root",
-    type=PATH,
-    required=True,
-    metavar="FOLDER",
-    help="The folder that `python -m benchmarks.studies.arm64_root FOLDER` made.",
-)
-@images_option(36)
-@click.option("--core", "cores", type=click.Choice(list(CORES)), multiple=True, help="Default: all")
-@out_option("arm64.csv")
-def main(
-    file: Path, data: Path, root: Path, images: int, cores: tuple[str, ...], out: Path
-) -> None:
-    """Compare prepared images and outputs of emulated ARM64 cores with those of this machine."""
+def emulation_options(images: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return the decorator that adds the file, the photographs, their number, and the cores."""
+    parts = [
+        click.argument("file", type=PATH, metavar="FILE.tflite"),
+        click.option("--data", type=PATH, required=True, metavar="DIR"),
+        click.option(
+            "--root",
+            type=PATH,
+            required=True,
+            metavar="FOLDER",
+            help="The folder that `python -m benchmarks.studies.arm64_root FOLDER` made.",
+        ),
+        images_option(images),
+        click.option(
+            "--core", "cores", type=click.Choice(list(CORES)), multiple=True, help="Default: all"
+        ),
+    ]
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for part in reversed(parts):
+            command = part(command)
+        return command
+
+    return add
+
+
+def drawn_images(data: Path, count: int) -> list[Path]:
+    """Return the paths of so many images, drawn at random, the same at each call.
+
+    Raises:
+        MissingDependencyError: The emulator that they are for is not installed.
+        DataError: There are none.
+    """
     if shutil.which(EMULATOR) is None:
         raise MissingDependencyError(f"{EMULATOR} is missing: sudo apt install qemu-user-static")
     paths = list_images(data)
     if not paths:
         raise DataError(f"{data}: no images there; name another folder")
-    drawn = [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[:images].tolist()]
-    root = root.absolute()
+    return [paths[at] for at in np.random.default_rng(0).permutation(len(paths))[:count].tolist()]
+
+
+@click.command()
+@emulation_options(36)
+@out_option("arm64.csv")
+def main(
+    file: Path, data: Path, root: Path, images: int, cores: tuple[str, ...], out: Path
+) -> None:
+    """Compare prepared images and outputs of emulated ARM64 cores with those of this machine."""
+    drawn = drawn_images(data, images)
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        modules = write_payload(folder)
         listed = folder / "pictures.txt"
         listed.write_text("".join(f"{path.absolute()}\n" for path in drawn), "utf-8")
-        own = folder / "here.npz"
-        module = ["benchmarks.studies.answers", str(file.absolute()), str(listed), "--out"]
-        _checked([sys.executable, "-m", *module, str(own)], "on this machine")
-        here = load(own)
-        for core in cores or CORES:
-            other = folder / f"{core}.npz"
-            packages = [modules, root / "packages"]
-            command = [*module, str(other), "--input", str(own)]
-            python = view(root / "system", core, folder / core)
-            emulated(core, folder / core, python, packages, command)
-            rows.append(compare(core, here, load(other)))
+        module = ["benchmarks.studies.answers", str(file.absolute()), str(listed)]
+        given = ("--input", str(folder / "here.npz"))
+        found = run_here_and_there(module, cores, root, folder, given)
+        here = load(next(found)[1])
+        for core, path in found:
+            rows.append(compare(core, here, load(path)))
             click.echo(_line(rows[-1]))
     write_csv(out, rows, data=f"{file.name}, {len(drawn)} images of {data.name}")
     click.echo(f"written: {out}")

@@ -12,6 +12,8 @@ import hashlib
 from pathlib import Path
 
 import click
+import cv2
+import numpy as np
 
 from lmedge.base_file import SHIPPED
 from lmedge.export.base import WeightsOrigin, float_backbone, make_base
@@ -55,14 +57,25 @@ ORIGINS = {
     show_default=True,
     help="EfficientNetB0 with ImageNet weights and without top; its SHA-256 is checked.",
 )
+@click.option(
+    "--size",
+    type=click.IntRange(32),
+    default=SIZE,
+    show_default=True,
+    help="Side of the input; a small one is for a slow board.",
+)
 @click.option("--out", type=PATH, default=SHIPPED, help="The file.  [default: the base of lmedge]")
-def main(weights: Path, out: Path) -> None:
+def main(weights: Path, size: int, out: Path) -> None:
     """Write the base and print its SHA-256, and if it is the one that was there."""
     ORIGINS[B0].check(weights)
-    network = float_backbone(B0, weights, SIZE)
+    images = KINDS[KIND](CALIBRATION)
+    if size != SIZE:
+        images = np.stack(
+            [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in images]
+        )
     base = make_base(
-        network,
-        KINDS[KIND](CALIBRATION),
+        float_backbone(B0, weights, size),
+        images,
         weights=ORIGINS[B0],
         calibration=f"{CALIBRATION} drawings, dead leaves and noise; no photographs",
     )

@@ -19,6 +19,7 @@ from lmedge.train.backend import keras, tf
 
 from .grid import INPUT_RANGE, Grid, grid_of, kernel_axis, kernel_scale
 from .lower import consumers, input_names
+from .means import mean_factor
 
 _LINEAR = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 
@@ -163,7 +164,7 @@ def _mean(wrapper: keras.layers.Layer, inputs: list[Steps], grid: Grid) -> Steps
     """
     (x,) = inputs
     count = int(np.prod(x.values.shape[1:3]))
-    factor = x.grid.scale / grid.scale * np.float32(np.float32(1.0) / np.float32(count))
+    factor = mean_factor(x.grid, grid, count)
     zero = np.float32(grid.zero) - np.float32(count * x.grid.zero) * factor
     total = tf.reduce_sum(x.values, [1, 2], keepdims=wrapper.layer.keepdims) + np.float32(
         count * x.grid.zero

@@ -14,8 +14,13 @@ import pytest
 
 from benchmarks.studies.answers import Answers, answer, load
 from benchmarks.studies.arm64 import CORES, EMULATOR, compare, cpuinfo, write_payload
+from benchmarks.studies.arm64_operators import first_difference
+from benchmarks.studies.tensors import opened, tensors
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import list_images
+from lmedge.image import prepare, read_image
+from lmedge.interpreter import Interpreter
+from lmedge.model_file import HEADS, read_model
 from tests.studies.running import read, run
 
 ROOT = os.environ.get("LMEDGE_ARM64_ROOT")
@@ -81,6 +86,33 @@ def test_a_file_without_integers_is_compared_by_its_outputs() -> None:
     assert compare("cortex-a72", here, here).integers_same is None
 
 
+def test_the_first_operator_that_differs_is_named() -> None:
+    here = [np.zeros((4,), np.int8), np.arange(6, dtype=np.int8), np.ones((2,), np.float32)]
+    there = [here[0], here[1] + np.array([0, 0, 1, 0, 2, 0], np.int8), here[2] * 2]
+    ends = [np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([[0.3, 0.7], [0.3, 0.7]])]
+    found = first_difference("cortex-a72", "a.jpg", ["CONV_2D", "MEAN", "MUL"], here, there, ends)
+    assert (found.operators, found.first, found.place) == (1, "MEAN", 1)
+    assert (found.values, found.differing, found.largest) == (6, 2, 2)
+    assert (found.probability, found.same_best) == (pytest.approx(0.3), True)
+    same = first_difference("cortex-a72", "a.jpg", ["CONV_2D"], here[:1], here[:1], ends[1:])
+    assert (same.operators, same.first, same.place, same.probability) == (0, "", None, 0.0)
+
+
+def test_every_operator_gives_its_output(tiny_file: Path, photographs: Path) -> None:
+    model = read_model(tiny_file)
+    path = list_images(photographs)[0]
+    image = prepare(read_image(path, model.size), model.size, model.resize)
+    _, operators = opened(model)
+    places = [tensor for _, tensor in operators]
+    found = tensors(model, image[None])
+    assert [name for name, _ in operators][:2] == ["QUANTIZE", "MEAN"]
+    assert len(found) == len(operators)
+    outputs = Interpreter(model).run(image)._asdict()
+    for head in HEADS:
+        values = found[places.index(model.heads[head].index)][0]
+        assert np.array_equal(values, outputs[head])
+
+
 def test_the_emulated_system_needs_no_clone(
     tiny_file: Path, photographs: Path, tmp_path: Path
 ) -> None:
@@ -112,10 +144,13 @@ def test_every_core_names_its_part() -> None:
 
 
 @pytest.mark.skipif(shutil.which(EMULATOR) is None, reason=f"{EMULATOR} is not installed")
-def test_a_folder_that_holds_no_system(tiny_file: Path, photographs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("study", ["arm64", "arm64_operators"])
+def test_a_folder_that_holds_no_system(
+    study: str, tiny_file: Path, photographs: Path, tmp_path: Path
+) -> None:
     process = run(
         "-m",
-        "benchmarks.studies.arm64",
+        f"benchmarks.studies.{study}",
         tiny_file,
         "--data",
         photographs,
@@ -149,3 +184,18 @@ def test_a_real_emulation(tiny_file: Path, photographs: Path, tmp_path: Path) ->
     assert process.returncode == 0, process.stderr
     _, (row,) = read(out)
     assert float(row["prepared_same"]) == float(row["outputs_same"]) == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not ROOT, reason="LMEDGE_ARM64_ROOT names no folder made by arm64_root")
+def test_a_real_emulation_of_every_operator(
+    tiny_file: Path, photographs: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "arm64_operators.csv"
+    words = ["-m", "benchmarks.studies.arm64_operators", tiny_file, "--data", photographs]
+    words += ["--root", ROOT, "--core", "cortex-a72", "--images", 2, "--out", out]
+    process = run(*words)
+    assert process.returncode == 0, process.stderr
+    _, rows = read(out)
+    assert [row["image"] for row in rows][:3] == ["golden 1", "golden 2", "golden 3"]
+    assert [(row["operators"], row["first"]) for row in rows] == 5 * [("0", "")]

@@ -78,6 +78,21 @@ def test_the_table_and_the_plot(found: list[Noise], tmp_path: Path) -> None:
     assert image.std() > 5
 
 
+def test_a_plot_that_fails_does_not_end_an_export(
+    found: list[Noise],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no\nfigure")
+
+    monkeypatch.setattr(explaining, "_plot_noise", fail)
+    write_explanation(tmp_path / "a.tflite", found)
+    assert (tmp_path / "a.explain.csv").exists()
+    assert f"{tmp_path / 'a.explain.png'} was not drawn: no figure" in caplog.text
+
+
 def test_a_refused_export_is_explained_too(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,8 +107,9 @@ def _coverage(_: click.Context, param: click.Parameter, value: str) -> float | N
     default=f"{100 * COVERAGE:g}",
     show_default=True,
     metavar="PER_CENT|auto",
-    help='Per cent of landmark images that must not be called "not a landmark". auto: the one with '
-    "the fewest mistakes: landmark images refused or wrong, and images of --unknown that pass.",
+    help='Per cent of rightly named landmark images that must not be called "not a landmark". '
+    "auto: the one with the fewest mistakes: landmark images refused or wrong, and images of "
+    "--unknown that pass.",
 )
 @data_option("Folder that the photographs of the run were moved to  [default: as in the run]")
 @unknown_option("Images of anything else: every second one fits the threshold, the others test it.")
@@ -188,6 +189,7 @@ def export(
             "by; train with more photographs of each landmark, or pass --force to write a file "
             "that nothing has judged"
         )
+    opened.check_images()
     from .exporting import Options
     from .selection import Budget
 

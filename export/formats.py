@@ -26,6 +26,7 @@ from .quantization import ranges
 from .quantization.explain import Noise, explain
 from .quantization.finetune import TuningJudge, fine_tune
 from .quantization.lower import lower
+from .quantization.means import settle_means
 from .quantization.refine import refine
 from .quantization.scheme import quantize
 from .verification.comparison import Logits
@@ -242,7 +243,7 @@ class RunNetworks:
             logger.info("calibrating the ranges of %d tensors", len(lowered.layers) - 1)
             images = calibration_inputs(run, rng)
             chosen = ranges.choose_ranges(lowered, ranges.observe(lowered, images, rng))
-            chosen = refine(lowered, chosen, images)
+            chosen = settle_means(lowered, refine(lowered, chosen, images))
         with stages.timed("quantization"):
             self._quantized = quantize(lowered, chosen)
         with stages.timed("fine-tuning"):

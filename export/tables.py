@@ -89,8 +89,8 @@ def _rejection(found: FittedThresholds) -> str:
     """Return the threshold and its effect as one line."""
     if found.threshold == 0:
         return (
-            f'"not a landmark": {found.known} images are too few for a threshold that '
-            f"{100 * found.coverage:g} % of images reach; nothing is refused"
+            f'"not a landmark": {found.known} rightly named images are too few for a threshold '
+            f"that {100 * found.coverage:g} % of them reach; nothing is refused"
         )
     parts = [
         f'"not a landmark" below {Threshold(least=found.threshold, score=found.score).describe()}'

@@ -23,6 +23,7 @@ from lmedge.interpreter import Interpreter
 from lmedge.model_file import HEADS, ModelFile, read_model
 from lmedge.runner import Output
 from lmedge.runtime import load_runtime
+from lmedge.teach.backbone import packed
 
 from .common import PATH, run_study
 
@@ -71,7 +72,6 @@ def integer_part(model: ModelFile) -> bytes | None:
     The runtime delegates whole parts of a graph, so that the values of an inner tensor are only
     available when the graph ends there.
     """
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     graph = schema.ModelT.InitFromPackedBuf(model.data, 0)
@@ -94,9 +94,7 @@ def integer_part(model: ModelFile) -> bytes | None:
     part.operators = [one for one in part.operators if id(one) in needed]
     part.outputs = np.array(ends, np.int32)
     graph.signatureDefs, graph.metadata = [], []
-    builder = flatbuffers.Builder(len(model.data))
-    builder.Finish(graph.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return packed(graph)
 
 
 def _logits(model: ModelFile, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:

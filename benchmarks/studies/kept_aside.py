@@ -2,11 +2,12 @@
 
     python -m benchmarks.studies.kept_aside TRIAL... --near DIR --other DIR --wrong wrong.csv
 
-TRIAL is a folder that `lmedge compare --folds 5 --cross-fit --int8 --keep-runs` leaves for one
-training. Each int8 file classifies its own fold, as `lmedge predict` does, then photographs of
-landmarks that it does not know (NEAR) and of anything else. A row stands for a trial, one for all
-folds of an assignment together, and the last for all trials. `--wrong` lists the photographs that
-got another landmark.
+TRIAL is a folder that `lmedge compare --cross-fit --int8 --keep-runs` leaves for one training, with
+`--folds` or without. Each int8 file classifies what was kept aside, as `lmedge predict` does, then
+photographs of landmarks (NEAR) and of anything else. Of NEAR, folders named as one of its own
+landmarks are left out; `--ignore` names those that have another name there. A row stands for a
+trial, one for all folds of an assignment together, and the last for all trials. `--wrong` lists the
+photographs that got another landmark.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from lmedge.train.run import Run
 from .common import PATH, out_option, run_study
 from .unknown_candidates import landmark_images
 
-_NAME = re.compile(r"fold-(\d+)-seed-(\d+)-[0-9a-f]+$")
+RESAMPLES = 2000
+_NAME = re.compile(r"(?:fold-(\d+)-)?seed-(\d+)-[0-9a-f]+$")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,11 +46,11 @@ class KeptRow:
     """One trial, or several together; shares are per cent.
 
     `*_cross_validated` and `*_float` are macro F1 that the run reports, of its learned photographs
-    and of those kept aside; `*_int8` that of the file on the latter, `*_wrong` its mistakes, and
-    `*_calibration` its expected calibration error. A row of several has macro F1, mistakes and
-    calibration of all their photographs as one set, and means of what the runs report. `kept` is
-    the share of the photographs kept aside that pass as known, `near` and `other` that of unknown
-    landmarks and of anything else.
+    and of those kept aside; `*_int8` that of the file on the latter, `*_low` and `*_high` its 95 %
+    interval, `*_wrong` its mistakes, and `*_calibration` its expected calibration error. A row of
+    several has macro F1, mistakes and calibration of all their photographs as one set, and means of
+    what the runs report. `kept` is the share of the photographs kept aside that pass as known,
+    `near` and `other` that of unknown landmarks and of anything else.
     """
 
     assignment: str
@@ -58,11 +60,15 @@ class KeptRow:
     landmark_cross_validated: float
     landmark_float: float
     landmark_int8: float
+    landmark_low: float
+    landmark_high: float
     landmark_wrong: int
     landmark_calibration: float
     category_cross_validated: float
     category_float: float
     category_int8: float
+    category_low: float
+    category_high: float
     category_wrong: int
     category_calibration: float
     gate_passed: int
@@ -109,6 +115,7 @@ class Measured:
         for head in HEADS:
             truth, guess, marginal = self.truth[head], self.guess[head], self.marginal[head]
             own[f"{head}_int8"] = macro_f1(truth, guess, marginal.shape[1])
+            own[f"{head}_low"], own[f"{head}_high"] = interval(self.names, truth, guess)
             own[f"{head}_wrong"] = int((truth != guess).sum())
             own[f"{head}_calibration"] = expected_calibration_error(marginal, truth)
         return KeptRow(
@@ -125,11 +132,33 @@ class Measured:
         )
 
 
+def interval(
+    names: Sequence[str], truth: npt.NDArray[np.int64], guess: npt.NDArray[np.int64]
+) -> tuple[float, float]:
+    """Return the 95 % interval of macro F1, by bootstrap of photographs within each class.
+
+    A photograph that several files have answered is drawn with all its answers. `truth` and `guess`
+    are (N,), one for each of `names`.
+    """
+    rng, classes = np.random.default_rng(0), np.eye(max(truth.max(), guess.max()) + 1)
+    _, first, place = np.unique(names, return_index=True, return_inverse=True)
+    drawn = np.zeros((RESAMPLES, len(first)))
+    for one in np.unique(truth):
+        own = np.flatnonzero(truth[first] == one)
+        drawn[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), RESAMPLES)
+    weights, true = drawn[:, place], classes[truth]
+    total = weights @ (true + classes[guess])
+    hits = weights @ (true * (truth == guess)[:, None])
+    f1 = np.divide(2 * hits, total, out=np.zeros_like(total), where=total > 0)
+    low, high = np.percentile(f1[:, np.unique(truth)].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
 def measure(trial: Path, near: Sequence[Path], other: Sequence[Path]) -> Measured:
     """Return the answers of the file of one trial."""
     named, run = _NAME.search(trial.name), Run.open(trial / "run")
     if named is None:
-        raise DataError(f"{trial}: is not a trial of `lmedge compare --folds`; name its folder")
+        raise DataError(f"{trial}: is not a trial of `lmedge compare`; name its folder")
     classifier = Classifier(trial / "model.tflite")
     entries = run.entries("test")
     found = [classifier.classify_file(entry.image.path) for entry in entries]
@@ -145,7 +174,7 @@ def measure(trial: Path, near: Sequence[Path], other: Sequence[Path]) -> Measure
     reported["export_minutes"] = result["int8"]["export_seconds"] / 60
     return Measured(
         assignment=named[2],
-        fold=named[1],
+        fold=named[1] or "",
         learned=len(run.entries("train")),
         names=tuple(f"{e.image.landmark}/{e.image.path.name}" for e in entries),
         truth={head: run.labels("test")[head] for head in HEADS},
@@ -224,20 +253,23 @@ def main(
     out: Path,
 ) -> None:
     """Measure the files of TRIALs and write a row for each, for each assignment, and for all."""
-    strange, others = landmark_images(near, set(ignore), each), list_unknown_images(other)
+    known = {name for trial in trials for name in Run.open(trial / "run").taxonomy.landmarks}
+    strange = landmark_images(near, {*ignore, *known}, each)
+    others = list_unknown_images(other)
     found = []
     for trial in trials:
         found.append(measure(trial, strange, others))
         click.echo(f"{trial.name}: done")
-    rows = [one.row() for one in found]
+    rows, whole = [one.row() for one in found], joined(found, "all")
     assignments = sorted({one.assignment for one in found})
     for seed in assignments if len(assignments) > 1 else ():
         rows.append(joined([one for one in found if one.assignment == seed], seed).row())
-    whole = joined(found, "all")
+    if len(found) > 1:
+        rows.append(whole.row())
     data = f"{len(strange)} images of unknown landmarks, {len(others)} of other things"
     stand_ins = dict.fromkeys(trials, "TRIAL") | {near: "NEAR", other: "DIR"}
     command = study_command(sys.argv, stand_ins)
-    write_csv(out, [*rows, whole.row()], data=data, command=command)
+    write_csv(out, rows, data=data, command=command)
     write_csv(wrong, list(wrong_photographs(whole)), data=data, command=command)
 
 

@@ -28,7 +28,7 @@ from lmedge.train.out_of_fold import OutOfFold, read_out_of_fold
 from lmedge.train.run import Run
 
 from .comparison import Logits, Probabilities, Truth, file_logits
-from .known import fit_known
+from .known import fit_known, known_score
 
 MOST = 1000  # images that a cross-fitted run is judged by, at most; each runs through four networks
 
@@ -92,8 +92,7 @@ class Judge:
         """
         if self.likeness is None or KNOWN not in found:
             return found
-        both = found["landmark"] * found["category"][:, parents]
-        score = np.clip((both * self.likeness).sum(axis=1), 0, 1)
+        score = known_score(found, found["category"][:, parents], self.likeness)
         return {**found, KNOWN: np.stack([score, 1 - score], axis=1)}
 
 

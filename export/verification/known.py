@@ -2,12 +2,14 @@
 
 Both heads may agree on a landmark whose training images have other features. The features of an
 image may lie near those of a landmark that no head names. The output therefore combines the two. It
-is the sum over landmarks of p(landmark) p(its category) likeness. The likeness is linear in the
-pooled features, divided by their length: the cosine with the mean features of the landmark's
-training images. Of the features only the averages over the last map count: what other landmarks
-look like lies far from a landmark there, and near in those of the map before it. If the run has
-unknown images, it is the mean of that cosine and of a ridge regression, which is 1 on images of the
-landmark and 0 on all others, the unknown ones among them. docs/results.md compares scores.
+is the sum over landmarks of p(landmark)^2 p(its category) likeness. The square asks for one sure
+landmark: two that share the probability are what a landmark of neither looks like. The likeness is
+linear in the pooled features, divided by their length: the cosine with the mean features of the
+landmark's training images. Of the features only the averages over the last map count: what other
+landmarks look like lies far from a landmark there, and near in those of the map before it. If the
+run has unknown images, it is the mean of that cosine and of a ridge regression, which is 1 on
+images of the landmark and 0 on all others, the unknown ones among them. docs/results.md compares
+scores.
 """
 
 from __future__ import annotations
@@ -60,27 +62,37 @@ class Known:
                 products, self.lowest, self.largest
             )
         length = tf.math.rsqrt(tf.reduce_sum(tf.square(features), 1, keepdims=True) + TINY)
-        belongs = tf.constant(self.belongs)
+        belongs, sure = tf.constant(self.belongs), tf.square(heads["landmark"])
         if not self.offsets.any():  # a sum of cosines: 0..1 without limits
-            both = heads["landmark"] * tf.matmul(heads["category"], belongs)
+            both = sure * tf.matmul(heads["category"], belongs)
             score = tf.reduce_sum(both * products, 1, keepdims=True) * length
             return score * tf.constant([[1.0, -1.0]]) + tf.constant([[0.0, 1.0]])
         # times 6, because RELU6 is the one operation of every runtime that has an upper limit
-        both = heads["landmark"] * tf.matmul(heads["category"], 6 * belongs)
+        both = sure * tf.matmul(heads["category"], 6 * belongs)
         likeness = products * length + tf.constant(self.offsets)
         score = tf.nn.relu6(tf.reduce_sum(both * likeness, 1, keepdims=True))
         return score * tf.constant([[1 / 6, -1 / 6]]) + tf.constant([[0.0, 1.0]])
 
     def score(self, features: Values, heads: Mapping[str, Values]) -> Values:
         """Return what `output` computes, (N,), of (N, F) features and probabilities by head."""
-        likeness = self.likeness(features)
-        both = heads["landmark"] * (heads["category"] @ self.belongs)
-        return np.asarray(np.clip((both * likeness).sum(axis=1), 0, 1))
+        return known_score(heads, heads["category"] @ self.belongs, self.likeness(features))
 
     def likeness(self, features: Values) -> Values:
         """Return the likeness of (N, F) features to each landmark, (N, L)."""
         own = features[:, features.shape[1] - len(self.directions) :]
         return np.asarray(cosines(own, self.directions) + self.offsets)
+
+
+def known_score(heads: Mapping[str, Values], parents: Values, likeness: Values) -> Values:
+    """Return the score of images, (N,), 0..1.
+
+    Args:
+        heads: probabilities by head, (N, L) of the landmarks.
+        parents: (N, L) the probability of each landmark's category.
+        likeness: (N, L) of each image to each landmark.
+    """
+    score = np.square(heads["landmark"]) * parents * likeness
+    return np.asarray(np.clip(score.sum(axis=1), 0, 1))
 
 
 def fit_known(

@@ -71,8 +71,9 @@ def risk_area(known: Values, right: Flags) -> float:
 def best_coverage(known: Values, right: Flags, unknown: Values) -> float:
     """Return the coverage, out of CHOSEN_FROM, whose threshold makes the fewest mistakes.
 
-    A known image is a mistake if it is refused or has a wrong landmark, an unknown one if it
-    passes. Both kinds weigh the same, whatever their number. Of equal ones the highest is taken.
+    It is the share of the known images with the right landmark that reach the threshold. A known
+    image is a mistake if it is refused or has a wrong landmark, an unknown one if it passes. Both
+    kinds weigh the same, whatever their number. Of equal ones the highest is taken.
 
     Args:
         known: (N,) scores of known images.
@@ -81,7 +82,7 @@ def best_coverage(known: Values, right: Flags, unknown: Values) -> float:
     """
 
     def mistakes(coverage: float) -> float:
-        least = threshold_for(known, coverage, unknown)
+        least = threshold_for(known[right], coverage, unknown)
         answered = (known >= least) & right
         return float(1 - answered.mean() + (unknown >= least).mean())
 

@@ -28,10 +28,10 @@ class FittedThresholds:
     or AGREEMENT of both heads if there is no such output. `heads` holds a threshold for each
     output, for clients that compare the largest probability alone. All are in 0..1.
 
-    `known` and `unknown` count the images that chose the thresholds. `coverage` is the share of
-    known images that they were to keep, `kept` the share of the test part that passes. `auroc` and
-    the share `false_accepts` hold the test part against the other half of the unknown images. They
-    are None without unknown images.
+    `known` and `unknown` count the images that chose the thresholds. `coverage` is the share that
+    they were to keep of the known images whose landmark is right, `kept` the share of the whole
+    test part that passes. `auroc` and the share `false_accepts` hold the test part against the
+    other half of the unknown images. They are None without unknown images.
 
     `curve` is the accuracy over coverage of the part `measured` and that other half, and
     `risk_area` the mean share of wrong landmarks over all coverages.
@@ -76,15 +76,20 @@ def fit_rejection(
 ) -> FittedThresholds:
     """Fit thresholds on outputs of the validation part, and measure them on the test part.
 
+    An image with a wrong landmark is no loss if it is refused. It has a low score more often than
+    not, so that keeping it would let unknown images of the same score pass.
+
     Args:
         parents: The category of each landmark, (L,).
         known: Outputs for the validation part, (N, L) and (N, C) by head; KNOWN, (N, 2), as well if
             the file has it.
         test: Outputs for the test part, if there is one.
         unknown: Outputs for unknown images, if there are any.
-        coverage: The share of known images, 0..1, that the thresholds keep. None for the one with
-            the fewest mistakes on the validation part and the half of the unknown images that fits.
-        right: By part, "val" and "test", true for images whose landmark is right, (N,).
+        coverage: The share, 0..1, that the thresholds keep of the known images whose landmark is
+            right. None for the one with the fewest mistakes on the validation part and the half of
+            the unknown images that fits.
+        right: By part, "val" and "test", true for images whose landmark is right, (N,). Without it
+            all are taken for right.
 
     Raises:
         LmedgeError: There is nothing to choose the coverage by.
@@ -95,26 +100,30 @@ def fit_rejection(
             return found[KNOWN][:, 0]
         return agreement(found["landmark"], found["category"], parents)
 
+    own = scored(known)
     if coverage is None:
         if unknown is None or right is None:
             raise LmedgeError(
                 "--coverage auto: there are no unknown images to weigh against the known ones; "
                 "pass --unknown"
             )
-        coverage = best_coverage(scored(known), right["val"], scored(unknown.fit))
+        coverage = best_coverage(own, right["val"], scored(unknown.fit))
+    chosen = np.ones(len(own), bool) if right is None else right["val"]
     threshold = _floor(
-        threshold_for(scored(known), coverage, None if unknown is None else scored(unknown.fit))
+        threshold_for(own[chosen], coverage, None if unknown is None else scored(unknown.fit))
     )
     passed = None if test is None else scored(test)
     others = None if unknown is None else scored(unknown.test)
-    heads = {head: _floor(threshold_for(known[head].max(axis=1), coverage)) for head in HEADS}
-    part, judged = ("val", scored(known)) if passed is None else ("test", passed)
+    heads = {
+        head: _floor(threshold_for(known[head].max(axis=1)[chosen], coverage)) for head in HEADS
+    }
+    part, judged = ("val", own) if passed is None else ("test", passed)
     hits = None if right is None else right[part]
     return FittedThresholds(
         threshold=threshold,
         heads={**heads, KNOWN: threshold} if KNOWN in known else heads,
         coverage=coverage,
-        known=len(known["landmark"]),
+        known=int(chosen.sum()),
         unknown=0 if unknown is None else len(unknown.fit["landmark"]),
         kept=None if passed is None else float((passed >= threshold).mean()),
         auroc=None if passed is None or others is None else auroc(passed, others),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,21 @@ class TestKeys:
         assert "an export cannot change it" in told
         assert "quantize.*, camera.* or data.test_size" in told
         assert not list(tmp_path.iterdir())
+
+    def test_no_other_key_of_a_recipe_is_taken(self, trained: Run) -> None:
+        keys = {
+            f"{section}.{key}"
+            for section, values in trained.recipe.as_dict().items()
+            for key in values
+        }
+        taken = {key for key in keys if key.startswith(("quantize.", "camera."))}
+        assert len(taken) > 5 and len(keys - taken) > 30
+        for key in sorted(keys - taken - {"data.test_size"}):
+            section, _, name = key.partition(".")
+            value = trained.recipe.as_dict()[section][name]
+            setting = f"{key}={json.dumps(value)}"
+            with pytest.raises(RecipeError, match=rf"{re.escape(key)}: an export cannot change it"):
+                trained.for_export([setting])
 
     def test_what_export_uses_is_taken(self, trained: Run) -> None:
         settings = ["quantize.epochs=7", "camera.dwell=2", "data.test_size=64"]

@@ -55,6 +55,8 @@ def test_a_score_by_hand() -> None:
     sure = {head: np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]) for head in HEADS}
     features = np.array([[3.0, 4.0], [3.0, 4.0], [-9.0, 0.0]])
     np.testing.assert_allclose(third.score(features, sure), [0.7, 0.68, 0.0], atol=1e-6)
+    torn = {"landmark": np.full((3, 2), 0.5), "category": sure["category"]}
+    np.testing.assert_allclose(third.score(features, torn), [0.175, 0.17, 0.0], atol=1e-6)
     apart = {"landmark": sure["landmark"], "category": sure["landmark"][:, ::-1]}
     np.testing.assert_allclose(third.score(features, apart), 0, atol=1e-6)
 

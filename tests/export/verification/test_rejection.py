@@ -51,6 +51,18 @@ def test_too_few_images_refuse_nothing() -> None:
     assert found.auroc is found.kept is found.false_accepts is None
 
 
+def test_images_with_a_wrong_landmark_keep_no_threshold_down() -> None:
+    known = said([0.9, 0.05, 0.05], [0.9, 0.1], 100)
+    known["landmark"][:, 0] = np.linspace(0.1, 0.99, 100)
+    right = np.arange(100) >= 10
+    found = fit_rejection(PARENTS, known, known, None, 0.95, {"val": right, "test": right})
+    alone = fit_rejection(PARENTS, {h: v[right] for h, v in known.items()}, None, None, 0.95)
+    assert (found.threshold, found.heads) == (alone.threshold, alone.heads)
+    assert found.known == 90
+    assert found.kept == 0.87, "of all, those with a wrong landmark among them"
+    assert fit_rejection(PARENTS, known, None, None, 0.95).threshold < found.threshold
+
+
 class TestCurve:
     right: ClassVar = {"val": np.arange(40) > 3, "test": np.arange(40) > 1}
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lmedge.evaluation.coverage import best_coverage, coverage_curve, risk_area
+from lmedge.evaluation.unknown import threshold_for
 
 KNOWN = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05])
 RIGHT = np.array([True, True, True, True, True, True, False, True, False, False])
@@ -46,5 +47,7 @@ class TestBestCoverage:
         assert best_coverage(self.known, self.right, np.linspace(0.5, 1, 50)) >= 0.8
 
     def test_wrong_images_are_refused_for_nothing(self) -> None:
-        wrong = np.arange(200) >= 30
-        assert best_coverage(self.known, wrong, np.array([0.1, 0.55])) <= 0.9
+        right, unknown = np.arange(200) >= 30, np.array([0.1, 0.574])
+        coverage = best_coverage(self.known, right, unknown)
+        assert coverage == 0.99, "of those that are right"
+        assert not (self.known[~right] >= threshold_for(self.known[right], coverage, unknown)).any()

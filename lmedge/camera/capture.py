@@ -6,6 +6,7 @@ They are opened quietly, and an error names the reason and the remedy.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import re
 import stat
@@ -19,16 +20,18 @@ from ..errors import MissingDependencyError, SourceError
 from ..progress import TALK
 from ..regular import is_regular
 from .mjpeg import MjpegCapture, leaving_jpeg
+from .offer import MJPG
+from .v4l2 import problem_of, read_offer
 
 DEVICE = re.compile(r"/dev/video(\d+)")
 STABLE_NAMES = "/dev/v4l/"  # by-id and by-path: links of udev to /dev/videoN
 VIDEO_MAJOR = 81  # of every video device of Linux
 PICAMERA = "picamera2"
 PICAMERA_SIZE = (640, 480)
-_SYSTEM = Path("/sys/class/video4linux")
-_PROBED = 5  # numbers tried if the system keeps no list
 _JPEG = b"\xff\xd8\xff"
 _INSTEAD = "save the stream as a file, or serve it over http and pass its address"
+
+_log = logging.getLogger(__name__)
 
 
 class Capture(Protocol):
@@ -43,15 +46,26 @@ class Capture(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CaptureOptions:
-    """Size and rate to request of a camera; drivers take the nearest that they have.
+    """Size, rate and format to request of a camera; drivers take the nearest that they have.
 
     Attributes:
         size: (width, height) in pixels; None leaves it to the camera.
         rate: Frames a second; None leaves it to the camera.
+        format: Code of the format of pixels, such as MJPG or YUYV; None takes MJPG for a size that
+            the camera offers so, otherwise one that has the size.
+        exact: True refuses what a camera of Linux does not offer; False logs that and takes the
+            nearest.
     """
 
     size: tuple[int, int] | None = None
     rate: float | None = None
+    format: str | None = None
+    exact: bool = False
+
+    @property
+    def asked(self) -> bool:
+        """True if anything is requested."""
+        return (self.size, self.rate, self.format) != (None, None, None)
 
 
 AS_IT_IS = CaptureOptions()
@@ -70,6 +84,11 @@ def names_camera(text: str) -> bool:
     return stat.S_ISCHR(found.st_mode) and os.major(found.st_rdev) == VIDEO_MAJOR
 
 
+def device_path(device: str) -> Path:
+    """Return the path of a camera that `names_camera` accepts."""
+    return Path(f"/dev/video{device}" if device.isdigit() else device)
+
+
 def open_device(device: str, options: CaptureOptions = AS_IT_IS) -> Capture:
     """Open a camera by its index, by its path /dev/videoN, or by a link to that.
 
@@ -77,8 +96,9 @@ def open_device(device: str, options: CaptureOptions = AS_IT_IS) -> Capture:
 
     Raises SourceError with the reason, as far as the system reports it.
     """
-    path = Path(f"/dev/video{device}" if device.isdigit() else device)
+    path = device_path(device)
     match = DEVICE.fullmatch(os.path.realpath(path))
+    code = _format_for(device, path, options)
     # OpenCV adds the numbers of its backends to the index, so a large one means something else.
     if path.exists() if match is None else int(match[1]) < 100:
         be_quiet()
@@ -87,17 +107,43 @@ def open_device(device: str, options: CaptureOptions = AS_IT_IS) -> Capture:
         else:
             capture = cv2.VideoCapture(int(match[1]))
         if capture.isOpened():
-            _ask(capture, options)
+            _ask(capture, options, code)
             # V4L2 then hands over what the camera sent; other systems know no such setting.
             return leaving_jpeg(capture, cv2.CAP_PROP_CONVERT_RGB, 0)
         capture.release()
     raise SourceError(f"camera {device} does not open: {_why_no_device(path)}")
 
 
-def _ask(capture: cv2.VideoCapture, options: CaptureOptions) -> None:
+def _format_for(device: str, path: Path, options: CaptureOptions) -> str | None:
+    """Return the code of the format to request, None to leave it to OpenCV.
+
+    Raises SourceError if the camera does not offer what is asked, and that must be exact.
+    """
+    usual = options.format or (MJPG if options.size is not None else None)
+    if not options.asked or not sys.platform.startswith("linux"):
+        return usual
+    try:
+        offer = read_offer(path, readable_only=True)
+    except OSError:  # opening tells why
+        return usual
+    if offer is None or not offer.formats:
+        return usual
+    unmet = offer.unmet(options.format, options.size, options.rate)
+    if unmet is None:
+        return options.format or offer.format_for(options.size, options.rate)
+    asked, instead = unmet
+    if options.exact:
+        raise SourceError(f"camera {device} does not offer {asked}; pass one of {instead}")
+    _log.warning("camera %s does not offer %s; the nearest of %s is taken", device, asked, instead)
+    near = usual if any(one.code == usual for one in offer.formats) else None
+    return offer.format_for(options.size, None) or near
+
+
+def _ask(capture: cv2.VideoCapture, options: CaptureOptions, code: str | None) -> None:
+    if code is not None:
+        letters = code.ljust(4)
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*letters))
     if options.size is not None:
-        # Uncompressed images beyond VGA do not fit through USB 2 at full rate.
-        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, options.size[0])
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, options.size[1])
     if options.rate is not None:
@@ -162,6 +208,8 @@ def open_picamera(number: int, options: CaptureOptions) -> PiCapture:
     Raises MissingDependencyError without picamera2, SourceError if the camera does not start.
     """
     camera_class = _library()
+    if options.format is not None:
+        raise SourceError(f"{PICAMERA}:{number} chooses its format itself; leave --format out")
     try:
         camera = camera_class(number)
         # picamera2 names formats by the order in a register: its RGB888 is BGR in memory.
@@ -177,48 +225,13 @@ def open_picamera(number: int, options: CaptureOptions) -> PiCapture:
     return PiCapture(camera)
 
 
-def list_cameras(system: Path = _SYSTEM, devices: Path = Path("/dev")) -> list[str]:
-    """Return a line for each camera: the value of --source, the name, and any problem."""
-    return [*_video_devices(system, devices), *list_picameras()]
-
-
-def _video_devices(system: Path, devices: Path) -> list[str]:
-    if not sys.platform.startswith("linux"):
-        return [f"{number}" for number in range(_PROBED) if _opens(number)]
-    lines = []
-    for entry in sorted(system.glob("video[0-9]*"), key=lambda path: int(path.name[5:])):
-        # A camera may have more than one node; only the first, index 0, gives images.
-        if _read(entry / "index") not in {"", "0"}:
-            continue
-        device = devices / entry.name
-        allowed = os.access(device, os.R_OK | os.W_OK)
-        note = "" if allowed else "  no permission: sudo usermod -aG video $USER, log in again"
-        lines.append(f"{device}  {_read(entry / 'name') or 'unnamed'}{note}")
-    return lines
-
-
-def _opens(number: int) -> bool:
-    try:
-        open_device(str(number)).release()
-    except SourceError:
-        return False
-    return True
-
-
-def _read(path: Path) -> str:
-    try:
-        return " ".join(path.read_text("utf-8", "replace").split())
-    except OSError:
-        return ""
-
-
-def list_picameras() -> list[str]:
-    """Return a line for each camera; empty without picamera2."""
+def list_picameras() -> list[tuple[str, str]]:
+    """Return `--source` and the model of each camera; empty without picamera2."""
     try:
         found = _library().global_camera_info()
     except MissingDependencyError:
         return []
-    return [f"{PICAMERA}:{entry['Num']}  {entry['Model']}" for entry in found]
+    return [(f"{PICAMERA}:{entry['Num']}", str(entry["Model"])) for entry in found]
 
 
 def _library() -> Any:
@@ -256,6 +269,13 @@ def _why_no_device(device: Path) -> str:
             else f"there is no {device}, nor any other camera; connect one, or pass --source with "
             "a video, a folder or a URL"
         )
-    if not os.access(device, os.R_OK | os.W_OK):
-        return f"no permission on {device}; run `sudo usermod -aG video $USER` and log in again"
+    try:
+        offer = read_offer(device, readable_only=True)
+    except OSError as error:
+        return f"{device}: {problem_of(error)}"
+    if offer is None:
+        return f"{device} takes no images; pass one of `lmedge camera --list`"
+    if offer.formats and not any(one.readable for one in offer.formats):
+        codes = ", ".join(one.code for one in offer.formats)
+        return f"{device} offers {codes} alone, which lmedge does not read; pass another camera"
     return f"{device} is in use by another program or gives no images; try another number"

@@ -7,6 +7,7 @@ others are unlike what is there. Of too many the oldest go of which the network 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import queue
@@ -36,6 +37,7 @@ LOOK_SECONDS = 1.0  # between two frames that are compared with what is there
 BURST_GAP, BURST_LONGEST = 60.0, 600.0  # seconds
 _WAITING = 4  # frames that wait for the thread
 _PAUSE = 60.0  # seconds between two attempts on a full disk
+_LONGEST_CLOSE = 30.0  # seconds for what waits at the end
 _log = logging.getLogger(__name__)
 
 
@@ -158,8 +160,9 @@ class Collector:
 
     def close(self) -> None:
         """Store what waits."""
-        self._waiting.put(None)
-        self._thread.join(30.0)
+        with contextlib.suppress(queue.Full):  # the disk hangs
+            self._waiting.put(None, timeout=_LONGEST_CLOSE)
+            self._thread.join(_LONGEST_CLOSE)
         if self.lost:
             _log.info("--collect: %d frames drawn at random came too fast to be kept", self.lost)
 
@@ -214,7 +217,7 @@ class Collector:
                 continue
             try:
                 stored = self._store.add(image)
-            except (LmedgeError, OSError) as error:
+            except Exception as error:  # whatever an image brings about: the thread lives on
                 if paused < 0:
                     _log.warning("--collect: %s; collecting pauses, the labels go on", error)
                 paused = self._clock() + _PAUSE

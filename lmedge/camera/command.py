@@ -7,35 +7,30 @@ import dataclasses
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any
 
 import click
 
 from ..commands.options import delegate_option, threads_option
 from ..errors import LmedgeError
 from ..files import check_writable
-from ..harmless import echo
-from ..streams import open_lines
+from ..harmless import echo, json_text
 from ..systemd import under_systemd, use_journal
-from ..writers import check_outputs, held
-from .capture import CaptureOptions, list_cameras
+from ..writers import check_outputs
+from .cameras import find_cameras
+from .capture import CaptureOptions
 from .choice import Choice
 from .field_options import FieldOptions, field_options
-from .frames import FrameSource, FrameView
+from .frames import FrameView
 from .loop import CameraSummary, run_camera, stopping_on_signals
-from .parameters import Address, Pair, Region
-from .preview import Preview
+from .parameters import Address, Pair, PixelFormat, Region
 from .preview_token import find_token
-from .recorder import Recorder
-from .service import SupervisedState
-from .sinks import JsonLines, LabelLines, Sink
+from .service import failure_in
+from .sink_options import SinkOptions
 from .smoothing import UNSMOOTHED, Steadiness
 from .sources import open_source
 from .teach_options import TeachOptions, teach_options
-from .window import Window, require_display
-
-if TYPE_CHECKING:
-    from .teacher import Teacher
+from .window import require_display
 
 _log = logging.getLogger(__name__)
 
@@ -43,8 +38,13 @@ _log = logging.getLogger(__name__)
 def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
-    for line in list_cameras() or ["no camera found"]:
-        echo(line)
+    found = find_cameras()
+    if context.params.get("as_json"):
+        for one in found:
+            echo(json_text(one.as_json()))
+    else:
+        for line in [line for one in found for line in one.lines()] or ["no camera found"]:
+            echo(line)
     context.exit()
 
 
@@ -55,10 +55,16 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option(
     "--list",
     is_flag=True,
-    is_eager=True,
     expose_value=False,
     callback=_list,
-    help="List the cameras of this machine, and end.",
+    help="List the cameras of this machine, their formats, sizes and rates, and end.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,  # before --list, whatever their order
+    help="With --list: print one JSON object a camera.",
 )
 @click.option(
     "--source",
@@ -71,6 +77,12 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option("--size", type=Pair(), help="Ask the camera for this size.")
 @click.option(
     "--fps", type=click.FloatRange(0, 1000, min_open=True), help="Ask the camera for this rate."
+)
+@click.option(
+    "--format",
+    "pixels",
+    type=PixelFormat(),
+    help="Ask the camera for this format, such as MJPG or YUYV  [default: one with the size]",
 )
 @click.option(
     "--rotate",
@@ -131,9 +143,11 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="End after N frames.")
 def camera(
     files: tuple[Path, ...],
+    as_json: bool,
     source: str,
     size: tuple[int, int] | None,
     fps: float | None,
+    pixels: str | None,
     rotate: str,
     mirror: bool,
     roi: tuple[float, float, float, float] | None,
@@ -170,6 +184,8 @@ def camera(
     lmedge camera landmarks.tflite --source rtsp://camera.local/live --headless --jsonl -
     lmedge camera taught.tflite --teach --teach-photographs more
     """  # noqa: D301 - click's mark, the character itself
+    if as_json:
+        raise click.UsageError("--json needs --list")
     if record is not None:
         if record.suffix.lower() != ".mp4":
             raise click.BadParameter("the name must end in .mp4", param_hint="--record")
@@ -187,12 +203,14 @@ def camera(
     window = not headless and _has_display(preview is not None)
     seen = window or preview is not None
     lessons.check(files, seen=seen or sys.stdin.isatty())
-    choice = Choice(files, threads, delegate=delegate)
+    kept = status is not None or under_systemd()
     options, view = (
-        CaptureOptions(size=size, rate=fps),
+        # A service goes on with the nearest if another camera took the place of its own.
+        CaptureOptions(size=size, rate=fps, format=pixels, exact=not kept),
         FrameView(rotate=int(rotate), mirror=mirror, roi=roi),
     )
-    with contextlib.ExitStack() as stack:
+    with failure_in(status, files[0]), contextlib.ExitStack() as stack:
+        choice = Choice(files, threads, delegate=delegate)
         opened = stack.enter_context(
             open_source(source, options=options, view=view, give_up=give_up)
         )
@@ -217,46 +235,6 @@ def camera(
         _log.info("wrote %s", path)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SinkOptions:
-    """The sinks that the command line names."""
-
-    jsonl: str | None
-    record: Path | None
-    status: Path | None
-    preview: tuple[str, int] | None
-    token: str | None
-    window: bool
-
-    def open(
-        self,
-        source: FrameSource,
-        choice: Choice,
-        stack: contextlib.ExitStack,
-        teacher: Teacher | None,
-    ) -> list[Sink]:
-        """Open all of them, files before the window, so that a frame that is seen was written.
-
-        The teacher is last: what it waits for, the others have seen.
-        """
-        sinks: list[Sink] = []
-        if self.jsonl is not None:
-            sinks.append(JsonLines(_open_lines(self.jsonl, stack)))
-        elif not self.window:
-            sinks.append(LabelLines(sys.stdout))
-        if self.record is not None:
-            sinks.append(Recorder(self.record))
-        if self.preview is not None:
-            page = Preview(*self.preview, token=self.token, teacher=teacher)
-            _log.info("preview at %s", page.shown())
-            sinks.append(page)
-        if self.window:
-            sinks.append(Window(source, choice, teacher))
-        if self.status is not None or under_systemd():
-            sinks.append(SupervisedState(self.status, choice))
-        return sinks if teacher is None else [*sinks, teacher]
-
-
 def _has_display(optional: bool) -> bool:
     """Return True if a window can be opened; raise LmedgeError unless it is `optional`."""
     try:
@@ -276,13 +254,6 @@ def _steadiness(choice: Choice, seconds: float | None, none: bool) -> Steadiness
     if seconds is None:
         return None
     return dataclasses.replace(Steadiness.of(choice.current.model), seconds=seconds)
-
-
-def _open_lines(target: str, stack: contextlib.ExitStack) -> TextIO:
-    if target == "-":
-        return sys.stdout
-    stack.enter_context(held(target))
-    return stack.enter_context(open_lines(target))
 
 
 def _sentence(summary: CameraSummary) -> str:

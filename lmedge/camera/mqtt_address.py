@@ -13,6 +13,7 @@ import click
 from ..errors import LmedgeError
 from ..harmless import harmless
 from ..regular import read_regular
+from ..text_files import decode_text
 
 PASSWORD_VARIABLE = "LMEDGE_MQTT_PASSWORD"
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -104,9 +105,9 @@ def find_password(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get(PASSWORD_VARIABLE)
     try:
-        password = read_regular(file, _LARGEST_FILE).decode().rstrip("\r\n")
+        password = decode_text(read_regular(file, _LARGEST_FILE)).rstrip("\n")
         mode = file.stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise LmedgeError(f"{file}: the password cannot be read ({reason}); check it") from error
     if not password:

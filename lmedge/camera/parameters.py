@@ -1,4 +1,4 @@
-"""Kinds of values of the command line: a size, a region, an address."""
+"""Kinds of values of the command line: a size, a format, a region, an address."""
 
 from __future__ import annotations
 
@@ -20,6 +20,21 @@ class Pair(click.ParamType):  # type: ignore[type-arg]  # generic in newer click
         if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
             self.fail(f"{value!r} is not a size such as 1280x720", param, ctx)
         return int(width), int(height)
+
+
+class PixelFormat(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """The code of a format of pixels, three or four letters and digits."""
+
+    name = "CODE"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return the code in capitals."""
+        code = str(value).upper()
+        if not (code.isascii() and code.isalnum() and 3 <= len(code) <= 4):
+            self.fail(f"{value!r} is not a format such as MJPG or YUYV", param, ctx)
+        return code
 
 
 class Region(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import LmedgeError
 from ..files import cache_folder
 from ..regular import read_regular
+from ..text_files import decode_text
 
 TOKEN_VARIABLE = "LMEDGE_TOKEN"
 SHORTEST = 16  # characters of a token; made ones have 128 random bits
@@ -99,8 +100,8 @@ def _read(path: Path) -> str:
     if os.name == "posix" and mode & 0o077:
         _log.warning("%s: others can read the token; run chmod 600 on it", path)
     try:
-        return check_token(data.decode().strip())
-    except (LmedgeError, UnicodeDecodeError) as error:
+        return check_token(decode_text(data).strip())
+    except (LmedgeError, ValueError) as error:
         raise LmedgeError(
             f"{path}: holds no token of {SHORTEST} characters or more; write one, or remove the "
             "file and one is made"

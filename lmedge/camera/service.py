@@ -7,12 +7,14 @@ hangs without an error, or that is away for longer than the watchdog waits, is s
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ..errors import LmedgeError
 from ..harmless import harmless, json_text
 from ..machine import boot_id, boot_seconds, processor_celsius, resident_bytes
 from ..rejection import UNKNOWN
@@ -101,10 +103,8 @@ class SupervisedState:
         notify(f"STATUS={self._sentence()}")
         if self._path is None:
             return
-        fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        with contextlib.suppress(OSError):  # not flushed: what a power cut takes is old anyway
-            fresh.write_text(json_text(self.as_dict()) + "\n", encoding="utf-8")
-            fresh.replace(self._path)
+        with contextlib.suppress(OSError):
+            _replace(self._path, self.as_dict())
 
     def _sentence(self) -> str:
         if self._away is not None:
@@ -141,6 +141,49 @@ class SupervisedState:
             "errors": self._errors.count,
             "last_error": self._errors.text,
         }
+
+
+@contextlib.contextmanager
+def failure_in(path: Path | None, file: Path) -> Iterator[None]:
+    """Let the status file have the error with which a camera ends, also before its first frame.
+
+    Args:
+        path: The status file, if one is wanted.
+        file: The .tflite file, for a camera that has not written the status yet.
+    """
+    try:
+        yield
+    except (LmedgeError, OSError) as error:
+        if path is not None:
+            with contextlib.suppress(OSError):
+                _write_failure(path, file, harmless(error))
+        notify(f"STATUS={harmless(error)}")
+        raise
+
+
+def _write_failure(path: Path, file: Path, text: str) -> None:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if found["pid"] != os.getpid() or found["boot"] != boot_id():
+            raise ValueError("of another camera")
+    except (OSError, ValueError, KeyError, TypeError):
+        state = SupervisedState(None, file)
+        state.close()
+        found = state.as_dict()
+    if found["last_error"] != text:
+        found["errors"], found["last_error"] = found["errors"] + 1, text
+    _replace(path, found)
+
+
+def _replace(path: Path, content: dict[str, object]) -> None:
+    """Replace the file, not flushed: what a power cut takes is old anyway. Raises OSError."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_text(json_text(content) + "\n", encoding="utf-8")
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 class _LastError(logging.Handler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import http.client
 import logging
@@ -65,7 +66,7 @@ def open_source(
 
     Args:
         source: One of the above.
-        options: Size and rate to request of a camera.
+        options: Size, rate and format to request of a camera.
         view: Rotation, mirroring and region of every frame.
         give_up: Seconds without a frame after which a live source raises CameraLostError; None
             waits for ever.
@@ -80,8 +81,10 @@ def open_source(
         name = text if text.startswith(PICAMERA) else f"camera {text}"
         return LiveSource(name, opener, view=view, give_up=give_up)
     shown = without_secrets(text)
-    if options != AS_IT_IS:
-        raise SourceError(f"{shown}: size and rate can be asked of cameras only; leave them out")
+    if options.asked:
+        raise SourceError(
+            f"{shown}: size, rate and format can be asked of cameras only; leave them out"
+        )
     if parse(text) is not None:
         return _open_stream(text, view, give_up)
     if shown != text:
@@ -101,9 +104,14 @@ def is_pattern(text: str) -> bool:
 
 
 def _camera(text: str, options: CaptureOptions) -> Callable[[], Capture] | None:
-    """Return the function that opens a camera, None if `text` names no camera."""
+    """Return the function that opens a camera, None if `text` names no camera.
+
+    A camera that returns may be another one: then it need not offer exactly what was asked.
+    """
     if names_camera(text):
-        return partial(open_device, text, options)
+        first = iter([options])
+        later = dataclasses.replace(options, exact=False)
+        return lambda: open_device(text, next(first, later))
     kind, _, number = text.partition(":")
     if kind == PICAMERA and (number.isdigit() or not number):
         return partial(open_picamera, int(number or 0), options)

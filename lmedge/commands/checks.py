@@ -89,6 +89,14 @@ def check_camera() -> Diagnosis:
     if not devices:
         action = "plug one in, or give `lmedge camera --source` a video, a folder or a URL"
         return Diagnosis(name="camera", status="missing", detail="no /dev/video*", action=action)
+    devices = [device for device in devices if _takes_images(device)]
+    if not devices:
+        return Diagnosis(
+            name="camera",
+            status="missing",
+            detail="no /dev/video* takes images",
+            action="connect one; a Raspberry Pi's own camera is `--source picamera2`",
+        )
     usable = [device for device in devices if os.access(device, os.R_OK | os.W_OK)]
     if not usable:
         action = "sudo usermod -aG video $USER, then log in again"
@@ -99,6 +107,16 @@ def check_camera() -> Diagnosis:
             action=action,
         )
     return Diagnosis(name="camera", status="ok", detail=", ".join(usable))
+
+
+def _takes_images(device: str) -> bool:
+    """Return False for a node of metadata or of a codec, of which some boards have a dozen."""
+    try:
+        from ..camera.v4l2 import read_offer
+
+        return read_offer(Path(device), readable_only=True) is not None
+    except (ImportError, OSError):  # OpenCV does not load, or nobody may ask the device
+        return True
 
 
 def check_display() -> Diagnosis:

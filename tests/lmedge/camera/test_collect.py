@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -225,6 +227,49 @@ def test_a_full_disk_pauses_and_is_reported_once(
     clock.now += 60.0
     feed(sink, clock, shown(tiny_file, 200, known=False))
     assert len(collected(tmp_path)) == 1 and "goes on" in caplog.text
+
+
+def test_an_error_of_an_image_does_not_end_the_collecting(
+    tiny_file: Path,
+    tmp_path: Path,
+    clock: Time,
+    collector: Callable[..., Collector],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sink = collector()
+
+    def broken(_: object) -> bool:
+        raise cv2.error("no encoder")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sink._store, "add", broken)
+        sink.take(shown(tiny_file, 1, known=False))
+        until = time.monotonic() + 20
+        while "collecting pauses" not in caplog.text:
+            assert time.monotonic() < until
+    clock.now += 60.0
+    feed(sink, clock, shown(tiny_file, 2, known=False))
+    assert len(collected(tmp_path)) == 1
+
+
+def test_a_disk_that_hangs_does_not_hold_up_the_end(
+    tiny_file: Path,
+    collector: Callable[..., Collector],
+    clock: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lmedge.camera.collect._WAITING", 1)
+    monkeypatch.setattr("lmedge.camera.collect._LONGEST_CLOSE", 0.1)
+    sink, hung = collector(), threading.Event()
+    monkeypatch.setattr(sink._store, "add", lambda _: hung.wait(20))
+    for seed in range(4):
+        sink.take(shown(tiny_file, seed, known=False))
+        clock.now += 2.0
+    begun = time.monotonic()
+    sink.close()
+    assert time.monotonic() - begun < 5
+    hung.set()
 
 
 def test_bursts_are_frames_of_one_label_without_a_gap(

@@ -101,7 +101,7 @@ class TestToken:
         file = tmp_path / "token"
         file.write_text(TOKEN + "\n")
         assert find_token("127.0.0.1", file=file) == TOKEN
-        file.write_bytes(b"\xff" * 40)
+        file.write_bytes(bytes(range(40)))
         with pytest.raises(LmedgeError, match="holds no token"):
             find_token("127.0.0.1", file=file)
         file.unlink()

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -17,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from lmedge.camera.frames import Absence, Frame
-from lmedge.camera.service import PERIOD, SupervisedState
+from lmedge.camera.service import PERIOD, SupervisedState, failure_in
 from lmedge.camera.sinks import FrameResult
 from lmedge.classifier import Classifier
 from lmedge.deploy.health import read_health
+from lmedge.errors import LmedgeError
 from tests.in_process import lmedge
 from tests.lmedge.camera.streams import bgr, mjpeg_server, write_video
 
@@ -110,6 +112,14 @@ def test_a_disk_that_is_full_costs_the_news_only(tmp_path: Path, result: FrameRe
     state = SupervisedState(tmp_path / "nowhere" / "status.json", Path("x.tflite"))
     assert state.take(result) and state.absent(Absence(message="away"))
     state.close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    state = SupervisedState(tmp_path / "status.json", Path("x.tflite"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        state.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir()), "nothing half-written is left"
 
 
 def test_the_command_keeps_the_file(tiny_file: Path, tmp_path: Path) -> None:
@@ -122,6 +132,27 @@ def test_the_command_keeps_the_file(tiny_file: Path, tmp_path: Path) -> None:
     assert found["frames"] == 6 and found["file"] == str(tiny_file)
     refused = lmedge("camera", tiny_file, "--headless", "--source", video, "--status", video)
     assert refused.returncode == 1 and "reads this file too" in refused.stderr
+
+
+def test_a_camera_that_does_not_open_is_in_the_file(tiny_file: Path, tmp_path: Path) -> None:
+    """A board that gives no frames tells why in `lmedge fleet status`."""
+    status = tmp_path / "status.json"
+    done = lmedge("camera", tiny_file, "--headless", "--source", 63, "--status", status)
+    assert done.returncode == 7
+    found = json.loads(status.read_text())
+    assert found["errors"] == 1 and found["last_error"] in done.stderr
+    assert found["last_error"].startswith("camera 63 does not open: ")
+    health = read_health(status)
+    assert health is not None and health.frames == 0 and not health.fresh(1e9)
+    lost = SupervisedState(status, tiny_file)
+    with pytest.raises(LmedgeError), failure_in(status, tiny_file):
+        lost.close()
+        raise LmedgeError("gone for 60 s")
+    found = json.loads(status.read_text())
+    assert (found["errors"], found["last_error"]) == (1, "gone for 60 s")
+    with pytest.raises(LmedgeError), failure_in(tmp_path / "no" / "folder", tiny_file):
+        raise LmedgeError("the error comes all the same")
+    assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
 
 
 class Supervisor:

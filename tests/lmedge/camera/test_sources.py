@@ -22,7 +22,8 @@ from lmedge.camera import (
     VideoSource,
     open_source,
 )
-from lmedge.camera.capture import CaptureOptions, list_cameras
+from lmedge.camera.cameras import find_cameras
+from lmedge.camera.capture import CaptureOptions
 from lmedge.commands.packages import LEAST_OPENCV
 from lmedge.errors import CameraLostError, LmedgeError, MissingDependencyError, SourceError
 from tests.lmedge.camera.streams import Numbered, bgr, mjpeg_server, write_video
@@ -316,20 +317,6 @@ def test_a_picamera_is_a_live_source(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Picamera2.stopped == [1]
     with pytest.raises(SourceError, match="picamera2:5 does not start"):
         open_source("picamera2:5")
-    assert list_cameras(Path("/nowhere"))[-1] == "picamera2:1  ov5647"
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the list is the system's own")
-def test_cameras_are_listed(tmp_path: Path) -> None:
-    for number, name, index in ((10, "HD Webcam", 0), (2, "Capture", 0), (11, "HD Webcam", 1)):
-        entry = tmp_path / "sys" / f"video{number}"
-        entry.mkdir(parents=True)
-        (entry / "name").write_text(f"{name}\n")
-        (entry / "index").write_text(f"{index}\n")
-    devices = tmp_path / "dev"
-    devices.mkdir()
-    (devices / "video10").touch()
-    assert list_cameras(tmp_path / "sys", devices) == [
-        f"{devices / 'video2'}  Capture  no permission: sudo usermod -aG video $USER, log in again",
-        f"{devices / 'video10'}  HD Webcam",
-    ]
+    with pytest.raises(SourceError, match="leave --format out"):
+        open_source("picamera2", options=CaptureOptions(format="MJPG"))
+    assert find_cameras(Path("/nowhere"))[-1].lines() == ["picamera2:1  ov5647"]

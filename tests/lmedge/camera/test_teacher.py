@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -31,6 +33,8 @@ from lmedge.teach.photographs import read_photographs
 from lmedge.teach.teaching import Lesson, teach_file
 from tests.lmedge.camera import teaching
 from tests.lmedge.camera.teaching import Scene, give_lesson, running, scene, take_burst, until
+
+AUTOGROUP = Path("/proc/self/autogroup")
 
 
 @pytest.fixture
@@ -165,6 +169,22 @@ class TestTheLoop:
             file.write_bytes(file.read_bytes() + b"another")
             assert "another program has changed it" in give_lesson(teacher, "white gate", "gates")
             assert file.read_bytes().endswith(b"another")
+
+    @pytest.mark.skipif(not AUTOGROUP.exists(), reason="no groups of the scheduler")
+    def test_a_lesson_has_a_low_priority_among_all_sessions(self) -> None:
+        """The kernel shares the processor between sessions before it looks at priorities."""
+        code = "import os; from lmedge.teach.burst_lesson import step_aside\n"
+        code += f"before = os.nice(0); step_aside(); group = open('{AUTOGROUP}').read()\n"
+        code += "print(os.nice(0) - before, group)"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            check=False,
+        )
+        own, _, *group = done.stdout.split()
+        assert (own, group) == ("10", ["nice", "10"])
 
     def test_a_child_that_ends(self, made: Path, file: Path, choice: Choice) -> None:
         """At the end of the camera, or because memory lacks: the file of before stays."""

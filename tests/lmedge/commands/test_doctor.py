@@ -13,6 +13,7 @@ import lmedge as package
 from lmedge.commands import checks, packages
 from tests import processes
 from tests.in_process import lmedge
+from tests.lmedge.camera.kernel import CAPTURE, Kernel, Node
 
 # Nothing may go out to the network from a test; a refused connection is an answer at once.
 OFFLINE = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
@@ -54,6 +55,20 @@ def test_cached_weights_need_no_network(tmp_path: Path, monkeypatch: pytest.Monk
     assert checks.check_weights_file() == packages.Diagnosis(
         name="weights", status="ok", detail=str(cached)
     )
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="V4L2 is a part of Linux")
+def test_a_codec_is_no_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Raspberry Pi without a camera has /dev/video10 to 16."""
+    linux = Kernel(monkeypatch)
+    webcam, codec = Node(tmp_path / "video0"), Node(tmp_path / "video10", can=CAPTURE | 0x8000)
+    paths = [str(linux.add(node)) for node in (webcam, codec)]
+    monkeypatch.setattr(checks, "_devices", lambda *_: paths)
+    found = checks.check_camera()
+    assert (found.status, found.detail) == ("ok", paths[0])
+    paths.pop(0)
+    found = checks.check_camera()
+    assert found.status == "missing" and "picamera2" in found.action
 
 
 def test_without_the_decoder_of_heic(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ INCLUDED = (
     "e2fsprogs",
     "busybox-static",
 )
-ALSO = ("cryptography", "av")  # packages for signed files and for recording
+ALSO = ("cryptography", "av", "waitress")  # for signed files, recordings and the preview page
 TOOLS = {
     "qemu-system-aarch64": "qemu-system-arm",
     "debootstrap": "debootstrap",

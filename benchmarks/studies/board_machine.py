@@ -10,6 +10,7 @@ import dataclasses
 import json
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from lmedge.processes import python_command
 from .board_image import PORT
 
 LOOK = 8.0  # seconds between looks at the board
+STORE = "/var/lib/lmedge"  # the folder of a board that root deploys to
 # Cheap to ask while the board starts: `lmedge fleet status` starts Python there. It prints if
 # frames come and no trial is left, the release, and if its bytes are those of its name.
-_ASK = r"""
-cd /var/lib/lmedge || exit 1
+_ASK = (
+    f"cd {STORE} || exit 1\n"
+    + r"""
 name=$(readlink current)
 grep -q "$(cat /proc/sys/kernel/random/boot_id)" run/status.json &&
   last=$(sed -n 's/.*"last": \([0-9]*\).*/\1/p' run/status.json)
@@ -33,6 +36,7 @@ echo "${name#releases/}"
 sum=$(sha256sum "$name"/*.tflite | cut -d" " -f1)
 case "$name" in releases/$sum-*) echo whole;; *) echo damaged;; esac
 """
+)
 _MEMORY = 1024  # megabytes
 _DEFAULTS = """\
 [defaults]
@@ -45,6 +49,7 @@ source = "/dev/video0"
 size = "320x180"
 fps = 2
 threads = 1
+least-rate = 0.2
 watch = 10
 grace = {patience}
 stall = {stall}
@@ -58,19 +63,43 @@ SETTINGS = {
         'record = "field/day.mp4"\n'
     ),
     "demanding": 'python = "/usr/bin/python3"\nleast-rate = 1000\n',
+    "teaching": (
+        'python = "/usr/bin/python3"\npreview = "127.0.0.1:8000"\nteach = true\n'
+        'teach-photographs = "lessons"\nfps = 1\n'
+    ),
     "bare": 'python = "/usr/local/bin/bare-python"\n',
 }
 _BARE = r'#!/bin/sh\nexec /usr/bin/python3 -S -s "$@"\n'
 
 
+WELL, NO_FRAMES = "well", "no frames"  # the first two states that _ASK prints
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BoardLook:
-    """The state of the board: `well`, `on trial`, `no frames` or `not reached`."""
+    """The state of the board: WELL, `on trial`, NO_FRAMES or `not reached`."""
 
     state: str = "not reached"
     release: str = ""
     content: str = ""
     seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happens to the board.
+
+    Attributes:
+        name: Its name in the table.
+        act: Function that does it and returns its end.
+        state: The state of the board afterwards.
+        check: Function that asks the board after that; its line is added to the end.
+    """
+
+    name: str
+    act: Callable[[], str]
+    state: str = WELL
+    check: Callable[[], str] | None = None
 
 
 class Machine:
@@ -154,10 +183,14 @@ class Machine:
         output, errors = self.start_deployment(file, *words, board=board).communicate()
         return end_of(output, errors)
 
-    def wait_for_frames(self) -> BoardLook:
-        """Wait until frames come and no trial is left, and return the last look at the board."""
+    def has_release(self) -> bool:
+        """Return True if a release is in service, or was."""
+        return self.ssh(f"test -e {STORE}/current", self.patience) is not None
+
+    def wait_for(self, state: str = WELL) -> BoardLook:
+        """Wait for a state, and return the last look at the board."""
         begun, look = time.monotonic(), BoardLook()
-        while look.state != "well" and time.monotonic() - begun < self.patience:
+        while look.state != state and time.monotonic() - begun < self.patience:
             if look.seconds:
                 time.sleep(LOOK)
             lines = (self.ssh(_ASK) or "").splitlines()
@@ -165,13 +198,35 @@ class Machine:
             look = _look(lines, seconds)
         return look
 
-    def journal(self, pattern: str, lines: int = 3) -> str:
-        """Return the last lines of the service's journal that have a pattern of grep, joined."""
+    def mark(self) -> str:
+        """Return the end of the service's journal as it is now, for `journal`.
+
+        Behind an entry of another unit, journalctl would leave out the first of this one.
+        """
         found = self.ssh(
-            "journalctl -b -u lmedge -o cat --no-pager | "
-            f"grep -E '{pattern}' | tail -n {lines}; true"
+            "journalctl -b -u lmedge -n 1 -o cat --no-pager --show-cursor | "
+            "sed -n 's/^-- cursor: //p'"
         )
-        return " / ".join((found or "").split("\n")).strip(" /")
+        return (found or "").strip()
+
+    def journal(self, pattern: str, mark: str, lines: int = 1) -> str:
+        """Wait for lines of the service's journal behind a mark, and return them joined.
+
+        Seconds of the emulated board are longer than those of this machine if it starves.
+
+        Args:
+            pattern: A pattern of `grep -E`, without quotes.
+            mark: The value of `mark` from before.
+            lines: The number of lines to wait for.
+        """
+        behind = f"--after-cursor='{mark}'" if mark else "-b"
+        script = f"journalctl -u lmedge -o cat --no-pager {behind} | grep -E '{pattern}'; true"
+        until = time.monotonic() + self.patience
+        while True:
+            found = [line for line in (self.ssh(script) or "").splitlines() if line][-3:]
+            if len(found) >= lines or time.monotonic() >= until:
+                return " / ".join(found) or f"no line with {pattern}"
+            time.sleep(LOOK)
 
 
 def _look(lines: list[str], seconds: float) -> BoardLook:

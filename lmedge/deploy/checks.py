@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -59,19 +60,9 @@ def require_bytes(store: Store, release: Release, offered: str | None = None) ->
         raise DeployError(f"{path}: {error.strerror}; deploy it again", Reason.HASH) from error
     if hashlib.sha256(data).hexdigest() != release.sha256:
         raise DeployError(f"{path}: its bytes changed; deploy it again", Reason.HASH)
-    learned = store.learned()
-    if learned is not None and offered is not None and learned.split() != offered.split():
-        raise DeployError(
-            f"{store.folder}: the board has learned another key; remove {store.trusted} there to "
-            "let it learn this one",
-            Reason.SIGNATURE,
-        )
-    key = learned if learned is not None else offered
-    if key is not None:
-        _require_signature(data, path, key)
-
-
-def _require_signature(data: bytes, path: Path, key: str) -> None:
+    key = _key(store, offered)
+    if key is None:
+        return
     place = path.with_name(path.name + SIGNATURE_SUFFIX)
     try:
         signature = place.read_text("utf-8", "replace")
@@ -81,6 +72,45 @@ def _require_signature(data: bytes, path: Path, key: str) -> None:
             "`lmedge sign`",
             Reason.SIGNATURE,
         ) from error
+    _require_signature(data, signature, place, key)
+
+
+def take_signature(store: Store, release: Release, given: Path, offered: str | None) -> None:
+    """Let a release that was there before have the signature that came with its file now.
+
+    Without a key nobody can tell which of two signatures is right: the first one stays. Raises
+    DeployError for a signature that does not fit, and the one that is there stays.
+    """
+    path = store.file(release)
+    place = path.with_name(path.name + SIGNATURE_SUFFIX)
+    if not given.is_file():
+        return
+    signature = given.read_text("utf-8", "replace")
+    there = place.read_text("utf-8", "replace") if place.is_file() else None
+    key = _key(store, offered)
+    if signature == there or (key is None and there is not None):
+        return
+    if key is not None:
+        _require_signature(path.read_bytes(), signature, place, key)
+    try:
+        store.write(str(place.relative_to(store.folder)), signature)
+    except OSError as error:
+        raise DeployError(f"{place}: {error.strerror or error}", Reason.SPACE) from error
+
+
+def _key(store: Store, offered: str | None) -> str | None:
+    """Return the key that files must be signed with. Raises DeployError if two differ."""
+    learned = store.learned()
+    if learned is not None and offered is not None and learned.split() != offered.split():
+        raise DeployError(
+            f"{store.folder}: the board has learned another key; remove {store.trusted} there to "
+            "let it learn this one",
+            Reason.SIGNATURE,
+        )
+    return learned if learned is not None else offered
+
+
+def _require_signature(data: bytes, signature: str, place: Path, key: str) -> None:
     try:
         PublicKey.read(key, "the learned key").verify(data, signature, place.name)
     except LmedgeError as error:  # also if cryptography is missing: a board that cannot tell
@@ -122,6 +152,36 @@ def require_speed(store: Store, release: Release) -> Speed | None:
             Reason.SLOW,
         )
     return speed
+
+
+def require_offered(release: Release) -> None:
+    """Raise DeployError if a V4L2 camera does not offer the size, rate or format of a release.
+
+    It is asked while another release takes images; of these alone nobody could tell.
+    """
+    asked = dict(zip(release.capture, release.capture[1:], strict=False))
+    if not {"--size", "--fps", "--format"} & set(asked) or not sys.platform.startswith("linux"):
+        return
+    from ..camera.capture import device_path, names_camera
+    from ..camera.v4l2 import read_offer
+
+    source = release.source
+    if not names_camera(source):
+        return
+    try:
+        offer = read_offer(device_path(source), readable_only=True)
+        width, _, height = asked.get("--size", "").lower().partition("x")
+        unmet = offer and offer.unmet(
+            asked["--format"].upper() if "--format" in asked else None,
+            (int(width), int(height)) if width else None,
+            float(asked["--fps"]) if "--fps" in asked else None,
+        )
+    except (OSError, ValueError):  # the check of the camera tells why
+        return
+    if unmet:
+        raise DeployError(
+            f"camera {source} does not offer {unmet[0]}; pass one of {unmet[1]}", Reason.CAMERA
+        )
 
 
 def require_camera(store: Store, release: Release) -> None:

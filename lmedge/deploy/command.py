@@ -177,10 +177,8 @@ def deploy_to_all(
 
         first = [one(plans[0])] if canary and len(plans) > 1 else []
         if any(result.failed for result in first):
-            note = f"left alone, since {plans[0].name} failed"
-            rest = [
-                BoardResult(board=plan.name, done=Done.REFUSED, detail=note) for plan in plans[1:]
-            ]
+            note = f"since {plans[0].name} failed"
+            rest = [BoardResult(board=plan.name, done=Done.LEFT, detail=note) for plan in plans[1:]]
             return [*first, *rest]
         with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
             futures = [pool.submit(one, plan) for plan in plans[len(first) :]]

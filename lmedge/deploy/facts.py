@@ -44,6 +44,7 @@ class BoardFacts:
         state: The state of the releases.
         release: The release in use.
         health: The object of its status file.
+        failures: The object of the failed starts since the camera was last well.
         trusted: Text of the public key that the board has learned.
         environments: Names of the environments that are complete.
     """
@@ -69,6 +70,7 @@ class BoardFacts:
     state: State
     release: Release | None
     health: dict[str, Any]
+    failures: dict[str, Any]
     trusted: str
     environments: tuple[str, ...]
 
@@ -150,6 +152,7 @@ _READERS: dict[str, Any] = {
     "state": _state,
     "release": _release,
     "health": _health,
+    "failures": _health,
     "folder": _path,
     "unit": str,
     "trusted": str,

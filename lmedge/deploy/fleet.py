@@ -36,7 +36,8 @@ class BoardStatus:
         celsius: Temperature of the processor.
         memory_mb: Megabytes of the camera.
         free_mb: Free megabytes of the disk.
-        last_error: The last error that the camera reported.
+        last_error: The last error that the camera reported, and how often it ended if it gives no
+            frames.
         last_result: End of the last deployment.
         last_reason: Its reason.
         detail: One line on that.
@@ -158,6 +159,8 @@ def status_of(board: str, facts: BoardFacts) -> BoardStatus:
     else:
         state = "well" if facts.state.trial is None else "on trial"
     error = health.get("away") or health.get("last_error")
+    if not fresh and (ended := _ended(facts)):
+        error = ended if error is None else f"{ended}: {error}"
     return BoardStatus(
         board=board,
         release=facts.current,
@@ -175,6 +178,15 @@ def status_of(board: str, facts: BoardFacts) -> BoardStatus:
         detail="" if last is None else harmless(last.detail),
         warnings=facts.warnings,
     )
+
+
+def _ended(facts: BoardFacts) -> str:
+    """Return how often the camera ended since it was last well, empty for never."""
+    count, code = (_number(facts.failures.get(name)) for name in ("count", "code"))
+    if not count or facts.failures.get("boot") != facts.boot:
+        return ""
+    times = "once" if count == 1 else f"{count:.0f} times"
+    return f"the camera ended {times}" + ("" if code is None else f" with exit code {code:.0f}")
 
 
 def describe(status: BoardStatus) -> Iterator[str]:

@@ -13,7 +13,15 @@ from pathlib import Path
 
 from ..errors import DeployError
 from ..machine import boot_id, boot_seconds
-from .checks import require_bytes, require_camera, require_golden, require_space, require_speed
+from .checks import (
+    require_bytes,
+    require_camera,
+    require_golden,
+    require_offered,
+    require_space,
+    require_speed,
+    take_signature,
+)
 from .decisions import condemn
 from .failures import Failures
 from .health import Judgement, read_health
@@ -59,7 +67,9 @@ class Installer:
         if the release is refused; then nothing has changed.
         """
         self.store.prepare()
-        with held_alone(self.store, LONGEST + release.watch + release.grace):
+        longest = LONGEST + (self._when_idle or 0.0) + release.watch + release.grace
+        with held_alone(self.store, longest):
+            self.store.clean()
             try:
                 self._check(release, file)
                 self._wait_for_idle()
@@ -78,12 +88,14 @@ class Installer:
         require_space(self.store, file.stat().st_size)
         signature = file.with_name(file.name + SIGNATURE_SUFFIX)
         self.store.add(release, file, signature.read_bytes() if signature.is_file() else None)
+        take_signature(self.store, release, signature, self._key)
         require_bytes(self.store, release, self._key)
         self._step("running golden images")
         require_golden(self.store, release)
         if release.budget_ms is not None:
             self._step("measuring")
             require_speed(self.store, release)
+        require_offered(release)
         if not self._camera_proved(release):
             self._step("waiting for a frame")
             require_camera(self.store, release)

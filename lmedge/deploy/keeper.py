@@ -69,8 +69,8 @@ class Keeper:
                     return 0
                 try:
                     release = self._next()
-                except DeployError as error:
-                    self._failures.add(error.exit_code)
+                except (DeployError, OSError) as error:  # a full disk takes no link
+                    self._failures.add(getattr(error, "exit_code", 1))
                     raise
                 code = self._keep(release)
                 if code is not None:
@@ -123,6 +123,8 @@ class Keeper:
         if reason is Reason.CRASH and code in _NO_CAMERA:
             reason = Reason.CAMERA
         shown = "" if code is None else f", the last with exit code {code}"
+        health = read_health(self.run_folder / STATUS)
+        shown += f": {health.last_error}" if health is not None and health.last_error else ""
         return Judgement(reason=reason, detail=f"{starts} starts{shown}")
 
     def _keep(self, release: Release) -> int | None:

@@ -100,6 +100,8 @@ def _end(holder: Holder) -> None:
 
 @contextlib.contextmanager
 def _guard(store: Store) -> Iterator[None]:
-    with (store.folder / ".lock.lock").open("a") as stream:
+    path = store.folder / ".lock.lock"
+    with path.open("a") as stream:
+        store.own(path)  # the camera that teaches takes it too
         lock_open_file(stream.fileno(), wait=True)
         yield

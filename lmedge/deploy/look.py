@@ -56,6 +56,7 @@ def board_facts(folder: str, service: str = "lmedge") -> dict[str, object]:
         "state": _object(place / "state.json"),
         "release": _object(place / "current" / "release.json"),
         "health": _object(place / "run" / "status.json"),
+        "failures": _object(place / "run" / "failures.json"),
         "trusted": _read(place / "trusted.pub"),
         "environments": sorted(path.parent.name for path in place.glob("environments/*/complete")),
     }

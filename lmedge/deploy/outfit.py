@@ -73,7 +73,8 @@ def setup_script(outfit: Outfit, facts: BoardFacts, incoming: str, *, offline: b
     """Return the script that makes the environment, and the user of the service for root.
 
     A script that ends early leaves an environment without the file `complete`; the next one makes
-    it anew.
+    it anew. Two at once take turns by a lock on the folder, as `Store.prune` does, if the board has
+    flock, as Debian and Alpine do.
     """
     folder, place = shlex.quote(facts.folder), shlex.quote(outfit.folder(facts))
     make = _packages(outfit, place, incoming) if outfit.own_packages else ""
@@ -84,11 +85,13 @@ def setup_script(outfit: Outfit, facts: BoardFacts, incoming: str, *, offline: b
     user = _user(folder) if facts.root else ""
     return (
         f"umask 022\nmkdir -p {folder}/environments {folder}/cache || exit 1\n{user}"
+        f"if command -v flock >/dev/null 2>&1; then exec 9<{folder}/environments\n"
+        'flock -n 9 || { echo \'{"step": "waiting for another environment"}\'; flock 9; }; fi\n'
         f"if [ ! -e {place}/complete ]; then\n"
         'echo \'{"step": "making the environment"}\'\n'
         f"rm -rf {place} && mkdir {place} || exit 1\n{make}"
         f"printf %s {shlex.quote(run)} >{place}/run && chmod 755 {place}/run || exit 1\n"
-        f"sync; : >{place}/complete; sync\nfi\n"
+        f"sync; : >{place}/complete; sync\nfi\nexec 9<&-\n"
     )
 
 

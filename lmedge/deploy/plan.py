@@ -22,8 +22,8 @@ from .service import NAME, ServiceOptions
 from .state import GRACE
 
 # Options of the camera that a service has no use for, or that deploy sets itself.
-_NOT_HERE = {"list", "headless", "frames", "token", "status", "help"}
-_CAPTURE = ("source", "size", "fps", "rotate", "mirror", "roi", "give-up")
+_NOT_HERE = {"list", "json", "headless", "frames", "token", "status", "help"}
+_CAPTURE = ("source", "size", "fps", "format", "rotate", "mirror", "roi", "give-up")
 # Options that need an extra of lmedge on the board.
 _EXTRAS = {"record": "camera", "preview": "camera", "mqtt": "mqtt", "metrics": "metrics"}
 WATCH = 30.0

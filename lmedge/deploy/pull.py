@@ -20,6 +20,8 @@ from .taught import TAUGHT_FOLDER
 
 SUFFIXES = (".jpg", ".json")  # of collected frames
 _AT_A_TIME = 200  # names in one script
+_NOT_READ = "unreadable"
+_UNREADABLE = f'for name; do [ -r "$name" ] || [ ! -e "$name" ] || echo "{_NOT_READ}  $name"; done'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,10 +73,13 @@ class Puller:
             self._connection.fetch(one.there, home, one.suffixes, inside=one.inside)
         good = [name for name, digest in hashes.items() if _same(home / name, digest)]
         if len(good) < len(hashes):
-            raise HostError(
-                f"{self._plan.host}: {len(hashes) - len(good)} of {len(hashes)} files did not "
-                "arrive as they are there; pull again"
-            )
+            there = self._hashes(one)  # a full folder drops its oldest frames meanwhile
+            missing = there.keys() & hashes.keys() - set(good)
+            if missing:
+                raise HostError(
+                    f"{self._plan.host}: {len(missing)} of {len(hashes)} files did not arrive as "
+                    "they are there; pull again"
+                )
         return len(good) - len(before), good
 
     def _wanted(self) -> list[_Wanted]:
@@ -103,13 +108,20 @@ class Puller:
     def _hashes(self, one: _Wanted) -> dict[str, str]:
         names = " -o ".join(f"-name '*{suffix}'" for suffix in one.suffixes)
         depth = "" if one.inside else "-maxdepth 1 "
+        find = f"find . {depth}-type f \\( {names} \\) ! -name '.*'"
         text = self._run(
             f"cd {shlex.quote(one.there)} 2>/dev/null || exit 0\n"
-            f"find . {depth}-type f \\( {names} \\) ! -name '.*' -exec sha256sum {{}} +\n"
+            f'these() {{ {find} -exec "$@" {{}} +; }}\n'
+            f"these sh -c {shlex.quote(_UNREADABLE)} sh\n"
+            "these sha256sum 2>/dev/null\nexit 0\n"  # also if one goes meanwhile
         )
         found = {}
         for line in text.splitlines():
             digest, _, name = line.partition("  ")
+            if digest == _NOT_READ:
+                raise HostError(
+                    f"{self._plan.host}: {one.there}: {name} cannot be read by the user who logs in"
+                )
             if digest.startswith("\\"):  # sha256sum marks a name with a backslash
                 digest, name = digest[1:], name.replace("\\\\", "\\")
             inside = name.startswith("./") and ".." not in Path(name).parts

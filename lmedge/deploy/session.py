@@ -40,7 +40,8 @@ from .state import Reason
 from .store import SIGNATURE_SUFFIX, TRUSTED
 from .wheelhouse import fill_wheelhouse
 
-_FIRST = {"starting", "making the environment"}  # steps before `lmedge board install`
+# Steps before `lmedge board install`
+_FIRST = {"starting", "waiting for another environment", "making the environment"}
 _LATE = {"switching", "watching"}  # steps after which the board finishes alone
 Step = Callable[[str], None]
 
@@ -56,6 +57,7 @@ class Done(enum.StrEnum):
     BACK = "went back"
     FAILED = "failed"
     LOST = "not reached"
+    LEFT = "left alone"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from ..files import write_text
 from ..harmless import echo, harmless
 from ..model_file import read_model
 from ..regular import read_regular
+from ..text_files import decode_text
 from .signing import PublicKey, SecretKey
 from .store import SIGNATURE_SUFFIX
 
@@ -131,7 +132,7 @@ def _new_password() -> str:
 
 def _read(path: Path, otherwise: str) -> str:
     try:
-        return read_regular(path, _MOST).decode("utf-8", "replace")
+        return decode_text(read_regular(path, _MOST))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DeployError(f"{path}: cannot be read ({harmless(reason)}); {otherwise}") from error

@@ -47,10 +47,13 @@ class Store:
         self.trusted = folder / TRUSTED
 
     def prepare(self) -> None:
-        """Make the folders, and remove what an interrupted copy has left."""
+        """Make the folders."""
         for folder in (self.folder, self.releases, self.environments):
             folder.mkdir(parents=True, exist_ok=True)
             self.own(folder)
+
+    def clean(self) -> None:
+        """Remove what an interrupted copy has left; another deployment must not be at work."""
         for left in self.releases.glob(".*"):
             shutil.rmtree(left, ignore_errors=True)
 
@@ -104,9 +107,14 @@ class Store:
         return self.releases / release.name / release.file
 
     def add(self, release: Release, file: Path, signature: bytes | None) -> None:
-        """Copy a release into its folder, which appears whole. Raises DeployError."""
+        """Copy a release into its folder, which appears whole. Raises DeployError.
+
+        Of a release that is there, files whose bytes have changed are replaced, except the
+        signature (`checks.take_signature`).
+        """
         place = self.releases / release.name
         if release.name in self.present():
+            self._mend(release, file)
             return
         staged = self.releases / f".{release.name[:16]}"
         try:
@@ -128,6 +136,26 @@ class Store:
             self.own(path)
         _flush(place)
         _flush(self.releases)
+
+    def _mend(self, release: Release, file: Path) -> None:
+        path = self.file(release)
+        fresh = temporary_name(path)
+        try:
+            if (path.parent / RELEASE_FILE).read_bytes() != release.text().encode():
+                self.write(f"{self.releases.name}/{release.name}/{RELEASE_FILE}", release.text())
+            if path.is_file() and _digest(path) == release.sha256:
+                return
+            whole = _copy(file, fresh) == release.sha256
+            if whole:
+                self.own(fresh)
+                fresh.replace(path)
+                _flush(path.parent)
+        except OSError as error:
+            raise DeployError(f"{path}: {error.strerror or error}", Reason.SPACE) from error
+        finally:
+            fresh.unlink(missing_ok=True)
+        if not whole:
+            raise DeployError(f"{release.file}: arrived with other bytes", Reason.HASH)
 
     def remove(self, name: str) -> None:
         """Remove a release, its description first: a half-removed one is none."""
@@ -172,7 +200,7 @@ class Store:
         return after
 
     def write(self, name: str, text: str) -> None:
-        """Write a small file into the folder, whole or not at all. Raises OSError."""
+        """Write a small file below the folder, whole or not at all. Raises OSError."""
         path = self.folder / name
         fresh = temporary_name(path)
         try:
@@ -182,7 +210,7 @@ class Store:
         except OSError:
             fresh.unlink(missing_ok=True)
             raise
-        _flush(self.folder)
+        _flush(path.parent)
 
     def note(self, ending: Ending) -> None:
         """Append a decision to the log; a full disk loses the line only."""
@@ -207,9 +235,20 @@ class Store:
                 used.add(self.release(str(name)).environment)
         with contextlib.suppress(OSError):
             used.add((self.folder / "keeper").readlink().name)
-        for path in self.environments.iterdir():
-            if path.name not in used:
-                shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError), self._environments_locked():
+            for path in self.environments.iterdir():
+                if path.name not in used:
+                    shutil.rmtree(path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _environments_locked(self) -> Iterator[None]:
+        """Raise OSError while a deployment makes an environment, which no release needs yet."""
+        folder = os.open(self.environments, os.O_RDONLY)
+        try:
+            lock_open_file(folder, wait=False)
+            yield
+        finally:
+            os.close(folder)
 
     def own(self, path: Path) -> None:
         """Give a path that root made to the owner of the folder, as whom the service runs."""
@@ -248,7 +287,11 @@ def _copy(source: Path, target: Path) -> str:
         shutil.copyfileobj(read, write, 1 << 20)
         write.flush()
         os.fsync(write.fileno())
-    with target.open("rb") as stream:
+    return _digest(target)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

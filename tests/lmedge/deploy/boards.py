@@ -59,10 +59,16 @@ if [ -n "$once" ]; then
   [ "$kind" = blind ] && { echo "lmedge: 0: does not open" >&2; exit 7; }
   exit 0
 fi
-case $kind in crash) exit 3;; gone) exit 7;; silent) exec sleep 600;; esac
+read -r boot </proc/sys/kernel/random/boot_id
+if [ "$kind" = gone ]; then
+  printf '{"pid": %d, "boot": "%s", "frames": 0, "first": 0, "last": 0,' $$ "$boot" >"$status"
+  printf '"known": false, "frames_per_second": 0, "memory_mb": null,' >>"$status"
+  printf '"errors": 1, "last_error": "camera 0 does not open"}' >>"$status"
+  exit 7
+fi
+case $kind in crash) exit 3;; silent) exec sleep 600;; esac
 memory=50.0; [ "$kind" = heavy ] && memory=5000.0
 known=false; [ "$kind" = busy ] && known=true
-read -r boot </proc/sys/kernel/random/boot_id
 first=; n=0
 while :; do
   n=$((n + 1)); read -r now _ </proc/uptime; : "${first:=$now}"

@@ -278,7 +278,8 @@ def test_a_board_that_has_learned_a_key_runs_signed_files_alone(
     file, stolen, public = signed_by("museum"), signed_by("thief"), tmp_path / "museum.pub"
     refused = here("-q", "deploy", stolen, *board.words("--key", public))
     assert refused.returncode == 14 and "signed by the key" in refused.stderr
-    learns = board.words("--key", public, "--set", "smoothing=0.31")
+    assert here("-q", "deploy", tiny_file, *board.words("--set", "smoothing=0.31")).returncode == 0
+    learns = board.words("--key", public, "--set", "smoothing=0.31")  # the same release, signed
     done = here("-q", "deploy", file, *learns)
     assert done.returncode == 0 and board.store.learned() == public.read_text(), done.stdout
     assert "unchanged" in here("-q", "deploy", file, *learns).stdout

@@ -30,6 +30,7 @@ fps = 15
 record = "last.mp4"
 least-rate = 2.5
 service = "lmedge-hall"
+format = "yuyv"
 """
 
 
@@ -50,7 +51,7 @@ def test_boards_have_their_own_settings_over_the_defaults(tmp_path: Path) -> Non
     assert first.capture == ("--mirror", "--size", "1280x720", "--source", "picamera2")
     assert (first.budget_ms, first.service.memory_mb) == (60.0, 400)
     assert second.arguments == ("--record", "last.mp4") and second.extras == ("camera", "deploy")
-    assert second.capture == ("--fps", "15", "--size", "1280x720", "--source", "0")
+    assert " ".join(second.capture) == "--format yuyv --fps 15 --size 1280x720 --source 0"
     assert (second.least_rate, second.service.name) == (2.5, "lmedge-hall")
     assert [plan.name for plan in read_fleet(tmp_path / "fleet.toml", ["hall.2"])] == ["hall.2"]
     with pytest.raises(DeployError, match="no board 'attic'"):

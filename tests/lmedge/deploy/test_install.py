@@ -15,11 +15,15 @@ from lmedge.deploy import install as module
 from lmedge.deploy.failures import Failures, run_folder
 from lmedge.deploy.install import Installer, roll_back
 from lmedge.deploy.keeper import keeper_lives
+from lmedge.deploy.lock import held_alone
 from lmedge.deploy.service import Service, ServiceOptions, unit_text
 from lmedge.deploy.state import Reason, Result, State
-from lmedge.deploy.store import Store
+from lmedge.deploy.store import Store, read_object
 from lmedge.errors import DeployError
+from lmedge.machine import boot_seconds
 from tests.in_process import lmedge
+from tests.lmedge.camera import kernel
+from tests.lmedge.camera.kernel import Kernel, Node
 from tests.lmedge.deploy.boards import ENVIRONMENT, board, kept, put, release, until
 from tests.lmedge.deploy.systemctl import FakeSystemd
 
@@ -122,6 +126,58 @@ def test_a_release_goes_into_service_and_proves_itself(
     assert steps[-1] == "watching" and "waiting for a frame" not in steps[6:], (
         "the camera was taken by the release that runs, whose frames prove it"
     )
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="V4L2 is a part of Linux")
+def test_a_size_that_the_camera_lacks_is_refused_also_while_it_is_in_use(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linux = Kernel(monkeypatch)
+    sizes: kernel.Sizes = {(640, 480): [(1, 30)]}
+    path = str(linux.add(Node(tmp_path / "video0", formats={"MJPG": sizes})))
+    monkeypatch.setattr("lmedge.camera.capture.names_camera", lambda text: text == path)
+    put(store, "well 1", tmp_path, source=path)
+    with kept(store):
+        until((store.folder / "run" / "status.json").exists)
+        for words, problem in (
+            (("--size", "800x600"), "does not offer 800x600; pass one of 640x480"),
+            (("--mirror", "--fps", "60"), "does not offer 60 frames a second; pass one of 30"),
+            (("--format", "yuyv"), "does not offer format YUYV; pass one of MJPG"),
+        ):
+            made, file = release("well 2", tmp_path, source=path, capture=words)
+            with pytest.raises(DeployError, match=problem) as found:
+                Installer(store, None, print).install(made, file)
+            assert found.value.reason == Reason.CAMERA
+        words = ("--format", "mjpg", "--fps", "30", "--size", "640X480")
+        made, file = release("well 2", tmp_path, source=path, capture=words)
+        ended = Installer(store, None, print).install(made, file)
+    assert ended is not None and ended.result is Result.GOOD
+
+
+def test_a_second_deployment_leaves_the_copy_of_the_first(store: Store, tmp_path: Path) -> None:
+    made, path = release("well", tmp_path)
+    staged = store.releases / ".copy"
+    with held_alone(store, 20.0):
+        staged.mkdir()
+        code = (
+            "import sys, pathlib\n"
+            "from lmedge.deploy.install import Installer\n"
+            "from lmedge.deploy.release import release_of\n"
+            "from lmedge.deploy.store import Store, read_object\n"
+            "store, path = Store(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2])\n"
+            "release = release_of(read_object(path.with_name('release.json')), path)\n"
+            "Installer(store, None, print).install(release, path)\n"
+        )
+        words = [sys.executable, "-c", code, str(store.folder), str(path)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert "another deployment is at work" in done.stderr and staged.is_dir()
+    locks: list[float] = []
+
+    def step(_: str) -> None:
+        locks.append(read_object(store.folder / "lock.json")["deadline"] - boot_seconds())
+
+    Installer(store, None, step, when_idle=5000.0).install(made, path)
+    assert not staged.exists() and min(locks) > 5000, "it counts while it waits for idleness"
 
 
 def test_a_service_that_does_not_start_is_gone_back_from(

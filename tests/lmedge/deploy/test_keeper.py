@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from lmedge.deploy.facts import facts_of
 from lmedge.deploy.failures import Failures, run_folder
+from lmedge.deploy.fleet import status_of
 from lmedge.deploy.health import Health, read_health
+from lmedge.deploy.look import board_facts
 from lmedge.deploy.release import Release
 from lmedge.deploy.state import Probation, Reason, Result, State
 from lmedge.deploy.store import Store
@@ -85,6 +89,25 @@ def test_a_bad_release_is_left_for_the_good_one(
     assert store.state().good == (old.name,)
     decisions = (store.folder / "log.jsonl").read_text().splitlines()
     assert len(decisions) == 1 and json.loads(decisions[0])["release"] == new.name
+
+
+def test_the_reason_of_a_camera_that_does_not_open_is_told(store: Store, tmp_path: Path) -> None:
+    """In the end of the trial, and in the status of a board that runs already."""
+    put(store, "well", tmp_path)
+    begin(store, "gone", tmp_path)
+    with kept(store):
+        until(lambda: ended(store))
+    last = store.state().last
+    assert last is not None
+    assert last.detail == "3 starts, the last with exit code 7: camera 0 does not open"
+    store.change(lambda state: State())
+    put(store, "gone", tmp_path)
+    assert [keep_once(store), keep_once(store)] == [7, 7]
+    status = status_of("kiosk", facts_of(board_facts(str(store.folder))))
+    assert status.state == "no frames"
+    assert status.last_error == (
+        "the camera ended 2 times with exit code 7: camera 0 does not open"
+    )
 
 
 def test_a_camera_that_was_taught_is_not_started_again(store: Store, tmp_path: Path) -> None:
@@ -204,6 +227,22 @@ def test_it_ends_its_camera_when_it_is_told_to_end(store: Store, tmp_path: Path)
         keeper.send_signal(signal.SIGTERM)
         assert keeper.wait(10) == 0
         until(lambda: not Path(f"/proc/{health.pid}").exists())
+
+
+def test_a_full_disk_at_the_start_has_growing_pauses(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor starts the keeper again at once, and a start takes a processor for seconds."""
+    put(store, "well", tmp_path)
+
+    def full(_: Store, name: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+
+    monkeypatch.setattr(Store, "switch", full)
+    for number in (1, 2):
+        with pytest.raises(OSError, match="No space left"):
+            keep_once(store)
+        assert Failures(run_folder(store)).count == number
 
 
 def test_a_second_keeper_does_not_start(store: Store, tmp_path: Path) -> None:

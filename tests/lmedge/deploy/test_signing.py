@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lmedge.deploy import signing
-from lmedge.deploy.checks import require_bytes
+from lmedge.deploy.checks import require_bytes, take_signature
 from lmedge.deploy.install import Installer
 from lmedge.deploy.keeper import Keeper
 from lmedge.deploy.release import Release
@@ -166,6 +166,33 @@ def test_a_board_learns_a_key_when_a_signed_release_has_proved_itself(tmp_path: 
     with pytest.raises(DeployError) as found:
         require_bytes(store, old)
     assert found.value.reason == Reason.SIGNATURE
+
+
+def test_a_file_that_runs_already_is_signed_later(tmp_path: Path) -> None:
+    """The release has the same name before and after: its signature must arrive all the same."""
+    store, key, thief = board(tmp_path / "board"), SecretKey.make(), SecretKey.make()
+    old = put(store, "well", tmp_path)
+    _, path = signed("well", key, tmp_path)
+    with kept(store):
+        until((store.folder / "run" / "keeper.json").exists)
+        ended = Installer(store, None, print, key=key.public.text()).install(old, path)
+        assert ended is not None and ended.result is Result.GOOD
+    assert store.learned() == key.public.text()
+    require_bytes(store, old)
+    signed("well", thief, tmp_path)
+    with pytest.raises(DeployError, match="signed by the key"):
+        Installer(store, None, print).install(old, path)
+    require_bytes(store, old)  # the right signature stayed
+    place = store.file(old).with_name(path.name + ".minisig")
+    place.write_text(thief.sign(path.read_bytes(), "c"))
+    signed("well", key, tmp_path)
+    Installer(store, None, print).install(old, path)
+    with kept(store):
+        until(lambda: store.state().trial is None and store.state().good == (old.name,))
+    store.trusted.unlink()
+    signed("well", thief, tmp_path)
+    take_signature(store, old, path.with_name(path.name + ".minisig"), None)
+    require_bytes(store, old, key.public.text())  # without a key nobody can tell: the first stays
 
 
 def test_a_board_that_knows_a_key_refuses_other_files_at_its_start(

@@ -34,6 +34,44 @@ def update(store: Store, old: Release, new: Release, path: Path) -> None:
     store.prune()
 
 
+def test_a_damaged_release_is_whole_again_when_it_is_deployed_again(tmp_path: Path) -> None:
+    store = board(tmp_path / "board")
+    made = put(store, "well", tmp_path)
+    path = store.file(made)
+    path.write_text("worn")
+    described = path.with_name("release.json")
+    described.write_text(described.read_text().replace('"watch": 0.3', '"watch": 0.4'))
+    for look in (lambda: require_bytes(store, made), lambda: store.release(made.name)):
+        with pytest.raises(DeployError, match="deploy it again"):
+            look()
+    other = tmp_path / "other"
+    other.write_text("other bytes")
+    with pytest.raises(DeployError, match="arrived with other bytes"):
+        store.add(made, other, None)
+    assert path.read_text() == "worn" and len(list(path.parent.iterdir())) == 2
+    store.add(made, tmp_path / "incoming well" / path.name, None)
+    require_bytes(store, store.release(made.name))
+    assert len(list(path.parent.iterdir())) == 2
+
+
+def test_what_root_makes_belongs_to_the_user_of_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A camera that teaches writes there as that user, and takes the lock of deployments."""
+    given = set()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda path, *_, **__: given.add(os.lstat(path).st_ino))
+    store = Store(tmp_path / "board")
+    store.prepare()
+    old, path = release("well 1", tmp_path)
+    store.add(old, path, None)
+    with held_alone(store, 60.0):
+        update(store, old, *release("well 2", tmp_path))
+    names = {"releases", "environments", "current", "state.json", ".state.lock", ".lock.lock"}
+    assert names <= {one.name for one in store.folder.iterdir()}
+    assert [one for one in store.folder.rglob("*") if os.lstat(one).st_ino not in given] == []
+
+
 def test_the_power_may_go_at_every_step_of_an_update(tmp_path: Path) -> None:
     """The old release or the new one is current, each whole, and the state is readable."""
     seen = set()
@@ -51,7 +89,7 @@ def test_the_power_may_go_at_every_step_of_an_update(tmp_path: Path) -> None:
         if current == new.name:
             assert state.trial is not None or new.name in state.good
         seen.add((current, state.trial is not None))
-        store.prepare()  # the next deployment removes what was left
+        store.clean()  # the next deployment removes what was left
         work()
         assert store.current() == new.name and store.state().good == (new.name, old.name)
         assert not list(store.releases.glob(".*"))

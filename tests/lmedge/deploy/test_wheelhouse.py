@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
@@ -17,6 +20,7 @@ from lmedge.deploy.look import board_facts
 from lmedge.deploy.outfit import Outfit, setup_script
 from lmedge.deploy.plan import plan_of
 from lmedge.deploy.state import Reason
+from lmedge.deploy.store import Store
 from lmedge.deploy.wheelhouse import fill_wheelhouse
 from lmedge.errors import DeployError
 from lmedge.remote.host import RemotePython
@@ -98,10 +102,15 @@ class Bare:
         self.place = Path(self._outfit.folder(self.facts))
         self.wheelhouse = self._incoming / "wheelhouse"
 
+    def script(self, *, offline: bool, python: str = sys.executable) -> str:
+        """Return what makes the environment, by that Python."""
+        outfit = dataclasses.replace(self._outfit, python=python)
+        return setup_script(outfit, self.facts, str(self._incoming), offline=offline)
+
     def make(self, *, offline: bool) -> subprocess.CompletedProcess[str]:
         """Make the environment as a deployment does there."""
-        script = setup_script(self._outfit, self.facts, str(self._incoming), offline=offline)
-        return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+        words = ["sh", "-c", self.script(offline=offline)]
+        return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
 def test_a_board_without_an_index_is_served_by_what_was_sent(
@@ -123,6 +132,39 @@ def test_a_board_without_an_index_is_served_by_what_was_sent(
         check=True,
     )
     assert there.stdout.strip().endswith(board.facts.machine)
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="no flock here: apt install util-linux")
+def test_two_deployments_make_one_environment(tmp_path: Path) -> None:
+    """The second waits; neither it nor a release that is pruned takes away what is half made."""
+    board = Bare(tmp_path)
+    store = Store(Path(board.facts.folder))
+    store.prepare()
+    slow = tmp_path / "python"
+    slow.write_text(
+        f'#!/bin/sh\necho made >>{tmp_path}/made\nmkdir "$3" && mkdir "$3/bin" || exit 1\n'
+        f"until [ -e {tmp_path}/on ]; do sleep 0.05; done\n"
+        'printf \'#!/bin/sh\\n\' >"$3/bin/python"; chmod 755 "$3/bin/python"\n'
+    )
+    slow.chmod(0o755)
+    script = board.script(offline=True, python=str(slow))
+    first, second = (
+        subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    )
+    waiting = '{"step": "waiting for another environment"}\n'
+    while not (tmp_path / "made").exists():
+        time.sleep(0.05)
+    store.prune()
+    time.sleep(0.2)
+    (tmp_path / "on").touch()
+    said = [one.communicate(timeout=60)[0] for one in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0]
+    assert sum(text.startswith(waiting) for text in said) == 1
+    assert (tmp_path / "made").read_text() == "made\n"
+    (place,) = store.environments.iterdir()
+    assert {path.name for path in place.iterdir()} == {"venv", "run", "complete"}
+    store.prune()
+    assert list(store.environments.iterdir()) == []
 
 
 @pytest.mark.slow

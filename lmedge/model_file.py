@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import shlex
 import struct
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -27,7 +28,6 @@ KNOWN = "known"  # the output that tells whether the image shows any of the land
 KNOWN_LABELS = ("landmark", "something else")
 LABEL_FILES = {head: f"{head}_labels.txt" for head in (*HEADS, KNOWN)}
 BASE = "base"  # `kind` of a file whose graph ends with its features
-NO_LANDMARKS = "has no landmarks; teach it first: lmedge teach PHOTOGRAPHS --base {} -o NEW.tflite"
 MAX_BYTES = 256 * 1024 * 1024
 _LONGEST_REASON = 300  # letters; an error may repeat a value of the file
 _OTHER_CHECKSUM = "its checksum does not match: the file is damaged; copy it again"
@@ -107,7 +107,8 @@ def parse_model(data: bytes, path: Path) -> ModelFile:
         resize = Resize(info["preprocessing"]["resize"])
         check_content(files, info)
     except ModelFileError as error:
-        reason = NO_LANDMARKS.format(path) if is_base(data) else error
+        first = f"has no landmarks; teach it first: {teach_command(path)}"
+        reason = first if is_base(data) else error
         raise ModelFileError(f"{path}: {reason}") from None
     except DAMAGE as error:
         raise ModelFileError(
@@ -115,6 +116,11 @@ def parse_model(data: bytes, path: Path) -> ModelFile:
             "export it again with `lmedge export`"
         ) from error
     return _model(data, path, graph, taxonomy, resize, info)
+
+
+def teach_command(base: Path) -> str:
+    """Return the command that teaches a file, to copy into a shell."""
+    return shlex.join(["lmedge", "teach", "PHOTOGRAPHS", "--base", str(base), "-o", "NEW.tflite"])
 
 
 def bare_model(

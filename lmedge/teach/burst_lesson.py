@@ -21,7 +21,7 @@ from ..errors import LmedgeError, ModelFileError, error_class
 from ..harmless import harmless
 from ..image import decode_image
 from ..machine import cores
-from ..model_file import ModelFile, parse_model
+from ..model_file import ModelFile, parse_model, teach_command
 from ..processes import child_environment, python_command
 
 LONGEST = 900.0  # seconds of a lesson, after which its process is ended
@@ -74,7 +74,7 @@ def check_teachable(model: ModelFile) -> None:
     if recall(model) is None:
         raise ModelFileError(
             f"{model.path}: holds no features of its photographs, so that no landmark can be added "
-            f"to it; make one that does: lmedge teach PHOTOGRAPHS --base {model.path} -o NEW.tflite"
+            f"to it; make one that does: {teach_command(model.path)}"
         )
 
 
@@ -153,7 +153,7 @@ class ChildTeacher:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,  # of its own share of the processor on Linux
+            start_new_session=True,  # the keyboard's signals are for the camera
         ) as child:
             self._child = child
             if self._stopped:
@@ -213,12 +213,23 @@ def _unpacked(output: bytes, path: Path, code: int, errors: bytes) -> BurstLesso
         ) from None
 
 
-def _main() -> int:
-    """Teach what comes in on standard input; print a line of JSON and the bytes of the file."""
+def step_aside() -> None:
+    """Lower the priority of this process, and let the system end it first if memory lacks.
+
+    A session of its own is a group of its own for Linux, which shares the processor between such
+    groups first: sched(7), "The autogroup feature". The priority of a process counts within its
+    group alone, so that the group gets the same one.
+    """
     with contextlib.suppress(OSError, AttributeError):
         os.nice(_NICE)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_END)
+    for name, value in (("autogroup", str(_NICE)), ("oom_score_adj", _FIRST_TO_END)):
+        with contextlib.suppress(OSError):
+            Path("/proc/self", name).write_text(value)
+
+
+def _main() -> int:
+    """Teach what comes in on standard input; print a line of JSON and the bytes of the file."""
+    step_aside()
     head = json.loads(sys.stdin.buffer.readline())
     parts = [sys.stdin.buffer.read(length) for length in head["lengths"]]
     data = b""

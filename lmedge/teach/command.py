@@ -14,7 +14,7 @@ from ..errors import ModelFileError
 from ..files import check_writable
 from ..harmless import echo, harmless, shell_words
 from ..machine import cores
-from ..model_file import HEADS, read_model
+from ..model_file import read_model
 from ..taxonomy import label_problem
 
 if TYPE_CHECKING:
@@ -187,15 +187,19 @@ def _print(taught: Taught) -> None:
         f"{labels.summary} from {taught.features.count} photographs in {found.bursts} bursts; "
         f"{len(taught.file.data) / 1e6:.2f} MB"
     )
-    intervals = scores.intervals()
-    for head in HEADS:
-        low, high = intervals[head]
+    intervals = scores.intervals() if found.judged else {}
+    for head, (low, high) in intervals.items():
         echo(
             f"{head} macro F1 {scores[head].macro_f1:.3f} ({low:.3f} to {high:.3f}), each "
             "photograph judged without itself and its burst"
         )
     unmeasured = int((~found.measured).sum())
-    if unmeasured:
+    if not found.judged:
+        echo(
+            "nothing judges this file: the photographs of each landmark are alike or of one burst, "
+            "and count as one; add some from another place or time"
+        )
+    elif unmeasured:
         echo(f"{unmeasured} photographs are the only burst of their landmark and judge nothing")
     if taught.heads:
         echo(taught.heads)

@@ -35,12 +35,13 @@ def forecast(found: Teaching, features: FeatureSet) -> Forecast | None:
     """Forecast the gain by a power law (Hestness et al., arXiv:1712.00409) of the share of errors.
 
     The points are lessons with a part of the photographs, judged by the others, and the honest
-    answers with all of them. Returns None for fewer than LEAST photographs a landmark.
+    answers with all of them. Returns None for fewer than LEAST photographs a landmark, or if there
+    are no honest answers.
     """
     rows, truth = features.rows()
     landmarks = len(features.landmarks)
     each = len(truth) / landmarks
-    if each < LEAST:
+    if each < LEAST or not found.judged:
         return None
     rows /= found.heads.deviation
     kernel = rows @ rows.T

@@ -205,11 +205,13 @@ def unique(rows: Stored) -> Stored:
     return np.unique(rows, axis=0) if len(rows) else rows
 
 
-def unit(rows: Stored, zero: int) -> npt.NDArray[np.float32]:
-    """Return (n, F) stored features with length 1."""
+def unit(rows: npt.NDArray[np.number], zero: int) -> npt.NDArray[np.float32]:
+    """Return (n, F) features, stored ones or those of a graph, with length 1."""
     values = rows.astype(np.float32) - np.float32(zero)
-    lengths = np.sqrt(np.einsum("nf,nf->n", values, values))
-    return np.asarray(values / np.maximum(lengths, 1e-6)[:, None], np.float32)
+    squares = np.einsum("nf,nf->n", values, values, dtype=np.float64)
+    lengths = np.maximum(np.sqrt(squares), 1e-6)[:, None]
+    np.divide(values, lengths, out=values, casting="same_kind")
+    return values
 
 
 def coarse_numbers(zero: int) -> Stored:

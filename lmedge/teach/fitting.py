@@ -84,7 +84,7 @@ class Teaching:
         truth: True classes by head, (N,), of the photographs in the order of the set.
         answers: Outputs by name, (N, K), of regressions without the photograph and its burst.
         measured: (N,) false for photographs whose landmark has no other burst: no regression can
-            judge them.
+            judge them. If none is measured, `scores` mean nothing, and the fit is a guess.
         groups: (N,) number of the group of like photographs, or of one burst, of each.
         decoding: The weight of the category head.
         rejection: The thresholds.
@@ -109,6 +109,11 @@ class Teaching:
         """Number of groups."""
         return int(self.groups.max()) + 1
 
+    @property
+    def judged(self) -> bool:
+        """True if a landmark has several bursts, so that there is an honest answer."""
+        return bool(self.measured.any())
+
 
 def teach_heads(found: FeatureSet) -> Teaching:
     """Fit the heads to a set of features. Each landmark must have a photograph."""
@@ -127,8 +132,8 @@ def teach_heads(found: FeatureSet) -> Teaching:
         fitted["landmark"], plane, unit(found.unknown, found.zero) / deviation
     )
     answers[KNOWN] = pair(scores.own)
-    measured = {name: values[judge.measured] for name, values in answers.items()}
-    true = {name: values[judge.measured] for name, values in truth.items()}
+    measured = {name: values[judge.used] for name, values in answers.items()}
+    true = {name: values[judge.used] for name, values in truth.items()}
     weight = fit_category_weight(measured, true, taxonomy)
     scored = score_probabilities(measured, true, taxonomy, weight)
     joint = joint_probabilities(measured["landmark"], measured["category"], parents, weight)
@@ -203,23 +208,29 @@ class _Judge:
         }
         counts = np.bincount(truth["landmark"])
         self.measured = np.ones(len(truth["landmark"]), np.bool_)
+        self._weights = np.ones(len(self.measured))
         for group in groups:
             self.measured[group] = len(group) < counts[truth["landmark"][group[0]]]
-        if not self.measured.any():
-            self.measured[:] = True
+            self._weights[group] = 1 / len(group)
+        self.used = self.measured if self.measured.any() else ~self.measured  # to fit to
 
     def heads(self) -> dict[str, _FittedHead]:
-        """Choose the regularisation of each head by the log loss of its honest answers."""
+        """Choose the regularisation of each head by the log loss of its honest answers.
+
+        A group weighs as one photograph there. Its frames repeat one answer, so that a few long
+        bursts would choose for all other photographs.
+        """
         together = np.concatenate([self._targets[name] for name in HEADS], axis=1)
         ends = np.cumsum([self._targets[name].shape[1] for name in HEADS])
         best: dict[str, tuple[float, float, float, Floats]] = {}
+        weights = self._weights[self.used]
         for share in SHARES:
             left = self._ridge.solve(together, share).left_out(self._groups)
             parts = np.split(left * SHARPNESS, ends[:-1], axis=1)
             for name, values in zip(HEADS, parts, strict=True):
-                judged, truth = values[self.measured], self._truth[name][self.measured]
-                temperature = fit_temperature(judged, truth)
-                loss = smoothed_loss(judged, truth)(temperature)
+                judged, truth = values[self.used], self._truth[name][self.used]
+                temperature = fit_temperature(judged, truth, weights)
+                loss = smoothed_loss(judged, truth, weights)(temperature)
                 if name not in best or loss < best[name][0]:
                     best[name] = loss, share, temperature, values
         return {name: self._fitted(name, *best[name][1:]) for name in HEADS}
@@ -239,7 +250,7 @@ class _Judge:
         every = Evidence(
             values=landmark.left / SHARPNESS, distance=plane.without_groups(self._groups)
         )
-        own = Evidence(values=every.values[self.measured], distance=every.distance[self.measured])
+        own = Evidence(values=every.values[self.used], distance=every.distance[self.used])
         classes = [np.flatnonzero(truth == number) for number in range(targets.shape[1])]
         values = self._ridge.solve(targets, landmark.head.share).left_out(classes)
         values[np.arange(len(truth)), truth] = -np.inf  # the landmark that is not in the list

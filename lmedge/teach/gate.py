@@ -88,7 +88,8 @@ def against_trained(trained: float, found: Teaching) -> tuple[str, list[str]]:
     """Compare heads in closed form with the trained heads of the base, on the same landmarks.
 
     The backbone has learned these photographs, so that the honest answers are too good. If they are
-    worse than the trained heads nevertheless, beyond their interval, that is a problem.
+    worse than the trained heads nevertheless, beyond their interval, that is a problem. Nothing is
+    compared if the photographs of each landmark are one burst, since no answer is honest then.
 
     Args:
         trained: Landmark macro F1 of the trained heads.
@@ -97,12 +98,16 @@ def against_trained(trained: float, found: Teaching) -> tuple[str, list[str]]:
     Returns:
         A line for people, and the problems.
     """
-    low, high = found.scores.intervals()["landmark"]
     line = (
         f"the trained heads of the base had landmark macro F1 {trained:.3f} on photographs that "
-        "they had not learned; heads in closed form take their place, with "
-        f"{found.scores['landmark'].macro_f1:.3f} ({low:.3f} to {high:.3f}) on its landmarks, "
-        "which is too good, since the backbone has learned these photographs"
+        "they had not learned; heads in closed form take their place"
+    )
+    if not found.judged:
+        return f"{line}; nothing judges those, since the photographs of each landmark are alike", []
+    low, high = found.scores.intervals()["landmark"]
+    line += (
+        f", with {found.scores['landmark'].macro_f1:.3f} ({low:.3f} to {high:.3f}) on its "
+        "landmarks, which is too good, since the backbone has learned these photographs"
     )
     worse = f"heads in closed form are worse than the trained heads of the base ({high:.3f} at the "
     worse += f"most, {trained:.3f}); train again with the new photographs"

@@ -206,7 +206,9 @@ def _packed(
         },
         "temperatures": temperatures,
         "decoding": dataclasses.asdict(teaching.decoding),
-        "metrics": {CROSS_VALIDATED: {"file": teaching.scores.brief()}},
+        "metrics": (
+            {CROSS_VALIDATED: {"file": teaching.scores.brief()}} if teaching.judged else {}
+        ),
         "gate": {"problems": list(problems)},
         "provenance": _provenance(base, found, teaching),
         "rejection": teaching.rejection.as_dict(),
@@ -231,11 +233,14 @@ def _packed(
 
 
 def _check_answers(bare: ModelFile, base: Base, teaching: Teaching) -> None:
-    """Compare the graph with the same sums in double precision, on the golden images."""
+    """Compare the graph with the same sums in double precision, on the golden images.
+
+    Those are of the features as the graph has them, which are not rounded if they are no int8.
+    """
     reader, interpreter = FeatureReader(base.backbone), Interpreter(bare, trusted=True)
     for number in range(GOLDEN):
         image = golden_image(number, bare.size)
-        row = unit(reader.read_prepared(image)[None], base.backbone.zero)
+        row = unit(reader.run(image)[None], base.backbone.zero)
         wanted = teaching.heads.outputs(row)
         for name, values in interpreter.run(image)._asdict().items():
             if float(np.abs(values - wanted[name][0]).max()) > CLOSE:

@@ -93,6 +93,8 @@ export const texts = {
     `${one} and ${other} cannot be told apart: ${right} of ${of} photographs are right between the two. Are they one place?`,
   refusedLoss: (name: string, lost: number, of: number) =>
     `${name} would lose ${lost} of its ${of} photographs. Take the burst again from elsewhere.`,
+  refusedWorse: (most: number, trained: number) =>
+    `heads that are taught here have macro F1 ${most.toFixed(2)} at the most, the trained ones ${trained.toFixed(2)}. Train the file again with this landmark.`,
   threadsFaster: (threads: number, ratio: number) =>
     `${threads}, in ${ratio.toFixed(2)} of the time of one`,
   threadsSlower: (ratio: number) => `1; more take ${ratio.toFixed(2)} of its time here`,

@@ -41,9 +41,12 @@ export interface Backbone {
   /** Index of the tensor of the features. */
   readonly features: number;
   readonly width: number;
-  /** Step and zero point of int8 features; the step is 0 for float32. */
+  /** Step of int8 and int16 features; 0 for float32. */
   readonly step: number;
+  /** Zero point of int8 features; 0 for others. */
   readonly zero: number;
+  /** True if the features are int8, which are stored as they are. */
+  readonly whole: boolean;
 }
 
 /** Cut the backbone off a file that was loaded before. Throws a PageError. */
@@ -75,10 +78,11 @@ export function writeModel(tree: Node): Uint8Array<ArrayBuffer> {
 }
 
 /** Return the features, int8, of what `featureGraph` gave: `FeatureReader` in Python. */
-export function asStored(values: Float32Array, { step, zero }: Backbone): Int8Array {
-  if (step > 0) return Int8Array.from(values, (value) => Math.round(value / step) + zero);
-  const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12);
-  return Int8Array.from(values, (value) => halfEven(value * (127 / largest)));
+export function asStored(values: Float32Array, { step, zero, whole }: Backbone): Int8Array {
+  const found = step > 0 ? Float64Array.from(values, (value) => Math.round(value / step)) : Float64Array.from(values);
+  if (whole) return Int8Array.from(found, (value) => value + zero);
+  const largest = found.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12);
+  return Int8Array.from(found, (value) => halfEven(value * (127 / largest)));
 }
 
 function halfEven(value: number): number {
@@ -187,7 +191,8 @@ function described(tree: Node, graph: Node): Backbone {
   const tensor = nodesOf(graph, GRAPH.tensors)[features]!;
   const shape = integersOf(tensor, TENSOR.shape);
   const type = integerOf(tensor, TENSOR.type);
-  if (shape.length !== 2 || (type !== TYPES.int8 && type !== TYPES.float32)) throw refused("its features");
+  const whole = type === TYPES.int8;
+  if (shape.length !== 2 || !(whole || type === TYPES.int16 || type === TYPES.float32)) throw refused("its features");
   const [signature] = nodesOf(tree, MODEL.signatures) as [Node];
   const [image] = nodesOf(signature, SIGNATURE.inputs);
   if (image === undefined) throw refused("its input");
@@ -195,8 +200,8 @@ function described(tree: Node, graph: Node): Backbone {
   const output: Node = new Map();
   output.set(MAPPING.name, text(FEATURES)).set(MAPPING.tensor, integer(features));
   signature.set(SIGNATURE.outputs, [output]);
-  const { step, zero } = type === TYPES.int8 ? steps(tensor) : { step: 0, zero: 0 };
-  return { tree, features, width: shape[1]!, step, zero };
+  const { step, zero } = type === TYPES.float32 ? { step: 0, zero: 0 } : steps(tensor);
+  return { tree, features, width: shape[1]!, step, zero: whole ? zero : 0, whole };
 }
 
 function steps(tensor: Node): { step: number; zero: number } {

@@ -162,8 +162,8 @@ export function rowsOf(found: FeatureSet): readonly [Rows, number[]] {
   return [unit({ data: whole, count: truth.length }, found), truth];
 }
 
-/** Return stored features with length 1. */
-export function unit({ data, count }: Stored, { width, zero }: Pick<FeatureSet, "width" | "zero">): Rows {
+/** Return features, stored ones or those of a graph, with length 1. */
+export function unit({ data, count }: Stored | Pick<Rows, "data" | "count">, { width, zero }: Pick<FeatureSet, "width" | "zero">): Rows {
   const found = new Float32Array(data.length);
   for (let start = 0; start < data.length; start += width) {
     let square = 0;

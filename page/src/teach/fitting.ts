@@ -81,6 +81,11 @@ export interface Teaching {
   readonly pairs: readonly (readonly [number, number])[];
 }
 
+/** Return whether a landmark has several bursts, so that there is an honest answer. */
+export function isJudged({ measured }: Pick<Teaching, "measured">): boolean {
+  return measured.some(Boolean);
+}
+
 /** Fit the heads to a set of features: `teach_heads` in Python. */
 export function teachHeads(found: FeatureSet): Teaching {
   const [rows, truth] = rowsOf(found);
@@ -93,17 +98,18 @@ export function teachHeads(found: FeatureSet): Teaching {
   const deviation = deviations(rows, truth);
   divide(rows, deviation);
   const measured = isMeasured(truth, groups);
+  const used = isJudged({ measured }) ? measured : measured.map(() => true); // to fit to
   const targets = { landmark: oneOf(truths.landmark, landmarks.length), category: oneOf(truths.category, categories.length) };
   const method: Method = new Ridge(rows, truth);
-  const fitted = fitHeads(method, targets, truths, groups, measured);
+  const fitted = fitHeads(method, targets, truths, groups, used);
   const answers = {
     landmark: softmaxOf(fitted.landmark),
     category: softmaxOf(fitted.category),
   };
   const plane = new Plane(rows, truth);
   const unknown = divide(unit(found.unknown, found), deviation);
-  const { score, own, leftOut } = fitScore(method, plane, fitted.landmark, targets.landmark, truth, groups, measured, unknown);
-  const kept = [...measured.keys()].filter((index) => measured[index]);
+  const { score, own, leftOut } = fitScore(method, plane, fitted.landmark, targets.landmark, truth, groups, used, unknown);
+  const kept = [...used.keys()].filter((index) => used[index]);
   const judged: Answers = {
     landmark: kept.map((index) => answers.landmark[index]!),
     category: kept.map((index) => answers.category[index]!),
@@ -172,7 +178,7 @@ function isMeasured(truth: readonly number[], groups: readonly (readonly number[
   for (const group of groups) {
     for (const one of group) found[one] = group.length < counts[truth[one]!]!;
   }
-  return found.some(Boolean) ? found : found.map(() => true);
+  return found;
 }
 
 function numbered(groups: readonly (readonly number[])[], count: number): number[] {
@@ -187,15 +193,22 @@ function oneOf(truth: readonly number[], count: number): Matrix {
   return found;
 }
 
-/** Choose the regularisation of each head by the log loss of its honest answers. */
+/**
+ * Choose the regularisation of each head by the log loss of its honest answers.
+ *
+ * A group weighs as one photograph there.
+ */
 function fitHeads(
   method: Method,
   targets: Readonly<Record<Head, Matrix>>,
   truths: Readonly<Record<Head, readonly number[]>>,
   groups: readonly (readonly number[])[],
-  measured: readonly boolean[],
+  used: readonly boolean[],
 ): Record<Head, FittedHead> {
-  const kept = [...measured.keys()].filter((index) => measured[index]);
+  const kept = [...used.keys()].filter((index) => used[index]);
+  const every = new Array<number>(used.length);
+  for (const group of groups) for (const one of group) every[one] = 1 / group.length;
+  const weights = kept.map((index) => every[index]!);
   const fitted = (name: Head): FittedHead => {
     let [least, share, temperature, left] = [Infinity, 0, 1, matrix(0, 0)];
     for (const tried of SHARES) {
@@ -204,8 +217,8 @@ function fitHeads(
       const judged = matrix(kept.length, values.columns);
       kept.forEach((index, at) => row(judged, at).set(row(values, index)));
       const truth = kept.map((index) => truths[name][index]!);
-      const found = fitTemperature(judged, truth);
-      const loss = smoothedLoss(judged, truth)(found);
+      const found = fitTemperature(judged, truth, weights);
+      const loss = smoothedLoss(judged, truth, weights)(found);
       if (loss < least) [least, share, temperature, left] = [loss, tried, found, values];
     }
     const { kernel, bias } = method.coefficients(targets[name], share);
@@ -227,7 +240,7 @@ function fitScore(
   targets: Matrix,
   truth: readonly number[],
   groups: readonly (readonly number[])[],
-  measured: readonly boolean[],
+  used: readonly boolean[],
   unknown: Rows,
 ): { score: KnownScore; own: number[]; leftOut: number[] } {
   const near = plane.withoutGroups(groups);
@@ -246,7 +259,7 @@ function fitScore(
     const logits = head.bias.map((value, at) => (value + dot(row(head.kernel, at), one)) / SHARPNESS);
     others.push({ values: logits, distance: plane.distance(one) });
   }
-  const own = every.filter((_, index) => measured[index]);
+  const own = every.filter((_, index) => used[index]);
   const score = fitKnown(own, others.length > 0 ? [[away, 0.25], [others, 0.25]] : [[away, 0.5]]);
   const scores = (all: readonly Evidence[]) => all.map((one) => Math.fround(scoreOf(score, one)));
   return { score, own: scores(every), leftOut: away.map((one) => scoreOf(score, one)) };

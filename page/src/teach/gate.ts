@@ -12,7 +12,8 @@ const NORMAL = 1.959963984540054;
 export type Problem =
   | { readonly kind: "copy"; readonly one: string; readonly other: string }
   | { readonly kind: "alike"; readonly one: string; readonly other: string; readonly right: number; readonly of: number }
-  | { readonly kind: "loses"; readonly one: string; readonly lost: number; readonly of: number };
+  | { readonly kind: "loses"; readonly one: string; readonly lost: number; readonly of: number }
+  | { readonly kind: "worse"; readonly most: number; readonly trained: number };
 
 /** Return the photographs that stand under two landmarks. */
 export function copies({ pairs, truth, landmarks }: Teaching): Problem[] {
@@ -104,7 +105,7 @@ function rightOnes(found: Teaching, set: FeatureSet): Map<string, Map<string, Ju
 }
 
 /** Return the upper end of the 95 % interval of a share (Wilson, 1927). */
-function upperEnd(right: number, of: number): number {
+export function upperEnd(right: number, of: number): number {
   const [part, square] = [right / of, NORMAL ** 2];
   const centre = (part + square / (2 * of)) / (1 + square / of);
   const half = (NORMAL * Math.sqrt((part * (1 - part)) / of + square / (4 * of * of))) / (1 + square / of);

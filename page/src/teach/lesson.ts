@@ -3,12 +3,13 @@ import { PageError } from "../errors";
 import { COUNT, goldenImage } from "../model/golden";
 import { sha256 } from "../model/sha256";
 import { asStored, cutBackbone, featureGraph, FEATURES, type Backbone } from "./backbone";
-import { divide, HEADS, outputsOf, teachHeads, type Head, type Teaching } from "./fitting";
-import { unit, withBurst, type FeatureSet } from "./features";
+import { divide, HEADS, isJudged, outputsOf, teachHeads, type Head, type Teaching } from "./fitting";
+import { coarsened, unit, withBurst, type FeatureSet } from "./features";
 import { copies, losses, notDistinguished, type Problem } from "./gate";
 import { bareGraph, withHeads } from "./heads";
 import { DESCRIPTION, FEATURES_FILE, readInfo, recall, remembered, storable, TAUGHT, type Info } from "./memory";
 import { pack, type Card } from "./metadata";
+import { scores, upperF1 } from "./scores";
 
 const CLOSE = 1e-4; // between a probability of the file and the same in double precision
 const LEAST = 2; // photographs of a landmark
@@ -53,18 +54,19 @@ export async function teach(lesson: Lesson, withGraph: WithGraph): Promise<Taugh
   if (backbone.width !== before.width || backbone.zero !== before.zero) throw new PageError("teach-memory", "width");
   const golden = goldenImages(info);
   const rows = await withGraph(featureGraph(backbone), async (run) => {
-    const read = async (image: Uint8Array<ArrayBuffer>) => asStored((await run(image))[FEATURES]!, backbone);
+    const read = async (image: Uint8Array<ArrayBuffer>) => (await run(image))[FEATURES]!;
     return { burst: await each(lesson.inputs, read), golden: await each(golden, read) };
   });
   const features = performance.now();
-  const found = storable(withBurst(before, lesson.landmark, lesson.category, rows.burst));
+  const burst = rows.burst.map((one) => asStored(one, backbone));
+  const found = storable(withBurst(before, lesson.landmark, lesson.category, burst));
   const photographs = found.landmarks.get(lesson.landmark)!.count;
   if (photographs < LEAST) throw new PageError("teach-same");
   const teaching = teachHeads(found);
   const problems = [
     ...copies(teaching),
     ...notDistinguished(teaching),
-    ...(before.hierarchy.size > 1 ? losses(teachHeads(before), before, teaching, found) : []),
+    ...changes(info, found.bits === before.bits ? before : coarsened(before), teaching, found),
   ];
   const data = await packed(lesson, info, backbone, found, teaching, golden, rows.golden, withGraph);
   const own = teaching.landmarks.indexOf(lesson.landmark);
@@ -78,6 +80,27 @@ export async function teach(lesson: Lesson, withGraph: WithGraph): Promise<Taugh
     passing: teaching.passing,
     seconds: { features: (features - began) / 1000, solving: (performance.now() - features) / 1000 },
   };
+}
+
+/** Return why the landmarks of the file before would be worse. */
+function changes(info: Info, old: FeatureSet, teaching: Teaching, found: FeatureSet): Problem[] {
+  if (old.hierarchy.size < 2) return [];
+  const before = teachHeads(old);
+  const trained = isJudged(before) ? trainedF1(info) : null;
+  const most = trained === null ? 1 : upperF1(before);
+  return [
+    ...losses(before, old, teaching, found),
+    ...(trained !== null && most < trained ? [{ kind: "worse", most, trained } as const] : []),
+  ];
+}
+
+/** Return landmark macro F1 of trained heads by the card of their file: `trained_f1` in Python. */
+function trainedF1(info: Info): number | null {
+  type Parts = Readonly<Record<string, { file?: { landmark?: { macro_f1?: unknown } } } | null>>;
+  if ((info["provenance"] as { strategy?: unknown } | null | undefined)?.strategy === STRATEGY) return null;
+  const metrics = (info["metrics"] ?? {}) as Parts;
+  const found = ["test", "cross_validated", "val"].map((part) => metrics[part]?.file?.landmark?.macro_f1);
+  return found.find((value) => typeof value === "number") ?? null;
 }
 
 async function each<Item, Found>(items: readonly Item[], use: (item: Item) => Promise<Found>): Promise<Found[]> {
@@ -98,12 +121,12 @@ async function packed(
   found: FeatureSet,
   teaching: Teaching,
   golden: readonly Uint8Array<ArrayBuffer>[],
-  rows: readonly Int8Array[],
+  rows: readonly Float32Array[],
   withGraph: WithGraph,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const graph = withHeads(backbone, teaching.heads);
   const outputs = await withGraph(bareGraph(graph), (run) => each(golden, run));
-  outputs.forEach((one, index) => checkAnswers(one, rows[index]!, teaching, found));
+  outputs.forEach((one, index) => checkAnswers(one, rows[index]!, teaching));
   const answers = Object.fromEntries(
     [...HEADS, "known"].map((name) => [
       name,
@@ -130,7 +153,7 @@ async function packed(
       hierarchy: Object.fromEntries(found.hierarchy),
       temperatures: byHead((name) => heads[name].temperature),
       decoding: { category_weight: teaching.categoryWeight },
-      metrics: { cross_validated: { file: scores(teaching) } },
+      metrics: isJudged(teaching) ? { cross_validated: { file: scores(teaching) } } : {},
       gate: { problems: [] },
       provenance: await provenance(lesson, info, teaching),
       rejection: teaching.rejection,
@@ -154,11 +177,10 @@ function byHead<Found>(of: (name: Head) => Found): Record<Head, Found> {
 /** Compare the graph with the same sums in double precision. */
 function checkAnswers(
   found: Readonly<Record<string, Float32Array>>,
-  features: Int8Array,
+  features: Float32Array,
   { heads }: Teaching,
-  set: FeatureSet,
 ): void {
-  const { data } = divide(unit({ data: features, count: 1 }, set), heads.deviation);
+  const { data } = divide(unit({ data: features, count: 1 }, { width: features.length, zero: 0 }), heads.deviation);
   const wanted = outputsOf(heads, data);
   const apart = (values: Float32Array, others: ArrayLike<number>) =>
     values.some((value, index) => !(Math.abs(value - others[index]!) <= CLOSE));
@@ -166,30 +188,6 @@ function checkAnswers(
   if (HEADS.some((name) => apart(found[name]!, wanted[name])) || apart(found["known"]!, known)) {
     throw new PageError("teach-other");
   }
-}
-
-interface Score {
-  readonly macro_f1: number;
-  readonly accuracy: number;
-  readonly n: number;
-}
-
-/** Return the figures of the honest answers, both heads decoded together. */
-function scores({ truth, guesses, measured, parents }: Teaching): Record<Head, Score> {
-  const kept = [...truth.keys()].filter((index) => measured[index]);
-  const score = (of: (landmark: number) => number): Score => {
-    const pairs = kept.map((index) => [of(truth[index]!), of(guesses[index]!)] as const);
-    const right = pairs.filter(([one, other]) => one === other).length;
-    const classes = [...new Set(pairs.map(([one]) => one))];
-    const f1 = classes.map((name) => {
-      const hits = pairs.filter(([one, other]) => one === name && other === name).length;
-      const all = pairs.filter(([one]) => one === name).length + pairs.filter(([, other]) => other === name).length;
-      return (2 * hits) / all;
-    });
-    const macro = f1.reduce((sum, value) => sum + value, 0) / Math.max(1, f1.length);
-    return { macro_f1: macro, accuracy: right / Math.max(1, pairs.length), n: pairs.length };
-  };
-  return { landmark: score((one) => one), category: score((one) => parents[one]!) };
 }
 
 /** Return what the file comes from; the way there, lesson by lesson, leaves no trace. */

@@ -45,7 +45,7 @@ export const model: Schema = [
 /** Options of operators that hold more than scalars: ReshapeOptions and SqueezeOptions. */
 export const NOT_FLAT: readonly number[] = [17, 30];
 
-export const TYPES = { float32: 0, int32: 2, uint8: 3, int8: 9 } as const;
+export const TYPES = { float32: 0, int32: 2, uint8: 3, int16: 7, int8: 9 } as const;
 /** Numbers of BuiltinOperator. */
 export const OPERATORS = {
   ADD: 0,

@@ -92,7 +92,8 @@ export class Store {
   ): Promise<Found> {
     this.opened ??= open(this.scope);
     try {
-      const transaction = (await this.opened).transaction([LESSONS, PHOTOGRAPHS], mode);
+      // A lesson is there when it is on the disk: a power cut comes without a warning.
+      const transaction = (await this.opened).transaction([LESSONS, PHOTOGRAPHS], mode, { durability: "strict" });
       const ended = new Promise<void>((resolve, reject) => {
         transaction.oncomplete = () => resolve();
         transaction.onabort = () => reject(transaction.error ?? new Error("aborted"));

@@ -26,25 +26,30 @@ function logSoftmax(values: Float64Array): Float64Array {
   return values.map((value) => value - largest - Math.log(total));
 }
 
-/** Return the mean log loss of logits against smoothed targets, by temperature. */
-export function smoothedLoss(logits: Matrix, truth: readonly number[]): (temperature: number) => number {
-  const right = (logits.rows + 1) / (logits.rows + 2);
+/** Return the weighted mean log loss of logits against smoothed targets, by temperature. */
+export function smoothedLoss(
+  logits: Matrix,
+  truth: readonly number[],
+  weights: readonly number[],
+): (temperature: number) => number {
+  const count = weights.reduce((sum, weight) => sum + weight, 0);
+  const right = (count + 1) / (count + 2);
   const others = (1 - right) / Math.max(logits.columns - 1, 1);
   return (temperature) => {
     let total = 0;
     truth.forEach((own, index) => {
       const found = logSoftmax(row(logits, index).map((value) => value / temperature));
       const sum = found.reduce((all, value) => all + value, 0);
-      total -= others * (sum - found[own]!) + right * found[own]!;
+      total -= weights[index]! * (others * (sum - found[own]!) + right * found[own]!);
     });
-    return total / truth.length;
+    return total / count;
   };
 }
 
 /** Fit the temperature that gives the least loss: `fit_temperature` in Python. */
-export function fitTemperature(logits: Matrix, truth: readonly number[]): number {
+export function fitTemperature(logits: Matrix, truth: readonly number[], weights: readonly number[]): number {
   if (logits.rows === 0 || logits.columns < 2) return 1;
-  const loss = smoothedLoss(logits, truth);
+  const loss = smoothedLoss(logits, truth, weights);
   const at = (place: number) => loss(Math.exp(place));
   let [low, high] = [Math.log(LOW), Math.log(HIGH)];
   let [left, right] = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)];
@@ -78,7 +83,7 @@ export function fitCategoryWeight({ landmark, category, truth }: Answers, parent
   const second = category.map((one) => Float64Array.from(parents, (above) => logarithm(one[above]!)));
   let [best, least] = [1, Infinity];
   for (let step = 0; step < WEIGHTS; step++) {
-    const weight = (HEAVIEST * step) / (WEIGHTS - 1);
+    const weight = step * (HEAVIEST / (WEIGHTS - 1)); // as numpy.linspace rounds
     let loss = (weight - 1) ** 2;
     truth.forEach((own, index) => {
       loss -= logSoftmax(first[index]!.map((value, at) => value + weight * second[index]![at]!))[own]!;
@@ -123,22 +128,26 @@ export interface Rejection {
   readonly risk_area: number;
 }
 
-/** Fit thresholds to honest answers, and to scores of unknown images: `fit_rejection` in Python. */
+/**
+ * Fit thresholds to honest answers whose landmark is right, and to scores of unknown images:
+ * `fit_rejection` in Python.
+ */
 export function fitRejection(
   answers: Answers,
   right: readonly boolean[],
   unknown: { readonly fit: readonly number[]; readonly test: readonly number[] } | null,
 ): Rejection {
   const { known } = answers;
-  const threshold = floor(thresholdFor(known, unknown?.fit ?? null));
-  const most = (values: readonly Float32Array[]) => values.map((one) => one[largest(one)]!);
+  const chosen = (scores: readonly number[]) => scores.filter((_, index) => right[index]);
+  const threshold = floor(thresholdFor(chosen(known), unknown?.fit ?? null));
+  const most = (values: readonly Float32Array[]) => chosen(values.map((one) => one[largest(one)]!));
   const head = (values: readonly Float32Array[]) => floor(thresholdFor(most(values), null));
   const others = unknown?.test ?? null;
   return {
     threshold,
     heads: { landmark: head(answers.landmark), category: head(answers.category), known: threshold },
     coverage: COVERAGE,
-    known: known.length,
+    known: chosen(known).length,
     strangers: unknown?.fit.length ?? 0,
     kept: null,
     auroc: null,

@@ -195,6 +195,7 @@ export class Lessons {
 
 function sentence(problem: Problem): string {
   if (problem.kind === "copy") return texts.refusedCopy(problem.one, problem.other);
+  if (problem.kind === "worse") return texts.refusedWorse(problem.most, problem.trained);
   if (problem.kind === "loses") return texts.refusedLoss(problem.one, problem.lost, problem.of);
   return texts.refusedAlike(problem.one, problem.other, problem.right, problem.of);
 }

@@ -13,18 +13,23 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from benchmarks.studies.phone_kills import PageLesson, Profile, killed_lesson
 from benchmarks.studies.screenshots import wait_until
+from lmedge import __version__
 from lmedge.app.folder import write_app
 from lmedge.image import decode_image, prepare
 from lmedge.interpreter import Interpreter
+from lmedge.metadata import Card, pack
 from lmedge.model_file import ModelFile, read_model
 from lmedge.teach.backbone import FeatureReader
 from lmedge.teach.base import Base
 from lmedge.teach.features import FeatureSet, feature_set, unit
 from lmedge.teach.fitting import Teaching, teach_heads
 from lmedge.teach.heads import with_heads
-from lmedge.teach.memory import recall
+from lmedge.teach.memory import DESCRIPTION, TAUGHT, recall, remembered
+from lmedge.teach.photographs import read_photographs
 from lmedge.teach.teaching import Lesson, teach_file
+from tests import kept, small_run
 from tests.in_process import lmedge
 from tests.lmedge.app.serving import ASK, PHONE, Watch, needs_chromium, ready, serving, site, stored
 from tests.lmedge.app.test_accessibility import bare_page, needs_axe, overflow, violations
@@ -179,8 +184,8 @@ def assert_same_heads(model: ModelFile, teaching: Teaching, taught: Path) -> Non
     assert model.info["decoding"]["category_weight"] == teaching.decoding.category_weight
     rejection = teaching.rejection.as_dict()
     assert model.info["rejection"]["threshold"] == pytest.approx(rejection["threshold"], abs=CLOSE)
-    scores = model.info["metrics"]["cross_validated"]["file"]
-    for head, one in teaching.scores.items():
+    for head, one in teaching.scores.items() if teaching.judged else ():
+        scores = model.info["metrics"]["cross_validated"]["file"]
         assert scores[head]["macro_f1"] == pytest.approx(one.macro_f1)
 
 
@@ -201,18 +206,107 @@ def assert_same_probabilities(
             assert np.abs(np.array(there[name]) - values[0]).max() <= SINGLE, name
 
 
+def test_nothing_judges_a_file_of_one_burst_a_landmark(
+    page: Page, taught: Path, tmp_path: Path
+) -> None:
+    base = Base.open(taught)
+    folder = small.write_bursts(tmp_path / "photographs", small.HIERARCHY)
+    read, path = read_photographs(folder, base.backbone), tmp_path / "bursts.tflite"
+    path.write_bytes(teach_file(base, read, Lesson(), path).file.data)
+    choose(page, path)
+    images = photographs(NEW, range(20, 25))
+    told = teach(page, NEW, ABOVE, images)
+    assert (told["problems"], told["macroF1"]) == ([], None), told
+    model = file_of(page, tmp_path / "saved.tflite")
+    teaching = teach_heads(in_python(path, NEW, ABOVE, images))
+    assert not teaching.judged
+    assert model.info["metrics"] == {}
+    assert_same_heads(model, teaching, path)
+
+
+def choose(page: Page, file: Path) -> None:
+    """Let the page use another file."""
+    page.locator("#file").set_input_files(file)
+    wait_until(page, f"lmedge.file().loaded.facts.name === '{file.name}'")
+
+
+def assert_taught_as_in_python(
+    page: Page, file: Path, landmark: str, category: str, images: list[bytes]
+) -> ModelFile:
+    """Teach a file in the page, compare it with Python, and return what the page saves."""
+    choose(page, file)
+    assert teach(page, landmark, category, images).get("problems") == []
+    model = file_of(page, file.with_name("saved.tflite"))
+    found, expected = recall(model), in_python(file, landmark, category, images)
+    assert found is not None and same_set(found, expected)
+    assert_same_heads(model, teach_heads(expected), file)
+    return model
+
+
+def write_trained(taught: Path, path: Path, macro_f1: float) -> Path:
+    """Write a file as an export does: trained heads, their figure, and what they have learned."""
+    model, found = read_model(taught), Base.open(taught).recalled()
+    entry, files = remembered(found, forget=False)
+    graph = with_heads(Base.open(taught).backbone.data, teach_heads(found).heads)
+    kept = {name: model.info[name] for name in ("format", "preprocessing", "temperatures")}
+    info = {
+        **kept,
+        "metrics": {"test": {"file": {"landmark": {"macro_f1": macro_f1}}}},
+        "provenance": {"strategy": "landmarks-first", "backbone": "efficientnetb0"},
+        TAUGHT: entry,
+    }
+    card = Card(
+        name="trained",
+        description="trained heads",
+        version=__version__,
+        taxonomy=model.taxonomy,
+        size=model.size,
+        info=info,
+        files={name: (content, DESCRIPTION) for name, content in files.items()},
+    )
+    path.write_bytes(pack(graph, card))
+    return path
+
+
+def test_a_file_that_was_trained_and_exported(page: Page, taught: Path, tmp_path: Path) -> None:
+    file = write_trained(taught, tmp_path / "trained.tflite", 0.9)
+    model = assert_taught_as_in_python(page, file, "gate", "gates", photographs("gate", range(5)))
+    origin = model.info["provenance"]
+    assert origin["base_sha256"] == read_model(file).sha256
+    assert origin["base_landmarks"] == list(small.HIERARCHY)
+
+
+def test_trained_heads_that_are_better_stay(page: Page, taught: Path, tmp_path: Path) -> None:
+    choose(page, write_trained(taught, tmp_path / "better.tflite", 1.01))
+    told = teach(page, "gate", "gates", photographs("gate", range(5)))
+    assert told["refused"] == [{"kind": "worse", "most": 1, "trained": 1.01}]
+
+
+@pytest.mark.parametrize("kind", ["int16", "float32"])
+def test_features_that_are_no_int8(page: Page, tmp_path: Path, kind: str) -> None:
+    file = small.write_taught(tmp_path, kind)
+    assert_taught_as_in_python(page, file, "gate", "gates", photographs("gate", range(5)))
+
+
+@pytest.mark.slow
+def test_every_format_of_an_export(page: Page, tmp_path: Path) -> None:
+    run = kept.folder("run") / "run"
+    result = small_run.lmedge("export", run, "--format", "all", "-o", tmp_path / "a.tflite")
+    assert result.returncode == 0, result.stderr
+    images = [png(small_run.draw((120, 30, 130), number)) for number in range(5)]
+    files = sorted(tmp_path.glob("a-*.tflite"))
+    assert len(files) == 6
+    for file in files:
+        assert_taught_as_in_python(page, file, "new", "news", images)
+
+
 def test_numbers_of_four_bits_are_those_of_python(page: Page, taught: Path, tmp_path: Path) -> None:
     """A file with more photographs than it has room for keeps them coarsely."""
     coarse = tmp_path / "coarse.tflite"
     write_coarse(taught, coarse)
-    page.locator("#file").set_input_files(coarse)
-    wait_until(page, "lmedge.file().loaded.facts.name === 'coarse.tflite'")
     images = photographs("gate", range(20, 24))
-    assert teach(page, "gate", "gates", images)["problems"] == []
-    model = file_of(page, tmp_path / "saved.tflite")
-    found, expected = recall(model), in_python(coarse, "gate", "gates", images)
-    assert found is not None and found.bits == 4 and same_set(found, expected)
-    assert_same_heads(model, teach_heads(expected), coarse)
+    found = recall(assert_taught_as_in_python(page, coarse, "gate", "gates", images))
+    assert found is not None and found.bits == 4
 
 
 def write_coarse(taught: Path, path: Path) -> None:
@@ -309,6 +403,16 @@ def test_lessons_survive_a_restart_without_the_server(
     context.close()
 
 
+@pytest.mark.slow
+def test_a_browser_that_is_killed_in_a_lesson(
+    playwright: Playwright, address: str, tmp_path: Path
+) -> None:
+    images = photographs("gate", range(4))
+    lesson = PageLesson(landmark="gate", category="gates", images=images)
+    found, whole = killed_lesson(playwright, Profile(tmp_path / "profile"), address, lesson, 0.4)
+    assert whole and found in ("before", "after")
+
+
 def test_python_opens_what_the_page_saves_and_exports(page: Page, tmp_path: Path) -> None:
     teach(page, "gate", "gates", photographs("gate", range(4)), keep=True)
     teach(page, NEW, ABOVE, photographs(NEW, range(3)), keep=True)
@@ -372,8 +476,7 @@ def test_refused_photographs_are_one_sentence(page: Page, tmp_path: Path) -> Non
 
 
 def test_a_file_without_features_says_what_to_do(page: Page, tmp_path: Path) -> None:
-    page.locator("#file").set_input_files(small.write_base(tmp_path / "base.tflite"))
-    wait_until(page, "lmedge.file().loaded.facts.name === 'base.tflite'")
+    choose(page, small.write_base(tmp_path / "base.tflite"))
     page.click("#start")
     wait_until(page, "document.getElementById('figures').textContent !== ''")
     hold(page, "document.querySelector('[data-key=teach].bad') !== null")

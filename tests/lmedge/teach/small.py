@@ -48,6 +48,16 @@ def write_photographs(
     return folder
 
 
+def write_bursts(folder: Path, hierarchy: dict[str, str], frames: int = 6) -> Path:
+    """Write photographs of each landmark that are nearly the same, in <category>/<landmark>/."""
+    for landmark, category in hierarchy.items():
+        image = draw(landmark, 0).astype(np.int16)
+        for number in range(frames):
+            frame = np.clip(image + number, 0, 255)
+            save(folder / category / landmark / f"{number}.png", frame)
+    return folder
+
+
 def save(path: Path, image: np.ndarray) -> None:
     """Write (H, W, 3) RGB of 0..255 as a PNG; its folder is made if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,9 +75,12 @@ def origin_row(path: Path, data: Path, burst: str) -> dict[str, str]:
     return {**dict.fromkeys(COLUMNS, ""), **about}
 
 
-def write_base(path: Path) -> Path:
-    """Write an ordinary int8 file of two landmarks, which remembers nothing."""
-    graph = _graph()
+def write_base(path: Path, kind: str = "int8") -> Path:
+    """Write an ordinary file of two landmarks, which remembers nothing.
+
+    kind: Of its features: int8, int16 or float32.
+    """
+    graph = _graph(kind)
     backbone = FeatureGraph.of_graph(graph, Resize.SQUASH)
     rng = np.random.default_rng(0)
     rows = rng.integers(-90, 90, (8, WIDTH)).astype(np.int8)
@@ -91,8 +104,11 @@ def write_base(path: Path) -> Path:
     return path
 
 
-def _graph() -> bytes:
-    """Return image -> CAST -> CONV_2D -> QUANTIZE -> MEAN: 48 features of 16 patches each."""
+def _graph(kind: str) -> bytes:
+    """Return image -> CAST -> CONV_2D -> MEAN: 48 features of 16 patches each.
+
+    They are quantized before the mean if they are int8, behind it if they are int16.
+    """
     model, graph = schema.ModelT(), schema.SubGraphT()
     model.version, model.subgraphs, model.operatorCodes = 3, [graph], []
     model.buffers = [schema.BufferT()]
@@ -115,13 +131,21 @@ def _graph() -> bytes:
     made = _operator(model, convolution, [pixels, weights, bias], [parts])
     made.builtinOptions = options
     made.builtinOptionsType = schema.BuiltinOptions.Conv2DOptions
-    whole = _tensor(model, "whole", shape, schema.TensorType.INT8, steps=STEPS)
-    _operator(model, schema.BuiltinOperator.QUANTIZE, [parts], [whole])
+    whole = parts
+    if kind == "int8":
+        whole = _tensor(model, "whole", shape, schema.TensorType.INT8, steps=STEPS)
+        _operator(model, schema.BuiltinOperator.QUANTIZE, [parts], [whole])
     axes = _tensor(model, "axes", (2,), schema.TensorType.INT32, np.array([1, 2], np.int32))
-    features = _tensor(model, "mean", (1, WIDTH), schema.TensorType.INT8, steps=STEPS / 4)
+    number = schema.TensorType.INT8 if kind == "int8" else schema.TensorType.FLOAT32
+    steps = STEPS / 4 if kind == "int8" else 0
+    features = _tensor(model, "mean", (1, WIDTH), number, steps=steps)
     made = _operator(model, schema.BuiltinOperator.MEAN, [whole, axes], [features])
     made.builtinOptions = schema.ReducerOptionsT()
     made.builtinOptionsType = schema.BuiltinOptions.ReducerOptions
+    if kind == "int16":
+        mean = features
+        features = _tensor(model, "fine", (1, WIDTH), schema.TensorType.INT16, steps=STEPS / 1000)
+        _operator(model, schema.BuiltinOperator.QUANTIZE, [mean], [features])
     graph.inputs, graph.outputs = np.array([image], np.int32), np.array([features], np.int32)
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
@@ -168,9 +192,12 @@ def _operator(model: Any, number: int, inputs: list[int], outputs: list[int]) ->
     return made
 
 
-def write_taught(folder: Path) -> Path:
-    """Teach a base the landmarks of HIERARCHY; return `taught.tflite` in a folder."""
-    opened = Base.open(write_base(folder / "base.tflite"))
+def write_taught(folder: Path, kind: str = "int8") -> Path:
+    """Teach a base the landmarks of HIERARCHY; return `taught.tflite` in a folder.
+
+    kind: Of its features, as for `write_base`.
+    """
+    opened = Base.open(write_base(folder / "base.tflite", kind))
     write_photographs(folder / "photographs", HIERARCHY)
     read = read_photographs(folder / "photographs", opened.backbone)
     path = folder / "taught.tflite"

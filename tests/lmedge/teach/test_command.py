@@ -59,6 +59,18 @@ def test_what_a_file_remembers_is_listed(teach_folder: Path, tmp_path: Path) -> 
     assert "remembers nothing" in str(refused.exception)
 
 
+def test_a_file_that_nothing_judges_says_so(teach_folder: Path, tmp_path: Path) -> None:
+    small.write_bursts(tmp_path / "photographs", small.HIERARCHY)
+    new, base = tmp_path / "new.tflite", teach_folder / "base.tflite"
+    words = [str(tmp_path / "photographs"), "--base", str(base), "-o", str(new)]
+    found = CliRunner().invoke(teach, words)
+    assert found.exit_code == 0, found.output
+    assert "photographs in 3 bursts" in found.output
+    assert "nothing judges this file: the photographs of each landmark are alike" in found.output
+    assert "F1" not in found.output and "doubted" not in found.output
+    assert read_model(new).info["metrics"] == {}
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -7,8 +7,9 @@ file is taught from the first half. The second half, and images of anything else
 stream: each for two seconds, five frames a second, moving a little. `lmedge camera --collect` keeps
 frames of it, which are labelled by the truth with the code of `lmedge label`, and the file is
 taught again. For comparison it is taught from as many images of the stream that were drawn at
-random, and from all of them. Each file is measured on the test photographs, and on images of
-anything else that the stream did not show.
+random, and from all of them. `--collect` with more random frames than anybody labels is the third
+way: of these as many get a label, those that the page of `lmedge label` shows first. Each file is
+measured on the test photographs, and on images of anything else that the stream did not show.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from .common import PATH, out_option, run_study, unknown_option
 SIDE = 480  # pixels of the longer side of a frame
 RATE, SHOWN = 5, 2  # frames a second, seconds of an image
 DRIFT = 0.06  # share of the image by which the view moves meanwhile
+ONE_IN = 5  # frames, of which one at random is kept for who labels the first ones alone
 Shown = tuple[Path, str]  # an image, and its landmark; empty for anything else
 
 
@@ -130,38 +132,40 @@ def copy_all(images: Sequence[LabelledImage], folder: Path) -> None:
         shutil.copyfile(image.path, target)
 
 
-def collect(file: Path, clip: Clip, folder: Path, seed: int) -> None:
+def collect(file: Path, clip: Clip, folder: Path, seed: int, one_in: int = 0) -> None:
     """Run the loop of `lmedge camera --collect` over a clip, at the time of the clip."""
     choice = Choice([file], 1)
     # One frame a second is looked at, and as many are kept as are worth it.
-    options = CollectOptions(one_in=0, rate=3600.0)
+    options = CollectOptions(one_in=one_in, rate=3600.0)
     sink = Collector(folder, choice, "clip", options=options, seed=seed, clock=lambda: clip.now)
     run_camera(choice, clip, [sink])
 
 
-def label(folder: Path, data: Path, clip: Clip, categories: dict[str, str]) -> tuple[int, int]:
-    """Label every frame by the truth; return the number of labels, and of those of landmarks.
+def label(
+    folder: Path, data: Path, clip: Clip, categories: dict[str, str], most: int | None = None
+) -> tuple[int, int]:
+    """Label frames by the truth, as the page shows them, `most` of them or all.
 
-    The second frame of an image is discarded, as a person would do with the same view.
+    The second frame of an image is discarded, as a person would do with the same view. Returns the
+    number of labels, and of those of landmarks.
     """
     labeller = Labeller(folder, data)
     seen: set[Path] = set()
     labels = landmarks = 0
-    for name in labeller.left():
-        image = labeller.image(name)
-        assert image is not None
+    while (groups := labeller.upcoming(1)) and labels != most:
+        image = groups[0].images[0]
         at = json.loads(sidecar(image.path).read_text("utf-8"))["seconds"]
         path, landmark = clip.shown_at(at)
+        name = [labeller.name_of(image)]
         labels += 1
         if path in seen:
-            labeller.decide(DISCARD, [name])
-            continue
-        seen.add(path)
-        if landmark:
-            labeller.decide(LABEL, [name], landmark, categories[landmark])
+            labeller.decide(DISCARD, name)
+        elif landmark:
+            labeller.decide(LABEL, name, landmark, categories[landmark])
             landmarks += 1
         else:
-            labeller.decide(UNKNOWN_IMAGE, [name])
+            labeller.decide(UNKNOWN_IMAGE, name)
+        seen.add(path)
     return labels, landmarks
 
 
@@ -244,6 +248,10 @@ def loop(
     data = folder("and collected")
     labels, landmarks = label(work / "field", data, clip, categories)
     yield row("and collected", data, labels, landmarks)
+    collect(work / "first half.tflite", clip, work / "wide", seed, ONE_IN)
+    data = folder("and as many, shown first")
+    first_labels, landmarks = label(work / "wide", data, clip, categories, labels)
+    yield row("and as many, shown first", data, first_labels, landmarks)
     for number in range(2):
         drawn = rng.choice(len(stream), min(labels, len(stream)), replace=False)
         paths = {stream[index][0] for index in drawn}

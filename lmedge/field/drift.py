@@ -24,7 +24,7 @@ from .periods import FieldEstimate, FieldPeriod, Interval, SeenImage, own_refere
 
 DAY, WEEK, MONTH = "day", "week", "month"
 PERIODS = (DAY, WEEK, MONTH)
-NO_TIME = "no clock"
+NO_TIME = "no clock"  # of images without a time, or with one to come
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Drift:
         file: Name of the .tflite file.
         sha256: Its digest.
         reference: The photographs; None if there are none to compare with.
-        periods: In the order of time; images without a time are last.
+        periods: In the order of time; images without a time, or of a day to come, are last.
         left_out: Collected images that are not of the random share.
         unreadable: Images and JSON files that cannot be used.
     """
@@ -185,10 +185,13 @@ def _change(figure: str, high: FieldEstimate, low: FieldEstimate) -> FieldChange
 
 
 def _day(time: str | None) -> datetime.date | None:
+    """Return the day of a time, None without one and for a day to come: a clock was wrong."""
     try:
-        return None if time is None else datetime.datetime.fromisoformat(time).date()
+        day = None if time is None else datetime.datetime.fromisoformat(time).date()
     except ValueError:
         return None
+    tomorrow = datetime.datetime.now().date() + datetime.timedelta(days=1)  # of another time zone
+    return None if day is None or day > tomorrow else day
 
 
 def _period_of(days: Iterable[datetime.date]) -> str:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from benchmarks.studies import closed_loop, labelling
 from lmedge.evaluation.folders import scan
+from lmedge.train import demo as drawings
 from tests import small_run
 
 BASE = Path(closed_loop.__file__).parents[2] / "lmedge" / "teach" / "base.tflite"
@@ -57,13 +58,18 @@ def test_a_clip_shows_each_image_for_its_time_and_moves(small_photographs: Path)
 
 
 @pytest.mark.skipif(not BASE.exists(), reason="needs the base of `make base`")
-def test_the_loop_labels_what_was_collected(small_photographs: Path, tmp_path: Path) -> None:
-    words = ["--data", small_photographs, "--splits", 1, "--out", tmp_path / "c.csv"]
+def test_the_loop_labels_what_was_collected(tmp_path: Path) -> None:
+    drawings.write_data_set(tmp_path / "data", 8, 0)  # 12 landmarks
+    words = ["--data", tmp_path / "data", "--splits", 1, "--out", tmp_path / "c.csv"]
     done = CliRunner().invoke(closed_loop.main, list(map(str, words)), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     rows = {row["taught_from"]: row for row in rows_of(tmp_path / "c.csv")}
-    assert rows["first half"]["photographs"] == "16"
-    assert rows["both halves"]["photographs"] == "36"
+    assert rows["first half"]["photographs"] == "36"
+    assert rows["both halves"]["photographs"] == "72"
     collected = rows["and collected"]
-    assert int(collected["photographs"]) == 16 + int(collected["labels_of_landmarks"])
+    assert int(collected["labels"]) > 0
+    assert int(collected["photographs"]) == 36 + int(collected["labels_of_landmarks"])
     assert rows["and as many at random, 1"]["labels"] == collected["labels"]
+    shown = rows["and as many, shown first"]
+    assert shown["labels"] == collected["labels"]
+    assert int(shown["photographs"]) == 36 + int(shown["labels_of_landmarks"])

@@ -26,7 +26,7 @@ DAYS = ["2026-03-02"] * len(OLD) + ["2026-04-06"] * len(NEW)
 
 @pytest.fixture(scope="module")
 def made(tiny_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve random frames of two weeks, two without a time, and two others."""
+    """Twelve random frames of two weeks, two without a clock that is right, and two others."""
     folder = tmp_path_factory.mktemp("drift") / "field"
     frames = [(name, True, ("random",)) for name in [*OLD, *NEW, "green", "green"]]
     frames += [("red", False, ("unknown",))] * 2
@@ -34,7 +34,8 @@ def made(tiny_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in folder.glob("*.json"):
         about = json.loads(path.read_text("utf-8"))
         place = about["number"] - 1
-        about["time"] = f"{DAYS[place]}T10:00:00+00:00" if place < len(DAYS) else None
+        wrong = [None, "2126-01-01T10:00:00+00:00"][place % 2]
+        about["time"] = f"{DAYS[place]}T10:00:00+00:00" if place < len(DAYS) else wrong
         path.write_text(json.dumps(about), "utf-8")
     return folder
 

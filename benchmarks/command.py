@@ -18,7 +18,8 @@ from lmedge.commands.options import (
     warn_of_threads,
 )
 from lmedge.errors import LmedgeError
-from lmedge.evaluation.folders import LabelledImage, parts, scan
+from lmedge.evaluation.folders import LabelledImage, parts, scan, split_known
+from lmedge.evaluation.unknown import list_unknown_images
 from lmedge.files import check_folder
 from lmedge.harmless import echo, harmless
 from lmedge.remote.link import PATIENCE, Link, check_host, check_option
@@ -80,7 +81,7 @@ _log = logging.getLogger(__name__)
     "--quick",
     "effort",
     flag_value="quick",
-    help=f"A first look: {QUICK.runs} runs, and {QUICK.seconds:g} second.",
+    help=f"A first look: {QUICK.runs} runs, or as many as {QUICK.longest:g} seconds allow.",
 )
 @click.option(
     "--thorough", "effort", flag_value="thorough", help=f"Measure for {THOROUGH.seconds:g} seconds."
@@ -216,6 +217,10 @@ def _measure(
     classifier = Classifier(file, threads=threads, runtime=runtime)
     environment = Environment.current(runtime)
     facts, images = _choose(data, part)
+    if facts is not None:  # before the minutes of measuring
+        split_known(classifier.taxonomy, images)
+    if unknown is not None:
+        list_unknown_images(unknown)
     _log.info("measuring latency")
     before = Moment.now()
     latency = measure(file, threads=threads, effort=effort, runtime=runtime)

@@ -7,6 +7,7 @@ the one before, for at least 1,024 queries and 10 seconds, and percentiles are r
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from lmedge.runtime import load_runtime
 FRAME_SIZE = (480, 640)  # height, width: the default of webcams
 WARM_UP_RUNS = 10
 WARM_UP_SECONDS = 0.3
+FEWEST_RUNS = 3  # however long they take
 
 Clock = Callable[[], int]
 Samples = npt.NDArray[np.int64]
@@ -29,18 +31,41 @@ Samples = npt.NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Effort:
-    """The length of a measurement: at least so many runs, and at least so many seconds."""
+    """The length of a measurement.
+
+    Attributes:
+        runs: At least so many runs.
+        seconds: At least so many seconds.
+        longest: Seconds after which fewer runs are enough, FEWEST_RUNS at least.
+    """
 
     runs: int
     seconds: float
+    longest: float = math.inf
 
     def __post_init__(self) -> None:
         if self.runs < 1:
             raise LmedgeError(f"runs must be at least 1, not {self.runs}")
 
+    def done(self, runs: int, seconds: float) -> bool:
+        """Return True if a measurement of so many runs and seconds is long enough."""
+        if seconds >= self.longest and runs >= FEWEST_RUNS:
+            return True
+        return runs >= self.runs and seconds >= self.seconds
+
+    def tenth(self) -> Effort:
+        """Return a tenth of this effort, one run at least."""
+        return Effort(
+            runs=max(1, self.runs // 10), seconds=self.seconds / 10, longest=self.longest / 10
+        )
+
+    def warm_up(self) -> Effort:
+        """Return the effort before this one, which is not measured."""
+        return Effort(runs=WARM_UP_RUNS, seconds=WARM_UP_SECONDS, longest=self.longest / 10)
+
 
 QUICK, USUAL, THOROUGH = (
-    Effort(runs=100, seconds=1.0),
+    Effort(runs=100, seconds=1.0, longest=30.0),
     Effort(runs=1024, seconds=10.0),
     Effort(runs=1024, seconds=60.0),
 )
@@ -164,7 +189,7 @@ def measure(
     classifier.interpreter.invoke()
     first = clock()
     tasks = (classifier.interpreter.invoke, lambda: classifier.classify(frame))
-    warm_up = take_turns(tasks, Effort(runs=WARM_UP_RUNS, seconds=WARM_UP_SECONDS), clock)
+    warm_up = take_turns(tasks, effort.warm_up(), clock)
     measured = take_turns(tasks, effort, clock)
     return Latency(
         threads=threads,
@@ -200,7 +225,7 @@ def take_timed_turns(
     """Return (runs, timers) nanoseconds of the timers; every second round goes backwards."""
     taken: list[list[int]] = []
     began = clock()
-    while len(taken) < effort.runs or clock() - began < effort.seconds * 1e9:
+    while not effort.done(len(taken), (clock() - began) / 1e9):
         times = [0] * len(timers)
         order = range(len(timers)) if len(taken) % 2 == 0 else range(len(timers) - 1, -1, -1)
         for number in order:

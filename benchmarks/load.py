@@ -66,7 +66,7 @@ def example_jpeg() -> bytes:
 
 def measure_load(path: Path, threads: int, effort: Effort, runtime: str | None = None) -> Load:
     """Measure a file; each part takes a tenth of `effort`."""
-    part = Effort(runs=max(1, effort.runs // 10), seconds=effort.seconds / 10)
+    part = effort.tenth()
     make = functools.partial(Classifier, path, runtime=runtime)
     return Load(
         stages_ms=_stages(make(threads=threads), part),

@@ -21,6 +21,7 @@ from lmedge.errors import DataError
 from lmedge.evaluation.metrics import ClassScore, classes_by_f1
 from lmedge.harmless import write_rows
 from lmedge.image import read_image
+from lmedge.report.failures import logging_failure
 from lmedge.report.pages import INSTALL, missing_package, render
 
 from .details import Mistake
@@ -50,7 +51,8 @@ def write_report(
     """Write everything below `folder`, together; return the names.
 
     `sent` are the images of a remote host by their paths there; no others are then shown. Files of
-    an earlier report are replaced or removed. Raises LmedgeError if that fails.
+    an earlier report are replaced or removed. Raises LmedgeError if that fails. If the page or a
+    plot fails, that is logged, and the figures are written.
     """
     with files.replacing_together(folder, "report.json", _OF_A_REPORT) as staged:
         return _write_files(report, staged, sent)
@@ -64,10 +66,16 @@ def _write_files(report: Report, folder: Path, sent: Mapping[Path, Path] | None)
     if (missing := missing_package()) is not None:
         _log.info("no pages and plots without %s: %s", missing, INSTALL)
         return names
-    return [*names, *_write_pages(report, folder, sent)]
+    with logging_failure(Path("report.html")):
+        _write_pages(report, folder, sent)
+    return [*names, *_there(folder, "report.html", "report.md", "plots/")]
 
 
-def _write_pages(report: Report, folder: Path, sent: Mapping[Path, Path] | None) -> list[str]:
+def _there(folder: Path, *names: str) -> list[str]:
+    return [name for name in names if (folder / name).exists()]
+
+
+def _write_pages(report: Report, folder: Path, sent: Mapping[Path, Path] | None) -> None:
     accuracy = report.accuracy
     head = None if accuracy is None else readable_head(accuracy)
     plots = draw_report(report, folder / "plots")
@@ -84,7 +92,6 @@ def _write_pages(report: Report, folder: Path, sent: Mapping[Path, Path] | None)
             images=[(one, _thumbnail(one.path, sent), _place(one, report)) for one in mistakes],
         )
         files.write_text(folder / name, page)
-    return ["report.html", "report.md", "plots/"]
 
 
 def _classes(report: Report) -> list[tuple[str, ClassScore, tuple[float, float]]]:
@@ -131,7 +138,7 @@ def write_comparison(compared: BenchmarkComparison, folder: Path) -> list[str]:
     """Write comparison.json, comparison.csv and samples.csv, together; return the names.
 
     Where matplotlib and jinja2 are, also a page, the same to paste, and the plot of F1 against
-    latency. Raises LmedgeError when a file cannot be written.
+    latency; if one of them fails, that is logged. Raises LmedgeError when a file cannot be written.
     """
     with files.replacing_together(folder, "comparison.json", _OF_A_COMPARISON) as staged:
         return _write_compared(compared, staged)
@@ -142,21 +149,23 @@ def _write_compared(compared: BenchmarkComparison, folder: Path) -> list[str]:
     files.write_text(folder / "comparison.csv", _comparison_csv(compared))
     files.write_text(folder / "samples.csv", _samples_csv(compared))
     names = ["comparison.json", "comparison.csv", "samples.csv"]
-    titled = list(zip(compared.titles(), compared.entries, strict=True))
     if (missing := missing_package()) is not None:
         _log.info("no page and plot without %s: %s", missing, INSTALL)
         return names
-    plot = None
-    if compared.pictures:
-        plot = draw_pareto(compared, folder / "pareto")
-        names += ["pareto.png", "pareto.svg"]
+    with logging_failure(Path("comparison.html")):
+        _write_comparison_pages(compared, folder)
+    pages = ("pareto.png", "pareto.svg", "comparison.html", "comparison.md")
+    return [*names, *_there(folder, *pages)]
+
+
+def _write_comparison_pages(compared: BenchmarkComparison, folder: Path) -> None:
+    titled = list(zip(compared.titles(), compared.entries, strict=True))
+    plot = draw_pareto(compared, folder / "pareto") if compared.pictures else None
     for name in ("comparison.html", "comparison.md"):
         page = render(
             TEMPLATES, name, compared=compared, rows=titled, machine=compared.machine, pareto=plot
         )
         files.write_text(folder / name, page)
-        names.append(name)
-    return names
 
 
 def _report_csv(report: Report) -> str:

@@ -38,6 +38,8 @@ def comparison_of(
         ),
         noisy=tuple(one.text() for one in found["noisy"].items(0, 3)),
         samples=times,
+        absent=_absent(found["absent"], models[0].taxonomy.landmarks),
+        left_out=found["left_out"].whole(0, len(payload.pictures)),
     )
     agree(found.value, compared.as_dict(), found.where)
     return compared
@@ -67,10 +69,19 @@ def _entry(
     return dataclasses.replace(
         entry,
         macro_f1=found["macro_f1"].share(),
+        macro_f1_seen=found["macro_f1_seen"].share(),
         difference=found["difference"].number(-1, 1),
         difference_interval=_pair(found["difference_interval"], -1, 1),
         same_answer=found["same_answer"].share(),
     )
+
+
+def _absent(found: Field, landmarks: Sequence[str]) -> tuple[str, ...]:
+    """Return the landmarks without images, each once and in the order of the labels."""
+    names = tuple(one.text(10_000) for one in found.items(0, len(landmarks)))
+    if names != tuple(name for name in landmarks if name in set(names)):
+        odd(found.where, "are no landmarks of the files")
+    return names
 
 
 def _pair(found: Field, low: float, high: float) -> tuple[float, float]:

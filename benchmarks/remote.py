@@ -18,6 +18,7 @@ from pathlib import Path
 
 from lmedge import files
 from lmedge.errors import HostError, LmedgeError, error_class
+from lmedge.evaluation.folders import split_known
 from lmedge.harmless import echo
 from lmedge.model_file import ModelFile, read_model
 from lmedge.remote.host import RemoteHost
@@ -54,6 +55,8 @@ def benchmark_there(
     """
     # An unusable file is an error before anything is sent.
     models = [read_model(file) for file in payload.files]
+    if payload.pictures:
+        split_known(models[0].taxonomy, payload.pictures)
     name = "comparison" if together else "report"
     _check_folder(out)
     with (
@@ -113,10 +116,7 @@ def _check_folder(out: Path) -> None:
     """Raise LmedgeError before anything is sent if a report cannot be written to `out`."""
     if out.exists() and not out.is_dir():
         raise LmedgeError(f"{out} is a file; name another folder with --out")
-    new = not out.exists()
-    files.check_writable(out / "report.json")
-    if new:
-        out.rmdir()
+    files.check_folder(out)
 
 
 def _write(

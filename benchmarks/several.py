@@ -13,11 +13,13 @@ import numpy.typing as npt
 from lmedge.errors import DataError
 from lmedge.evaluation.folders import LabelledImage, split_known
 from lmedge.evaluation.intervals import paired_interval, ratio_interval
-from lmedge.evaluation.metrics import macro_f1
+from lmedge.evaluation.metrics import macro_f1, score_head
 from lmedge.image import read_image
 from lmedge.machine import cores
 from lmedge.progress import progress
 from lmedge.report.csv_files import machine_line
+from lmedge.report.terminal import count_images, first_names
+from lmedge.taxonomy import counted
 
 from .conditions import Conditions, Moment
 from .contestants import Contestant, Runtime, contestants
@@ -31,7 +33,8 @@ class ComparedFile:
     """A file in a runtime. Ratios and differences are against the first, with 95 % intervals.
 
     Times are those from a 640 x 480 frame to labels, in milliseconds. Macro F1 is that of the
-    landmark decoded together with the category, None without images.
+    landmark decoded together with the category, over the landmarks that have images;
+    `macro_f1_seen` is over those that were predicted too. None without images.
     """
 
     name: str
@@ -42,6 +45,7 @@ class ComparedFile:
     ratio: float
     ratio_interval: tuple[float, float]
     macro_f1: float | None = None
+    macro_f1_seen: float | None = None
     difference: float | None = None
     difference_interval: tuple[float, float] | None = None
     same_answer: float | None = None
@@ -51,9 +55,15 @@ class ComparedFile:
 class BenchmarkComparison:
     """All files, in the order given, on the same frames and the same images.
 
-    `machine` names processor, cores, Python and runtime. `noisy` are the reasons to doubt the
-    times, none on a quiet machine. `samples` are (runs, entries) nanoseconds, in the order they
-    were taken.
+    Attributes:
+        machine: processor, cores, Python and runtime.
+        runs: of each entry.
+        pictures: the number of images that were classified.
+        entries: the files.
+        noisy: the reasons to doubt the times, none on a quiet machine.
+        samples: (runs, entries) nanoseconds, in the order they were taken.
+        absent: the landmarks that have no image, if there are images.
+        left_out: the number of images that the files do not know, or that cannot be read.
     """
 
     machine: str
@@ -62,6 +72,23 @@ class BenchmarkComparison:
     entries: tuple[ComparedFile, ...]
     noisy: tuple[str, ...]
     samples: Samples = dataclasses.field(repr=False, compare=False)
+    absent: tuple[str, ...] = ()
+    left_out: int = 0
+
+    def notes(self) -> list[str]:
+        """Return lines about landmarks without images, and about images without a prediction."""
+        lines = []
+        if self.absent:
+            count = counted(len(self.absent), "landmark has", "landmarks have")
+            seen = ", ".join(f"{entry.macro_f1_seen or 0.0:.3f}" for entry in self.entries)
+            lines.append(
+                f"{count} no image ({first_names(self.absent)}); macro F1 is over the others, and "
+                f"over all that were predicted too: {seen}"
+            )
+        if self.left_out:
+            images = count_images(self.left_out)
+            lines.append(f"skipped, not known to the files or not readable: {images}")
+        return lines
 
     def titles(self) -> list[str]:
         """Name each entry by its file or its runtime, or by both if both differ."""
@@ -104,13 +131,14 @@ def compare_files(
         DataError: The files have different landmarks, or no image can be read.
     """
     with contestants(paths, runtimes, threads) as rivals:
-        if images:
+        if images:  # before the minutes of measuring
             _check_same_landmarks(rivals)
+            split_known(rivals[0].model.taxonomy, images)
         frame = example_frame()
         for rival in rivals:
             rival.show(frame)
         timers = [rival.time for rival in rivals]
-        take_timed_turns(timers, Effort(runs=10, seconds=0.3))
+        take_timed_turns(timers, effort.warm_up())
         before = _now(rivals)
         samples = take_timed_turns(timers, effort)
         after = _now(rivals)
@@ -121,6 +149,7 @@ def compare_files(
     ]
     tail = max(Spread.of(own).tail for own in samples.T)
     doubts = Conditions(before=before, after=after).doubts(tail, cores())
+    landmarks = rivals[0].model.taxonomy.landmarks
     return BenchmarkComparison(
         machine=machine_line(),
         runs=len(samples),
@@ -128,6 +157,8 @@ def compare_files(
         entries=tuple(entries),
         noisy=tuple(doubts),
         samples=samples,
+        absent=tuple(np.delete(landmarks, truth).tolist()) if images else (),
+        left_out=len(images) - len(truth),
     )
 
 
@@ -191,12 +222,14 @@ def _entry(
     )
     if not predicted:
         return timed
-    classes = len(rival.model.taxonomy.landmarks)
-    score = macro_f1(truth, predicted[number], classes)
+    landmarks = rival.model.taxonomy.landmarks
+    classes = len(landmarks)
+    score = score_head(truth, predicted[number], landmarks)
     return dataclasses.replace(
         timed,
-        macro_f1=score,
-        difference=score - macro_f1(truth, predicted[0], classes),
+        macro_f1=score.macro_f1,
+        macro_f1_seen=score.macro_f1_seen,
+        difference=score.macro_f1 - macro_f1(truth, predicted[0], classes),
         difference_interval=paired_interval(truth, predicted[0], predicted[number], classes),
         same_answer=float((predicted[number] == predicted[0]).mean()),
     )

@@ -74,6 +74,8 @@ def show_comparison(compared: BenchmarkComparison, console: Console) -> None:
         )
     console.print()
     console.print(table)
+    for note in compared.notes():
+        print_line(console, note)
 
 
 def show_changes(found: Sequence[Change], console: Console) -> None:

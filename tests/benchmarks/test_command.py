@@ -93,6 +93,31 @@ def test_a_device_without_the_extra_gets_figures(tiny_file: Path, tmp_path: Path
     assert names == {"report.json", "report.csv", "samples.csv"}
 
 
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_plot_that_fails_leaves_the_figures(
+    copies: int,
+    tiny_file: Path,
+    photographs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was measured may have taken long, and a library of plots has errors of its own."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("no font\nat all")
+
+    for name in ("draw_report", "draw_pareto"):
+        monkeypatch.setattr(f"lmedge.benchmarks.pages.{name}", fails)
+    models = [shutil.copy(tiny_file, tmp_path / f"{number}.tflite") for number in range(copies)]
+    out = tmp_path / "out"
+    done = lmedge("benchmark", *models, "--data", photographs, "--runs", 5, "--out", out)
+    assert done.returncode == 0, done.stderr
+    name = "report" if copies == 1 else "comparison"
+    assert f"{name}.html was not written: no font at all" in done.stderr
+    assert {path.name for path in out.iterdir()} == {f"{name}.json", f"{name}.csv", "samples.csv"}
+    assert f"{name}.json, {name}.csv, samples.csv" in " ".join(done.stdout.split())
+
+
 def test_without_data_speed_alone_and_in_the_default_folder(
     tiny_file: Path, tmp_path: Path
 ) -> None:
@@ -130,6 +155,48 @@ def test_bad_input_is_refused_before_anything_is_measured(
     assert_refused(lmedge("benchmark", tiny_file, "--data", tmp_path / "empty"), 3, "empty")
     assert_refused(lmedge("benchmark", bad, "--data", photographs), 4, "bad.tflite")
     assert not list(tmp_path.rglob("report.json"))
+
+
+@pytest.mark.parametrize(
+    ("what", "several"),
+    [
+        ("landmarks", False),
+        ("landmarks", True),
+        ("categories", False),
+        ("categories", True),
+        ("unknown", False),  # they go with one file
+    ],
+)
+def test_images_that_do_not_fit_are_refused_before_anything_is_measured(
+    what: str,
+    several: bool,
+    tiny_file: Path,
+    photographs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def measured(*_: object, **__: object) -> None:
+        pytest.fail("it was measured before")
+
+    monkeypatch.setattr("lmedge.benchmarks.command.measure", measured)
+    monkeypatch.setattr("lmedge.benchmarks.several.take_timed_turns", measured)
+    files, words = [tiny_file, *([tiny_file] if several else [])], ["--out", tmp_path / "out"]
+    if what == "unknown":
+        words += ["--unknown", tmp_path / "absent"]
+    elif what == "categories":
+        (photographs / "towers" / "red").rename(photographs / "domes" / "red")
+    else:
+        photographs = photographs.rename(tmp_path / "photographs of others")
+        for number, folder in enumerate(sorted(photographs.glob("*/*"))):
+            folder.rename(folder.with_name(f"new {number}"))
+    told = {
+        "landmarks": "is a label of the file",
+        "categories": "'red' is in category 'domes' here",
+        "unknown": "absent: no such folder",
+    }
+    done = lmedge("-q", "benchmark", *files, "--data", photographs, *words)
+    assert_refused(done, 3, told[what])
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

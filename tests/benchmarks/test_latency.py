@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmedge.benchmarks.latency import Effort, Spread, example_frame, measure
+from lmedge.benchmarks.latency import QUICK, USUAL, Effort, Spread, example_frame, measure
 from lmedge.errors import LmedgeError, ModelFileError
 
 
@@ -52,8 +52,20 @@ def test_every_time_comes_from_the_clock(tiny_file: Path) -> None:
 def test_at_least_so_many_runs_and_so_long(tiny_file: Path) -> None:
     effort = Effort(runs=200, seconds=3.0)
     assert measure(tiny_file, effort=effort, clock=Clock(1_000_000_000)).runs == 200
-    # The clock is read 4 times a run, and once more from run 200 on: 0.8 s, then 2.2 s.
-    assert measure(tiny_file, effort=effort, clock=Clock(1_000_000)).runs == 200 + 440
+    # The clock is read 5 times a run: 5 ms each.
+    assert measure(tiny_file, effort=effort, clock=Clock(1_000_000)).runs == 600
+
+
+def test_a_slow_machine_has_fewer_runs(tiny_file: Path) -> None:
+    """A classification of two seconds a hundred times is seven minutes, too long for a look."""
+    # A run takes 5 s by this clock, and the end is seen after it: 6 runs.
+    slow = measure(tiny_file, effort=QUICK, clock=Clock(1_000_000_000))
+    assert (slow.runs, slow.warm_up) == (6, 3)
+    slower = measure(tiny_file, effort=QUICK, clock=Clock(60_000_000_000))
+    assert (slower.runs, slower.warm_up) == (3, 3)
+    assert measure(tiny_file, effort=QUICK, clock=Clock(1_000_000)).runs == 200
+    assert QUICK.tenth() == Effort(runs=10, seconds=0.1, longest=3.0)
+    assert USUAL.tenth() == Effort(runs=102, seconds=1.0)
 
 
 def test_a_real_file_on_a_real_clock(tiny_file: Path) -> None:

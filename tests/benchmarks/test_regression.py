@@ -21,6 +21,8 @@ def write(
     threads: int = 1,
     processor: str = "a processor",
     size: int = 224,
+    cores: int = 4,
+    runtime: str = "litert 2.3",
 ) -> Path:
     spread = {"p50": p50, "p90": 2 * p50}
     accuracy = {
@@ -30,7 +32,7 @@ def write(
     }
     report: dict[str, Any] = {
         "file": {"bytes": 5_000_000, "input_size": size},
-        "environment": {"processor": processor, "cores": 4, "runtime": "litert 2.3"},
+        "environment": {"processor": processor, "cores": cores, "runtime": runtime},
         "accuracy": None if f1 is None else accuracy,
         "latency": {
             "invoke_ms": spread,
@@ -74,6 +76,8 @@ class TestUnlike:
             ({"threads": 2}, "threads", "threads 1 and 2"),
             ({"processor": "another"}, "processor", "processor a processor and another"),
             ({"size": 256}, "input", "input 224 and 256"),
+            ({"cores": 2}, "cores", "cores 4 and 2"),
+            ({"runtime": "tflite-runtime"}, "runtime", "runtime litert 2.3 and tflite-runtime"),
         ],
     )
     def test_other_conditions(

@@ -18,7 +18,7 @@ from lmedge.benchmarks.pages import write_comparison
 from lmedge.benchmarks.several import BenchmarkComparison, ComparedFile
 from lmedge.benchmarks.tables import show_comparison
 from lmedge.evaluation.intervals import ratio_interval
-from tests import processes
+from tests import bad_images, processes
 from tests.in_process import lmedge
 from tests.processes import assert_refused
 
@@ -63,6 +63,27 @@ def test_the_same_file_twice_is_the_same(
     assert "8 images, both heads decoded together" in text
     assert "<svg" in page
     assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_landmarks_without_images_and_images_left_out_are_named(
+    tiny_file: Path, copy: Path, photographs: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(photographs / "towers" / "red")
+    bad_images.text(photographs / "towers" / "green" / "text.jpg")
+    shutil.copytree(photographs / "towers" / "green", photographs / "towers" / "new")
+    out = tmp_path / "out"
+    done = lmedge("benchmark", tiny_file, copy, "--data", photographs, "--runs", 20, "--out", out)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((out / "comparison.json").read_text())
+    assert (report["pictures"], report["absent"], report["left_out"]) == (6, ["red"], 4)
+    first, _ = report["entries"]
+    assert (first["macro_f1"], first["macro_f1_seen"]) == (1.0, 1.0)
+    told = "1 landmark has no image (red); macro F1 is over the others, and over all that were"
+    shown = " ".join(done.stdout.split())
+    page, text = (out / "comparison.html").read_text(), (out / "comparison.md").read_text()
+    for output in (shown, page, text):
+        assert told in output
+        assert "not known to the files or not readable: 4 images" in output
 
 
 def test_doubts_are_said_in_every_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

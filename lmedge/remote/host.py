@@ -22,6 +22,7 @@ OLDEST = (3, 11)
 _MOST_LINES = 16  # Pythons that are found there
 _LONGEST = 12 * 3600.0  # seconds of a benchmark
 _PACKAGES = {"numpy", "cv2", "flatbuffers", "click", "rich", "ai_edge_litert"}
+_BOOT = "/proc/sys/kernel/random/boot_id"
 POLL_SECONDS = 10  # for which one request waits for the end of the command
 # Runs under any Python 3, and finds packages without importing them.
 _PROBE = """
@@ -49,6 +50,18 @@ for name in python3 python3.14 python3.13 python3.12 python3.11; do try "$name";
 for script in "$(command -v lmedge)" "$HOME/.local/bin/lmedge"; do
   [ -f "$script" ] && try "$(sed -n '1s/^#! *//p' "$script")"
 done
+"""
+# Folders of ours that a power cut left: nothing runs in those of an earlier start of the machine.
+# Not those in TMPDIR, which several machines may share.
+_TIDY = f"""
+boot="$(cat {_BOOT} 2>/dev/null)"
+[ -z "$boot" ] || {{
+  echo "$boot" >boot
+  for old in /var/tmp/lmedge-* /tmp/lmedge-*; do
+    [ -d "$old" ] && [ ! -L "$old" ] && [ -O "$old" ] && [ -s "$old/boot" ] || continue
+    [ "$(cat "$old/boot")" = "$boot" ] || rm -rf "$old"
+  done
+}}
 """
 
 
@@ -119,7 +132,7 @@ class RemoteHost:
         Raises HostError if there is none, or the host refuses.
         """
         output = self.connection.run(
-            f'{self._start}umask 077\nmkdir -p "$dir" && cd "$dir" || exit 1\necho "$dir"\n'
+            f'{self._start}umask 077\nmkdir -p "$dir" && cd "$dir" || exit 1\necho "$dir"\n{_TIDY}'
             "command -v rsync >/dev/null 2>&1 && echo rsync || echo scp\n"
             f"{_SAFE_PATH}"
             f"probe={shlex.quote(_PROBE)}\n"

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -271,6 +272,31 @@ def test_a_full_disk_takes_no_folder_and_another_place_does() -> None:
         assert Path(host.folder) == folder
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the boot ID of Linux")
+def test_what_a_power_cut_left_is_removed_and_nothing_else() -> None:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    left, running, older = (
+        Path(tempfile.mkdtemp(prefix=f"lmedge-{name}", dir="/var/tmp")) for name in "abc"
+    )
+    (left / "boot").write_text("another\n")
+    (left / "packages").mkdir()
+    (running / "boot").write_text(boot)
+    link = running.with_name(f"{running.name}-link")
+    link.symlink_to(left)
+    host = RemoteHost(LocalShell())  # type: ignore[arg-type]
+    try:
+        host.prepare(sys.executable)
+        assert not left.exists()
+        assert running.is_dir()
+        assert older.is_dir()  # of a version that did not write its start
+        assert link.is_symlink()
+        assert (Path(host.folder) / "boot").read_text() == boot
+    finally:
+        link.unlink()
+        for folder in (running, older, Path(host.folder)):
+            shutil.rmtree(folder)
 
 
 @needs_sshd

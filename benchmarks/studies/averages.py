@@ -3,8 +3,10 @@
     python -m benchmarks.studies.averages DATA... --weights FILE.h5 --out averages.csv
 
 Each image and its mirror image go once through EfficientNetB0 with pretrained weights. A feature is
-the mean of a channel over all places of a map, or its largest value. The head is that of training,
-learned on four fifths of the images and scored on the rest, for several assignments to fifths.
+the mean of a channel over all places of a map, its largest value, or its generalised mean: the
+p-th root of the mean of p-th powers (Radenović et al., arXiv:1711.02512), of values above 0. The
+head is that of training, learned on four fifths of the images and scored on the rest, for several
+assignments to fifths.
 """
 
 from __future__ import annotations
@@ -42,7 +44,11 @@ CANDIDATES: Mapping[str, tuple[str, ...]] = {
     "block 6 and last": (f"{BEFORE} mean", f"{LAST} mean"),
     "widest, its largest, and last": (f"{WIDEST} mean", f"{WIDEST} largest", f"{LAST} mean"),
     "last and its largest": (f"{LAST} mean", f"{LAST} largest"),
+    "widest and last, p = 2": (f"{WIDEST} p2", f"{LAST} p2"),
+    "widest and last, p = 3": (f"{WIDEST} p3", f"{LAST} p3"),
+    "widest and last, p = 2, int8": (f"{WIDEST} p2", f"{LAST} p2"),
 }
+POWERS = (2, 3)
 Labels = npt.NDArray[np.int64]
 
 
@@ -66,7 +72,7 @@ class AveragesRow:
 def pooled(
     images: Sequence[LabelledImage], weights: Path, size: int
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the mean and the largest value of each map, (2 N, C) each: image, mirror, image..."""
+    """Return what `CANDIDATES` take of each map, (2 N, C) each: image, mirror, image..."""
     image = keras.Input((size, size, 3), name="image")
     backbone = BACKBONES["efficientnetb0"]
     network = keras.Model(image, backbone.build(image))
@@ -76,6 +82,9 @@ def pooled(
         maps = network.get_layer(name).output
         outputs[f"{name} mean"] = tf.reduce_mean(maps, (1, 2))
         outputs[f"{name} largest"] = tf.reduce_max(maps, (1, 2))
+        for power in POWERS:
+            means = tf.reduce_mean(tf.maximum(maps, 1e-6) ** power, (1, 2))
+            outputs[f"{name} p{power}"] = means ** (1 / power)
     probe = keras.Model(image, outputs)
     found: dict[str, list[Floats]] = {name: [] for name in outputs}
     with progress("Computing features", len(images)) as advance:

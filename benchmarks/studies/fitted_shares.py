@@ -24,8 +24,8 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from lmedge.decoding import joint_probabilities
-from lmedge.evaluation.scoring import Scores, log_likelihood, score_probabilities
+from lmedge.decoding import joint_probabilities, log_softmax
+from lmedge.evaluation.scoring import Scores, score_probabilities
 from lmedge.model_file import HEADS
 from lmedge.report.csv_files import study_command, write_csv
 from lmedge.taxonomy import Taxonomy
@@ -76,11 +76,19 @@ class SharesRow:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scored:
-    """The answers of the folds of an assignment; `right` is (N,) bool, of the landmark."""
+    """The answers of the folds of an assignment.
+
+    Of the landmark: `right` is (N,) bool, `losses` (N,) those of its head alone.
+    """
 
     scores: Scores
     right: npt.NDArray[np.bool_]
-    log_loss: float
+    losses: npt.NDArray[np.float64]
+
+    @property
+    def log_loss(self) -> float:
+        """The mean of the losses."""
+        return float(self.losses.mean())
 
 
 def open_run(trial: Trial, data: Path, folder: Path) -> Run:
@@ -143,7 +151,8 @@ def answers(run: Run, weights: Weights) -> Iterator[tuple[float, Answers]]:
         yield share, {"landmark": mixed, "category": closed["category"]}
 
 
-def _joined(parts: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+def joined(parts: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of all folds, one after another."""
     return {head: np.concatenate([part[head] for part in parts]) for head in HEADS}
 
 
@@ -153,8 +162,7 @@ def _rows(
     taxonomy: Taxonomy,
 ) -> Iterator[SharesRow]:
     scored = {
-        key: _scored(_joined(parts), _joined(truths[key[0]]), taxonomy)
-        for key, parts in found.items()
+        key: score(joined(parts), joined(truths[key[0]]), taxonomy) for key, parts in found.items()
     }
     for blend, refit in itertools.product(BLENDS, REFITS):
         own = [scored[seed, blend, refit] for seed in truths]
@@ -179,7 +187,8 @@ def _rows(
         )
 
 
-def _scored(logits: Answers, truth: Truth, taxonomy: Taxonomy) -> Scored:
+def score(logits: Answers, truth: Truth, taxonomy: Taxonomy) -> Scored:
+    """Score answers whose temperatures and decoding are fitted to themselves."""
     calibration = fit_calibration(logits, truth, taxonomy)
     probabilities = calibration.probabilities(logits)
     weight = calibration.decoding.category_weight
@@ -191,7 +200,7 @@ def _scored(logits: Answers, truth: Truth, taxonomy: Taxonomy) -> Scored:
     return Scored(
         scores=score_probabilities(probabilities, truth, taxonomy, weight),
         right=joint.argmax(axis=1) == landmark,
-        log_loss=-log_likelihood(scaled, landmark) / len(landmark),
+        losses=-log_softmax(scaled)[np.arange(len(landmark)), landmark],
     )
 
 

@@ -58,6 +58,7 @@ _NO_LOG = 2  # EXT4_GOING_FLAGS_NOLOGFLUSH
 _DISK_BYTES = 1 << 30  # of a file with holes
 FLAGS = ("--headless=new", "--no-sandbox", "--no-first-run", "--disable-gpu", "--mute-audio")
 BEGIN = """([encoded, landmark, category]) => {
+  window.stored = false;
   window.lesson = (async () => {
     const images = [];
     for (const one of encoded) {
@@ -65,7 +66,9 @@ BEGIN = """([encoded, landmark, category]) => {
       images.push(await lmedge.engine.look(new Blob([bytes], { type: 'image/png' })));
     }
     await lmedge.teacher.teach(landmark, category, images, true);
+    window.stored = true;
   })();
+  window.lesson.catch((error) => { window.failed = String(error); });
 }"""
 STATE = """async () => {
   await lmedge.ready();
@@ -96,11 +99,13 @@ class PageLesson:
 class KillRow:
     """One kill or cut: `moment` is the share of an undisturbed lesson after which it came.
 
-    `found` is the file that the page has afterwards: that of `before` or `after` the lesson.
-    `whole` is true if its lessons, its photographs, and its answers for the golden images fit it.
+    `stored` is true if the page had said before that the lesson is on the disk. `found` is the file
+    that the page has afterwards: that of `before` or `after` the lesson. `whole` is true if its
+    lessons, its photographs, and its answers for the golden images fit it.
     """
 
     moment: float
+    stored: bool
     found: str
     whole: bool
 
@@ -205,8 +210,8 @@ def kill(group: int) -> None:
 
 def killed_lesson(
     playwright: Playwright, profile: Profile, url: str, lesson: PageLesson, delay: float
-) -> tuple[str, bool]:
-    """End a browser `delay` seconds after a lesson began; return `found` and `whole` of a row.
+) -> tuple[bool, str, bool]:
+    """End a browser `delay` seconds after a lesson began; return what a row says of it.
 
     The lesson is taken back afterwards, so that the profile is as before.
     """
@@ -215,11 +220,14 @@ def killed_lesson(
         profile.settle()
         page.evaluate(BEGIN, lesson.words())
         time.sleep(delay)
+        stored, failed = page.evaluate("() => [window.stored, window.failed ?? null]")
+        if failed is not None:
+            raise LmedgeError(f"the lesson ended with: {failed}")
         profile.end(group)
     with browser(playwright, profile.folder, url) as (page, _):
         state = page.evaluate(STATE)
         if state == before:
-            return "before", bool(before["verified"])
+            return stored, "before", bool(before["verified"])
         ((first, last, stored),) = state["lessons"] or [("", "", False)]
         whole = (
             (first, last, stored) == (before["sha256"], state["sha256"], True)
@@ -228,7 +236,7 @@ def killed_lesson(
             and state["verified"]
         )
         page.evaluate("async () => lmedge.teacher.undo()")
-        return "after", bool(whole and page.evaluate(STATE) == before)
+        return stored, "after", bool(whole and page.evaluate(STATE) == before)
 
 
 def whole_lesson(playwright: Playwright, profile: Path, url: str, lesson: PageLesson) -> float:
@@ -287,7 +295,10 @@ def main(
     seed: int,
     out: Path,
 ) -> None:
-    """Kill browsers in lessons with the PHOTOGRAPHS of a folder; exit code 1 if a file is half."""
+    """Kill browsers in lessons with the PHOTOGRAPHS of a folder.
+
+    The exit code is 1 if a file is half, or that of before although the page said it had stored.
+    """
     from playwright.sync_api import sync_playwright
 
     rng, rows = random.Random(seed), []
@@ -299,14 +310,17 @@ def main(
                 seconds = whole_lesson(playwright, profile.folder, url, lesson)
                 for _ in range(kills):
                     moment = rng.uniform(0.2, longest)
-                    found, whole = killed_lesson(playwright, profile, url, lesson, moment * seconds)
-                    rows.append(KillRow(moment=round(moment, 2), found=found, whole=whole))
+                    stored, found, whole = killed_lesson(
+                        playwright, profile, url, lesson, moment * seconds
+                    )
+                    row = KillRow(moment=round(moment, 2), stored=stored, found=found, whole=whole)
+                    rows.append(row)
                     click.echo(str(rows[-1]))
             finally:
                 profile.close()
     command = study_command(sys.argv, {photographs: f"DATA/{photographs.name}"})
     write_csv(out, rows, data=photographs.name, command=command)
-    sys.exit(not all(row.whole for row in rows))
+    sys.exit(not all(row.whole and (row.found == "after" or not row.stored) for row in rows))
 
 
 if __name__ == "__main__":

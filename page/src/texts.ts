@@ -82,6 +82,11 @@ export const texts = {
   lessonCount: (count: number) => `${count} photographs.`,
   lessons: (count: number, photographs: number) =>
     `${count} ${count === 1 ? "lesson" : "lessons"}, ${photographs} photographs kept`,
+  lostLessons: (count: number) =>
+    `The browser has lost ${count === 1 ? "a lesson" : `${count} lessons`}, as after a power cut. ` +
+    "Teach what is missing among the landmarks again.",
+  lostPhotographs: (count: number) =>
+    `${count} ${count === 1 ? "photograph is" : "photographs are"} missing: the browser has lost them.`,
   taught: (landmark: string, photographs: number, seconds: number) =>
     `Taught ${landmark} from ${photographs} photographs in ${seconds.toFixed(1)} s.`,
   judged: (macroF1: number) =>

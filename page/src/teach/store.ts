@@ -35,6 +35,18 @@ export interface KeptPhotograph {
   readonly image: Blob;
 }
 
+/** What is kept. */
+export interface Kept {
+  /** The lessons that can be read, the first one first. */
+  readonly lessons: readonly KeptLesson[];
+  /** The number of photographs. */
+  readonly photographs: number;
+  /** The largest number of a lesson, 0 without one; lost ones and those of photographs count. */
+  readonly latest: number;
+  /** Numbers of the lessons that cannot be read. */
+  readonly lost: readonly number[];
+}
+
 /** The lessons of one page; pages at other addresses have their own. */
 export class Store {
   private opened: Promise<IDBDatabase> | null = null;
@@ -42,19 +54,24 @@ export class Store {
   /** scope: Address of the folder of the page. */
   constructor(private readonly scope: string) {}
 
-  /** Return all lessons, the first one first; none if the browser keeps nothing. */
-  async lessons(): Promise<readonly KeptLesson[]> {
-    const found = await this.run("readonly", (store) => store(LESSONS).getAll());
-    return (found as KeptLesson[]).sort((a, b) => a.number - b.number);
+  /** Return what is kept; nothing if the browser keeps nothing. */
+  async find(): Promise<Kept> {
+    const { values, lost } = await this.all<KeptLesson>(LESSONS);
+    const lessons = values.sort((a, b) => a.number - b.number);
+    const photographs = await this.run("readonly", (store) => store(PHOTOGRAPHS).count());
+    const newest = await this.run("readonly", (store) => store(PHOTOGRAPHS).index("lesson").openKeyCursor(null, "prev"));
+    const numbers = [...lessons.map((one) => one.number), ...lost, newest?.key ?? 0] as number[];
+    return { lessons, photographs, latest: Math.max(...numbers), lost: lost as number[] };
   }
 
+  /** Return the photographs that can be read. */
   async photographs(): Promise<readonly KeptPhotograph[]> {
-    return (await this.run("readonly", (store) => store(PHOTOGRAPHS).getAll())) as KeptPhotograph[];
+    return (await this.all<KeptPhotograph>(PHOTOGRAPHS)).values;
   }
 
   /** Keep a lesson and its photographs, both or neither. Throws a PageError. */
   async add(lesson: KeptLesson, photographs: readonly KeptPhotograph[]): Promise<void> {
-    const all = await this.lessons();
+    const { lessons: all } = await this.find();
     await this.run("readwrite", (store) => {
       for (const old of all.slice(0, Math.max(0, all.length - UNDONE))) {
         if (old.file !== null) store(LESSONS).put({ ...old, file: null });
@@ -62,6 +79,11 @@ export class Store {
       for (const one of photographs) store(PHOTOGRAPHS).add(one);
       return store(LESSONS).put(lesson);
     });
+  }
+
+  /** Forget lessons that cannot be read. Their photographs stay. */
+  async discard(lost: readonly number[]): Promise<void> {
+    for (const number of lost) await this.run("readwrite", (store) => store(LESSONS).delete(number));
   }
 
   /** Forget a lesson with its photographs. */
@@ -84,6 +106,29 @@ export class Store {
       store(PHOTOGRAPHS).clear();
       return store(LESSONS).clear();
     });
+  }
+
+  /**
+   * Return all values of a store, and the keys of those that cannot be read.
+   *
+   * Browsers keep large values in files of their own. A power cut can take such a file and leave the
+   * value that names it; `getAll` then fails for all of them.
+   */
+  private async all<Value>(name: string): Promise<{ values: Value[]; lost: IDBValidKey[] }> {
+    try {
+      return { values: (await this.run("readonly", (store) => store(name).getAll())) as Value[], lost: [] };
+    } catch (error) {
+      console.warn(`not all ${name} can be read:`, error);
+    }
+    const [values, lost]: [Value[], IDBValidKey[]] = [[], []];
+    for (const key of await this.run("readonly", (store) => store(name).getAllKeys())) {
+      try {
+        values.push((await this.run("readonly", (store) => store(name).get(key))) as Value);
+      } catch {
+        lost.push(key);
+      }
+    }
+    return { values, lost };
   }
 
   private async run<Found>(

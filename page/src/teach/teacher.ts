@@ -46,6 +46,9 @@ export class Teacher {
   /** The lessons that are kept, the first one first. */
   lessons: readonly KeptLesson[] = [];
   photographs = 0;
+  /** How many lessons the browser has lost since the page was opened before. */
+  lost = 0;
+  private latest = 0;
   private readonly store = new Store(new URL("./", location.href).href);
 
   /** `changed` is called after each lesson, and when one is taken back. */
@@ -75,7 +78,9 @@ export class Teacher {
   /** Return the file of the last lesson if the page's own file was the same then, otherwise null. */
   async preferred(own: string): Promise<KeptFile | null> {
     try {
-      await this.refresh();
+      const lost = await this.refresh();
+      this.lost += lost.length;
+      await this.store.discard(lost);
     } catch (error) {
       console.warn("no lessons:", error); // the browser keeps nothing
     }
@@ -103,7 +108,7 @@ export class Teacher {
     if (taught.problems.length > 0) throw new Refused(taught.problems);
     await this.place.use(taught.data.buffer, name);
     const time = new Date().toISOString().replace(/\.\d+Z$/, "+00:00");
-    const number = (this.lessons.at(-1)?.number ?? 0) + 1;
+    const number = this.latest + 1;
     const burst = `taught-${(await sha256(inputs[0]!)).slice(0, 12)}`;
     const about = { category, landmark, burst, time };
     const kept = images.map(({ jpeg }): KeptPhotograph => ({ ...about, lesson: number, model: before, image: jpeg }));
@@ -151,12 +156,22 @@ export class Teacher {
     return new File([data], loaded.facts.name, { type: "application/octet-stream" });
   }
 
-  /** Return the photographs that were kept in a zip of `<category>/<landmark>/`, with origin.csv. */
-  async exported(): Promise<File> {
+  /**
+   * Return the photographs that were kept in a zip of `<category>/<landmark>/`, with origin.csv.
+   *
+   * `lost` counts those that the browser cannot read any more.
+   */
+  async exported(): Promise<{ readonly file: File; readonly lost: number }> {
     const files = new Map<string, Uint8Array>();
     const lines = [ORIGIN];
-    for (const one of await this.store.photographs()) {
-      const content = new Uint8Array(await one.image.arrayBuffer());
+    const found = await this.store.photographs();
+    let lost = this.photographs - found.length;
+    for (const one of found) {
+      const content = await bytes(one.image);
+      if (content === null) {
+        lost += 1;
+        continue;
+      }
       const suffix = one.image.type === "image/png" ? "png" : one.image.type === "image/webp" ? "webp" : "jpg";
       const digest = await sha256(content);
       const path = `${folder(one.category)}/${folder(one.landmark)}/${digest.slice(0, 16)}.${suffix}`;
@@ -169,13 +184,26 @@ export class Teacher {
     }
     const table = lines.map((line) => line.map(csvCell).join(",")).join("\n");
     files.set("origin.csv", new TextEncoder().encode(`${table}\n`));
-    return new File([zipped(files)], "photographs.zip", { type: "application/zip" });
+    const file = new File([zipped(files)], "photographs.zip", { type: "application/zip" });
+    return { file, lost };
   }
 
-  private async refresh(): Promise<void> {
-    this.lessons = await this.store.lessons();
-    this.photographs = (await this.store.photographs()).length;
+  /** Read what is kept; return the numbers of lessons that cannot be read. */
+  private async refresh(): Promise<readonly number[]> {
+    const { lost, ...kept } = await this.store.find();
+    [this.lessons, this.photographs, this.latest] = [kept.lessons, kept.photographs, kept.latest];
     this.changed();
+    return lost;
+  }
+}
+
+/** Return the bytes of an image, null if the browser has lost them. */
+async function bytes(image: Blob): Promise<Uint8Array<ArrayBuffer> | null> {
+  try {
+    return new Uint8Array(await image.arrayBuffer());
+  } catch (error) {
+    console.warn("a photograph is lost:", error);
+    return null;
   }
 }
 

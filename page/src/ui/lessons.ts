@@ -33,8 +33,9 @@ export class Lessons {
     this.connectChoices();
   }
 
-  /** Say that landmarks were taught to another file than the page has now, if so. */
+  /** Say that lessons are lost, or that landmarks were taught to another file than the page has now. */
   offerTaught(): void {
+    if (this.teacher.lost > 0) notify("lost", texts.lostLessons(this.teacher.lost), [], true);
     const last = this.teacher.lessons.at(-1);
     const other = last !== undefined && last.file !== null && last.after !== this.teacher.inUse;
     if (!other) return;
@@ -168,7 +169,11 @@ export class Lessons {
       };
     };
     choose("save-file", () => share(this.teacher.file()));
-    choose("export-photos", async () => share(await this.teacher.exported()));
+    choose("export-photos", async () => {
+      const { file, lost } = await this.teacher.exported();
+      await share(file);
+      if (lost > 0) notify(KEY, texts.lostPhotographs(lost), [], true);
+    });
     choose("undo", () => this.undo());
     choose("forget", () => {
       const action = () => void this.attempt(() => this.teacher.forget(), () => notify(KEY, texts.forgotten));

@@ -58,6 +58,13 @@ TEACH = """async ([encoded, landmark, category, keep]) => {
     return { refused: error.problems ?? null, code: error.code ?? null, text: String(error) };
   }
 }"""
+LARGER = """(() => {
+  const put = IDBObjectStore.prototype.put;  // a small value is in no file of its own
+  IDBObjectStore.prototype.put = function (value) {
+    const filler = Array.from({ length: 4 }, () => crypto.getRandomValues(new Uint8Array(50000)));
+    return put.call(this, { ...value, filler });
+  };
+})()"""
 BYTES = """async () => {
   const bytes = new Uint8Array(await lmedge.teacher.file().arrayBuffer());
   let text = '';
@@ -409,8 +416,59 @@ def test_a_browser_that_is_killed_in_a_lesson(
 ) -> None:
     images = photographs("gate", range(4))
     lesson = PageLesson(landmark="gate", category="gates", images=images)
-    found, whole = killed_lesson(playwright, Profile(tmp_path / "profile"), address, lesson, 0.4)
+    profile = Profile(tmp_path / "profile")
+    stored, found, whole = killed_lesson(playwright, profile, address, lesson, 0.4)
     assert whole and found in ("before", "after")
+    assert found == "after" or not stored
+
+
+@pytest.mark.slow
+def test_a_lesson_whose_file_the_disk_has_lost(
+    playwright: Playwright, address: str, tmp_path: Path
+) -> None:
+    profile = tmp_path / "profile"
+
+    def use() -> tuple[Any, Page]:
+        context = opened(playwright, profile)
+        context.add_init_script(LARGER)
+        page = context.new_page()
+        page.goto(address)
+        ready(page)
+        return context, page
+
+    context, page = use()
+    for name in ("gate", "other"):
+        assert teach(page, name, name, photographs(name, range(4)), keep=True)["problems"] == []
+    after = page.evaluate("lmedge.teacher.lessons.map((one) => one.after)")
+    context.close()
+    files = sorted(
+        profile.glob("Default/IndexedDB/*.blob/*/*/*"), key=lambda one: int(one.name, 16)
+    )
+    large = [one for one in files if one.stat().st_size > 100_000]
+    assert len(large) == 2  # the files of the two lessons
+    large[1].unlink()
+    photograph = next(one for one in files if one not in large)
+    photograph.unlink()
+
+    context, page = use()
+    assert page.evaluate("lmedge.file().loaded.facts.sha256") == after[0]
+    assert "has lost a lesson" in page.inner_text("[data-key=lost]")
+    with page.expect_download() as download:
+        page.click("#more")
+        page.click("#export-photos")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert len([one for one in archive.namelist() if one != "origin.csv"]) == 7
+    assert "1 photograph is missing" in page.inner_text("[data-key=teach]")
+    told = teach(page, "other", "other", photographs("other", range(4)), keep=False)
+    assert told["problems"] == []
+    numbers = page.evaluate("lmedge.teacher.lessons.map((one) => one.number)")
+    assert numbers == [1, 3]  # 2 stays that of its photographs
+    context.close()
+
+    context, page = use()
+    assert page.locator("[data-key=lost]").count() == 0  # it is said once
+    assert "other" in page.evaluate("lmedge.file().loaded.facts.landmarks")
+    context.close()
 
 
 def test_python_opens_what_the_page_saves_and_exports(page: Page, tmp_path: Path) -> None:

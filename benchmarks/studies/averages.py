@@ -47,6 +47,11 @@ CANDIDATES: Mapping[str, tuple[str, ...]] = {
     "widest and last, p = 2": (f"{WIDEST} p2", f"{LAST} p2"),
     "widest and last, p = 3": (f"{WIDEST} p3", f"{LAST} p3"),
     "widest and last, p = 2, int8": (f"{WIDEST} p2", f"{LAST} p2"),
+    "widest and last, squares": (f"{WIDEST} squares", f"{LAST} squares"),
+    "widest and last, means and p = 2": (
+        *(f"{WIDEST} mean", f"{LAST} mean"),
+        *(f"{WIDEST} p2", f"{LAST} p2"),
+    ),
 }
 POWERS = (2, 3)
 Labels = npt.NDArray[np.int64]
@@ -85,6 +90,7 @@ def pooled(
         for power in POWERS:
             means = tf.reduce_mean(tf.maximum(maps, 1e-6) ** power, (1, 2))
             outputs[f"{name} p{power}"] = means ** (1 / power)
+        outputs[f"{name} squares"] = tf.reduce_mean(maps**2, (1, 2))
     probe = keras.Model(image, outputs)
     found: dict[str, list[Floats]] = {name: [] for name in outputs}
     with progress("Computing features", len(images)) as advance:

@@ -226,13 +226,16 @@ def killed_lesson(
         profile.end(group)
     with browser(playwright, profile.folder, url) as (page, _):
         state = page.evaluate(STATE)
-        if state == before:
-            return stored, "before", bool(before["verified"])
+        if state["sha256"] == before["sha256"]:
+            # photographs whose lesson is lost stay, to be exported
+            same = {**state, "photographs": 0} == {**before, "photographs": 0}
+            kept = state["photographs"] - before["photographs"] in (0, len(lesson.images))
+            return stored, "before", bool(before["verified"] and same and kept)
         ((first, last, stored),) = state["lessons"] or [("", "", False)]
         whole = (
             (first, last, stored) == (before["sha256"], state["sha256"], True)
             and lesson.landmark in state["landmarks"]
-            and state["photographs"] == len(lesson.images)
+            and state["photographs"] == before["photographs"] + len(lesson.images)
             and state["verified"]
         )
         page.evaluate("async () => lmedge.teacher.undo()")

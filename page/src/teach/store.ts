@@ -1,8 +1,9 @@
 /** What was taught on this device, kept by the browser: files, lessons, photographs. */
 import { PageError } from "../errors";
 
-const VERSION = 1;
-const [LESSONS, PHOTOGRAPHS] = ["lessons", "photographs"];
+const VERSION = 2;
+const [LESSONS, PHOTOGRAPHS, PADDING] = ["lessons", "photographs", "padding"];
+const PADDING_BYTES = 20_000; // of two values, together more than a block of the journal
 const UNDONE = 3; // lessons that can be taken back; older ones leave no file
 
 /** One lesson: the file after it, and the photographs that were kept. */
@@ -137,6 +138,7 @@ export class Store {
   ): Promise<Found> {
     this.opened ??= open(this.scope);
     try {
+      if (mode === "readwrite") await pad(await this.opened);
       // A lesson is there when it is on the disk: a power cut comes without a warning.
       const transaction = (await this.opened).transaction([LESSONS, PHOTOGRAPHS], mode, { durability: "strict" });
       const ended = new Promise<void>((resolve, reject) => {
@@ -160,10 +162,30 @@ export class Store {
   }
 }
 
+/**
+ * Write values without a meaning, that nothing waits for.
+ *
+ * After a power cut Chromium goes on writing the journal in which a half record lies. At its next
+ * start it drops the rest of that block of 32 KiB: a lesson would be gone that was on the disk. Behind
+ * this it begins in another block.
+ */
+function pad(database: IDBDatabase): Promise<void> {
+  return new Promise((resolve) => {
+    const transaction = database.transaction([PADDING], "readwrite");
+    transaction.oncomplete = transaction.onabort = () => resolve(); // without it a lesson is kept too
+    for (const key of [0, 1]) {
+      // random: values are compressed
+      transaction.objectStore(PADDING).put(crypto.getRandomValues(new Uint8Array(PADDING_BYTES)), key);
+    }
+  });
+}
+
 function open(scope: string): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(`lmedge ${scope}`, VERSION);
-    request.onupgradeneeded = () => {
+    request.onupgradeneeded = ({ oldVersion }) => {
+      request.result.createObjectStore(PADDING);
+      if (oldVersion > 0) return;
       request.result.createObjectStore(LESSONS, { keyPath: "number" });
       const photographs = request.result.createObjectStore(PHOTOGRAPHS, { autoIncrement: true });
       photographs.createIndex("lesson", "lesson");

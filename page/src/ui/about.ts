@@ -70,7 +70,7 @@ export class About {
       yield [texts.threads, threads(loaded)];
     }
     const { lessons, photographs } = this.teacher;
-    if (lessons.length > 0) yield [texts.taughtHere, texts.lessons(lessons.length, photographs)];
+    if (lessons.length + photographs > 0) yield [texts.taughtHere, texts.lessons(lessons.length, photographs)];
     yield [texts.offline, states[this.offline.state]];
   }
 }

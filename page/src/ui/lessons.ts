@@ -55,8 +55,10 @@ export class Lessons {
 
   /** Show the buttons of the panel that belong to what was taught. */
   refresh(): void {
-    element("lesson-choices").hidden = this.teacher.lessons.length === 0;
-    element("export-photos").hidden = this.teacher.photographs === 0;
+    const [lessons, photographs] = [this.teacher.lessons.length, this.teacher.photographs];
+    element("lesson-choices").hidden = lessons + photographs === 0;
+    element("save-file").hidden = lessons === 0;
+    element("export-photos").hidden = photographs === 0;
     element("undo").hidden = !this.teacher.canUndo;
   }
 

@@ -422,6 +422,31 @@ def test_a_browser_that_is_killed_in_a_lesson(
     assert found == "after" or not stored
 
 
+def test_what_an_earlier_version_kept_is_read(browser: Browser, address: str) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{address}version.json")
+    page.evaluate(
+        """() => new Promise((resolve, reject) => {
+          const request = indexedDB.open(`lmedge ${new URL('./', location.href).href}`, 1);
+          request.onerror = reject;
+          request.onupgradeneeded = () => {
+            request.result.createObjectStore('lessons', { keyPath: 'number' });
+            const store = request.result.createObjectStore('photographs', { autoIncrement: true });
+            store.createIndex('lesson', 'lesson');
+            store.add({ lesson: 4, image: new Blob(['']) });
+          };
+          request.onsuccess = () => { request.result.close(); resolve(); };
+        })"""
+    )
+    page.goto(address)
+    ready(page)
+    assert page.evaluate("lmedge.teacher.photographs") == 1
+    assert teach(page, "gate", "gates", photographs("gate", range(3)), keep=False)["problems"] == []
+    assert page.evaluate("lmedge.teacher.lessons.map((one) => one.number)") == [5]
+    context.close()
+
+
 @pytest.mark.slow
 def test_a_lesson_whose_file_the_disk_has_lost(
     playwright: Playwright, address: str, tmp_path: Path
@@ -468,6 +493,20 @@ def test_a_lesson_whose_file_the_disk_has_lost(
     context, page = use()
     assert page.locator("[data-key=lost]").count() == 0  # it is said once
     assert "other" in page.evaluate("lmedge.file().loaded.facts.landmarks")
+    context.close()
+    for path in profile.glob("Default/IndexedDB/*.blob/*/*/*"):
+        path.unlink()
+
+    context, page = use()
+    assert page.evaluate("lmedge.teacher.lessons.length") == 0
+    assert "has lost 2 lessons" in page.inner_text("[data-key=lost]")
+    page.click("#more")
+    assert "0 lessons, 8 photographs kept" in page.inner_text("#facts")
+    assert not page.is_visible("#save-file")
+    page.click("#forget")
+    page.locator("[data-key=teach] button").first.click()
+    wait_until(page, "lmedge.teacher.photographs === 0")
+    assert not page.is_visible("#lesson-choices")
     context.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,6 +120,47 @@ def test_a_new_version_is_offered_and_a_broken_one_leaves_the_old(
     page.reload()  # the server is gone
     ready(page)
     assert page.title() == "second"
+    assert_classifies(page)
+    context.close()
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def zeroed(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [cut_short, zeroed, Path.unlink])
+@pytest.mark.parametrize("spared", ["none", "large", "small"])
+def test_what_a_power_cut_damaged_is_loaded_from_the_host_and_stored_again(
+    playwright: Playwright,
+    folder: Path,
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+    spared: str,
+) -> None:
+    profile = tmp_path / "profile"
+    context = opened(playwright, profile)
+    with serving(folder) as server:
+        url = server.url
+        visited(context, url)
+        context.close()
+        files = [*profile.glob("Default/Service Worker/CacheStorage/*/*/*_[0-9s]")]
+        assert len(files) > 5
+        for path in files:
+            large = path.stat().st_size > 100_000
+            if spared == "none" or large == (spared == "small"):
+                damage(path)
+        context = opened(playwright, profile)
+        page = context.new_page()
+        page.goto(url)
+        assert ready(page)["verification"]["identical"]
+        wait_until(page, "document.getElementById('facts').textContent.includes('stored on')")
+    page.reload()  # the server is gone
+    ready(page)
     assert_classifies(page)
     context.close()
 

@@ -57,8 +57,9 @@ lint: $(VENV)/.dev wheel ## Format, lint, words of pages and help, types of the 
 docs: $(VENV)/.dev ## The pages and the reference of the Python API: build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
+# build/page, build/site and build/installed are of targets that may run beside this one.
 wheel: $(VENV)/.dev ## dist/*.whl
-	rm -rf build dist
+	rm -rf build/lib* build/bdist.* dist
 	$(BIN)/python -m build --wheel --quiet
 
 sbom: $(VENV)-audit/.done ## dist/sbom.cdx.json: the packages of hashes.txt in CycloneDX, for a release

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from lmedge.errors import DataError, RunError
+from lmedge.errors import DataError, LmedgeError, RunError
 from lmedge.evaluation import CROSS_VALIDATED
 from lmedge.train.data.fold_plan import Folding
 from tests import small_run
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from lmedge.train.run import Run
 
 FOLDS = small_run.CROSS_FITTED
+# Of a training whose scores do not matter
+SHORT = ("head.epochs=1", "second_head.epochs=1", "fine_tune.epochs=1")
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +86,28 @@ def test_the_calibration_is_that_of_the_answers(fitted: Run) -> None:
     assert fitted.calibration().temperatures == figures["temperatures"]
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(
-    fitted: Run, small_photographs: Path, tiny_weights: Path, tmp_path: Path, tiny: None
-) -> None:
-    from lmedge.train import training
-    from lmedge.train.fitting import heads, steps
-    from lmedge.train.run import Run
+@dataclasses.dataclass(frozen=True)
+class Resumed:
+    """A training that ended in its second fold and went on: the run, and what was printed."""
 
-    run = small_run.start(small_photographs, tmp_path / "run", tiny_weights, FOLDS)
+    folder: Path
+    first: subprocess.CompletedProcess[str]
+    second: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def resumed(
+    small_photographs: Path,
+    tiny_weights: Path,
+    tiny: None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Resumed:
+    from lmedge.train.fitting import heads, steps
+
+    out = tmp_path_factory.mktemp("resumed") / "run"
     calls, real = 0, steps.fit
 
-    class KilledError(Exception):
+    class KilledError(LmedgeError):
         pass
 
     def stopped(*arguments: object, **more: object) -> None:
@@ -103,12 +117,23 @@ def test_a_killed_training_goes_on_to_the_same_weights(
             raise KilledError
         real(*arguments, **more)  # type: ignore[arg-type]
 
+    words = ["train", small_photographs, "--out", out]
+    settings = [f"--set={one}" for one in (*small_run.SETTINGS, *FOLDS)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "fit", stopped)
         patch.setattr(heads, "fit", stopped)
-        with pytest.raises(KilledError):
-            training.train_run(run)
-    training.train_run(Run.open(run.folder))
+        first = lmedge(*words, "--weights", tiny_weights, *settings)
+    assert (first.returncode, calls) == (1, 6), first.stderr
+    assert not (out / "weights.safetensors").exists()
+    second = lmedge(*words, "--resume")
+    assert second.returncode == 0, second.stderr
+    return Resumed(out, first, second)
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(fitted: Run, resumed: Resumed) -> None:
+    from lmedge.train.run import Run
+
+    run = Run.open(resumed.folder)
     first, second = fitted.trained_weights(), run.trained_weights()
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert run.metrics() == fitted.metrics()
@@ -278,32 +303,27 @@ def test_one_measured_fold_gives_figures_of_its_images_alone(
 ) -> None:
     from lmedge.train import training
 
-    settings = [*FOLDS, "data.cross_fit_up_to=10"]
+    settings = [*FOLDS, *SHORT, "data.cross_fit_up_to=10"]
     run = small_run.start(small_photographs, tmp_path / "run", tiny_weights, settings)
     training.train_run(run)
     assert run.metrics()[CROSS_VALIDATED]["landmark"]["n"] == 16
     assert run.metrics()["learned_from"] == 48
 
 
-def test_the_command_says_which_figure_is_what(
-    small_photographs: Path, tiny_weights: Path, tiny: None, tmp_path: Path
-) -> None:
-    words = [f"--set={one}" for one in (*small_run.SETTINGS, *FOLDS)]
-    out = tmp_path / "run"
-    done = lmedge("train", small_photographs, "--weights", tiny_weights, "--out", out, *words)
-    assert done.returncode == 0, done.stderr
-    assert "48 images are predicted by 3 networks" in done.stderr
-    assert "With --hold-out one network learns from about 31" in done.stderr
-    f1 = json.loads((out / "metrics.json").read_text())[CROSS_VALIDATED]["landmark"]["macro_f1"]
-    assert "cross-validated, by networks that had not seen the image (n = 48, float)" in done.stdout
-    assert f"landmark macro F1 {f1:.3f} (95 % interval" in done.stdout
-    assert "has learned from 48 images" in done.stdout
+def test_the_command_says_which_figure_is_what(resumed: Resumed) -> None:
+    assert "48 images are predicted by 3 networks" in resumed.first.stderr
+    assert "With --hold-out one network learns from about 31" in resumed.first.stderr
+    metrics = json.loads((resumed.folder / "metrics.json").read_text())
+    f1, printed = metrics[CROSS_VALIDATED]["landmark"]["macro_f1"], resumed.second.stdout
+    assert "cross-validated, by networks that had not seen the image (n = 48, float)" in printed
+    assert f"landmark macro F1 {f1:.3f} (95 % interval" in printed
+    assert "has learned from 48 images" in printed
 
 
 def test_hold_out_keeps_parts_back(
     small_photographs: Path, tiny_weights: Path, tiny: None, tmp_path: Path
 ) -> None:
-    words = [f"--set={one}" for one in (*small_run.SETTINGS, *FOLDS)]
+    words = [f"--set={one}" for one in (*small_run.SETTINGS, *FOLDS, *SHORT)]
     out = tmp_path / "run"
     done = lmedge(
         "train", small_photographs, "--hold-out", "--weights", tiny_weights, "--out", out, *words

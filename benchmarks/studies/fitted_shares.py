@@ -200,7 +200,7 @@ def score(logits: Answers, truth: Truth, taxonomy: Taxonomy) -> Scored:
     return Scored(
         scores=score_probabilities(probabilities, truth, taxonomy, weight),
         right=joint.argmax(axis=1) == landmark,
-        losses=-log_softmax(scaled)[np.arange(len(landmark)), landmark],
+        losses=np.asarray(-log_softmax(scaled)[np.arange(len(landmark)), landmark], np.float64),
     )
 
 

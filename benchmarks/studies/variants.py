@@ -210,7 +210,7 @@ class Taught(keras.utils.Sequence):  # type: ignore[misc]
 def whole_trial(trial: Trial) -> Trial:
     """Return a trial that learns from its validation part too."""
     parts = trial.split.parts
-    learned = {**parts, "train": [*parts["train"], *parts["val"]], "val": []}
+    learned = {**parts, "train": (*parts["train"], *parts["val"]), "val": ()}
     return dataclasses.replace(trial, split=Split(learned))
 
 
@@ -266,7 +266,7 @@ def _fit(run: Run, variant: Variant, start: Weights) -> Weights:
         views: keras.utils.Sequence = Views(run, labels, variant, epoch)
         batches = Taught(views, teachers) if teachers else views
         for index in range(steps):
-            inputs, targets = batches[index]
+            inputs, targets, *_ = batches[index]
             step(tf.constant(inputs), tf.constant(targets["landmark"]))
         if variant.longer > 1 and epoch >= epochs - settings.epochs[0]:
             kept.append(get_weights(network))
@@ -293,7 +293,7 @@ def mean_weights(weights: Sequence[Weights]) -> Weights:
     return {
         name: value
         if all(np.array_equal(value, other[name]) for other in others)
-        else np.mean([one[name] for one in weights], axis=0, dtype=np.float64).astype(np.float32)
+        else np.asarray(np.mean([one[name] for one in weights], axis=0), np.float32)
         for name, value in first.items()
     }
 

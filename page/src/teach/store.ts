@@ -3,7 +3,7 @@ import { PageError } from "../errors";
 
 const VERSION = 2;
 const [LESSONS, PHOTOGRAPHS, PADDING] = ["lessons", "photographs", "padding"];
-const PADDING_BYTES = 20_000; // of two values, together more than a block of the journal
+const [VALUES, VALUE_BYTES] = [160, 32_000]; // of the padding, together more than a journal of Chromium
 const UNDONE = 3; // lessons that can be taken back; older ones leave no file
 
 /** One lesson: the file after it, and the photographs that were kept. */
@@ -51,6 +51,7 @@ export interface Kept {
 /** The lessons of one page; pages at other addresses have their own. */
 export class Store {
   private opened: Promise<IDBDatabase> | null = null;
+  private padded: Promise<void> | null = null; // once a page
 
   /** scope: Address of the folder of the page. */
   constructor(private readonly scope: string) {}
@@ -63,6 +64,12 @@ export class Store {
     const newest = await this.run("readonly", (store) => store(PHOTOGRAPHS).index("lesson").openKeyCursor(null, "prev"));
     const numbers = [...lessons.map((one) => one.number), ...lost, newest?.key ?? 0] as number[];
     return { lessons, photographs, latest: Math.max(...numbers), lost: lost as number[] };
+  }
+
+  /** Protect what is kept from a former power cut (see `pad`). Throws what the browser throws. */
+  async secure(): Promise<void> {
+    this.opened ??= open(this.scope);
+    await (this.padded ??= pad(await this.opened));
   }
 
   /** Return the photographs that can be read. */
@@ -138,7 +145,7 @@ export class Store {
   ): Promise<Found> {
     this.opened ??= open(this.scope);
     try {
-      if (mode === "readwrite") await pad(await this.opened);
+      if (mode === "readwrite") await this.secure();
       // A lesson is there when it is on the disk: a power cut comes without a warning.
       const transaction = (await this.opened).transaction([LESSONS, PHOTOGRAPHS], mode, { durability: "strict" });
       const ended = new Promise<void>((resolve, reject) => {
@@ -163,20 +170,26 @@ export class Store {
 }
 
 /**
- * Write values without a meaning, that nothing waits for.
+ * Write values without a meaning, so that Chromium begins another journal of its database.
  *
- * After a power cut Chromium goes on writing the journal in which a half record lies. At its next
- * start it drops the rest of that block of 32 KiB: a lesson would be gone that was on the disk. Behind
- * this it begins in another block.
+ * A power cut leaves half a record at the end of the journal. Chromium reads what is before it, and
+ * goes on writing behind it. At the start after that it takes the database for damaged and deletes
+ * all of it. At the first write behind 4 MB it closes a journal, and writes elsewhere what it holds.
  */
-function pad(database: IDBDatabase): Promise<void> {
+async function pad(database: IDBDatabase): Promise<void> {
+  await padding(database, (store) => {
+    // random: values are compressed
+    for (let key = 0; key < VALUES; key++) store.put(crypto.getRandomValues(new Uint8Array(VALUE_BYTES)), key);
+  });
+  await padding(database, (store) => store.clear());
+}
+
+/** Write to the padding; a failure changes nothing, as lessons are kept without it too. */
+function padding(database: IDBDatabase, work: (store: IDBObjectStore) => void): Promise<void> {
   return new Promise((resolve) => {
     const transaction = database.transaction([PADDING], "readwrite");
-    transaction.oncomplete = transaction.onabort = () => resolve(); // without it a lesson is kept too
-    for (const key of [0, 1]) {
-      // random: values are compressed
-      transaction.objectStore(PADDING).put(crypto.getRandomValues(new Uint8Array(PADDING_BYTES)), key);
-    }
+    transaction.oncomplete = transaction.onabort = () => resolve();
+    work(transaction.objectStore(PADDING));
   });
 }
 

@@ -81,6 +81,7 @@ export class Teacher {
       const lost = await this.refresh();
       this.lost += lost.length;
       await this.store.discard(lost);
+      if (this.latest > 0) void this.store.secure().catch((error: unknown) => console.warn("not secured:", error));
     } catch (error) {
       console.warn("no lessons:", error); // the browser keeps nothing
     }

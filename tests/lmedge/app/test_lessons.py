@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -420,6 +420,43 @@ def test_a_browser_that_is_killed_in_a_lesson(
     stored, found, whole = killed_lesson(playwright, profile, address, lesson, 0.4)
     assert whole and found in ("before", "after")
     assert found == "after" or not stored
+
+
+def cut_short(log: Path) -> None:
+    log.write_bytes(log.read_bytes()[:-100])
+
+
+def zeros_behind(log: Path) -> None:
+    log.write_bytes(log.read_bytes() + bytes(5000))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("damage", [cut_short, zeros_behind])
+def test_lessons_outlive_the_starts_after_a_power_cut(
+    playwright: Playwright,
+    address: str,
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+    count: int,
+) -> None:
+    profile, names, found = tmp_path / "profile", ["gate", "other", "third"][:count], []
+    for visit in range(5):
+        context = opened(playwright, profile)
+        page = context.new_page()
+        page.goto(address)
+        ready(page)
+        found.append(page.evaluate("lmedge.teacher.lessons.map((one) => one.landmark)"))
+        if visit < count:
+            name = names[visit]
+            told = teach(page, name, "gates", photographs(name, range(3)), keep=True)
+            assert told["problems"] == []
+        page.evaluate("async () => lmedge.teacher.store.padded")
+        context.close()
+        if visit == 1:
+            logs = profile.glob("Default/IndexedDB/*.leveldb/*.log")
+            damage(max(logs, key=lambda log: int(log.stem)))
+    assert found == [names[:visit] for visit in range(5)]
 
 
 def test_what_an_earlier_version_kept_is_read(browser: Browser, address: str) -> None:

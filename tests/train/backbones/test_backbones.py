@@ -31,6 +31,7 @@ from tests.processes import assert_refused
 from tests.stock_features import cosines, draw, groups_of_layers, photographs
 
 needs_shared = needs(B0_WEIGHTS, PHOTOGRAPHS)
+GET_FILE = f"{keras.applications.EfficientNetB0.__module__}.data_utils.get_file"
 
 
 def stock_features(stock: Any, pixels: np.ndarray) -> np.ndarray:
@@ -59,13 +60,27 @@ def stock() -> Any:
     )
 
 
+@pytest.fixture(scope="module")
+def small(real: Backbone) -> Any:
+    """Our EfficientNetB0 at 64; each test gives it its weights."""
+    return draw(real, 64)
+
+
+@pytest.fixture(scope="module")
+def downloaded(real: Backbone, small: Any) -> list[np.ndarray]:
+    """The weights of our EfficientNetB0 for "imagenet"."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GET_FILE, lambda *_, **__: str(B0_WEIGHTS))
+        load_stock_weights(small, real, "imagenet")
+    return small.get_weights()
+
+
 @pytest.fixture
 def downloads(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Stand in for Keras' download."""
-    module = keras.applications.EfficientNetB0.__module__
 
     def set_to(get_file: Any) -> None:
-        monkeypatch.setattr(f"{module}.data_utils.get_file", get_file)
+        monkeypatch.setattr(GET_FILE, get_file)
 
     return set_to
 
@@ -79,11 +94,12 @@ class TestFeatures:
         assert alike.min() > 0.9999, alike
 
     def test_at_an_odd_size(self, real: Backbone, ours: Any, stock: Any) -> None:
-        pixels = photographs(255)
-        model = draw(real, 255)
+        side = 97  # as are the sides of the maps in it: 49, 25, 13 and 7
+        pixels = photographs(side)
+        model = draw(real, side)
         model.set_weights(ours.get_weights())
         odd = keras.applications.EfficientNetB0(
-            include_top=False, weights=None, input_shape=(255, 255, 3)
+            include_top=False, weights=None, input_shape=(side, side, 3)
         )
         odd.set_weights(stock.get_weights())
         found = model.predict(normalise(pixels), verbose=0)
@@ -91,34 +107,30 @@ class TestFeatures:
         assert alike.min() > 0.9999, alike
 
     def test_with_the_input_layers_of_the_download(
-        self, real: Backbone, ours: Any, stock: Any, downloads: Any
+        self, ours: Any, stock: Any, small: Any, downloaded: list[np.ndarray], downloads: Any
     ) -> None:
         """The stock model has one more input layer for "imagenet" than for a path."""
         downloads(lambda *_, **__: str(B0_WEIGHTS))
         imagenet = keras.applications.EfficientNetB0(include_top=False, input_shape=(64, 64, 3))
         assert len(imagenet.layers) == len(stock.layers) + 1
-        model = draw(real, 64)
-        load_stock_weights(model, real, "imagenet")
+        small.set_weights(downloaded)
         pixels = photographs(64)
-        found = model.predict(normalise(pixels), verbose=0)
+        found = small.predict(normalise(pixels), verbose=0)
         alike = cosines(found, stock_features(imagenet, pixels))
         assert alike.min() > 0.9999, alike
         # and that layer changes what is computed
-        other = draw(real, 64)
-        other.set_weights(ours.get_weights())
-        assert cosines(found, other.predict(normalise(pixels), verbose=0)).min() < 0.999
+        small.set_weights(ours.get_weights())
+        assert cosines(found, small.predict(normalise(pixels), verbose=0)).min() < 0.999
 
     def test_the_download_given_by_path_has_those_input_layers_too(
-        self, real: Backbone, downloads: Any
+        self, real: Backbone, small: Any, downloaded: list[np.ndarray]
     ) -> None:
-        downloads(lambda *_, **__: str(B0_WEIGHTS))
-        expected, model = draw(real, 64), draw(real, 64)
-        load_stock_weights(expected, real, "imagenet")
+        small.set_weights([np.zeros_like(value) for value in downloaded])
         md5 = hashlib.md5(B0_WEIGHTS.read_bytes()).hexdigest()  # as if Keras had this one
         download = dataclasses.replace(real.pretrained.download, md5=md5)
         source = dataclasses.replace(real.pretrained, download=download)
-        load_stock_weights(model, dataclasses.replace(real, pretrained=source), str(B0_WEIGHTS))
-        for ours, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
+        load_stock_weights(small, dataclasses.replace(real, pretrained=source), str(B0_WEIGHTS))
+        for ours, theirs in zip(small.get_weights(), downloaded, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
     def test_every_layer_is_named_as_in_the_stock_model(self, ours: Any, stock: Any) -> None:

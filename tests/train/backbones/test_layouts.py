@@ -19,7 +19,7 @@ from lmedge.train.backbones import BACKBONES, check_pretrained, load_stock_weigh
 from lmedge.train.backend import keras
 from tests.stock_features import cosines
 from tests.train.backbones import layouts
-from tests.train.backbones.layouts import ADVPROP, EVEN, IMAGENET, ODD, PlainB0, refused
+from tests.train.backbones.layouts import ADVPROP, EVEN, IMAGENET, ODD, refused
 
 B0 = BACKBONES["efficientnetb0"]
 
@@ -46,40 +46,50 @@ def assert_alike(found: np.ndarray, expected: np.ndarray) -> None:
 class TestKeras:
     @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
     @pytest.mark.parametrize("name", ["weights.h5", "whole.h5", "model.weights.h5"])
-    def test_with_top(self, stock: Any, features: Any, tmp_path: Path, name: str) -> None:
+    def test_with_top(
+        self, stock: Any, expected: Any, features: Any, tmp_path: Path, name: str
+    ) -> None:
         path = tmp_path / name
         stock.save(path) if name == "whole.h5" else stock.save_weights(path)
-        assert_alike(features(path), layouts.stock_features(stock, layouts.images(EVEN)))
+        assert_alike(features(path), expected())
 
-    @pytest.mark.parametrize("name", ["weights.h5", "model.weights.h5"])
-    def test_the_second_scaling_of_imagenet_models_is_read(
-        self,
-        stock: Any,
-        features: Any,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        name: str,
-    ) -> None:
+    @pytest.fixture(scope="class")
+    def imagenet(self, stock: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+        """The stock model as of a download: Keras gives it a second scaling."""
+        path = tmp_path_factory.mktemp("imagenet") / "download.h5"
         base = keras.applications.EfficientNetB0(
             include_top=False, weights=None, input_shape=(EVEN, EVEN, 3)
         )
         for ours, theirs in zip(base.layers, stock.layers, strict=False):
             ours.set_weights(theirs.get_weights())
-        base.save_weights(tmp_path / "download.h5")
+        base.save_weights(path)
         module = keras.applications.EfficientNetB0.__module__
-        monkeypatch.setattr(
-            f"{module}.data_utils.get_file", lambda *_, **__: str(tmp_path / "download.h5")
-        )
-        imagenet = keras.applications.EfficientNetB0(include_top=False, input_shape=(EVEN, EVEN, 3))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(f"{module}.data_utils.get_file", lambda *_, **__: str(path))
+            return keras.applications.EfficientNetB0(include_top=False, input_shape=(EVEN, EVEN, 3))
+
+    @pytest.fixture(scope="class")
+    def scaled_twice(self, imagenet: Any) -> np.ndarray:
+        """The features of that model."""
+        return layouts.stock_features(imagenet, layouts.images(EVEN))
+
+    @pytest.mark.parametrize("name", ["weights.h5", "model.weights.h5"])
+    def test_the_second_scaling_of_imagenet_models_is_read(
+        self,
+        imagenet: Any,
+        scaled_twice: np.ndarray,
+        expected: Any,
+        features: Any,
+        tmp_path: Path,
+        name: str,
+    ) -> None:
         imagenet.save_weights(tmp_path / name)
-        expected = layouts.stock_features(imagenet, layouts.images(EVEN))
-        assert_alike(features(tmp_path / name), expected)
+        assert_alike(features(tmp_path / name), scaled_twice)
         if name == "model.weights.h5":  # Keras 3 has a layer of another kind in its place
             with h5py.File(tmp_path / name, "r+") as file:
                 file.move("layers/tf_op_lambda", "layers/rescaling_1")
-            assert_alike(features(tmp_path / name), expected)
-        other = layouts.stock_features(stock, layouts.images(EVEN))
-        assert cosines(expected, other).min() < 0.9999
+            assert_alike(features(tmp_path / name), scaled_twice)
+        assert cosines(scaled_twice, expected()).min() < 0.9999
 
     def test_the_published_file_with_top_is_known(
         self, stock: Any, features: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -93,25 +103,28 @@ class TestKeras:
         assert cosines(before, features(tmp_path / "b0.h5")).min() < 0.9999
 
     def test_an_input_given_takes_the_place_of_the_file_s(
-        self, stock: Any, tensors: Any, features: Any, tmp_path: Path
+        self, stock: Any, plain: Any, features: Any, tmp_path: Path
     ) -> None:
         stock.save_weights(tmp_path / "weights.h5")
-        plain = PlainB0(tensors=tensors, epsilon=1e-3, symmetric=False, statistics=ADVPROP)
         found = features(f"{tmp_path / 'weights.h5'}@advprop")
-        assert_alike(found, plain(layouts.images(EVEN)))
+        assert_alike(found, plain(EVEN, epsilon=1e-3, symmetric=False, statistics=ADVPROP))
 
 
 class TestQubvel:
     @pytest.mark.parametrize("top", [False, True])
     @pytest.mark.parametrize(("name", "statistics"), [("imagenet", IMAGENET), ("advprop", ADVPROP)])
     def test_the_input_is_given(
-        self, features: Any, tmp_path: Path, top: bool, name: str, statistics: Any, stock: Any
+        self,
+        features: Any,
+        tmp_path: Path,
+        top: bool,
+        name: str,
+        statistics: Any,
+        stock: Any,
+        expected: Any,
     ) -> None:
         path = layouts.write_named(tmp_path / "b0.h5", stock, top=top)
-        layouts.set_input(stock, *statistics)
-        expected = layouts.stock_features(stock, layouts.images(EVEN))
-        layouts.set_input(stock, *IMAGENET)
-        assert_alike(features(f"{path}@{name}"), expected)
+        assert_alike(features(f"{path}@{name}"), expected(statistics))
 
     def test_without_it_nothing_is_guessed(self, models: Any, stock: Any, tmp_path: Path) -> None:
         path = layouts.write_named(tmp_path / "b0.h5", stock)
@@ -120,37 +133,42 @@ class TestQubvel:
 
     @pytest.mark.parametrize("kind", ["sha256", "md5"])
     def test_published_files_are_known(
-        self, stock: Any, features: Any, tmp_path: Path, monkeypatch: Any, kind: str
+        self,
+        stock: Any,
+        expected: Any,
+        features: Any,
+        tmp_path: Path,
+        monkeypatch: Any,
+        kind: str,
     ) -> None:
         path = layouts.write_named(tmp_path / "b0.h5", stock)
         digest = hashlib.new(kind, path.read_bytes()).hexdigest()
         monkeypatch.setattr("lmedge.train.backbones.files.QUBVEL_FILES", {digest})
-        assert_alike(features(path), layouts.stock_features(stock, layouts.images(EVEN)))
+        assert_alike(features(path), expected())
 
 
 class TestTimm:
     @pytest.mark.parametrize("statistics", [IMAGENET, ADVPROP])
     @pytest.mark.parametrize("named", ["", "model.safetensors"])
     def test_networks_of_tensorflow(
-        self, tensors: Any, features: Any, tmp_path: Path, statistics: Any, named: str
+        self, tensors: Any, plain: Any, features: Any, tmp_path: Path, statistics: Any, named: str
     ) -> None:
         folder = layouts.write_timm(tmp_path / "b0", tensors, "tf_efficientnet_b0", statistics)
-        plain = PlainB0(tensors=tensors, epsilon=1e-3, symmetric=False, statistics=statistics)
-        assert_alike(features(folder / named), plain(layouts.images(EVEN)))
+        wanted = plain(EVEN, epsilon=1e-3, symmetric=False, statistics=statistics)
+        assert_alike(features(folder / named), wanted)
 
     def test_networks_of_pytorch_at_sizes_where_padding_agrees(
-        self, tensors: Any, features: Any, tmp_path: Path
+        self, tensors: Any, plain: Any, features: Any, tmp_path: Path
     ) -> None:
         folder = layouts.write_timm(tmp_path / "b0", tensors, "efficientnet_b0", IMAGENET)
         found = features(folder, ODD)
-        plain = PlainB0(tensors=tensors, epsilon=1e-5, symmetric=True)
-        assert_alike(found, plain(layouts.images(ODD)))
+        assert_alike(found, plain(ODD, epsilon=1e-5, symmetric=True))
         # the constant of the variances is told apart by this
-        other = PlainB0(tensors=tensors, epsilon=1e-3, symmetric=True)(layouts.images(ODD))
+        other = plain(ODD, epsilon=1e-3, symmetric=True)
         assert cosines(found, other).min() < 0.9999
 
     def test_they_are_refused_at_other_sizes(
-        self, models: Any, tensors: Any, tmp_path: Path
+        self, models: Any, tensors: Any, plain: Any, tmp_path: Path
     ) -> None:
         folder = layouts.write_timm(tmp_path / "b0", tensors, "efficientnet_b0", IMAGENET)
         told = r"sizes of 32 n \+ 1 alone; pass --image-size 225, or take .*timm/tf_efficientnet_b0"
@@ -159,8 +177,7 @@ class TestTimm:
             check_pretrained(B0.name, str(folder), 224)
         check_pretrained(B0.name, str(folder), 225)
         same, alike = (
-            PlainB0(tensors=tensors, epsilon=1e-5, symmetric=symmetric)(layouts.images(EVEN))
-            for symmetric in (False, True)
+            plain(EVEN, epsilon=1e-5, symmetric=symmetric) for symmetric in (False, True)
         )
         assert cosines(same, alike).min() < 0.9999
 
@@ -175,11 +192,10 @@ class TestTimm:
 class TestKerasHub:
     @pytest.mark.parametrize("named", ["", "model.weights.h5"])
     def test_a_preset(
-        self, stock: Any, tensors: Any, features: Any, tmp_path: Path, named: str
+        self, stock: Any, plain: Any, features: Any, tmp_path: Path, named: str
     ) -> None:
         folder = layouts.write_hub(tmp_path / "b0", stock)
-        plain = PlainB0(tensors=tensors, epsilon=1e-5, symmetric=True)
-        assert_alike(features(folder / named, ODD), plain(layouts.images(ODD)))
+        assert_alike(features(folder / named, ODD), plain(ODD, epsilon=1e-5, symmetric=True))
 
     def test_the_converter_inside_of_a_preprocessor(
         self, stock: Any, features: Any, tmp_path: Path
@@ -192,13 +208,13 @@ class TestKerasHub:
         assert np.array_equal(features(folder, ODD), expected)
 
     def test_without_a_converter_the_input_is_given(
-        self, stock: Any, tensors: Any, models: Any, features: Any, tmp_path: Path
+        self, stock: Any, plain: Any, models: Any, features: Any, tmp_path: Path
     ) -> None:
         folder = layouts.write_hub(tmp_path / "b0", stock)
         (folder / "image_converter.json").unlink()
         refused(models[ODD], folder, "does not contain the input")
-        plain = PlainB0(tensors=tensors, epsilon=1e-5, symmetric=True, statistics=ADVPROP)
-        assert_alike(features(f"{folder}@advprop", ODD), plain(layouts.images(ODD)))
+        wanted = plain(ODD, epsilon=1e-5, symmetric=True, statistics=ADVPROP)
+        assert_alike(features(f"{folder}@advprop", ODD), wanted)
 
     @pytest.mark.parametrize(
         ("changes", "told"),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..evaluation.intervals import COVERAGE
 from .features import FeatureSet
 from .fitting import Teaching
-from .ridge import Floats, Places
+from .ridge import BLOCK, Floats, Places
 
 MORE = 10  # photographs a landmark that the forecast is about
 PARTS = (0.25, 0.5)  # of the photographs of each landmark, in lessons of their own
@@ -119,15 +119,23 @@ def _answers(
     counts = np.bincount(own)
     weights = 1 / (counts[own] * len(counts))
     targets = np.eye(len(counts))[own]
-    inside = kernel[np.ix_(learned, learned)].astype(np.float64)
-    across = kernel[np.ix_(asked, learned)].astype(np.float64)
-    mean = inside @ weights
-    middle = weights @ mean
-    inside = inside - mean[:, None] - mean + middle
-    across = across - across @ weights[:, None] - mean + middle
+    # In place and by blocks: a few of these arrays would be the most memory of a lesson.
+    system = kernel[np.ix_(learned, learned)].astype(np.float64)
+    mean = system @ weights
+    middle = float(weights @ mean)
+    system -= mean[:, None]
+    system -= mean - middle
     roots = np.sqrt(weights)
-    system = roots[:, None] * inside * roots
+    system *= roots
+    system *= roots[:, None]
     system[np.diag_indices_from(system)] += share * np.trace(system)
     level = weights @ targets
-    factors = np.linalg.solve(system, roots[:, None] * (targets - level))
-    return np.asarray(across @ (roots[:, None] * factors) + level)
+    factors = roots[:, None] * np.linalg.solve(system, roots[:, None] * (targets - level))
+    found = np.empty((len(asked), len(counts)))
+    for start in range(0, len(asked), BLOCK):
+        part = slice(start, start + BLOCK)
+        across = kernel[np.ix_(asked[part], learned)].astype(np.float64)
+        across -= (across @ weights)[:, None]
+        across -= mean - middle
+        found[part] = across @ factors + level
+    return found

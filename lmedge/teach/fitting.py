@@ -10,7 +10,7 @@ deviations that the features are divided by are those of all photographs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,7 @@ class Teaching:
         measured: (N,) false for photographs whose landmark has no other burst: no regression can
             judge them. If none is measured, `scores` mean nothing, and the fit is a guess.
         groups: (N,) number of the group of like photographs, or of one burst, of each.
+        alike: The pairs of photographs that are alike, also of two landmarks.
         decoding: The weight of the category head.
         rejection: The thresholds.
         scores: Of the answers.
@@ -99,6 +100,7 @@ class Teaching:
     answers: Mapping[str, npt.NDArray[np.float32]]
     measured: npt.NDArray[np.bool_]
     groups: npt.NDArray[np.intp]
+    alike: Sequence[tuple[int, int]]
     decoding: Decoding
     rejection: FittedThresholds
     scores: Scores
@@ -121,7 +123,8 @@ def teach_heads(found: FeatureSet) -> Teaching:
     taxonomy = found.taxonomy
     parents = taxonomy.parent_index
     truth = {"landmark": landmark, "category": parents[landmark].astype(np.int64)}
-    groups = bursts(landmark, [*alike(rows), *found.tied()])
+    pairs = alike(rows)
+    groups = bursts(landmark, [*pairs, *found.tied()])
     deviation = deviations(rows, landmark)
     rows /= deviation
     judge = _Judge(rows, truth, taxonomy, groups)
@@ -160,6 +163,7 @@ def teach_heads(found: FeatureSet) -> Teaching:
         answers=answers,
         measured=judge.measured,
         groups=_numbered(groups),
+        alike=pairs,
         decoding=Decoding(category_weight=weight),
         rejection=rejection,
         scores=scored,

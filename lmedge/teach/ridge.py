@@ -127,7 +127,7 @@ class Solution:
         waiting: list[tuple[int, Places]] = []
         for number in numbers:
             waiting.append((number, np.flatnonzero(self._ridge.classes == number)))
-            if sum(len(members) for _, members in waiting) >= BLOCK or number == numbers[-1]:
+            if sum(len(members) for _, members in waiting) >= BLOCK // 2 or number == numbers[-1]:
                 together = np.concatenate([members for _, members in waiting])
                 found = self._factor.forward(self._ridge.coordinates(together).T)
                 ends = np.cumsum([len(members) for _, members in waiting])

@@ -22,7 +22,7 @@ from ..model_file import ModelFile, bare_model, parse_model
 from ..trial import GOLDEN, golden_image
 from .backbone import FeatureReader
 from .base import STRATEGY, Base
-from .features import FeatureSet, alike, coarse, unit
+from .features import FeatureSet, coarse, unit
 from .fitting import Teaching, teach_heads
 from .gate import against_trained, copies, losses, not_distinguished, shortened
 from .heads import with_heads
@@ -111,7 +111,7 @@ def teach_file(base: Base, read: ReadPhotographs | None, lesson: Lesson, path: P
     check_counts({name: len(rows) for name, rows in found.landmarks.items()})
     teaching, heads = teach_heads(found), ""
     problems = [
-        *shortened(_copies(found, names)),
+        *shortened(_copies(found, names, teaching.alike)),
         *shortened(not_distinguished(teaching)),
     ]
     if lesson.changes and base.remembered is not None:
@@ -158,14 +158,17 @@ def _kept(found: FeatureSet, lesson: Lesson) -> FeatureSet:
     return found
 
 
-def _copies(found: FeatureSet, names: Mapping[tuple[str, bytes], str]) -> list[str]:
+def _copies(
+    found: FeatureSet,
+    names: Mapping[tuple[str, bytes], str],
+    pairs: Sequence[tuple[int, int]],
+) -> list[str]:
     """Return a line for each photograph that stands under two landmarks."""
-    rows, _ = found.rows()
     places = place_names(found, names)
     return [
         f"{places[one]} and {places[other]} are one photograph, or nearly, of two landmarks; "
         "keep it in one folder"
-        for one, other in copies(found, alike(rows))
+        for one, other in copies(found, pairs)
     ]
 
 

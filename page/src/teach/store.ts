@@ -189,7 +189,12 @@ function padding(database: IDBDatabase, work: (store: IDBObjectStore) => void): 
   return new Promise((resolve) => {
     const transaction = database.transaction([PADDING], "readwrite");
     transaction.oncomplete = transaction.onabort = () => resolve();
-    work(transaction.objectStore(PADDING));
+    try {
+      work(transaction.objectStore(PADDING));
+    } catch (error) {
+      console.warn("not padded:", error);
+      transaction.abort();
+    }
   });
 }
 

@@ -60,7 +60,8 @@ TEACH = """async ([encoded, landmark, category, keep]) => {
 }"""
 LARGER = """(() => {
   const put = IDBObjectStore.prototype.put;  // a small value is in no file of its own
-  IDBObjectStore.prototype.put = function (value) {
+  IDBObjectStore.prototype.put = function (value, ...key) {
+    if (key.length > 0) throw new DOMException('', 'QuotaExceededError');  // padding
     const filler = Array.from({ length: 4 }, () => crypto.getRandomValues(new Uint8Array(50000)));
     return put.call(this, { ...value, filler });
   };

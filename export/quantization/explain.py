@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from lmedge.files import write_text
 from lmedge.harmless import write_rows
+from lmedge.report.failures import going_on_without
 from lmedge.train.backend import keras, tf
 
 from .lower import lower
@@ -128,9 +129,6 @@ def write_explanation(path: Path, found: Sequence[Noise]) -> None:
         numbers = (f"{one.low:.5g}", f"{one.high:.5g}", f"{one.snr:.2f}", f"{one.rounding:.2f}")
         write_rows(writer, [(one.place, one.tensor, one.operation, shape, *numbers)])
     write_text(explanation_path(path), stream.getvalue())
-    # Imported here: an export that explains nothing does not need matplotlib.
-    from lmedge.report.canvas import going_on_without
-
     plot = path.with_suffix(".explain.png")
     with going_on_without(plot):
         _plot_noise(plot, found, worst(found)[:MARKED])
@@ -138,6 +136,7 @@ def write_explanation(path: Path, found: Sequence[Noise]) -> None:
 
 def _plot_noise(path: Path, found: Sequence[Noise], marked: Sequence[Noise]) -> None:
     """Write a PNG of all tensors, in the order of the graph; `marked` ones are numbered."""
+    # Imported here: an export that explains nothing does not need matplotlib.
     from lmedge.report.canvas import drawing
     from lmedge.report.palette import BLUE, GREY, ORANGE
 

@@ -6,13 +6,11 @@ matplotlib is imported when a figure is drawn: a device may lack it.
 from __future__ import annotations
 
 import contextlib
-import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import LmedgeError
 from ..files import replacing
 from .fonts import Fonts
 from .palette import INK
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     Axes = matplotlib.axes.Axes
     Figure = matplotlib.figure.Figure
 
-logger = logging.getLogger(__name__)
 DPI = 120
 STYLE = {
     "axes.spines.top": False,
@@ -41,21 +38,6 @@ STYLE = {
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
     ),
 }
-
-
-@contextlib.contextmanager
-def going_on_without(path: Path) -> Iterator[None]:
-    """Log an error of a plot as a warning that names it: what it shows took long to compute.
-
-    A file that cannot be written stays an error, since others beside it could not be either.
-    """
-    try:
-        yield
-    except LmedgeError:
-        raise
-    except Exception as error:
-        text = " ".join(str(error).split()) or repr(error)
-        logger.warning("%s was not drawn: %s", path, text)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from lmedge.commands.options import allow_leak_option, exclude_option, out_optio
 from lmedge.errors import TrialError
 from lmedge.files import check_writable, replacing_together
 from lmedge.harmless import echo, harmless
+from lmedge.report.failures import going_on_without
 from lmedge.writers import alone
 
 if TYPE_CHECKING:
@@ -127,8 +128,6 @@ def compare(
 
 
 def _report(results: list[tuple[Trial, TrialResult]], data: Path, folder: Path) -> None:
-    from lmedge.report.canvas import going_on_without
-
     from .plot import plot_comparison
     from .summary import summarise_trials, write_files
     from .table import print_comparison

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 OPENCV_PACKAGES = (
     "opencv-python",
     "opencv-python-headless",
@@ -80,7 +81,7 @@ def busy_seconds(stat: Path = Path("/proc/stat")) -> float | None:
     return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
 
 
-def boot_id(path: Path = Path("/proc/sys/kernel/random/boot_id")) -> str:
+def boot_id(path: Path = BOOT_ID) -> str:
     """Return a name of this start of the system, empty where the system does not tell."""
     return _read(path).strip()
 

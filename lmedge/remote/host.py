@@ -15,6 +15,7 @@ from pathlib import Path
 from .. import __version__
 from ..errors import HostError
 from ..harmless import harmless, harmless_lines
+from ..machine import BOOT_ID
 from .packing import unpack, write_wheel
 from .ssh import Connection, LostError
 
@@ -22,7 +23,6 @@ OLDEST = (3, 11)
 _MOST_LINES = 16  # Pythons that are found there
 _LONGEST = 12 * 3600.0  # seconds of a benchmark
 _PACKAGES = {"numpy", "cv2", "flatbuffers", "click", "rich", "ai_edge_litert"}
-_BOOT = "/proc/sys/kernel/random/boot_id"
 POLL_SECONDS = 10  # for which one request waits for the end of the command
 # Runs under any Python 3, and finds packages without importing them.
 _PROBE = """
@@ -54,7 +54,7 @@ done
 # Folders of ours that a power cut left: nothing runs in those of an earlier start of the machine.
 # Not those in TMPDIR, which several machines may share.
 _TIDY = f"""
-boot="$(cat {_BOOT} 2>/dev/null)"
+boot="$(cat {BOOT_ID} 2>/dev/null)"
 [ -z "$boot" ] || {{
   echo "$boot" >boot
   for old in /var/tmp/lmedge-* /tmp/lmedge-*; do

@@ -20,6 +20,21 @@ WEIGHTS = ("imagenet", "base", "none")  # names that `--weights` takes; others a
 PRECISIONS = ("auto", "float32", "mixed")
 
 
+def find_weights(weights: str) -> tuple[Path, str | None] | None:
+    """Return path and INPUT of PATH or PATH@INPUT, None for no INPUT; None if no path is there."""
+    path, separator, given = weights.rpartition("@")
+    if _exists(weights):
+        return Path(weights), None
+    return (Path(path), given) if separator and path and _exists(path) else None
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # of a folder that may not be read, or too long
+        return False
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
     """The options of `lmedge train` that a new run is made of.

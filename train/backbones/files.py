@@ -22,6 +22,7 @@ from lmedge.errors import ModelFileError, WeightsError
 from lmedge.regular import check_regular
 
 from ..backend import keras
+from ..options import find_weights
 from .base_weights import BASE, read_base_weights
 from .configs import CONFIG, hub_details, timm_details
 from .convention import Convention, fold
@@ -155,26 +156,14 @@ def find(weights: str) -> Source:
     Raises:
         WeightsError: if there is none, or it is a pickle.
     """
-    path, given = Path(weights), None
-    if not _exists(weights):
-        base, _, name = weights.rpartition("@")
-        if base and _exists(base):
-            if name not in INPUTS:
-                raise WeightsError(
-                    f"{weights}: {name!r} is not an input; allowed are {', '.join(INPUTS)}"
-                )
-            path, given = Path(base), INPUTS[name]
-    if _exists(str(path)) and path.is_dir():
+    found = find_weights(weights)
+    path, name = found or (Path(weights), None)
+    if name is not None and name not in INPUTS:
+        raise WeightsError(f"{weights}: {name!r} is not an input; allowed are {', '.join(INPUTS)}")
+    if found is not None and path.is_dir():
         path = _inside(path)
     _check_kind(path)
-    return Source(path, given)
-
-
-def _exists(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except OSError:  # of a folder that may not be read, or too long
-        return False
+    return Source(path, None if name is None else INPUTS[name])
 
 
 def _inside(folder: Path) -> Path:

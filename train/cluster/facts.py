@@ -20,7 +20,7 @@ from lmedge.text_files import nfc
 
 from ..data.store import ImageEntry
 from ..description import versions
-from ..options import WEIGHTS, TrainingOptions
+from ..options import WEIGHTS, TrainingOptions, find_weights
 from ..run import Run
 from .sharing import gather
 from .team import team
@@ -123,16 +123,17 @@ def _state(folder: Path) -> str:
 
 
 def _weights(name: str) -> str:
-    """Return the name of weights, or the hash of their file or folder."""
-    path = Path(name)
-    if name in WEIGHTS or not path.exists():
+    """Return the name of weights, or the hash of their file or folder with the given input."""
+    found = None if name in WEIGHTS else find_weights(name)
+    if found is None:
         return name
+    path, given = found
     files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return f"a file of hash {digest.hexdigest()[:16]}"
+    return f"a file of hash {digest.hexdigest()[:16]}" + ("" if given is None else f"@{given}")
 
 
 def listing_facts(images: Sequence[LabelledImage]) -> Facts:

@@ -17,7 +17,7 @@ from ..data.preparation import SplitOptions, prepare_folds, prepare_split
 from ..data.split import Split
 from ..data.store import ImageStore
 from ..fitting.strategies import STRATEGIES, check_strategy
-from ..options import WEIGHTS
+from ..options import WEIGHTS, find_weights
 from ..recipes import Recipe, load_recipe
 from ..recipes.sections import BACKBONE_NAMES, check_known
 
@@ -173,9 +173,7 @@ def _weights(given: Sequence[str]) -> dict[str, str]:
 def check_weights(settings: Sequence[Setting]) -> None:
     """Raise WeightsError if a file of weights is not there; its run reads what is in it."""
     for weights in {setting.weights for setting in settings} - set(WEIGHTS):
-        if not any(
-            Path(name).exists() for name in (weights, weights.rpartition("@")[0] or weights)
-        ):
+        if find_weights(weights) is None:
             raise WeightsError(f"{weights}: no such file or folder; check --weights")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+from lmedge.train.cluster import facts
 from lmedge.train.cluster.facts import difference, image_facts
 from lmedge.train.data.split import Split
 from lmedge.train.data.store import ImageEntry
@@ -94,3 +96,15 @@ class TestImages:
         parts = {**finished_run.split.parts, "train": finished_run.entries("train")[::-1]}
         other = dataclasses.replace(finished_run, split=Split(parts))
         assert told(finished_run, other) == "other order of the images"
+
+
+def test_weights_are_named_by_their_bytes_and_their_input(tmp_path: Path) -> None:
+    one, same, other = (tmp_path / name for name in ("one.h5", "same.h5", "other.h5"))
+    one.write_bytes(b"weights")
+    same.write_bytes(b"weights")
+    other.write_bytes(b"others")
+    name = facts._weights
+    assert name("base") == "base"
+    assert name(str(one)) == name(str(same)) != name(str(other))
+    assert name(f"{one}@advprop") == f"{name(str(one))}@advprop" == name(f"{same}@advprop")
+    assert name(f"{other}@advprop") != name(f"{one}@advprop")

@@ -208,6 +208,7 @@ def test_mistakes_are_said_before_any_work(
     ("words", "code", "said"),
     [
         (("--weights", "gone.h5@imagenet"), 9, "gone.h5@imagenet: no such file or folder"),
+        (("--weights", 300 * "g"), 9, "g: no such file or folder"),
         (("--set", "data.test_fraction=0"), 3, "leaves no test part to compare by; pass --folds"),
         (("--out", "/proc/nothing"), 1, "cannot write /proc/nothing"),
     ],

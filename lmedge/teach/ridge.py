@@ -18,6 +18,7 @@ Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 TINY = 1e-12
 BLOCK = 512  # rows in double precision at a time
+_COLUMNS = 256  # right sides of a triangular system at a time: their copies take the most memory
 
 
 class Ridge:
@@ -127,7 +128,7 @@ class Solution:
         waiting: list[tuple[int, Places]] = []
         for number in numbers:
             waiting.append((number, np.flatnonzero(self._ridge.classes == number)))
-            if sum(len(members) for _, members in waiting) >= BLOCK // 2 or number == numbers[-1]:
+            if sum(len(members) for _, members in waiting) >= _COLUMNS or number == numbers[-1]:
                 together = np.concatenate([members for _, members in waiting])
                 found = self._factor.forward(self._ridge.coordinates(together).T)
                 ends = np.cumsum([len(members) for _, members in waiting])

@@ -58,8 +58,7 @@ export class Store {
 
   /** Return what is kept; nothing if the browser keeps nothing. */
   async find(): Promise<Kept> {
-    const { values, lost } = await this.all<KeptLesson>(LESSONS);
-    const lessons = values.sort((a, b) => a.number - b.number);
+    const { values: lessons, lost } = await this.all<KeptLesson>(LESSONS);
     const photographs = await this.run("readonly", (store) => store(PHOTOGRAPHS).count());
     const newest = await this.run("readonly", (store) => store(PHOTOGRAPHS).index("lesson").openKeyCursor(null, "prev"));
     const numbers = [...lessons.map((one) => one.number), ...lost, newest?.key ?? 0] as number[];
@@ -68,8 +67,8 @@ export class Store {
 
   /** Protect what is kept from a former power cut (see `pad`). Throws what the browser throws. */
   async secure(): Promise<void> {
-    this.opened ??= open(this.scope);
-    await (this.padded ??= pad(await this.opened));
+    const database = await this.database();
+    await (this.padded ??= pad(database));
   }
 
   /** Return the photographs that can be read. */
@@ -79,7 +78,7 @@ export class Store {
 
   /** Keep a lesson and its photographs, both or neither. Throws a PageError. */
   async add(lesson: KeptLesson, photographs: readonly KeptPhotograph[]): Promise<void> {
-    const { lessons: all } = await this.find();
+    const { values: all } = await this.all<KeptLesson>(LESSONS);
     await this.run("readwrite", (store) => {
       for (const old of all.slice(0, Math.max(0, all.length - UNDONE))) {
         if (old.file !== null) store(LESSONS).put({ ...old, file: null });
@@ -117,37 +116,43 @@ export class Store {
   }
 
   /**
-   * Return all values of a store, and the keys of those that cannot be read.
+   * Return all values of a store in the order of their keys, and the keys of those that are lost.
    *
    * Browsers keep large values in files of their own. A power cut can take such a file and leave the
-   * value that names it; `getAll` then fails for all of them.
+   * value that names it; `getAll` then fails for all of them. Any other error is thrown: the value
+   * may be read another time.
    */
   private async all<Value>(name: string): Promise<{ values: Value[]; lost: IDBValidKey[] }> {
     try {
       return { values: (await this.run("readonly", (store) => store(name).getAll())) as Value[], lost: [] };
     } catch (error) {
+      if (!isLost(error)) throw error;
       console.warn(`not all ${name} can be read:`, error);
     }
     const [values, lost]: [Value[], IDBValidKey[]] = [[], []];
     for (const key of await this.run("readonly", (store) => store(name).getAllKeys())) {
       try {
         values.push((await this.run("readonly", (store) => store(name).get(key))) as Value);
-      } catch {
+      } catch (error) {
+        if (!isLost(error)) throw error;
         lost.push(key);
       }
     }
     return { values, lost };
   }
 
+  private database(): Promise<IDBDatabase> {
+    return (this.opened ??= open(this.scope));
+  }
+
   private async run<Found>(
     mode: IDBTransactionMode,
     work: (store: (name: string) => IDBObjectStore) => IDBRequest<Found>,
   ): Promise<Found> {
-    this.opened ??= open(this.scope);
     try {
       if (mode === "readwrite") await this.secure();
       // A lesson is there when it is on the disk: a power cut comes without a warning.
-      const transaction = (await this.opened).transaction([LESSONS, PHOTOGRAPHS], mode, { durability: "strict" });
+      const transaction = (await this.database()).transaction([LESSONS, PHOTOGRAPHS], mode, { durability: "strict" });
       const ended = new Promise<void>((resolve, reject) => {
         transaction.oncomplete = () => resolve();
         transaction.onabort = () => reject(transaction.error ?? new Error("aborted"));
@@ -169,6 +174,11 @@ export class Store {
   }
 }
 
+/** Return whether Chromium has lost the file of a value for good, by the name of its error. */
+function isLost(error: unknown): boolean {
+  return error instanceof PageError && error.detail.startsWith("NotReadableError");
+}
+
 /**
  * Write values without a meaning, so that Chromium begins another journal of its database.
  *
@@ -186,16 +196,13 @@ async function pad(database: IDBDatabase): Promise<void> {
 
 /** Write to the padding; a failure changes nothing, as lessons are kept without it too. */
 function padding(database: IDBDatabase, work: (store: IDBObjectStore) => void): Promise<void> {
-  return new Promise((resolve) => {
+  const written = new Promise<void>((resolve, reject) => {
     const transaction = database.transaction([PADDING], "readwrite");
-    transaction.oncomplete = transaction.onabort = () => resolve();
-    try {
-      work(transaction.objectStore(PADDING));
-    } catch (error) {
-      console.warn("not padded:", error);
-      transaction.abort();
-    }
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error ?? new Error("aborted"));
+    work(transaction.objectStore(PADDING));
   });
+  return written.catch((error: unknown) => console.warn("not padded:", error));
 }
 
 function open(scope: string): Promise<IDBDatabase> {

@@ -655,6 +655,30 @@ def test_a_lesson_that_cannot_be_kept_leaves_the_file_of_before(page: Page) -> N
 
 
 @pytest.mark.slow
+def test_what_cannot_be_read_or_written_now_can_be_later(page: Page) -> None:
+    images = photographs("gate", range(3))
+    page.evaluate("async () => (await lmedge.teacher.store.opened).close()")
+    assert teach(page, "gate", "gates", images, keep=False)["code"] == "teach-stored"
+    assert teach(page, "gate", "gates", images, keep=False)["problems"] == []
+    page.add_init_script(
+        """for (const name of ['get', 'getAll']) {
+          const own = IDBObjectStore.prototype[name];
+          IDBObjectStore.prototype[name] = function (...words) {
+            if (sessionStorage.again) return own.apply(this, words);
+            throw new DOMException('busy', 'DataError');
+          };
+        }"""
+    )
+    page.reload()
+    ready(page)
+    assert page.evaluate("[lmedge.teacher.lessons.length, lmedge.teacher.lost]") == [0, 0]
+    page.evaluate("() => { sessionStorage.again = 'yes'; }")
+    page.reload()
+    ready(page)
+    assert page.evaluate("[lmedge.teacher.lessons.length, lmedge.teacher.lost]") == [1, 0]
+
+
+@pytest.mark.slow
 @needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation_while_teaching(scheme: Any, browser: Browser, address: str) -> None:

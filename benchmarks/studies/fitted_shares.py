@@ -29,7 +29,7 @@ from lmedge.evaluation.scoring import Scores, score_probabilities
 from lmedge.model_file import HEADS
 from lmedge.report.csv_files import study_command, write_csv
 from lmedge.taxonomy import Taxonomy
-from lmedge.train.arrays import Weights, read_arrays
+from lmedge.train.arrays import Floats, Weights, read_arrays
 from lmedge.train.backbones import BACKBONES, load_stock_weights
 from lmedge.train.backend import keras
 from lmedge.train.calibration import fit_calibration
@@ -37,7 +37,7 @@ from lmedge.train.compare.plan import Trial, settings_of, trials_of
 from lmedge.train.fitting.checkpoint import blended, phase_file
 from lmedge.train.fitting.discriminant import discriminant
 from lmedge.train.fitting.features import FrozenBackbone, TrainingCopies, prepared_key
-from lmedge.train.fitting.steps import Trainer
+from lmedge.train.fitting.steps import Phase, Trainer
 from lmedge.train.network import build_network, set_weights
 from lmedge.train.run import Run
 
@@ -91,8 +91,25 @@ class Scored:
         return float(self.losses.mean())
 
 
-def open_run(trial: Trial, data: Path, folder: Path) -> Run:
-    """Return the run of a fold; the first call writes its description."""
+def fold_trials(weights: str, data: Path, assignments: int, changes: Sequence[str]) -> list[Trial]:
+    """Return a trial of the default recipe for each fold of each assignment.
+
+    No trial has fold networks of its own. `changes` are further values of the recipe.
+    """
+    settings = settings_of(
+        strategies="landmarks-first",
+        backbones=None,
+        recipes="default",
+        vary=[],
+        changes=["data.folds=0", *changes],
+        weights=[weights],
+    )
+    return trials_of(settings, data, folds=FOLDS, seeds=assignments, exclude=None, allow_leak=False)
+
+
+def open_run(trial: Trial, data: Path, runs: Path) -> Run:
+    """Return the run of a fold below `runs`; the first call writes its description."""
+    folder = runs / f"seed-{trial.repeat.seed}-fold-{trial.repeat.fold}"
     if (folder / "run.json").exists():
         return Run.open(folder).moved_to(data.resolve())
     run = Run(
@@ -108,45 +125,69 @@ def open_run(trial: Trial, data: Path, folder: Path) -> Run:
     return run
 
 
+def phases_of(run: Run) -> list[Phase]:
+    """Return the phases of a network with pretrained weights: the first head, fine-tuning..."""
+    keras.utils.set_random_seed(run.seed)
+    network = build_network(run.spec)
+    backbone = BACKBONES[run.recipe.network.backbone]
+    load_stock_weights(network, backbone, run.weights, run.recipe.data.normalisation)
+    phases = Trainer(run=run, network=network, pretrained=True).phases()
+    assert tuple(phase.name for phase in phases[:2]) == PHASES
+    return phases
+
+
+def network_of(run: Run, weights: Weights) -> keras.Model:
+    """Return the network with weights."""
+    network = build_network(run.spec)
+    set_weights(network, weights, run.folder)
+    return network
+
+
 def ends(run: Run) -> tuple[Weights, Weights]:
     """Return the weights before fine-tuning and after it, trained once."""
     best = phase_file(run, PHASES[1], "-best")
     if not (best.exists() and phase_file(run, PHASES[1]).exists()):
-        keras.utils.set_random_seed(run.seed)
-        network = build_network(run.spec)
-        backbone = BACKBONES[run.recipe.network.backbone]
-        load_stock_weights(network, backbone, run.weights, run.recipe.data.normalisation)
-        phases = Trainer(run=run, network=network, pretrained=True).phases()
-        assert tuple(phase.name for phase in phases[:2]) == PHASES
-        for phase in phases[:2]:
+        for phase in phases_of(run)[:2]:
             phase.fit()
     return read_arrays(phase_file(run, PHASES[0], "-best")), read_arrays(best)
 
 
-def answers(run: Run, weights: Weights) -> Iterator[tuple[float, Answers]]:
-    """Yield the logits of the test part by head, for each share of the closed form."""
-    network = build_network(run.spec)
-    set_weights(network, weights, run.folder)
-    backbone = FrozenBackbone(network)
-    copies = TrainingCopies(run, run.recipe.head.views)
-    learned = backbone.features(copies, len(copies), copies.key)
-    entries = run.entries("test")
-    key = prepared_key(run.recipe, entries)
-    asked = backbone.features(lambda i: run.store.prepared(entries[i]), len(entries), key)
+def solved(run: Run, network: keras.Model, views: int) -> Iterator[tuple[str, Floats, Floats]]:
+    """Yield each head, kernel (F, C) and bias (C,) in closed form, on the backbone as it is.
+
+    They are solved on each image of the training part, its copies and `views` random views.
+    """
+    backbone, copies = FrozenBackbone(network), TrainingCopies(run, views)
+    features = backbone.features(copies, len(copies), copies.key)
     truth, recipe = run.labels("train"), run.recipe
-    closed: Answers = {}
     for head, settings in (("landmark", recipe.head), ("category", recipe.second_head)):
         kernel, bias = discriminant(
-            learned,
+            features,
             np.tile(truth[head], copies.count),
             None,
             int(truth[head].max()) + 1,
             shrinkage=settings.shrinkage,
             smoothing=settings.label_smoothing,
         )
-        closed[head] = asked @ kernel + bias
-    fitted = asked @ weights["landmark/0"] + weights["landmark/1"]
-    for share in REFITS:
+        yield head, kernel, bias
+
+
+def answers(
+    run: Run, network: keras.Model, shares: Sequence[float], views: int
+) -> Iterator[tuple[float, Answers]]:
+    """Yield the logits of the test part by head, for each share of the closed form.
+
+    That is solved as `solved` does; the category has the closed form alone.
+    """
+    entries = run.entries("test")
+    key = prepared_key(run.recipe, entries)
+    asked = FrozenBackbone(network).features(
+        lambda i: run.store.prepared(entries[i]), len(entries), key
+    )
+    closed = {head: asked @ kernel + bias for head, kernel, bias in solved(run, network, views)}
+    kernel, bias = network.get_layer("landmark").get_weights()
+    fitted = asked @ kernel + bias
+    for share in shares:
         mixed = (1 - share) * fitted + share * closed["landmark"]
         yield share, {"landmark": mixed, "category": closed["category"]}
 
@@ -204,6 +245,13 @@ def score(logits: Answers, truth: Truth, taxonomy: Taxonomy) -> Scored:
     )
 
 
+def write_study(out: Path, rows: Sequence[Any], data: Path, weights: str, runs: Path) -> None:
+    """Write and print the table of a study of networks below `runs`."""
+    command = study_command(sys.argv, {data: "DATA", Path(weights): "FILE.h5", runs: "DIR"})
+    write_csv(out, rows, data=data.resolve().name, command=command)
+    click.echo(out.read_text("utf-8"), nl=False)
+
+
 @click.command()
 @click.argument("data", type=PATH)
 @click.option("--weights", required=True, help="As for `lmedge train`.")
@@ -212,35 +260,19 @@ def score(logits: Answers, truth: Truth, taxonomy: Taxonomy) -> Scored:
 @out_option("fitted_shares.csv")
 def main(data: Path, weights: str, assignments: int, runs: Path, out: Path) -> None:
     """Train a network for each fold of DATA and score it with each pair of shares."""
-    changes = ["data.folds=0", "fine_tune.keep=last", "fine_tune.blend=1", "fine_tune.refit=0"]
-    settings = settings_of(
-        strategies="landmarks-first",
-        backbones=None,
-        recipes="default",
-        vary=[],
-        changes=changes,
-        weights=[weights],
-    )
-    trials = trials_of(
-        settings, data, folds=FOLDS, seeds=assignments, exclude=None, allow_leak=False
-    )
+    changes = ["fine_tune.keep=last", "fine_tune.blend=1", "fine_tune.refit=0"]
     found: dict[tuple[int, float, float], list[Answers]] = {}
     truths: dict[int, list[Truth]] = {}
-    for trial in trials:
-        run = open_run(trial, data, runs / f"seed-{trial.repeat.seed}-fold-{trial.repeat.fold}")
+    for trial in fold_trials(weights, data, assignments, changes):
+        run = open_run(trial, data, runs)
         start, end = ends(run)
         truths.setdefault(trial.repeat.seed, []).append(run.labels("test"))
         for blend in BLENDS:
-            for refit, logits in answers(run, blended(start, end, blend)):
+            network = network_of(run, blended(start, end, blend))
+            for refit, logits in answers(run, network, REFITS, run.recipe.head.views):
                 found.setdefault((trial.repeat.seed, blend, refit), []).append(logits)
         click.echo(f"{run.folder.name} is done")
-    write_csv(
-        out,
-        list(_rows(found, truths, run.taxonomy)),
-        data=data.resolve().name,
-        command=study_command(sys.argv, {data: "DATA", Path(weights): "FILE.h5", runs: "DIR"}),
-    )
-    click.echo(out.read_text("utf-8"), nl=False)
+    write_study(out, list(_rows(found, truths, run.taxonomy)), data, weights, runs)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,15 @@ alone for heads with a margin, which give no logits of their own.
 | several sizes | batches of 192, 224 and 256 pixels in turn |
 | cosine margin | the cosine with a centre of each landmark, less 0.2 for the true one, times 16 |
 | two centres | the same with two centres a landmark, the nearer one of which counts |
+| roots of mean squares | in place of both averages over maps, with a first head of their own |
 | distilled | half of the target is the mean of the first two networks on the same view |
 | longer, averaged | 24 epochs; the mean of the weights after each of the last twelve |
 | two seeds, averaged | no training: the mean of the weights of the first two networks |
 | two seeds, together | no training, two networks: the mean of their probabilities |
 
-Margins: Wang et al., arXiv:1801.09414; centres: Deng et al., ECCV 2020; distillation on the same
-view: Beyer et al., arXiv:2106.05237; averaged weights: Izmailov et al., arXiv:1803.05407.
+Margins: Wang et al., arXiv:1801.09414; centres: Deng et al., ECCV 2020; roots of mean squares, the
+generalised mean of p = 2: Radenović et al., arXiv:1711.02512; distillation on the same view: Beyer
+et al., arXiv:2106.05237; averaged weights: Izmailov et al., arXiv:1803.05407.
 
 DIR keeps the networks, 17 MB each; a run that was stopped goes on with them. Temperatures and the
 weight of the category head are fitted to the answers of all folds, for every row alike.
@@ -33,7 +35,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,26 +44,38 @@ import numpy as np
 import numpy.typing as npt
 
 from lmedge.image import RgbImage
-from lmedge.report.csv_files import study_command, write_csv
+from lmedge.model_file import HEADS
 from lmedge.train.arrays import Floats, Weights, normalise, read_arrays, write_arrays
-from lmedge.train.backbones import BACKBONES, load_stock_weights
 from lmedge.train.backend import keras, tf
-from lmedge.train.compare.plan import Trial, settings_of, trials_of
+from lmedge.train.compare.plan import Trial
 from lmedge.train.data.split import Split
 from lmedge.train.fitting.augment import random_stream, random_view
 from lmedge.train.fitting.batches import AugmentedBatches, Batch, Places
 from lmedge.train.fitting.checkpoint import blended, phase_file
-from lmedge.train.fitting.discriminant import discriminant
-from lmedge.train.fitting.features import FrozenBackbone, TrainingCopies, prepared_key
+from lmedge.train.fitting.features import FrozenBackbone, prepared_key
 from lmedge.train.fitting.heads import training_labels
 from lmedge.train.fitting.optimizer import make_optimizer
-from lmedge.train.fitting.steps import Trainer, free_layers
+from lmedge.train.fitting.steps import free_layers
 from lmedge.train.network import FEATURES, build_network, get_weights, set_weights, traced
 from lmedge.train.recipes.sections import AugmentSettings
 from lmedge.train.run import Run
 
 from .common import PATH, out_option, run_study
-from .fitted_shares import FOLDS, Answers, Scored, Truth, joined, open_run, score
+from .fitted_shares import (
+    PHASES,
+    Answers,
+    Scored,
+    Truth,
+    answers,
+    fold_trials,
+    joined,
+    network_of,
+    open_run,
+    phases_of,
+    score,
+    solved,
+    write_study,
+)
 from .view_changes import rand_view, trivial_view
 
 View = Callable[[RgbImage, int, AugmentSettings, np.random.Generator], RgbImage]
@@ -80,6 +93,7 @@ class Variant:
         view: makes a random view.
         sizes: the sides of the views of each batch in turn, as shares of the network's.
         centres: of each landmark, for a head with a margin; 0 for logits.
+        roots: true for roots of mean squares as features.
         teachers: variants of whose probabilities half of the target is made.
         longer: the factor of the epochs. Above 1 weights are averaged over the last part.
     """
@@ -89,6 +103,7 @@ class Variant:
     view: View = random_view
     sizes: tuple[float, ...] = (1.0,)
     centres: int = 0
+    roots: bool = False
     teachers: tuple[str, ...] = ()
     longer: int = 1
 
@@ -98,6 +113,7 @@ VARIANTS: Mapping[str, Variant] = {
     "default": Variant(),
     "another seed": Variant(seed=1000),
     "trivial augment": Variant(view=trivial_view),
+    "roots of mean squares": Variant(roots=True),
     "cosine margin": Variant(centres=1, smoothing=0.0),
     "distilled": Variant(teachers=FIRST),
     "several sizes": Variant(sizes=(6 / 7, 1.0, 8 / 7)),
@@ -133,6 +149,14 @@ class VariantRow:
     log_loss: float
     log_loss_low: float
     log_loss_high: float
+
+
+class RootMeanSquare(keras.layers.Layer):  # type: ignore[misc]
+    """(N, h, w, C) -> (N, C), roots of the means of squares over a map."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return the roots; their gradient is finite where a map is zero."""
+        return tf.sqrt(tf.reduce_mean(tf.square(inputs), axis=(1, 2)) + 1e-6)
 
 
 class CosineHead(keras.layers.Layer):  # type: ignore[misc]
@@ -214,36 +238,71 @@ def whole_trial(trial: Trial) -> Trial:
     return dataclasses.replace(trial, split=Split(learned))
 
 
-def first_head(run: Run) -> Weights:
-    """Return the weights before fine-tuning, solved once."""
-    path = phase_file(run, "landmark-head", "-best")
-    if not path.exists():
-        keras.utils.set_random_seed(run.seed)
-        network = build_network(run.spec)
-        backbone = BACKBONES[run.recipe.network.backbone]
-        load_stock_weights(network, backbone, run.weights, run.recipe.data.normalisation)
-        Trainer(run=run, network=network, pretrained=True).phases()[0].fit()
-    return read_arrays(path)
+def with_roots(network: keras.Model) -> keras.Model:
+    """Return a network with this one's backbone, roots of mean squares and new heads."""
+    averages = [
+        layer
+        for layer in network.layers
+        if isinstance(layer, keras.layers.GlobalAveragePooling2D) and not layer.keepdims
+    ]
+    roots = [RootMeanSquare(name=f"{layer.name}_root")(layer.input) for layer in averages]
+    features = keras.layers.Concatenate(name=FEATURES)(roots)
+    heads = {
+        head: keras.layers.Dense(network.get_layer(head).units, name=head)(features)
+        for head in HEADS
+    }
+    return keras.Model(network.input, heads, name=f"{network.name}_roots")
 
 
-def network_of(run: Run, weights: Weights) -> keras.Model:
-    """Return the network with weights."""
+def variant_network(run: Run, variant: Variant, weights: Weights) -> keras.Model:
+    """Return the network of a variant with weights of it."""
     network = build_network(run.spec)
+    if variant.roots:
+        network = with_roots(network)
     set_weights(network, weights, run.folder)
     return network
 
 
-def fine_tuned(run: Run, name: str, start: Weights) -> Weights:
-    """Return the weights after fine-tuning by a variant, trained once."""
-    path = run.folder / f"{name.replace(' ', '-').replace(',', '')}.safetensors"
+def first_head(run: Run, variant: Variant) -> Weights:
+    """Return the weights before fine-tuning, solved once."""
+    path = phase_file(run, PHASES[0], "-best")
     if not path.exists():
-        write_arrays(path, _fit(run, VARIANTS[name], start))
+        phases_of(run)[0].fit()
+    weights = read_arrays(path)
+    if not variant.roots:
+        return weights
+    path = run.folder / "roots.safetensors"
+    if not path.exists():
+        network = with_roots(network_of(run, weights))
+        for head, *values in solved(run, network, run.recipe.head.views):
+            network.get_layer(head).set_weights(values)
+        write_arrays(path, get_weights(network))
     return read_arrays(path)
 
 
-def _fit(run: Run, variant: Variant, start: Weights) -> Weights:
+def fine_tuned(run: Run, name: str) -> Weights:
+    """Return the weights after fine-tuning by a variant, trained once."""
+    path = run.folder / f"{name.replace(' ', '-').replace(',', '')}.safetensors"
+    if not path.exists():
+        write_arrays(path, _fit(run, VARIANTS[name]))
+    return read_arrays(path)
+
+
+def kept_network(run: Run, name: str, weights: Weights | None = None) -> keras.Model:
+    """Return the network of a variant with the share of the fine-tuned weights that is kept.
+
+    `weights` are others in place of the fine-tuned ones.
+    """
+    variant = VARIANTS[name]
+    start = first_head(run, variant)
+    ends = fine_tuned(run, name) if weights is None else weights
+    return variant_network(run, variant, blended(start, ends, SHARE))
+
+
+def _fit(run: Run, variant: Variant) -> Weights:
     keras.utils.set_random_seed(run.seed + variant.seed)
-    network, settings = network_of(run, start), run.recipe.fine_tune
+    settings = run.recipe.fine_tune
+    network = variant_network(run, variant, first_head(run, variant))
     free_layers(network, run.recipe.network.backbone, ("landmark",), start=settings.start[0])
     labels = training_labels(run, network, ("landmark",), variant.smoothing)
     output, loss = network.output["landmark"], keras.losses.CategoricalCrossentropy(True)
@@ -253,10 +312,7 @@ def _fit(run: Run, variant: Variant, start: Weights) -> Weights:
         output, loss = head(features), margin_loss
     model = keras.Model(network.input, output)
     model.input_spec = keras.layers.InputSpec(shape=(None, None, None, 3))  # of several sizes
-    teachers = [
-        network_of(run, blended(start, fine_tuned(run, name, start), SHARE))
-        for name in variant.teachers
-    ]
+    teachers = [kept_network(run, name) for name in variant.teachers]
     epochs = settings.epochs[0] * variant.longer
     steps = len(Views(run, labels, variant, 0))
     optimizer = make_optimizer(settings, epochs=epochs, steps=steps, warm_up=True)
@@ -301,7 +357,10 @@ def mean_weights(weights: Sequence[Weights]) -> Weights:
 def _centres(run: Run, network: keras.Model, count: int) -> npt.NDArray[np.float32]:
     """Return unit centres (L, K, F) to begin with: means of every `count`-th image's features."""
     entries, truth = run.entries("train"), run.labels("train")["landmark"]
-    features = _features(run, FrozenBackbone(network), "train")[: len(entries)]
+    key = prepared_key(run.recipe, entries)
+    features = FrozenBackbone(network).features(
+        lambda i: run.store.prepared(entries[i]), len(entries), key
+    )
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     classes = int(truth.max()) + 1
     found = [
@@ -311,50 +370,20 @@ def _centres(run: Run, network: keras.Model, count: int) -> npt.NDArray[np.float
     return np.asarray(found, np.float32)
 
 
-def _features(run: Run, backbone: FrozenBackbone, part: str) -> Floats:
-    if part == "train":
-        copies = TrainingCopies(run, 0)
-        return backbone.features(copies, len(copies), copies.key)
-    entries = run.entries(part)
-    key = prepared_key(run.recipe, entries)
-    return backbone.features(lambda i: run.store.prepared(entries[i]), len(entries), key)
-
-
-def answers(run: Run, weights: Weights, shares: Sequence[float]) -> Iterator[tuple[float, Answers]]:
-    """Yield the logits of the test part by head, for each share of the closed form."""
-    backbone = FrozenBackbone(network_of(run, weights))
-    learned, asked = _features(run, backbone, "train"), _features(run, backbone, "test")
-    truth, recipe, closed = run.labels("train"), run.recipe, {}
-    for head, settings in (("landmark", recipe.head), ("category", recipe.second_head)):
-        kernel, bias = discriminant(
-            learned,
-            np.tile(truth[head], 2),
-            None,
-            int(truth[head].max()) + 1,
-            shrinkage=settings.shrinkage,
-            smoothing=settings.label_smoothing,
-        )
-        closed[head] = asked @ kernel + bias
-    fitted = asked @ weights["landmark/0"] + weights["landmark/1"]
-    for share in shares:
-        mixed = (1 - share) * fitted + share * closed["landmark"]
-        yield share, {"landmark": mixed, "category": closed["category"]}
-
-
 def of_fold(run: Run, names: Sequence[str]) -> Iterator[tuple[str, float, Answers]]:
     """Yield the variant, the share and the answers of a fold, trained where that is not done."""
-    start, found = first_head(run), {}
+    found = {}
     for name in names:
-        ends = fine_tuned(run, name, start)
         shares = (1.0,) if VARIANTS[name].centres else (0.5, 1.0)
-        found[name] = dict(answers(run, blended(start, ends, SHARE), shares))
+        found[name] = dict(answers(run, kept_network(run, name), shares, views=0))
         for share, logits in found[name].items():
             yield name, share, logits
         click.echo(f"{run.folder.name}: {name} is done")
     if not set(FIRST) <= set(names):
         return
-    mean = mean_weights([fine_tuned(run, name, start) for name in FIRST])
-    for share, logits in answers(run, blended(start, mean, SHARE), (0.5, 1.0)):
+    mean = mean_weights([fine_tuned(run, name) for name in FIRST])
+    network = kept_network(run, FIRST[0], mean)
+    for share, logits in answers(run, network, (0.5, 1.0), views=0):
         yield AVERAGED, share, logits
         both = [found[name][share] for name in FIRST]
         yield TOGETHER, share, {head: _together([one[head] for one in both]) for head in logits}
@@ -436,33 +465,16 @@ def main(
     data: Path, weights: str, assignments: int, runs: Path, only: tuple[str, ...], out: Path
 ) -> None:
     """Train a network by each variant for each fold of DATA, and score it on that fold."""
-    settings = settings_of(
-        strategies="landmarks-first",
-        backbones=None,
-        recipes="default",
-        vary=[],
-        changes=["data.folds=0"],
-        weights=[weights],
-    )
-    trials = trials_of(
-        settings, data, folds=FOLDS, seeds=assignments, exclude=None, allow_leak=False
-    )
     names = [name for name in VARIANTS if not only or name in ("default", *only)]
     found: dict[tuple[str, float], dict[int, list[Answers]]] = {}
     truths: dict[int, list[Truth]] = {}
-    for trial in map(whole_trial, trials):
+    for trial in map(whole_trial, fold_trials(weights, data, assignments, [])):
         seed = trial.repeat.seed
-        run = open_run(trial, data, runs / f"seed-{seed}-fold-{trial.repeat.fold}")
+        run = open_run(trial, data, runs)
         truths.setdefault(seed, []).append(run.labels("test"))
         for name, share, logits in of_fold(run, names):
             found.setdefault((name, share), {}).setdefault(seed, []).append(logits)
-    write_csv(
-        out,
-        list(rows(found, truths, run.taxonomy)),
-        data=data.resolve().name,
-        command=study_command(sys.argv, {data: "DATA", Path(weights): "FILE.h5", runs: "DIR"}),
-    )
-    click.echo(out.read_text("utf-8"), nl=False)
+    write_study(out, list(rows(found, truths, run.taxonomy)), data, weights, runs)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.studies import variants
+from benchmarks.studies import fitted_shares, variants
 from benchmarks.studies.view_changes import OPERATIONS, rand_view, trivial_view
 from lmedge.train.recipes import load_recipe
 from tests import small_run
@@ -58,6 +58,11 @@ def test_the_nearer_centre_counts() -> None:
     np.testing.assert_allclose(head(np.array([[0, 3], [2, 0]], np.float32)), [[1, 0], [1, -1]])
 
 
+def test_the_root_of_the_mean_square_is_of_each_channel() -> None:
+    maps = np.array([[[[3, 1], [4, 1]], [[0, 1], [5, 1]]]], np.float32)  # (1, 2, 2, 2)
+    np.testing.assert_allclose(variants.RootMeanSquare()(maps), [[12.5**0.5, 1]], rtol=1e-5)
+
+
 def test_equal_weights_are_not_changed_by_their_mean() -> None:
     same = np.array([0.1, 1 / 3], np.float32)
     mean = variants.mean_weights([{"a": same, "b": same}, {"a": same, "b": 3 * same}])
@@ -77,13 +82,13 @@ def test_every_variant_is_trained_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = variants.settings_of
+    whole = fitted_shares.settings_of
 
     def small(**given: object) -> object:
         return whole(**{**given, "changes": [*small_run.SETTINGS, *given["changes"]]})
 
-    monkeypatch.setattr(variants, "settings_of", small)
-    monkeypatch.setattr(variants, "FOLDS", 2)
+    monkeypatch.setattr(fitted_shares, "settings_of", small)
+    monkeypatch.setattr(fitted_shares, "FOLDS", 2)
     words = [str(small_photographs), "--weights", str(tiny_weights)]
     words += ["--runs", str(tmp_path / "runs"), "--out"]
     tables = []

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import warnings
 
 from lmedge.progress import TALK, quiet_stderr
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+if platform.machine().lower() in ("x86_64", "amd64"):
+    # Otherwise TensorFlow computes with oneDNN on processors with AVX-512 VNNI or newer alone.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 if not os.environ.get(TALK):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

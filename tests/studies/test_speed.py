@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.studies import bfloat16, feature_speed, throughput
+from benchmarks.studies import feature_speed, throughput, training_step
 from lmedge.train.history import HistoryRow
 from lmedge.train.run import Run
 
@@ -85,10 +85,10 @@ def test_the_plain_way_is_multiplied_up_without_its_first_epochs(
     assert "multiplied up" in found["plain_is"]
 
 
-def test_ways_to_bfloat16_are_compared_within_a_round(
+def test_ways_of_a_step_are_compared_within_a_round(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    seconds = {"float32": [1.0, 2.0, 4.0], "oneDNN": [1.0, 2.0, 8.0], "mixed": [2.0, 5.0, 8.0]}
+    seconds = {"float32": [1.0, 2.0, 4.0], "bfloat16": [1.0, 2.0, 8.0], "mixed": [2.0, 5.0, 8.0]}
     order = []
 
     def child(way: str, steps: int) -> tuple[float, float]:
@@ -96,13 +96,16 @@ def test_ways_to_bfloat16_are_compared_within_a_round(
         order.append(way)
         return seconds[way][order.count(way) - 1], 3.5
 
-    monkeypatch.setattr(bfloat16, "_child", child)
-    out = tmp_path / "bfloat16.csv"
-    words = ["--rounds", "3", "--steps", "4", "--out", str(out)]
-    result = CliRunner().invoke(bfloat16.main, words)
+    monkeypatch.setattr(training_step, "_child", child)
+    out = tmp_path / "steps.csv"
+    words = ["--rounds", "3", "--steps", "4", "--ways", "bfloat16,mixed", "--out", str(out)]
+    result = CliRunner().invoke(training_step.main, words)
     assert result.exit_code == 0, result.output
-    assert order[:6] == ["float32", "oneDNN", "mixed", "mixed", "oneDNN", "float32"]
+    assert order[:6] == ["float32", "bfloat16", "mixed", "mixed", "bfloat16", "float32"]
     lines = out.read_text("utf-8").splitlines()
     rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     assert [row["ratio"] for row in rows] == ["1", "1", "2"]
     assert (rows[2]["ratio_least"], rows[2]["ratio_most"]) == ("2", "2.5")
+    result = CliRunner().invoke(training_step.main, ["--ways", "float32,float8"])
+    assert result.exit_code == 2
+    assert "no way 'float8'" in result.output

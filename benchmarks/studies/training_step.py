@@ -1,11 +1,14 @@
-"""Time of a fine-tuning step in float32, and in the two ways to bfloat16 that TensorFlow has.
+"""Time of a fine-tuning step: float32 with other kernels, and two ways to bfloat16.
 
-    python -m benchmarks.studies.bfloat16
+    python -m benchmarks.studies.training_step --ways eigen
+    python -m benchmarks.studies.training_step --ways bfloat16,mixed
 
-"oneDNN" asks the library below TensorFlow, by its environment variables, to compute float32
-convolutions in bfloat16 where the processor can. "mixed" is Keras' policy `mixed_bfloat16`. The
-network, the layers that learn and the batch are the default recipe's; the weights are random.
-Each round starts a process for each way. `loss_after` is the loss of the last step.
+"float32" is what `lmedge train` does on x86-64: float32 by the library oneDNN. "eigen" does without
+that library, as TensorFlow by itself does on processors without AVX-512 VNNI. "bfloat16" asks the
+library to compute float32 convolutions in bfloat16 where the processor can. "mixed" is Keras'
+policy `mixed_bfloat16`. The network, the layers that learn and the batch are the default recipe's;
+the weights are random. Each round starts a process for each way. `loss_after` is the loss of the
+last step.
 """
 
 from __future__ import annotations
@@ -33,13 +36,19 @@ from lmedge.train.run import NetworkSpec
 
 from .common import out_option, run_study
 
-_ONEDNN = {"ONEDNN_DEFAULT_FPMATH_MODE": "BF16", "TF_SET_ONEDNN_FPMATH_MODE": "BF16"}
-WAYS: Mapping[str, Mapping[str, str]] = {"float32": {}, "oneDNN": _ONEDNN, "mixed": {}}
+_BFLOAT16 = {"ONEDNN_DEFAULT_FPMATH_MODE": "BF16", "TF_SET_ONEDNN_FPMATH_MODE": "BF16"}
+BASE = "float32"
+WAYS: Mapping[str, Mapping[str, str]] = {
+    BASE: {},
+    "eigen": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+    "bfloat16": _BFLOAT16,
+    "mixed": {},
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StepRow:
-    """One way; times are medians over the rounds, `ratio` that to float32 of the same round."""
+    """One way; times are medians over the rounds, `ratio` that to `float32` of the same round."""
 
     way: str
     seconds: float
@@ -52,20 +61,24 @@ class StepRow:
 @click.command()
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--steps", type=click.IntRange(1), default=6, show_default=True)
+@click.option("--ways", default=",".join(WAYS), show_default=True, help="Beside float32.")
 @click.option("--way", type=click.Choice(list(WAYS)), hidden=True)
-@out_option("bfloat16.csv")
-def main(rounds: int, steps: int, way: str | None, out: Path) -> None:
+@out_option("training_step.csv")
+def main(rounds: int, steps: int, ways: str, way: str | None, out: Path) -> None:
     """Measure each way and write the CSV file."""
     if way is not None:
         click.echo(" ".join(map(repr, _step(way, steps))))
         return
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
+    names = [BASE, *(name for name in ways.split(",") if name != BASE)]
+    if unknown := [name for name in names if name not in WAYS]:
+        raise click.BadParameter(f"no way {unknown[0]!r}; there are {', '.join(WAYS)}")
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for number in range(rounds):
-        for name in list(WAYS)[:: 1 if number % 2 == 0 else -1]:
+        for name in names[:: 1 if number % 2 == 0 else -1]:
             found[name].append(_child(name, steps))
     rows = []
     for name, pairs in found.items():
-        ratios = [own / base for (own, _), (base, _) in zip(pairs, found["float32"], strict=True)]
+        ratios = [own / base for (own, _), (base, _) in zip(pairs, found[BASE], strict=True)]
         rows.append(
             StepRow(
                 way=name,
@@ -81,7 +94,7 @@ def main(rounds: int, steps: int, way: str | None, out: Path) -> None:
 
 def _child(way: str, steps: int) -> tuple[float, float]:
     """Return the median seconds of a step, and the loss after the last, of a process."""
-    words = ["-m", "benchmarks.studies.bfloat16", "--way", way, "--steps", str(steps)]
+    words = ["-m", "benchmarks.studies.training_step", "--way", way, "--steps", str(steps)]
     done = subprocess.run(
         [sys.executable, *words],
         env={**os.environ, **WAYS[way]},

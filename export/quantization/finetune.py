@@ -122,6 +122,7 @@ def _step(
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, max(1, steps))
     optimizer = keras.optimizers.Adam(schedule)
     variables = student.trainable_variables
+    optimizer.build(variables)  # a step that creates variables is traced twice
 
     def step(images: tf.Tensor) -> tf.Tensor:
         wanted = teacher(images, training=False)

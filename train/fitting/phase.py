@@ -115,6 +115,8 @@ def fit(run: Run, fitting: Fitting) -> None:
     optimizer = compile_for(fitting, steps)
     state = Checkpoint(run, fitting.phase, fitting.network, optimizer)
     start, best = state.restore(fitting.model.trainable_variables)
+    if replicas() == 1:
+        _create_variables(fitting.model, optimizer)
     if start:
         logger.info("%s: %d of %d epochs were done", fitting.phase, start, fitting.epochs)
     if fitting.blends:
@@ -279,6 +281,22 @@ def validate(fitting: Fitting) -> Quality:
     check_finite(logits, "the validation logits")
     found = [quality_of(logits[head].astype(np.float64), truth) for head, truth in truths.items()]
     return mean_quality(found)
+
+
+def _create_variables(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    """Create the variables of a compiled model that Keras would create in its first step.
+
+    TensorFlow traces a step a second time if the first time created variables. The values are those
+    that Keras gives them; it resets metrics before an epoch.
+    """
+    optimizer.build(model.trainable_variables)
+    rows = {head: tf.zeros((1, logits.shape[-1])) for head, logits in model.output.items()}
+
+    def step() -> None:
+        model.compute_loss(None, rows, rows)
+        model.compute_metrics(None, rows, rows, None)
+
+    tf.distribute.get_strategy().run(step)
 
 
 def training_quality(fitting: Fitting) -> tuple[float, float]:

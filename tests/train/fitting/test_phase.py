@@ -317,6 +317,18 @@ class TestBest:
         told = "test: every epoch was worse than the weights at its start, which are kept"
         assert (told in caplog.text) == (best == 0)
 
+    def test_a_step_is_traced_once(self, phase: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Tracing a large network takes seconds."""
+        traced, whole = [], keras.Model.train_step
+
+        def step(model: keras.Model, batch: Any) -> Any:
+            traced.append(model)
+            return whole(model, batch)
+
+        monkeypatch.setattr(keras.Model, "train_step", step)
+        phase([0.1, 0.2, 0.3])
+        assert len(traced) == 1
+
     def test_a_batch_that_memory_does_not_hold_is_one_line(
         self, phase: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -115,8 +115,6 @@ def fit(run: Run, fitting: Fitting) -> None:
     optimizer = compile_for(fitting, steps)
     state = Checkpoint(run, fitting.phase, fitting.network, optimizer)
     start, best = state.restore(fitting.model.trainable_variables)
-    if replicas() == 1:
-        _create_variables(fitting.model, optimizer)
     if start:
         logger.info("%s: %d of %d epochs were done", fitting.phase, start, fitting.epochs)
     if fitting.blends:
@@ -124,6 +122,8 @@ def fit(run: Run, fitting: Fitting) -> None:
     if not start:
         best = _begin(run, fitting)
     if start < fitting.epochs:
+        if replicas() == 1:
+            _create_variables(fitting.model, optimizer)
         action = f"{fitting.advice}, or --resume with the weights from before"
         with naming(run, fitting.phase, action):
             try:

@@ -152,12 +152,12 @@ def ends(run: Run) -> tuple[Weights, Weights]:
     return read_arrays(phase_file(run, PHASES[0], "-best")), read_arrays(best)
 
 
-def solved(run: Run, network: keras.Model, views: int) -> Iterator[tuple[str, Floats, Floats]]:
-    """Yield each head, kernel (F, C) and bias (C,) in closed form, on the backbone as it is.
+def solved(run: Run, backbone: FrozenBackbone, views: int) -> Iterator[tuple[str, Floats, Floats]]:
+    """Yield each head, kernel (F, C) and bias (C,) in closed form.
 
     They are solved on each image of the training part, its copies and `views` random views.
     """
-    backbone, copies = FrozenBackbone(network), TrainingCopies(run, views)
+    copies = TrainingCopies(run, views)
     features = backbone.features(copies, len(copies), copies.key)
     truth, recipe = run.labels("train"), run.recipe
     for head, settings in (("landmark", recipe.head), ("category", recipe.second_head)):
@@ -179,12 +179,10 @@ def answers(
 
     That is solved as `solved` does; the category has the closed form alone.
     """
-    entries = run.entries("test")
+    entries, backbone = run.entries("test"), FrozenBackbone(network)
     key = prepared_key(run.recipe, entries)
-    asked = FrozenBackbone(network).features(
-        lambda i: run.store.prepared(entries[i]), len(entries), key
-    )
-    closed = {head: asked @ kernel + bias for head, kernel, bias in solved(run, network, views)}
+    asked = backbone.features(lambda i: run.store.prepared(entries[i]), len(entries), key)
+    closed = {head: asked @ kernel + bias for head, kernel, bias in solved(run, backbone, views)}
     kernel, bias = network.get_layer("landmark").get_weights()
     fitted = asked @ kernel + bias
     for share in shares:

@@ -274,7 +274,7 @@ def first_head(run: Run, variant: Variant) -> Weights:
     path = run.folder / "roots.safetensors"
     if not path.exists():
         network = with_roots(network_of(run, weights))
-        for head, *values in solved(run, network, run.recipe.head.views):
+        for head, *values in solved(run, FrozenBackbone(network), run.recipe.head.views):
             network.get_layer(head).set_weights(values)
         write_arrays(path, get_weights(network))
     return read_arrays(path)
@@ -333,6 +333,7 @@ def _step(
     model: keras.Model, loss: Any, optimizer: keras.optimizers.Optimizer
 ) -> Callable[[tf.Tensor, tf.Tensor], None]:
     """Return a step of fitting, traced for each size: `fit` takes no batches of several sizes."""
+    optimizer.build(model.trainable_variables)  # a step that creates variables is traced twice
 
     def step(inputs: tf.Tensor, targets: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
